@@ -1,0 +1,5 @@
+"""Nearest-neighbour search by inner product; knows nothing of users, movies or torch.
+
+Read in this order: vectors (the checked door), neighbours (what a search returns), exact (the numpy
+oracle), flat (FAISS), store (a folder on disk).
+"""

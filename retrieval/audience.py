@@ -1,0 +1,174 @@
+"""Who is asked about: people, known or not, with the events that count as their history."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retrieval.data.history import Histories, build_histories
+from retrieval.errors import RequestError
+from retrieval.run import Run
+from retrieval.towers.inputs import UNKNOWN_USER
+from retrieval.vocabulary import UNKNOWN
+
+
+class Event(NamedTuple):
+    """One rating in a history. Without a timestamp it happened just before the question."""
+
+    movie_id: int
+    rating: float
+    timestamp: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Person:
+    """Whom a question is about: a known user, a stranger, or a known user with more events.
+
+    Args:
+        user_id: Of a known user; None for a stranger.
+        history: Replaces what is stored; None keeps it.
+        added: Comes after the history; a movie in it replaces an earlier rating of that movie.
+        gender: Of a stranger, likewise age and occupation; None is unknown.
+    """
+
+    user_id: int | None = None
+    history: Sequence[Event] | None = None
+    added: Sequence[Event] = ()
+    gender: str | None = None
+    age: float | None = None
+    occupation: str | None = None
+
+
+class Audience(NamedTuple):
+    """A distinct people who are asked about, with their histories."""
+
+    users: NDArray[np.int64]  # (A,) number + 1 for the id embedding, or UNKNOWN_USER
+    codes: NDArray[np.int64]  # (A, 3)
+    histories: Histories  # of A
+
+
+class _Events(NamedTuple):
+    """One person's events."""
+
+    movies: NDArray[np.int64]  # (E,) numbers
+    ratings: NDArray[np.float32]  # (E,)
+    timestamps: NDArray[np.int64]  # (E,) seconds
+
+
+_NO_EVENTS = _Events(np.zeros(0, np.int64), np.zeros(0, np.float32), np.zeros(0, np.int64))
+
+
+def one_person(run: Run, person: Person) -> Audience:
+    """Return an audience of one.
+
+    Raises:
+        RequestError: An unknown user, movie, gender or occupation, or an impossible rating or age.
+    """
+    stored, codes, user = _NO_EVENTS, np.zeros(3, np.int64), UNKNOWN_USER
+    if person.user_id is not None:
+        number = int(run.users.numbers(person.user_id))
+        if number == UNKNOWN:
+            raise _unknown_users(run, np.array([person.user_id]))
+        stored, codes = _stored(run, number), run.user_codes[number]
+        user = number + 1 if run.trained_users[number] else UNKNOWN_USER
+    given = run.config.demographics.codes(person.gender, person.age, person.occupation)
+    events = stored if person.history is None else _events(run, person.history, 0)
+    added = _events(run, person.added, int(events.timestamps.max(initial=0)))
+    kept = ~np.isin(events.movies, added.movies)
+    movies = np.concatenate([events.movies[kept], added.movies])
+    ratings = np.concatenate([events.ratings[kept], added.ratings])
+    timestamps = np.concatenate([events.timestamps[kept], added.timestamps])
+    return Audience(
+        np.array([user]),
+        np.where(given > 0, given, codes)[None, :],
+        build_histories(np.zeros(len(movies), np.int64), movies, ratings, timestamps, 1),
+    )
+
+
+def many_people(
+    run: Run, users: NDArray[np.int64], given: Mapping[int, Sequence[Event]]
+) -> tuple[Audience, NDArray[np.int64]]:
+    """Return the A distinct people among Q user ids, and which of them each id is, `(Q,)`.
+
+    Args:
+        run: Holds the stored histories.
+        users: `(Q,)` ids.
+        given: Histories that replace what is stored of these users, known or not.
+
+    Raises:
+        RequestError: An unknown user without a given history, or a bad event in one.
+    """
+    ids, rows = np.unique(users, return_inverse=True)
+    numbers = run.users.numbers(ids)
+    known = numbers != UNKNOWN
+    replaced = np.array([user in given for user in ids.tolist()], dtype=bool)
+    if not (known | replaced).all():
+        raise _unknown_users(run, ids[~(known | replaced)])
+    parts = [
+        _events(run, given[user], 0) if swapped else _stored(run, number)
+        for user, number, swapped in zip(
+            ids.tolist(), numbers.tolist(), replaced.tolist(), strict=True
+        )
+    ]
+    owners = np.repeat(np.arange(len(ids)), [len(part.movies) for part in parts])
+    movies, ratings, timestamps = (
+        np.concatenate(column) for column in zip(_NO_EVENTS, *parts, strict=True)
+    )
+    trained = np.zeros(len(ids), dtype=bool)
+    trained[known] = run.trained_users[numbers[known]]
+    codes = np.zeros((len(ids), 3), dtype=np.int64)
+    codes[known] = run.user_codes[numbers[known]]
+    audience = Audience(
+        np.where(trained, numbers + 1, UNKNOWN_USER),
+        codes,
+        build_histories(owners, movies, ratings, timestamps, len(ids)),
+    )
+    return audience, rows
+
+
+def check_movies(run: Run, ids: NDArray[np.int64]) -> None:
+    """Raise a `RequestError` for the first id that is no movie."""
+    unknown = run.catalogue.vocabulary.numbers(ids) == UNKNOWN
+    if unknown.any():
+        run.catalogue.number(int(ids[unknown][0]))
+
+
+def _stored(run: Run, number: int) -> _Events:
+    start, end = run.histories.offsets[number : number + 2]
+    _, movies, ratings, timestamps = run.histories
+    return _Events(movies[start:end].astype(np.int64), ratings[start:end], timestamps[start:end])
+
+
+def _events(run: Run, events: Sequence[Event], last: int) -> _Events:
+    """Check events from outside. Those without a timestamp get the time of the last one."""
+    ids = np.array([event.movie_id for event in events], dtype=np.int64)
+    ratings = np.array([event.rating for event in events], dtype=np.float64)
+    last = max([last, *(event.timestamp or 0 for event in events)])
+    times = [last if event.timestamp is None else event.timestamp for event in events]
+    check_movies(run, ids)
+    if len(np.unique(ids)) < len(ids):
+        repeated = next(movie for movie in ids.tolist() if (ids == movie).sum() > 1)
+        raise RequestError(f"movie {repeated} comes twice in one history; keep the last rating")
+    scale = run.config.scale
+    wrong = ~((ratings >= scale.lowest) & (ratings <= scale.highest))
+    if wrong.any():
+        raise RequestError(
+            f"rating {ratings[wrong][0]:g} of movie {ids[wrong][0]} is outside the scale: "
+            f"ratings run from {scale.lowest:g} to {scale.highest:g}"
+        )
+    return _Events(
+        run.catalogue.vocabulary.numbers(ids),
+        ratings.astype(np.float32),
+        np.array(times, dtype=np.int64),
+    )
+
+
+def _unknown_users(run: Run, ids: NDArray[np.int64]) -> RequestError:
+    known = run.users.ids
+    first = ", ".join(str(user) for user in ids[:5].tolist())
+    return RequestError(
+        f"unknown user {first}{' and more' if len(ids) > 5 else ''}: ids run from {known[0]} "
+        f"to {known[-1]}; ask as a stranger by giving a history"
+    )

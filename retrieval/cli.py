@@ -1,0 +1,479 @@
+"""The command line: options and printing; the work is done elsewhere."""
+
+import os
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from retrieval import columns
+from retrieval.choices import Preset, Towers
+from retrieval.data.split import Cut
+from retrieval.display import notes, print_json, print_table, progress
+from retrieval.errors import RecError, RequestError
+
+if TYPE_CHECKING:  # these pull in faiss, which --help can do without
+    from retrieval.audience import Person
+    from retrieval.catalogue import Movie
+
+RUNS = Path("runs")
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+data_app = typer.Typer(no_args_is_help=True, help="Fetch, check or make data.")
+app.add_typer(data_app, name="data")
+
+RunOption = Annotated[
+    Path | None, typer.Option("--run", help="Folder of the run; default is the newest under runs/.")
+]
+DataOption = Annotated[Path, typer.Option("--data", help="Folder of ratings, movies and users.")]
+PresetOption = Annotated[Preset, typer.Option(help="How much to spend on training.")]
+SeedOption = Annotated[int, typer.Option(min=0, help="Seed of everything random.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+UserOption = Annotated[int | None, typer.Option("--user", help="Id of a known user.")]
+AtOption = Annotated[
+    str | None,
+    typer.Option(help="Time of asking: seconds since 1970, or as in 2000-12-31T20:00."),
+]
+HistoryOption = Annotated[
+    str | None,
+    typer.Option(help='Ratings "1193:5,661:3" instead of what is stored; "+1193:5" adds to it.'),
+]
+GenderOption = Annotated[str | None, typer.Option(help="Of a stranger.")]
+AgeOption = Annotated[float | None, typer.Option(help="Of a stranger, in years.")]
+OccupationOption = Annotated[str | None, typer.Option(help="Of a stranger, as in the data.")]
+HistoriesOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="CSV file user_id,movie_id,rating,timestamp that replaces these users' histories."
+    ),
+]
+OutOption = Annotated[Path | None, typer.Option("--out", help="CSV file for the answers.")]
+SeenOption = Annotated[bool, typer.Option("--include-seen", help="Show seen movies too.")]
+
+
+@app.callback()
+def rec() -> None:
+    """Train on ratings, index the catalogue, answer with one dot product."""
+
+
+@app.command()
+def train(
+    data: DataOption,
+    run: Annotated[
+        Path | None, typer.Option("--run", help="Folder to write; default runs/ and the time.")
+    ] = None,
+    preset: PresetOption = Preset.DEFAULT,
+    towers: Annotated[
+        str, typer.Option(help="Tower pairs to train, separated by commas.")
+    ] = Towers.NEURAL.value,
+    seed: SeedOption = 0,
+) -> None:
+    """Train tower pairs on a data folder."""
+    from retrieval.data.layouts import read_folder
+    from retrieval.pipeline import train as train_run
+
+    _check_towers(towers)
+    folder = run or RUNS / datetime.now(UTC).strftime("%Y-%m-%d-%H%M%S")
+    with progress() as bars:
+        task = bars.add_task(f"reading {data}", total=1)
+        frames = read_folder(data)
+        bars.update(task, completed=1)
+        trained = train_run(frames, str(data), folder, preset, seed, bars)
+    best = trained.fit.epochs[trained.fit.best]
+    notes().print(
+        f"trained in {trained.seconds:.0f} s; RMSE {best.validation_error * frames.scale.unit:.4f} "
+        f"on {trained.validation_rows:,} ratings held out for validation"
+    )
+    print(folder)
+
+
+@app.command("build-index")
+def build_index(run: RunOption = None) -> None:
+    """Embed the whole catalogue of a run into its index."""
+    from retrieval.pipeline import build_index as build
+
+    folder = _run(run)
+    card = build(folder)
+    notes().print(f"indexed {card.count:,} movies x {card.dimension} into {folder / 'index'}")
+
+
+@app.command()
+def topk(
+    run: RunOption = None,
+    user: UserOption = None,
+    k: Annotated[int, typer.Option("--k", help="How many movies.")] = 20,
+    history: HistoryOption = None,
+    gender: GenderOption = None,
+    age: AgeOption = None,
+    occupation: OccupationOption = None,
+    at: AtOption = None,
+    include_seen: SeenOption = False,
+    users: Annotated[
+        Path | None, typer.Option(help="CSV file user_id[,timestamp] of many users.")
+    ] = None,
+    histories: HistoriesOption = None,
+    out: OutOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List what a user should watch, best first."""
+    from retrieval.recommender import Recommender
+
+    if users is not None:
+        _refuse(user=user, history=history, gender=gender, age=age, occupation=occupation, at=at)
+        _topk_file(_run(run), users, histories, k, _needed(out), include_seen)
+        return
+    _refuse(histories=histories, out=out)
+    person, name = _person(user, history, gender, age, occupation)
+    rows = Recommender.load(_run(run)).topk(person, k, at=_seconds(at), include_seen=include_seen)
+    if as_json:
+        print_json(
+            [
+                {columns.RANK: row.rank, **_movie(row.movie)}
+                | {columns.SCORE: row.score, columns.RATING: row.rating}
+                for row in rows
+            ]
+        )
+        return
+    print_table(
+        f"What {name} should watch",
+        ("rank", "id", "title", "year", "genres", "rating"),
+        [(row.rank, *_cells(row.movie), row.rating) for row in rows],
+    )
+
+
+@app.command()
+def rate(
+    run: RunOption = None,
+    user: UserOption = None,
+    movie: Annotated[str | None, typer.Option(help="Id or title of a movie.")] = None,
+    history: HistoryOption = None,
+    gender: GenderOption = None,
+    age: AgeOption = None,
+    occupation: OccupationOption = None,
+    at: AtOption = None,
+    pairs: Annotated[
+        Path | None, typer.Option(help="CSV file user_id,movie_id[,timestamp] of many pairs.")
+    ] = None,
+    histories: HistoriesOption = None,
+    out: OutOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Predict how a user would rate a movie."""
+    from retrieval.recommender import Recommender
+
+    if pairs is not None:
+        _refuse(user=user, movie=movie, history=history, gender=gender, age=age)
+        _refuse(occupation=occupation, at=at)
+        _rate_file(_run(run), pairs, histories, _needed(out))
+        return
+    _refuse(histories=histories, out=out)
+    if movie is None:
+        raise RequestError('which movie? give --movie 1193 or --movie "toy story"')
+    person, name = _person(user, history, gender, age, occupation)
+    answer = Recommender.load(_run(run)).rate(person, movie, at=_seconds(at))
+    if as_json:
+        print_json({columns.USER_ID: user, **_movie(answer.movie), columns.RATING: answer.rating})
+        return
+    print(f"{name} would rate {answer.movie} [{answer.movie.id}] {answer.rating:.2f}")
+
+
+@app.command()
+def similar(
+    movie: Annotated[str, typer.Option(help="Id or title of a movie.")],
+    run: RunOption = None,
+    k: Annotated[int, typer.Option("--k", help="How many movies.")] = 10,
+    as_json: JsonOption = False,
+) -> None:
+    """List the movies whose vectors are nearest in direction to a movie's."""
+    from retrieval.recommender import Recommender
+
+    recommender = Recommender.load(_run(run))
+    rows = recommender.similar(movie, k)
+    if as_json:
+        print_json([{"rank": row.rank, **_movie(row.movie), "cosine": row.cosine} for row in rows])
+        return
+    print_table(
+        f"Movies like {recommender.run.catalogue.named(movie)}",
+        ("rank", "id", "title", "year", "genres", "cosine"),
+        [(row.rank, *_cells(row.movie), row.cosine) for row in rows],
+    )
+
+
+@app.command()
+def movies(
+    text: Annotated[str, typer.Argument(help="Part of a title, typing errors allowed.")],
+    run: RunOption = None,
+    limit: Annotated[int, typer.Option(min=1, help="How many at most.")] = 10,
+    as_json: JsonOption = False,
+) -> None:
+    """Find movies by title."""
+    from retrieval.run import open_run
+
+    found = open_run(_run(run)).catalogue.search(text, limit)
+    if as_json:
+        print_json([_movie(movie) for movie in found])
+        return
+    print_table(
+        f"Movies called something like {text!r}",
+        ("id", "title", "year", "genres"),
+        [_cells(movie) for movie in found],
+    )
+
+
+@app.command()
+def info(run: RunOption = None, as_json: JsonOption = False) -> None:
+    """Show what a run is and how good it was in validation."""
+    from retrieval.run import describe_run, open_run
+
+    facts = describe_run(open_run(_run(run)))
+    if as_json:
+        print_json(facts)
+        return
+    print_table(str(facts["run"]), ("what", "value"), list(facts.items()))
+
+
+@app.command()
+def evaluate(
+    data: DataOption,
+    protocol: Annotated[Cut, typer.Option(help="Which ratings are held out.")] = Cut.RATING,
+    preset: PresetOption = Preset.DEFAULT,
+    seed: SeedOption = 0,
+    run: Annotated[
+        Path | None, typer.Option("--run", help="Folder to keep the run in; default keeps none.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Hold ratings out, train on the rest, and score the answers beside baselines."""
+    from tempfile import TemporaryDirectory
+
+    from retrieval.data.layouts import read_folder
+    from retrieval.evaluation.protocols import evaluate as evaluate_run
+
+    frames = read_folder(data)
+    with TemporaryDirectory() as scratch, progress() as bars:
+        folder = run or Path(scratch) / "run"
+        results = evaluate_run(frames, str(data), protocol, preset, seed, folder, bars)
+    if as_json:
+        print_json(
+            [
+                {"system": result.system, "questions": result.questions, "count": result.count}
+                | {
+                    name: {"value": metric.value, "95%": metric.half_width}
+                    for name, metric in result.metrics.items()
+                }
+                for result in results
+            ]
+        )
+        return
+    print_table(
+        f"{protocol.value} of {data}, preset {preset.value}, seed {seed}",
+        ("questions", "system", "count", *results[0].metrics),
+        [
+            (
+                result.questions,
+                result.system,
+                result.count,
+                *(f"{value:.4f} ± {half:.4f}" for value, half in result.metrics.values()),
+            )
+            for result in results
+        ],
+    )
+
+
+@data_app.command("check")
+def data_check(
+    folder: Annotated[Path, typer.Argument(help="Folder of ratings, movies and users.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Read a data folder and report everything that is wrong with it."""
+    from retrieval.data.layouts import read_folder
+
+    frames = read_folder(folder)
+    facts = {
+        "ratings": len(frames.ratings),
+        "users with ratings": int(frames.ratings[columns.USER_ID].nunique()),
+        "users described": len(frames.users),
+        "movies": len(frames.movies),
+        "movies with ratings": int(frames.ratings[columns.MOVIE_ID].nunique()),
+        "scale": f"{frames.scale.lowest:g} to {frames.scale.highest:g} by {frames.scale.step:g}",
+    }
+    if as_json:
+        print_json(facts)
+        return
+    print_table(f"{folder} is sound", ("what", "value"), list(facts.items()))
+
+
+@data_app.command("fetch")
+def data_fetch(
+    name: Annotated[str, typer.Argument(help="ml-100k, ml-1m, ml-latest-small, ml-32m, ...")],
+    to: Annotated[Path, typer.Option(help="Folder to put it under.")] = Path("data"),
+    source: Annotated[
+        str | None, typer.Option("--from", help="Mirror instead of GroupLens: folder or URL.")
+    ] = None,
+) -> None:
+    """Download a data set, checked, resumed and whole or not there."""
+    from retrieval.data.fetch import fetch
+
+    print(fetch(name, to / name, source=source))
+
+
+@data_app.command("synth")
+def data_synth(
+    folder: Annotated[Path, typer.Argument(help="Folder to write; must not hold anything.")],
+    users: Annotated[int, typer.Option(min=1)] = 1000,
+    movies: Annotated[int, typer.Option(min=1)] = 1500,
+    ratings: Annotated[int, typer.Option(min=1)] = 100_000,
+    seed: SeedOption = 0,
+) -> None:
+    """Write a synthetic world in the layout of MovieLens-1M."""
+    from retrieval.data.synthetic import write_world
+
+    write_world(folder, users=users, movies=movies, ratings=ratings, seed=seed)
+    print(folder)
+
+
+@data_app.command("demo")
+def data_demo() -> None:
+    """Find or fetch data for the demo; print the folder."""
+    from retrieval.data.fetch import demo_data
+
+    folder, description = demo_data(Path("data"))
+    notes().print(description)
+    print(folder)
+
+
+def main() -> None:
+    """Run the command line; what a user can mend is one line on stderr and exit code 1."""
+    try:
+        app()
+    except RecError as error:
+        notes().print(f"error: {error}", style="red", markup=False, soft_wrap=True)
+        sys.exit(1)
+    except BrokenPipeError:
+        # Whoever was reading, head for one, has had enough; keep Python from complaining at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+
+
+def _run(run: Path | None) -> Path:
+    from retrieval.run import newest_run
+
+    return run or newest_run(RUNS)
+
+
+def _topk_file(
+    run: Path, users: Path, histories: Path | None, k: int, out: Path, include_seen: bool
+) -> None:
+    from index.neighbours import NO_ID
+    from retrieval.recommender import Recommender
+    from retrieval.requests import read_histories, read_users, write_answers
+
+    questions = read_users(users)
+    given = None if histories is None else read_histories(histories)
+    recommender = Recommender.load(run, threads=os.cpu_count() or 1)
+    found = recommender.topk_many(
+        questions.users, k, times=questions.times, histories=given, include_seen=include_seen
+    )
+    header = (columns.USER_ID, columns.RANK, columns.MOVIE_ID, columns.SCORE, columns.RATING)
+    rows = (
+        (user, rank, movie, f"{score:.6f}", f"{rating:.6f}")
+        for user, *lists in zip(questions.users.tolist(), *(f.tolist() for f in found), strict=True)
+        for rank, (movie, score, rating) in enumerate(zip(*lists, strict=True), start=1)
+        if movie != NO_ID
+    )
+    write_answers(out, header, rows)
+    notes().print(f"wrote the lists of {len(questions.users):,} users to {out}")
+
+
+def _rate_file(run: Path, pairs: Path, histories: Path | None, out: Path) -> None:
+    from retrieval.recommender import Recommender
+    from retrieval.requests import read_histories, read_pairs, write_answers
+
+    questions = read_pairs(pairs)
+    given = None if histories is None else read_histories(histories)
+    recommender = Recommender.load(run, threads=os.cpu_count() or 1)
+    ratings = recommender.rate_many(
+        questions.users, questions.movies, times=questions.times, histories=given
+    )
+    header = (columns.USER_ID, columns.MOVIE_ID, columns.RATING)
+    triples = zip(
+        questions.users.tolist(), questions.movies.tolist(), ratings.tolist(), strict=True
+    )
+    write_answers(out, header, ((user, movie, f"{rating:.6f}") for user, movie, rating in triples))
+    notes().print(f"wrote the ratings of {len(ratings):,} pairs to {out}")
+
+
+def _person(
+    user: int | None,
+    history: str | None,
+    gender: str | None,
+    age: float | None,
+    occupation: str | None,
+) -> tuple["Person", str]:
+    from retrieval.audience import Person
+    from retrieval.requests import parse_history
+
+    if all(value is None for value in (user, history, gender, age, occupation)):
+        raise RequestError("for whom? give --user 42, or a stranger's --history 1193:5,661:3")
+    events, adds = parse_history(history) if history is not None else ([], True)
+    if history is not None and adds and user is None:
+        raise RequestError(f"{history!r} adds to a stored history; give --user, or leave out the +")
+    person = Person(
+        user_id=user,
+        history=None if adds and user is not None else events,
+        added=events if adds and user is not None else (),
+        gender=gender,
+        age=age,
+        occupation=occupation,
+    )
+    return person, "a stranger" if user is None else f"user {user}"
+
+
+def _seconds(at: str | None) -> int | None:
+    if at is None or at.isdecimal():
+        return None if at is None else int(at)
+    try:
+        moment = datetime.fromisoformat(at)
+    except ValueError as error:
+        raise RequestError(
+            f"malformed time {at!r}; give seconds since 1970, or a date as in 2000-12-31T20:00"
+        ) from error
+    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
+
+
+def _needed(out: Path | None) -> Path:
+    if out is None:
+        raise RequestError("where to? give --out FILE.csv for the answers")
+    return out
+
+
+def _refuse(**given: object) -> None:
+    """Options that would be ignored are errors."""
+    for name, value in given.items():
+        if value is not None:
+            raise RequestError(
+                f"--{name} {value} has no effect here: one question takes --user or --history, "
+                "a file of questions takes --out and --histories"
+            )
+
+
+def _check_towers(names: str) -> None:
+    for name in names.split(","):
+        if name not in list(Towers):
+            known = ", ".join(Towers)
+            raise RequestError(f"unknown towers {name!r}; there are: {known}")
+
+
+def _movie(movie: "Movie") -> dict[str, object]:
+    return {
+        columns.MOVIE_ID: movie.id,
+        columns.TITLE: movie.title,
+        columns.YEAR: movie.year,
+        columns.GENRES: list(movie.genres),
+    }
+
+
+def _cells(movie: "Movie") -> tuple[int, str, int | None, str]:
+    return movie.id, movie.title, movie.year, ", ".join(movie.genres)

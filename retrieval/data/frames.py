@@ -1,0 +1,26 @@
+"""What a data folder comes to: three checked frames and the rating scale."""
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from retrieval.scale import RatingScale
+
+
+@dataclass(frozen=True, kw_only=True)
+class MovieData:
+    """Ratings, movies and people, with the columns named in `columns`.
+
+    Args:
+        ratings: `columns.RATINGS`, in the order of the file; ids and timestamps int64, float32.
+        movies: `columns.MOVIES`; year is a nullable Int64, genres, directors and actors are joined
+            by | and empty where not given.
+        users: `columns.USERS`; gender and occupation are empty and age NaN where not given. It may
+            have no rows, or users without ratings; users with ratings need not be in it.
+        scale: Of the ratings.
+    """
+
+    ratings: pd.DataFrame
+    movies: pd.DataFrame
+    users: pd.DataFrame
+    scale: RatingScale

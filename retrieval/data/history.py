@@ -1,0 +1,111 @@
+"""Histories: each user's events in order of time, as flat arrays with offsets.
+
+The history of a question is a slice of these arrays, so histories of any number of questions share
+one copy, and a slice that ends before an event cannot hold it or a later one.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Histories(NamedTuple):
+    """The events of U users; those of user u are `offsets[u]:offsets[u + 1]`, oldest first."""
+
+    offsets: NDArray[np.int64]  # (U + 1,)
+    movies: NDArray[np.int32]  # (N,) numbers
+    ratings: NDArray[np.float32]  # (N,)
+    timestamps: NDArray[np.int64]  # (N,) seconds
+
+
+class Windows(NamedTuple):
+    """For each of B questions, the slice of events that came before it, and when it is asked."""
+
+    starts: NDArray[np.int64]  # (B,)
+    ends: NDArray[np.int64]  # (B,)
+    times: NDArray[np.int64]  # (B,) seconds
+
+
+class Recent(NamedTuple):
+    """The last L events of each window, latest first, as positions in the flat arrays."""
+
+    positions: NDArray[np.int64]  # (B, L), 0 where there is no event
+    present: NDArray[np.bool_]  # (B, L)
+
+
+def time_order(users: NDArray[np.int64], timestamps: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the order by user, then time, then place in the file."""
+    return np.lexsort((timestamps, users))  # lexsort is stable
+
+
+def build_histories(
+    users: NDArray[np.int64],
+    movies: NDArray[np.int64],
+    ratings: NDArray[np.float32],
+    timestamps: NDArray[np.int64],
+    user_count: int,
+) -> Histories:
+    """Sort events by user and time, ties in the order given.
+
+    Args:
+        users: `(N,)` numbers.
+        movies: `(N,)` numbers.
+        ratings: `(N,)`.
+        timestamps: `(N,)` seconds.
+        user_count: U.
+    """
+    order = time_order(users, timestamps)
+    return Histories(
+        offsets=np.concatenate([[0], np.cumsum(np.bincount(users, minlength=user_count))]),
+        movies=movies[order].astype(np.int32),
+        ratings=ratings[order].astype(np.float32),
+        timestamps=timestamps[order].astype(np.int64),
+    )
+
+
+def windows_before_events(histories: Histories) -> Windows:
+    """Return, for each event, the window of its user's events strictly before it."""
+    counts = np.diff(histories.offsets)
+    return Windows(
+        starts=np.repeat(histories.offsets[:-1], counts),
+        ends=np.arange(len(histories.movies)),
+        times=histories.timestamps,
+    )
+
+
+def windows_until(
+    histories: Histories, users: NDArray[np.int64], times: NDArray[np.int64]
+) -> Windows:
+    """Return, for each question, the window of its user's events up to the time of asking.
+
+    Args:
+        histories: Of U users.
+        users: `(B,)` numbers.
+        times: `(B,)` seconds; an event of the very second counts as before.
+    """
+    starts, ends = histories.offsets[users], histories.offsets[users + 1]
+    low, high = starts.copy(), ends.copy()
+    while (open_ := low < high).any():
+        middle = (low + high) // 2
+        before = np.zeros(len(users), dtype=bool)
+        before[open_] = histories.timestamps[middle[open_]] <= times[open_]
+        low = np.where(open_ & before, middle + 1, low)
+        high = np.where(open_ & ~before, middle, high)
+    return Windows(starts, low, times)
+
+
+def whole_windows(histories: Histories, users: NDArray[np.int64]) -> Windows:
+    """Return the windows of all events of users `(B,)`, asked at the time of the last one."""
+    starts, ends = histories.offsets[users], histories.offsets[users + 1]
+    times = np.zeros(len(users), dtype=np.int64)
+    times[ends > starts] = histories.timestamps[ends[ends > starts] - 1]
+    return Windows(starts, ends, times)
+
+
+def recent(windows: Windows, length: int) -> Recent:
+    """Return the last `length` events of each window; L is the longest there is, at least 1."""
+    counts = np.minimum(windows.ends - windows.starts, length)
+    ranks = np.arange(max(1, int(counts.max(initial=0))))  # 0 is the latest event
+    present = ranks[None, :] < counts[:, None]
+    return Recent(np.where(present, windows.ends[:, None] - 1 - ranks[None, :], 0), present)

@@ -1,0 +1,66 @@
+"""Average, spread and number of ratings, each from events before the one it is given to.
+
+A statistic over all other ratings would tell a model, which knows the total, the one that is left
+out. A statistic over earlier ratings cannot, and is also what a service knows.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retrieval.data.history import Windows
+
+# Ratings at the overall average, one unit apart, that every statistic starts from.
+PRIOR_COUNT = 5.0
+
+USER_STATISTICS = 3
+MOVIE_STATISTICS = 2
+
+
+def user_statistics(deviations: NDArray[np.float64], windows: Windows) -> NDArray[np.float32]:
+    """Return mean, spread and log count of the deviations `(N,)` in each window: `(B, 3)`."""
+    sums = np.concatenate([[0.0], np.cumsum(deviations)])
+    squares = np.concatenate([[0.0], np.cumsum(deviations**2)])
+    counts = (windows.ends - windows.starts).astype(np.float64)
+    mean = (sums[windows.ends] - sums[windows.starts]) / (counts + PRIOR_COUNT)
+    square = (squares[windows.ends] - squares[windows.starts] + PRIOR_COUNT) / (
+        counts + PRIOR_COUNT
+    )
+    spread = np.sqrt(np.maximum(square - mean**2, 0.0))
+    return np.stack([mean, spread, np.log1p(counts)], axis=1).astype(np.float32)
+
+
+def movie_statistics(
+    counts: NDArray[np.integer], deviation_sums: NDArray[np.float64]
+) -> NDArray[np.float32]:
+    """Return mean and log count `(N, 2)` from counts and sums `(N,)`."""
+    mean = deviation_sums / (counts + PRIOR_COUNT)
+    return np.stack([mean, np.log1p(counts)], axis=1).astype(np.float32)
+
+
+def movie_statistics_of_all(
+    movies: NDArray[np.int64], deviations: NDArray[np.float64], movie_count: int
+) -> NDArray[np.float32]:
+    """Return the statistics of M movies over events `(N,)`: `(M, 2)`."""
+    counts = np.bincount(movies, minlength=movie_count)
+    sums = np.bincount(movies, deviations, minlength=movie_count)
+    return movie_statistics(counts, np.asarray(sums, dtype=np.float64))
+
+
+def movie_statistics_before(
+    movies: NDArray[np.int64], deviations: NDArray[np.float64], timestamps: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    """Return, for each event `(N,)`, its movie's statistics over ratings strictly before it.
+
+    Ratings of the very second are left out, whoever gave them: `(N, 2)`.
+    """
+    order = np.lexsort((timestamps, movies))
+    movie, time = movies[order], timestamps[order]
+    sums = np.concatenate([[0.0], np.cumsum(deviations[order])])
+    places = np.arange(len(order))
+    # Start of the movie's block, and of the events that share movie and second.
+    starts = np.maximum.accumulate(np.where(np.diff(movie, prepend=-1) != 0, places, 0))
+    changes = (np.diff(movie, prepend=-1) != 0) | (np.diff(time, prepend=-1) != 0)
+    ends = np.maximum.accumulate(np.where(changes, places, 0))
+    result = np.empty((len(order), MOVIE_STATISTICS), dtype=np.float32)
+    result[order] = movie_statistics(ends - starts, sums[ends] - sums[starts])
+    return result

@@ -1,0 +1,218 @@
+"""A synthetic world with known structure, in the layout of MovieLens-1M."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retrieval.demographics import AGE_EDGES
+from retrieval.errors import RequestError
+from retrieval.files import new_folder
+
+GENRES = ("Action", "Comedy", "Drama", "Horror", "Musical", "Romance", "Sci-Fi", "Western")
+ADJECTIVES = {
+    "Action": "Deadly Final Iron Burning Lethal Savage",
+    "Comedy": "Crazy Lucky Funny Hopeless Clumsy Merry",
+    "Drama": "Quiet Broken Distant Tender Forgotten Long",
+    "Horror": "Haunted Bloody Cursed Rotten Screaming Pale",
+    "Musical": "Singing Golden Dancing Bright Velvet Swinging",
+    "Romance": "Secret Sweet Endless Summer Stolen Gentle",
+    "Sci-Fi": "Cosmic Electric Atomic Lunar Stellar Robotic",
+    "Western": "Dusty Lonesome Wild Prairie Silver Outlaw",
+}
+NOUNS = [
+    "Harbor",
+    "River",
+    "Mirror",
+    "Garden",
+    "Winter",
+    "Letter",
+    "Station",
+    "Empire",
+    "Shadow",
+    "Crown",
+    "Island",
+    "Orchard",
+    "Bridge",
+    "Canyon",
+    "Lantern",
+    "Stranger",
+    "Promise",
+    "Voyage",
+    "Castle",
+    "Meadow",
+    "Journey",
+    "Tower",
+    "Storm",
+    "Valley",
+]
+DIMENSION = 6
+AGES = np.array([1, *AGE_EDGES])
+OCCUPATIONS = 21
+FEWEST_OF_A_USER = 20
+FIRST_SECOND = 956_700_000  # spring of 2000
+SPAN = int(2.5 * 365 * 86_400)
+
+
+class World(NamedTuple):
+    """U users, M movies, N ratings, and the truth behind them."""
+
+    users: NDArray[np.int64]  # (N,) rows
+    movies: NDArray[np.int64]  # (N,) rows
+    ratings: NDArray[np.int64]  # (N,) 1 to 5
+    timestamps: NDArray[np.int64]  # (N,) seconds
+    genders: NDArray[np.int64]  # (U,) 0 or 1
+    ages: NDArray[np.int64]  # (U,) rows of AGES
+    occupations: NDArray[np.int64]  # (U,)
+    genres: NDArray[np.bool_]  # (M, G)
+    years: NDArray[np.int64]  # (M,)
+    tastes: NDArray[np.float64]  # (U, D)
+    traits: NDArray[np.float64]  # (M, D)
+    qualities: NDArray[np.float64]  # (M,)
+    moods: NDArray[np.float64]  # (U,) how kindly a user rates
+
+
+def sample_world(rng: np.random.Generator, *, users: int, movies: int, ratings: int) -> World:
+    """Draw a world.
+
+    A movie's traits lie around those of its genres, a user's tastes around those of people of the
+    same gender and age; popular movies are rated more, liked ones a little more; a user rates in
+    sessions.
+
+    Raises:
+        RequestError: Users and movies are too few for so many ratings.
+    """
+    counts = _counts(rng, users, movies, ratings)
+    genres = np.zeros((movies, len(GENRES)), dtype=bool)
+    genres[np.arange(movies), rng.integers(len(GENRES), size=movies)] = True
+    genres |= rng.random(genres.shape) < 0.1
+    meanings = rng.normal(size=(len(GENRES), DIMENSION))
+    traits = genres @ meanings / genres.sum(1, keepdims=True)
+    traits += 0.5 * rng.normal(size=traits.shape)
+    genders, ages = rng.integers(2, size=users), rng.integers(len(AGES), size=users)
+    shifts = rng.normal(size=(2, DIMENSION)), rng.normal(size=(len(AGES), DIMENSION))
+    tastes = 0.4 * shifts[0][genders] + 0.4 * shifts[1][ages]
+    tastes += 0.8 * rng.normal(size=(users, DIMENSION))
+    qualities, moods = 0.5 * rng.normal(size=movies), 0.4 * rng.normal(size=users)
+    popularity = -0.8 * np.log(np.arange(1, movies + 1) + 10)[rng.permutation(movies)]
+    popularity[rng.permutation(movies)[: movies // 40]] = -np.inf  # a few nobody has rated
+    chosen = _choose(rng, tastes, traits, popularity + 0.5 * qualities, counts)
+    owners = np.repeat(np.arange(users), counts)
+    liking = (tastes[owners] * traits[chosen]).sum(1) / np.sqrt(DIMENSION)
+    value = 3.6 + moods[owners] + qualities[chosen] + liking + 0.7 * rng.normal(size=ratings)
+    return World(
+        users=owners,
+        movies=chosen,
+        ratings=np.clip(np.rint(value), 1, 5).astype(np.int64),
+        timestamps=_sessions(rng, owners, users),
+        genders=genders,
+        ages=ages,
+        occupations=rng.integers(OCCUPATIONS, size=users),
+        genres=genres,
+        years=2000 - rng.geometric(0.07, size=movies).clip(max=70),
+        tastes=tastes,
+        traits=traits,
+        qualities=qualities,
+        moods=moods,
+    )
+
+
+def write_world(folder: Path, *, users: int, movies: int, ratings: int, seed: int) -> None:
+    """Write a world as ratings.dat, movies.dat and users.dat.
+
+    Raises:
+        RequestError: The folder holds something, or the sizes do not fit together.
+    """
+    if folder.exists() and (folder.is_file() or any(folder.iterdir())):
+        raise RequestError(f"{folder} is there and not empty; name a new folder, or empty this one")
+    rng = np.random.default_rng(seed)
+    world = sample_world(rng, users=users, movies=movies, ratings=ratings)
+    titles = _titles(rng, world.genres)
+    # Every eleventh id is left out, as MovieLens has gaps too.
+    ids = np.array([number for number in range(1, 2 * movies + 2) if number % 11][:movies])
+    with new_folder(folder) as partial:
+        columns = (world.users + 1, ids[world.movies], world.ratings, world.timestamps)
+        _write(partial / "ratings.dat", zip(*(column.tolist() for column in columns), strict=True))
+        names = np.array(GENRES)
+        _write(
+            partial / "movies.dat",
+            (
+                (movie, f"{title} ({year})", "|".join(names[row]))
+                for movie, title, year, row in zip(
+                    ids, titles, world.years, world.genres, strict=True
+                )
+            ),
+        )
+        people = zip(world.genders, world.ages, world.occupations, strict=True)
+        _write(
+            partial / "users.dat",
+            (
+                (user, "FM"[gender], AGES[age], occupation, "00000")
+                for user, (gender, age, occupation) in enumerate(people, start=1)
+            ),
+        )
+
+
+def _counts(rng: np.random.Generator, users: int, movies: int, ratings: int) -> NDArray[np.int64]:
+    """Return how much each user rates `(U,)`: long-tailed, at least a few, `ratings` in all."""
+    most = movies // 2
+    if not users <= ratings <= users * most:
+        raise RequestError(
+            f"{ratings} ratings do not fit {users} users and {movies} movies: "
+            f"give from {users} to {users * most}"
+        )
+    fewest = min(FEWEST_OF_A_USER, ratings // users, most)
+    shares = rng.lognormal(sigma=1.0, size=users)
+    counts = np.full(users, fewest)
+    while (left := ratings - int(counts.sum())) > 0:
+        room = counts < most
+        extra = rng.multinomial(left, np.where(room, shares, 0) / shares[room].sum())
+        counts = np.minimum(counts + extra, most)
+    return counts
+
+
+def _choose(
+    rng: np.random.Generator,
+    tastes: NDArray[np.float64],
+    traits: NDArray[np.float64],
+    appeal: NDArray[np.float64],
+    counts: NDArray[np.int64],
+) -> NDArray[np.int64]:
+    """Return distinct movies for each user, `(N,)`, drawn by appeal and taste (Gumbel top-k)."""
+    parts = []
+    for start in range(0, len(counts), 512):
+        part = slice(start, start + 512)
+        keys = appeal + 0.3 * tastes[part] @ traits.T  # (C, M)
+        keys += rng.gumbel(size=keys.shape)
+        order = np.argsort(-keys, axis=1)
+        parts += [row[:count] for row, count in zip(order, counts[part], strict=True)]
+    return np.concatenate(parts)
+
+
+def _sessions(rng: np.random.Generator, owners: NDArray[np.int64], users: int) -> NDArray[np.int64]:
+    """Return times `(N,)`: one user's events seconds apart, with now and then a long pause."""
+    gaps = rng.exponential(20, size=len(owners))
+    pauses = rng.random(len(owners)) < 0.02
+    gaps[pauses] = rng.exponential(20 * 86_400, size=int(pauses.sum()))
+    elapsed = np.cumsum(gaps)
+    first = np.searchsorted(owners, np.arange(users))
+    arrivals = rng.uniform(0, SPAN, size=users)
+    return (FIRST_SECOND + arrivals[owners] + elapsed - elapsed[first][owners]).astype(np.int64)
+
+
+def _titles(rng: np.random.Generator, genres: NDArray[np.bool_]) -> list[str]:
+    taken: dict[str, int] = {}
+    titles = []
+    for row in genres:
+        words = ADJECTIVES[GENRES[int(row.argmax())]].split()
+        title = f"The {rng.choice(words)} {rng.choice(NOUNS)}"
+        taken[title] = taken.get(title, 0) + 1
+        titles.append(title if taken[title] == 1 else f"{title} {taken[title]}")
+    return titles
+
+
+def _write(path: Path, rows: Iterable[tuple[object, ...]]) -> None:
+    with path.open("w", encoding="latin-1") as file:
+        file.writelines("::".join(map(str, row)) + "\n" for row in rows)

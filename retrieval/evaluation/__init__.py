@@ -1,0 +1,1 @@
+"""Evaluation: metrics (definitions), baselines (to be beaten), protocols (cut, train, ask)."""

@@ -1,0 +1,60 @@
+"""Metrics, each with its definition and a 95 % interval."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+# Two-sided 95 % of a normal distribution.
+NORMAL_95 = 1.96
+
+
+class Metric(NamedTuple):
+    """A mean over questions; the truth lies within the half width in 19 of 20 such samples."""
+
+    value: float
+    half_width: float
+
+
+def root_mean_square_error(predicted: NDArray[np.float64], true: NDArray[np.float64]) -> Metric:
+    """Square root of the mean squared error over all questions `(Q,)`, users weighted by questions.
+
+    The interval is that of the mean squared error, carried through the root.
+    """
+    squares = (predicted - true) ** 2
+    value = float(np.sqrt(squares.mean()))
+    return Metric(value, _half_width(squares) / (2 * value) if value else 0.0)
+
+
+def mean_absolute_error(predicted: NDArray[np.float64], true: NDArray[np.float64]) -> Metric:
+    """Mean absolute error over all questions `(Q,)`."""
+    return _mean(np.abs(predicted - true))
+
+
+def ranks(lists: NDArray[np.int64], targets: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return each target's place `(Q,)`, from 0, in its list `(Q, K)`; infinity where missing."""
+    hits = lists == targets[:, None]
+    return np.where(hits.any(axis=1), hits.argmax(axis=1), np.inf)
+
+
+def hit_rate(ranks: NDArray[np.float64], k: int) -> Metric:
+    """Share of questions whose one target is among the first k; every user counts.
+
+    Lists leave out what the user has seen in training; nothing is sampled.
+    """
+    return _mean((ranks < k).astype(np.float64))
+
+
+def discounted_gain(ranks: NDArray[np.float64], k: int) -> Metric:
+    """NDCG@k with one target: `1 / log2(rank + 2)` for ranks from 0 below k, else 0."""
+    return _mean(np.where(ranks < k, 1 / np.log2(ranks + 2), 0.0))
+
+
+def _mean(values: NDArray[np.float64]) -> Metric:
+    return Metric(float(values.mean()), _half_width(values))
+
+
+def _half_width(values: NDArray[np.float64]) -> float:
+    if len(values) < 2:
+        return float("inf")
+    return NORMAL_95 * float(values.std(ddof=1)) / float(np.sqrt(len(values)))

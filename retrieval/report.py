@@ -1,0 +1,40 @@
+"""Problems with a file, gathered so that all are told at once."""
+
+from collections import Counter
+
+from retrieval.errors import DataError, Problem
+
+# Problems of one kind in one file shown in full; of more, only the number is told.
+MOST_OF_A_KIND = 20
+
+
+class Report:
+    """Problems as they are found."""
+
+    def __init__(self) -> None:
+        self._problems: list[Problem] = []
+        self._counts: Counter[tuple[str, str]] = Counter()
+
+    def add(self, file: str, line: int | None, value: str, what: str, remedy: str) -> None:
+        """Take up one problem."""
+        self._counts[file, what] += 1
+        if self._counts[file, what] <= MOST_OF_A_KIND:
+            problem = Problem(file=file, line=line, value=value, what=what, remedy=remedy)
+            self._problems.append(problem)
+
+    def raise_any(self) -> None:
+        """Raise a `DataError` if there is a problem."""
+        if not self._problems:
+            return
+        more = [
+            Problem(
+                file=file,
+                line=None,
+                value=f"{count - MOST_OF_A_KIND:,} more",
+                what=what,
+                remedy=f"the first {MOST_OF_A_KIND} are shown",
+            )
+            for (file, what), count in self._counts.items()
+            if count > MOST_OF_A_KIND
+        ]
+        raise DataError([*self._problems, *more])

@@ -1,0 +1,70 @@
+"""The user tower as an ONNX file, checked against torch before it is trusted."""
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from retrieval.errors import RunError
+from retrieval.towers.inputs import UserInputs
+from retrieval.towers.query import QueryTower
+
+TOLERANCE = 1e-5
+
+
+def export_user_tower(tower: nn.Module, example: UserInputs, path: Path) -> None:
+    """Write a user tower and read it back: both must give the same vectors.
+
+    Args:
+        tower: Called with the columns of `UserInputs`, gives vectors `(B, D)` and offsets `(B,)`.
+        example: At least two users with at least two events, real ones.
+        path: Of the file.
+
+    Raises:
+        RunError: What ONNX Runtime computes is not what torch computes.
+    """
+    tower.eval()
+    columns = tuple(torch.from_numpy(column) for column in example)
+    people, events = torch.export.Dim("people"), torch.export.Dim("events")
+    each = {0: people}
+    shapes = (each, each, each, *([{0: people, 1: events}] * 3))
+    with torch.no_grad(), _quiet():
+        torch.onnx.export(
+            tower,
+            columns,
+            path,
+            input_names=list(example._fields),
+            output_names=["vectors", "offsets"],
+            dynamic_shapes=shapes,
+            dynamo=True,
+            external_data=False,
+            verbose=False,
+        )
+    exported = QueryTower(path, threads=1)
+    # One user alone too: an exporter can take the size of its example for the only one.
+    for inputs in (example, example.part(slice(1))):
+        with torch.no_grad():
+            expected = tower(*(torch.from_numpy(column) for column in inputs))
+        for made, wanted in zip(exported.encode(inputs), expected, strict=True):
+            error = float(np.abs(made - wanted.numpy()).max())
+            if not error <= TOLERANCE:
+                raise RunError(f"the exported user tower differs from torch by {error:.2g}")
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the exporter's own affairs (deprecations, packages it could use) from the terminal."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)

@@ -1,0 +1,57 @@
+"""The user tower at query time, run by ONNX Runtime; torch is not needed."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from retrieval.errors import RunError
+from retrieval.towers.inputs import UserInputs
+
+# Users encoded together: enough to keep the cores busy, few enough to stay in the cache.
+CHUNK = 1024
+
+
+class UserVectors(NamedTuple):
+    """B encoded users: the rating of a movie is the offset plus the dot product of the vectors."""
+
+    vectors: NDArray[np.float32]  # (B, D)
+    offsets: NDArray[np.float32]  # (B,)
+
+
+class QueryTower:
+    """A user tower loaded from an ONNX file.
+
+    Raises:
+        RunError: The file cannot be read.
+    """
+
+    def __init__(self, path: Path, threads: int) -> None:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        try:
+            self._session = onnxruntime.InferenceSession(
+                str(path), options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # onnxruntime raises a class of its own for each cause
+            raise RunError(f"{path} cannot be read by ONNX Runtime: {error}") from error
+        self._names = [argument.name for argument in self._session.get_inputs()]
+
+    def encode(self, inputs: UserInputs) -> UserVectors:
+        """Return the vectors of B users."""
+        parts = [
+            self._encode(inputs.part(slice(start, start + CHUNK)))
+            for start in range(0, max(1, len(inputs.users)), CHUNK)
+        ]
+        return UserVectors(
+            np.concatenate([part.vectors for part in parts]),
+            np.concatenate([part.offsets for part in parts]),
+        )
+
+    def _encode(self, inputs: UserInputs) -> UserVectors:
+        columns = inputs._asdict()
+        vectors, offsets = self._session.run(None, {name: columns[name] for name in self._names})
+        return UserVectors(vectors, offsets)

@@ -1,0 +1,1 @@
+"""Training: examples (arrays that batches are sliced from), presets (how much to spend), loop."""

@@ -1,0 +1,137 @@
+"""Tower pairs made for a data set, saved, and read back."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from pydantic import TypeAdapter
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from retrieval.data.dataset import Dataset
+from retrieval.demographics import AGE_EDGES
+from retrieval.run import TOWERS, WEIGHTS, RunConfig
+from retrieval.towers.content import describe
+from retrieval.towers.neural import NeuralPair, NeuralSettings, NeuralUserTower, Sizes
+from retrieval.towers.notebook import NotebookPair, NotebookSettings, NotebookUserTower
+from retrieval.training.examples import Known
+
+Settings = NeuralSettings | NotebookSettings
+Pair = NeuralPair | NotebookPair
+
+
+def make_pair(settings: Settings, dataset: Dataset, known: Known, seed: int) -> Pair:
+    """Return an untrained tower pair for a data set."""
+    content = describe(dataset.movie_frame, seed)
+    genders, ages, occupations = dataset.demographics.sizes()
+    matrix = content.matrix()
+    sizes = Sizes(
+        users=len(dataset.user_vocabulary),
+        movies=len(dataset.movie_vocabulary),
+        content=matrix.shape[1],
+        genders=genders,
+        ages=ages,
+        occupations=occupations,
+        levels=dataset.scale.levels,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        match settings:
+            case NeuralSettings():
+                return NeuralPair(
+                    settings,
+                    sizes,
+                    torch.from_numpy(matrix),
+                    torch.from_numpy(known.statistics),
+                    torch.from_numpy(known.rated),
+                )
+            case NotebookSettings():
+                years = np.nan_to_num((content.years - 1980) / 40)
+                edges = np.array([0, 1, *AGE_EDGES], dtype=np.float32)
+                return NotebookPair(
+                    settings,
+                    sizes,
+                    torch.from_numpy(content.genres),
+                    torch.from_numpy(years.astype(np.float32)),
+                    torch.from_numpy(edges / max(AGE_EDGES)),
+                    known.centre,
+                    dataset.scale.unit,
+                )
+
+
+def user_tower(pair: Pair, centre: float, unit: float) -> nn.Module:
+    """Return what encodes users at query time."""
+    match pair:
+        case NeuralPair():
+            return NeuralUserTower(pair, centre, unit)
+        case NotebookPair():
+            return NotebookUserTower(pair)
+
+
+def directions(settings: Settings, dimension: int) -> int:
+    """Return how many leading components of a movie vector of this dimension are not bias."""
+    match settings:
+        case NeuralSettings():
+            return dimension - 1
+        case NotebookSettings():
+            return dimension
+
+
+def movie_vectors(pair: Pair) -> np.ndarray:
+    """Return the vectors of the whole catalogue, `(M, D)`."""
+    pair.eval()
+    with torch.no_grad():
+        return pair.movie_vectors().numpy()
+
+
+def save_pair(folder: Path, pair: Pair) -> None:
+    """Write weights and shape into an existing folder."""
+    weights = {name: value.contiguous() for name, value in pair.state_dict().items()}
+    save_file(weights, folder / WEIGHTS)
+    (folder / WEIGHTS).chmod(0o644)  # safetensors lets only the owner read
+    card = {
+        "pair": _name(pair),
+        "settings": asdict(pair.settings),
+        "sizes": pair.sizes._asdict(),
+    }
+    (folder / TOWERS).write_text(json.dumps(card, indent=2) + "\n")
+
+
+def load_pair(folder: Path, config: RunConfig) -> Pair:
+    """Read back what `save_pair` wrote."""
+    card: dict[str, Any] = json.loads((folder / TOWERS).read_text())
+    weights = load_file(folder / WEIGHTS)
+    sizes = Sizes(**card["sizes"])
+    pair: Pair
+    if card["pair"] == "neural":
+        pair = NeuralPair(
+            TypeAdapter(NeuralSettings).validate_python(card["settings"]),
+            sizes,
+            content=weights["content"],
+            statistics=weights["statistics"],
+            rated=weights["rated"],
+        )
+    else:
+        pair = NotebookPair(
+            TypeAdapter(NotebookSettings).validate_python(card["settings"]),
+            sizes,
+            genres=weights["genres"],
+            years=weights["years"],
+            ages=weights["ages"],
+            centre=config.centre,
+            unit=config.scale.unit,
+        )
+    pair.load_state_dict(weights)
+    pair.eval()
+    return pair
+
+
+def _name(pair: Pair) -> str:
+    match pair:
+        case NeuralPair():
+            return "neural"
+        case NotebookPair():
+            return "notebook"

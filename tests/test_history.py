@@ -1,0 +1,81 @@
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from retrieval.data.history import (
+    Histories,
+    Windows,
+    build_histories,
+    recent,
+    whole_windows,
+    windows_before_events,
+    windows_until,
+)
+
+# Two users; user 0 has two events in one second, in file order 7 before 5.
+USERS = np.array([1, 0, 0, 0, 1])
+MOVIES = np.array([9, 7, 5, 3, 8])
+RATINGS = np.array([1, 2, 3, 4, 5], np.float32)
+TIMES = np.array([50, 20, 20, 10, 40])
+
+
+def histories() -> Histories:
+    return build_histories(USERS, MOVIES, RATINGS, TIMES, 3)
+
+
+def leaks(histories: Histories, windows: Windows) -> NDArray[np.bool_]:
+    """Whether the window of each event reaches the event itself or a later one."""
+    events = np.arange(len(histories.movies))
+    owners = np.searchsorted(histories.offsets, events, side="right") - 1
+    return (windows.ends > events) | (windows.starts < histories.offsets[owners])
+
+
+def test_events_are_sorted_by_time_and_ties_by_place_in_the_file() -> None:
+    assert histories().offsets.tolist() == [0, 3, 5, 5]
+    assert histories().movies.tolist() == [3, 7, 5, 8, 9]
+    assert histories().ratings.tolist() == [4, 2, 3, 5, 1]
+
+
+def test_the_history_of_an_event_ends_before_it() -> None:
+    windows = windows_before_events(histories())
+    assert windows.starts.tolist() == [0, 0, 0, 3, 3]
+    assert windows.ends.tolist() == [0, 1, 2, 3, 4]
+    assert not leaks(histories(), windows).any()
+
+
+def test_a_planted_leak_is_seen() -> None:
+    windows = windows_before_events(histories())
+    assert leaks(histories(), windows._replace(ends=windows.ends + 1)).all()
+    assert leaks(histories(), windows._replace(starts=windows.starts * 0)).sum() == 2
+
+
+def test_only_the_last_events_are_kept_latest_first() -> None:
+    windows = whole_windows(histories(), np.array([0, 1, 2]))
+    found = recent(windows, 2)
+    movies = np.where(found.present, histories().movies[found.positions], -1)
+    assert movies.tolist() == [[5, 7], [9, 8], [-1, -1]]
+    assert windows.times.tolist() == [20, 50, 0]
+
+
+def test_a_user_without_events_has_an_empty_window() -> None:
+    windows = windows_until(histories(), np.array([2]), np.array([100]))
+    assert windows.ends - windows.starts == 0
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 3), st.integers(0, 9), st.integers(0, 5)), min_size=1, max_size=40
+    ),
+    st.integers(0, 3),
+    st.integers(-1, 6),
+)
+def test_windows_until_hold_what_a_loop_finds(
+    rows: list[tuple[int, int, int]], user: int, time: int
+) -> None:
+    users, movies, times = (np.array(column) for column in zip(*rows, strict=True))
+    built = build_histories(users, movies, np.ones(len(rows), np.float32), times, 4)
+    window = windows_until(built, np.array([user]), np.array([time]))
+    found = built.movies[window.starts[0] : window.ends[0]].tolist()
+    own = [row for row in rows if row[0] == user and row[2] <= time]
+    assert found == [movie for _, movie, _ in sorted(own, key=lambda row: row[2])]

@@ -1,0 +1,164 @@
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from index.exact import exact_search
+from index.neighbours import NO_ID
+from retrieval.audience import Event, Person, many_people
+from retrieval.errors import RequestError
+from retrieval.recommender import Recommender
+
+
+def seen_by(recommender: Recommender, user: int) -> list[int]:
+    run = recommender.run
+    start, end = run.histories.offsets[run.users.numbers(user) :][:2]
+    ids: list[int] = run.catalogue.vocabulary.ids[run.histories.movies[start:end]].tolist()
+    return ids
+
+
+def test_every_rating_in_a_list_is_to_the_last_bit_the_one_of_the_pair(
+    recommender: Recommender,
+) -> None:
+    for user in recommender.run.users.ids[::7].tolist():
+        for row in recommender.topk(user, 15):
+            assert row.rating == recommender.rate(user, row.movie.id).rating
+
+
+def test_batches_answer_as_single_questions_do(recommender: Recommender) -> None:
+    users = recommender.run.users.ids[:40]
+    lists = recommender.topk_many(users, 10)
+    for user, ids, scores, ratings in zip(users.tolist(), *lists, strict=True):
+        rows = recommender.topk(user, 10)
+        assert [row.movie.id for row in rows] == ids.tolist()
+        np.testing.assert_allclose([row.score for row in rows], scores, atol=1e-5)
+        pairs = recommender.rate_many([user] * 10, ids)
+        np.testing.assert_allclose(pairs, ratings, atol=1e-5)
+
+
+def test_lists_are_what_brute_force_finds(recommender: Recommender) -> None:
+    users = recommender.run.users.ids
+    queries = recommender.encode(*many_people(recommender.run, users, {}), None).vectors
+    excluded = [np.array(seen_by(recommender, user)) for user in users.tolist()]
+    index = recommender.index
+    wanted = exact_search(index.ids, index.vectors, queries, 20, excluded)
+    np.testing.assert_array_equal(recommender.topk_many(users, 20).movie_ids, wanted.ids)
+
+
+def test_seen_movies_never_come_back_unless_asked_for(recommender: Recommender) -> None:
+    movies = len(recommender.run.catalogue)
+    for user in recommender.run.users.ids[:20].tolist():
+        seen = set(seen_by(recommender, user))
+        listed = {row.movie.id for row in recommender.topk(user, movies)}
+        assert listed == set(recommender.run.catalogue.vocabulary.ids.tolist()) - seen
+        everything = recommender.topk(user, movies, include_seen=True)
+        assert {row.movie.id for row in everything} >= seen
+
+
+def test_lists_are_as_long_as_asked_or_as_what_is_left(recommender: Recommender) -> None:
+    movies = len(recommender.run.catalogue)
+    user = int(recommender.run.users.ids[0])
+    assert len(recommender.topk(user, 7)) == 7
+    found = recommender.topk_many([user], movies)
+    left = movies - len(seen_by(recommender, user))
+    assert (found.movie_ids[0] != NO_ID).sum() == left
+    assert np.isnan(found.ratings[0, left:]).all()
+
+
+def test_a_stranger_with_a_users_history_differs_only_by_the_users_own_id(
+    recommender: Recommender,
+) -> None:
+    liked = Person(history=[Event(1, 5.0), Event(2, 5.0)])
+    disliked = Person(history=[Event(1, 1.0), Event(2, 1.0)])
+    unseen = recommender.topk(liked, 1)[0].movie.id
+    assert recommender.rate(liked, unseen).rating > recommender.rate(disliked, unseen).rating
+
+
+def test_demographics_of_a_stranger_count(recommender: Recommender) -> None:
+    ratings = {
+        recommender.rate(Person(gender=gender, age=25, history=[]), 3).rating
+        for gender in ("F", "M")
+    }
+    assert len(ratings) == 2
+
+
+def test_added_events_come_after_the_stored_ones_and_replace_the_same_movie(
+    recommender: Recommender,
+) -> None:
+    user = int(recommender.run.users.ids[3])
+    seen = seen_by(recommender, user)
+    new = recommender.topk(user, 1)[0].movie.id
+    added = Person(user_id=user, added=[Event(new, 5.0)])
+    assert new not in {row.movie.id for row in recommender.topk(added, 150)}
+    assert not set(seen) & {row.movie.id for row in recommender.topk(added, 150)}
+    again = Person(user_id=user, added=[Event(seen[0], 1.0)])
+    assert recommender.rate(again, new).rating != recommender.rate(user, new).rating
+
+
+def test_given_histories_replace_the_stored_ones_of_known_users_and_of_strangers(
+    recommender: Recommender,
+) -> None:
+    user = int(recommender.run.users.ids[0])
+    given = {user: [Event(5, 4.0, 10)], 999_999: [Event(5, 4.0, 10)]}
+    lists = recommender.topk_many([user, 999_999], 198, histories=given)
+    for row in lists.movie_ids:
+        assert 5 not in row.tolist()
+        assert (row != NO_ID).sum() == min(198, len(recommender.run.catalogue) - 1)
+
+
+def test_what_happens_after_the_time_of_asking_does_not_count(recommender: Recommender) -> None:
+    early = Event(1, 5.0, 1000)
+    one = {7: [early]}
+    two = {7: [early, Event(2, 1.0, 3000)]}
+    before = [
+        recommender.rate_many([7], [3], times=[2000], histories=given)[0] for given in (one, two)
+    ]
+    after = recommender.rate_many([7], [3], times=[4000], histories=two)[0]
+    assert before[0] == before[1] != after
+
+
+def test_ratings_stay_inside_the_scale(recommender: Recommender) -> None:
+    users = np.repeat(recommender.run.users.ids, len(recommender.run.catalogue))
+    movies = np.tile(recommender.run.catalogue.vocabulary.ids, len(recommender.run.users))
+    ratings = recommender.rate_many(users, movies)
+    assert 1 <= ratings.min() < ratings.max() <= 5
+
+
+def test_similar_movies_are_nearest_first_and_never_the_movie_itself(
+    recommender: Recommender,
+) -> None:
+    rows = recommender.similar(10, 8)
+    assert 10 not in [row.movie.id for row in rows]
+    cosines = [row.cosine for row in rows]
+    assert cosines == sorted(cosines, reverse=True)
+    assert max(cosines) <= 1 + 1e-9
+
+
+@pytest.mark.parametrize(
+    ("question", "message"),
+    [
+        (lambda r: r.topk(999_999), "unknown user 999999: ids run from 1 to 150"),
+        (lambda r: r.topk(1, 0), "k is 0; it must be from 1 to 200"),
+        (lambda r: r.topk(1, 201), "k is 201"),
+        (lambda r: r.rate(1, 99_999), "unknown movie 99999"),
+        (lambda r: r.topk(Person(history=[Event(99_999, 3)])), "unknown movie 99999"),
+        (lambda r: r.topk(Person(history=[Event(1, 9)])), "rating 9 of movie 1 is outside"),
+        (lambda r: r.topk(Person(history=[Event(1, 4), Event(1, 5)])), "comes twice"),
+        (lambda r: r.topk(Person(gender="X", history=[])), "unknown gender 'X'"),
+        (lambda r: r.topk(Person(age=-3, history=[])), "age -3"),
+        (lambda r: r.rate_many([999_999], [1]), "unknown user 999999"),
+    ],
+)
+def test_impossible_questions_name_the_value(
+    recommender: Recommender, question: object, message: str
+) -> None:
+    assert callable(question)
+    with pytest.raises(RequestError, match=message):
+        question(recommender)
+
+
+def test_a_run_is_answered_from_a_copy_elsewhere(run: Path, tmp_path: Path) -> None:
+    shutil.copytree(run, tmp_path / "copy")
+    here, there = Recommender.load(run), Recommender.load(tmp_path / "copy")
+    assert here.topk(1, 5) == there.topk(1, 5)
