@@ -22,6 +22,10 @@ class Report:
             problem = Problem(file=file, line=line, value=value, what=what, remedy=remedy)
             self._problems.append(problem)
 
+    def count_more(self, file: str, what: str, count: int) -> None:
+        """Take up problems of a kind that is already shown in full."""
+        self._counts[file, what] += count
+
     def raise_any(self) -> None:
         """Raise a `DataError` if there is a problem."""
         if not self._problems:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from retrieval import columns
 from retrieval.data.frames import MovieData
 from retrieval.errors import DataError, Problem
-from retrieval.report import Report
+from retrieval.report import MOST_OF_A_KIND, Report
 from retrieval.scale import fits, scale_of
 
 
@@ -32,9 +32,10 @@ def checked(ratings: Table, movies: Table, users: Table | None, report: Report) 
         (movies, (columns.MOVIE_ID, columns.TITLE)),
         *([] if users is None else [(users, (columns.USER_ID,))]),
     ]
-    for table, needed in tables:
-        _require(table, needed, report)
-    report.raise_any()
+    # Without its columns no more can be said of a table; a broken line does not end the search.
+    complete = [_complete(table, needed, report) for table, needed in tables]
+    if not all(complete):
+        report.raise_any()
     movie_frame = _movies(movies, report)
     user_frame = _users(users, report)
     rating_frame = _ratings(ratings, movie_frame, report)
@@ -49,38 +50,34 @@ def checked(ratings: Table, movies: Table, users: Table | None, report: Report) 
     return MovieData(ratings=rating_frame, movies=movie_frame, users=user_frame, scale=scale)
 
 
-def _complain(
+def complain(
     report: Report, table: Table, column: str, wrong: NDArray[np.bool_], what: str, remedy: str
 ) -> None:
     """Report the values of a column where `wrong`, a mask `(N,)`, is set."""
-    for row in np.flatnonzero(wrong):
+    rows = np.flatnonzero(wrong)
+    for row in rows[:MOST_OF_A_KIND]:
         value = str(table.frame[column].iloc[row])
         report.add(table.file, int(table.lines[row]), value, what, remedy)
+    report.count_more(table.file, what, len(rows[MOST_OF_A_KIND:]))
 
 
-def _require(table: Table, needed: tuple[str, ...], report: Report) -> None:
+def _complete(table: Table, needed: tuple[str, ...], report: Report) -> bool:
+    """Return whether a table has rows and all columns that are needed; report what is missing."""
     for name in needed:
         if name not in table.frame:
             header = ",".join(map(str, table.frame.columns))
             report.add(table.file, 1, header, f"column {name} is missing", f"name it {name}")
     if not len(table.frame):
         report.add(table.file, None, "", "no rows", "give at least one")
+    return len(table.frame) > 0 and all(name in table.frame for name in needed)
 
 
 def _ratings(table: Table, movies: pd.DataFrame, report: Report) -> pd.DataFrame:
     users = _integers(table, columns.USER_ID, report)
     movie_ids = _integers(table, columns.MOVIE_ID, report)
     times = _integers(table, columns.TIMESTAMP, report)
-    _complain(
-        report,
-        table,
-        columns.TIMESTAMP,
-        times < 0,
-        "negative timestamp",
-        "give seconds since 1970",
-    )
     values = _numbers(table, columns.RATING)
-    _complain(
+    complain(
         report,
         table,
         columns.RATING,
@@ -90,7 +87,7 @@ def _ratings(table: Table, movies: pd.DataFrame, report: Report) -> pd.DataFrame
     )
     scale = scale_of(values)
     if scale is not None:
-        _complain(
+        complain(
             report,
             table,
             columns.RATING,
@@ -99,7 +96,7 @@ def _ratings(table: Table, movies: pd.DataFrame, report: Report) -> pd.DataFrame
             f"ratings run from {scale.lowest:g} to {scale.highest:g} by {scale.step:g}",
         )
     known = np.isin(movie_ids, movies[columns.MOVIE_ID].to_numpy()) | (movie_ids < 0)
-    _complain(
+    complain(
         report,
         table,
         columns.MOVIE_ID,
@@ -116,7 +113,7 @@ def _ratings(table: Table, movies: pd.DataFrame, report: Report) -> pd.DataFrame
         }
     )
     repeated = frame.duplicated([columns.USER_ID, columns.MOVIE_ID]).to_numpy()
-    _complain(
+    complain(
         report,
         table,
         columns.MOVIE_ID,
@@ -130,16 +127,12 @@ def _ratings(table: Table, movies: pd.DataFrame, report: Report) -> pd.DataFrame
 def _movies(table: Table, report: Report) -> pd.DataFrame:
     ids = _integers(table, columns.MOVIE_ID, report)
     _distinct(table, columns.MOVIE_ID, ids, report)
-    years = (
-        _numbers(table, columns.YEAR) if columns.YEAR in table.frame else np.full(len(ids), np.nan)
-    )
+    years = np.full(len(ids), np.nan)
     if columns.YEAR in table.frame:
-        wrong = _given(table, columns.YEAR) & ~(
-            (years >= 1800) & (years <= 2200) & (years == np.rint(years))
-        )
-        _complain(
-            report, table, columns.YEAR, wrong, "impossible year", "give four digits or nothing"
-        )
+        years = _numbers(table, columns.YEAR)
+        possible = (years >= 1800) & (years <= 2200) & (years == np.rint(years))
+        wrong = _given(table, columns.YEAR) & ~possible
+        complain(report, table, columns.YEAR, wrong, "impossible year", "give four digits or none")
         years = np.where(wrong, np.nan, years)
     return pd.DataFrame(
         {
@@ -162,7 +155,7 @@ def _users(table: Table | None, report: Report) -> pd.DataFrame:
     if columns.AGE in table.frame:
         ages = _numbers(table, columns.AGE)
         wrong = _given(table, columns.AGE) & ~((ages >= 0) & (ages <= 130))
-        _complain(report, table, columns.AGE, wrong, "impossible age", "give years or nothing")
+        complain(report, table, columns.AGE, wrong, "impossible age", "give years or nothing")
     return pd.DataFrame(
         {
             columns.USER_ID: ids,
@@ -175,7 +168,7 @@ def _users(table: Table | None, report: Report) -> pd.DataFrame:
 
 def _distinct(table: Table, column: str, ids: NDArray[np.int64], report: Report) -> None:
     repeated = pd.Series(ids).duplicated().to_numpy() & (ids >= 0)
-    _complain(report, table, column, repeated, f"{column} comes twice", "keep one row for each id")
+    complain(report, table, column, repeated, f"{column} comes twice", "keep one row for each id")
 
 
 def _texts(table: Table, column: str) -> pd.Series:
@@ -197,16 +190,15 @@ def _numbers(table: Table, column: str) -> NDArray[np.float64]:
 def _integers(table: Table, column: str, report: Report) -> NDArray[np.int64]:
     """Return a column as int64 `(N,)`; what is no whole number is reported and becomes -1."""
     values = table.frame[column]
-    if pd.api.types.is_integer_dtype(values) and not values.hasnans:
+    if values.dtype == np.int64:
         numbers = values.to_numpy(dtype=np.int64)
         wrong = np.zeros(len(numbers), dtype=bool)
     else:
         floats = _numbers(table, column)
         wrong = ~(np.isfinite(floats) & (floats == np.rint(floats)) & (np.abs(floats) < 2**53))
         numbers = np.where(wrong, -1, np.where(wrong, 0, floats)).astype(np.int64)
-    _complain(report, table, column, wrong, f"{column} is no whole number", "give a whole number")
-    if column != columns.TIMESTAMP:
-        _complain(
-            report, table, column, ~wrong & (numbers < 0), f"negative {column}", "ids start from 0"
-        )
+    what, remedy = f"{column} is no whole number", "give a whole number below 2**53"
+    complain(report, table, column, wrong, what, remedy)
+    remedy = "give seconds since 1970" if column == columns.TIMESTAMP else "ids start from 0"
+    complain(report, table, column, ~wrong & (numbers < 0), f"negative {column}", remedy)
     return numbers

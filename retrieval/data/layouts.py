@@ -1,27 +1,42 @@
-"""Readers: a data folder, whatever its layout, becomes tables of text. Start at `read_folder`."""
+"""Readers: a data folder becomes tables, whatever its layout; `read_folder` is the way in."""
 
 import csv
 import io
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from enum import StrEnum
+from itertools import compress
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.csv as arrow_csv
 
 from retrieval import columns
-from retrieval.data.checks import Table, checked
+from retrieval.data.checks import Table, checked, complain
 from retrieval.data.frames import MovieData
 from retrieval.errors import DataError, Problem
 from retrieval.report import Report
 
 NO_GENRES = "(no genres listed)"
-GENRES_100K = (
+GENRES_100K = [
     *("unknown", "Action", "Adventure", "Animation", "Children's", "Comedy", "Crime"),
-    *("Documentary", "Drama", "Fantasy", "Film-Noir", "Horror", "Musical", "Mystery"),
-    *("Romance", "Sci-Fi", "Thriller", "War", "Western"),
-)
+    *("Documentary", "Drama", "Fantasy", "Film-Noir", "Horror", "Musical", "Mystery", "Romance"),
+    *("Sci-Fi", "Thriller", "War", "Western"),
+]
+
+# Every other column is text: a title may be 007 and an occupation 01.
+NUMBERS = {
+    columns.USER_ID: pa.int64(),
+    columns.MOVIE_ID: pa.int64(),
+    columns.RATING: pa.float64(),
+    columns.TIMESTAMP: pa.int64(),
+}
+
+# They come of bytes that are no latin-1 text, quotes of Windows for one.
+C1_CONTROLS = "".join(map(chr, range(0x80, 0xA0)))
 
 CSV_NAMES = {"userId": columns.USER_ID, "movieId": columns.MOVIE_ID}
 
@@ -62,15 +77,14 @@ def read_folder(folder: Path) -> MovieData:
             ratings, movies, users = _read_tables(folder, report)
     people = _found(folder, "people")
     if people is not None:
-        movies = _with_people(movies, _read_table(people, report))
+        movies = _with_people(movies, _read_table(people, report), report)
     return checked(ratings, movies, users, report)
 
 
 def _layout(folder: Path) -> Layout:
     if not folder.is_dir():
-        raise DataError(
-            [_whole(folder, "no such folder", "give a folder, or try rec data fetch ml-1m")]
-        )
+        remedy = "give a folder, or try rec data fetch ml-1m"
+        raise DataError([_whole(folder, "no such folder", remedy)])
     if (folder / "ratings.dat").is_file() and (folder / "movies.dat").is_file():
         return Layout.DOUBLE_COLON
     if (folder / "u.data").is_file() and (folder / "u.item").is_file():
@@ -92,11 +106,16 @@ def _read_double_colon(folder: Path, report: Report) -> tuple[Table, Table, Tabl
 
 def _read_100k(folder: Path, report: Report) -> tuple[Table, Table, Table | None]:
     ratings = _read_lines(folder / "u.data", Separated("\t", columns.RATINGS), report)
-    names = [columns.MOVIE_ID, columns.TITLE, "released", "video", "url", *GENRES_100K]
+    genres = GENRES_100K
+    if (folder / "u.genre").is_file():
+        named = _read_lines(folder / "u.genre", Separated("|", ("genre", "number")), report)
+        genres = named.frame["genre"].to_list()
+    names = [columns.MOVIE_ID, columns.TITLE, "released", "video", "url", *genres]
     movies = _read_lines(folder / "u.item", Separated("|", names), report)
-    flags = movies.frame[list(GENRES_100K[1:])].astype(str).to_numpy() == "1"
-    genres = ["|".join(np.array(GENRES_100K[1:])[row]) for row in flags]
-    movies = movies._replace(frame=movies.frame.assign(**{columns.GENRES: genres}))
+    # The first flag says that no genre is known.
+    flags = movies.frame[genres[1:]].to_numpy() == "1"
+    joined = ["|".join(compress(genres[1:], row)) for row in flags]
+    movies = movies._replace(frame=movies.frame.assign(**{columns.GENRES: joined}))
     users = None
     if (folder / "u.user").is_file():
         names = [columns.USER_ID, columns.AGE, columns.GENDER, columns.OCCUPATION, "zip"]
@@ -106,8 +125,8 @@ def _read_100k(folder: Path, report: Report) -> tuple[Table, Table, Table | None
 
 def _read_tables(folder: Path, report: Report) -> tuple[Table, Table, Table | None]:
     ratings, movies, users = (
-        None if path is None else _read_table(path, report)
-        for path in (_found(folder, name) for name in ("ratings", "movies", "users"))
+        None if (path := _found(folder, name)) is None else _read_table(path, report)
+        for name in ("ratings", "movies", "users")
     )
     if ratings is None or movies is None:
         raise DataError([_whole(folder, "no ratings or no movies", f"it should hold {LOOKED_FOR}")])
@@ -128,30 +147,28 @@ def _read_table(path: Path, report: Report) -> Table:
     """Read a file with named columns."""
     if path.suffix == ".parquet":
         try:
-            frame = pd.read_parquet(path)
+            stored = pd.read_parquet(path)
         except (OSError, ValueError) as error:
-            raise DataError(
-                [_whole(path, f"not a readable parquet file ({error})", "copy it again")]
-            ) from error
-        return Table(path.name, frame.rename(columns=CSV_NAMES), np.arange(1, len(frame) + 1))
-    text = _decoded(path, report)
-    first, _, _ = text.partition("\n")
+            what = f"not a readable parquet file ({error})"
+            raise DataError([_whole(path, what, "copy it again")]) from error
+        return Table(path.name, stored.rename(columns=CSV_NAMES), np.arange(1, len(stored) + 1))
+    text = _decoded(path, report, latin_1=False)
+    first = text.partition("\n")[0]
     header = [CSV_NAMES.get(name.strip(), name.strip()) for name in next(csv.reader([first]), [])]
-    fast = _fast(text, ",", header, skip=1)
-    if fast is not None:
-        return Table(path.name, fast, np.arange(2, len(fast) + 2))
-    rows, lines = [], []
-    reader = csv.reader(io.StringIO(text))
-    for row in reader:
-        if reader.line_num > 1 and row:
-            rows.append(row)
-            lines.append(reader.line_num)
-    return _table(path.name, rows, lines, header, report)
+    repeated = sorted({name for name in header if header.count(name) > 1})
+    if repeated:
+        what, remedy = "a column comes twice", "keep one of them"
+        report.add(path.name, 1, ",".join(repeated), what, remedy)
+        report.raise_any()
+    frame = _fast(text, ",", header, skip=1)
+    if frame is not None:
+        return Table(path.name, frame, np.arange(2, len(frame) + 2))
+    return _table(path.name, list(_csv_rows(text))[1:], header, report)
 
 
 def _read_lines(path: Path, layout: Separated, report: Report) -> Table:
     """Read a file without a header."""
-    text, names = _decoded(path, report), list(layout.names)
+    text, names = _decoded(path, report, latin_1=True), list(layout.names)
     if len(layout.separator) == 1:
         frame = _fast(text, layout.separator, names, skip=0)
     else:
@@ -164,82 +181,111 @@ def _read_lines(path: Path, layout: Separated, report: Report) -> Table:
             frame = frame[names]
     if frame is not None:
         return Table(path.name, frame, np.arange(1, len(frame) + 1))
-    numbered = [(n, line) for n, line in enumerate(text.splitlines(), start=1) if line]
-    rows = [line.split(layout.separator) for _, line in numbered]
-    return _table(path.name, rows, [number for number, _ in numbered], names, report)
+    # Not splitlines, which cuts at characters that may stand in a title.
+    numbered = enumerate(text.split("\n"), start=1)
+    return _table(
+        path.name,
+        [(n, line.split(layout.separator)) for n, line in numbered if line],
+        names,
+        report,
+    )
+
+
+def _csv_rows(text: str) -> Iterator[tuple[int, list[str]]]:
+    """Yield the rows that are not blank, each with the line it begins on."""
+    reader, begins = csv.reader(io.StringIO(text)), 1
+    for row in reader:
+        if row:
+            yield begins, row
+        begins = reader.line_num + 1
 
 
 def _fast(text: str, separator: str, names: Sequence[str], skip: int) -> pd.DataFrame | None:
-    """Parse regular text at full speed; None where it is anything but regular."""
-    quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if separator == "," else csv.QUOTE_NONE
-    if "\n\n" in text or text.startswith("\n"):
-        return None
-    try:
-        frame = pd.read_csv(
-            io.StringIO(text),
-            sep=separator,
-            header=None,
-            names=list(names),
-            skiprows=skip,
-            quoting=quoting,
-            keep_default_na=False,
-            skip_blank_lines=False,
-            index_col=False,
-            on_bad_lines="error",
-            low_memory=False,
-        )
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, pd.errors.ParserWarning):
-        return None
-    # A short line is filled up with empty fields, a last field missing altogether with NaN.
-    short = frame[names[-1]]
-    return None if short.isna().any() else frame
+    """Parse regular text at full speed; None where it is anything but regular.
+
+    Arrow refuses a line with too few or too many fields; pandas fills up the one and cuts the
+    other.
+    """
+    text = text.rstrip("\n")
+    for numbers in (NUMBERS, {}):  # where a number is malformed, text, which the checks report
+        try:
+            table = arrow_csv.read_csv(
+                pa.py_buffer(text.encode()),
+                arrow_csv.ReadOptions(use_threads=False, column_names=names, skip_rows=skip),
+                arrow_csv.ParseOptions(
+                    delimiter=separator,
+                    quote_char='"' if separator == "," else False,
+                ),
+                arrow_csv.ConvertOptions(
+                    column_types={name: numbers.get(name, pa.string()) for name in names},
+                    null_values=[],
+                ),
+            )
+        except pa.ArrowInvalid:
+            continue
+        # Blank lines and quoted fields over many lines would put rows on wrong line numbers.
+        if table.num_rows + skip == text.count("\n") + 1:
+            frame: pd.DataFrame = table.to_pandas()
+            return frame
+    return None
 
 
 def _table(
-    name: str, rows: list[list[str]], lines: list[int], names: Sequence[str], report: Report
+    name: str, rows: list[tuple[int, list[str]]], names: Sequence[str], report: Report
 ) -> Table:
     """Return the rows with the right number of fields, and report the others."""
-    good = [len(row) == len(names) for row in rows]
-    for row, line, whole in zip(rows, lines, good, strict=True):
-        if not whole:
+    for line, row in rows:
+        if len(row) != len(names):
             report.add(
                 name,
                 line,
                 " ".join(row)[:60],
-                f"line has {len(row)} fields instead of {len(names)}",
-                "it is cut off or has a stray separator; mend or drop it",
+                f"line does not have {len(names)} fields",
+                f"it has {len(row)}: cut off, or a stray separator; mend or drop it",
             )
-    kept = [row for row, whole in zip(rows, good, strict=True) if whole]
-    places = [line for line, whole in zip(lines, good, strict=True) if whole]
-    return Table(name, pd.DataFrame(kept, columns=list(names), dtype=str), np.array(places, int))
+    kept = [row for _, row in rows if len(row) == len(names)]
+    lines = np.array([line for line, row in rows if len(row) == len(names)], dtype=np.int64)
+    return Table(name, pd.DataFrame(kept, columns=list(names), dtype=str), lines)
 
 
-def _decoded(path: Path, report: Report) -> str:
-    """Return the text of a file: UTF-8 where it is valid, else latin-1 as MovieLens uses."""
+def _decoded(path: Path, report: Report, *, latin_1: bool) -> str:
+    """Return the text of a file: UTF-8, or latin-1 where it is allowed and no line is UTF-8."""
     raw = path.read_bytes()
+    suspects = "\0\ufffd"
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError:
-        text = raw.decode("latin-1")
+        if latin_1 and not any(_beyond_ascii(line) for line in raw.split(b"\n")):
+            text = raw.decode("latin-1")
+            suspects += C1_CONTROLS
+        else:
+            text = raw.decode("utf-8-sig", errors="replace")
     if "\r" in text:
         text = text.replace("\r\n", "\n")
-    # C1 controls come of bytes that are neither UTF-8 nor latin-1 text.
-    suspects = [character for character in _SUSPECT if character in text]
-    if suspects:
+    if any(suspect in text for suspect in suspects):
         for number, line in enumerate(text.split("\n"), start=1):
-            if any(character in line for character in suspects):
-                remedy = "save the file as UTF-8"
-                report.add(path.name, number, line[:60], "line is mis-encoded", remedy)
+            if any(suspect in line for suspect in suspects):
+                what, remedy = "line is mis-encoded", "save the file as UTF-8"
+                report.add(path.name, number, line[:60], what, remedy)
     return text
 
 
-_SUSPECT = "\0\ufffd" + "".join(map(chr, [*range(0x80, 0x85), *range(0x86, 0xA0)]))
+def _beyond_ascii(line: bytes) -> bool:
+    """Return whether a line is UTF-8 that latin-1 text would hardly be by chance."""
+    try:
+        return not line.isascii() and bool(line.decode())
+    except UnicodeDecodeError:
+        return False
 
 
 def _with_years(movies: Table) -> Table:
     """Split `Toy Story (1995)` into title and year."""
-    titles = movies.frame[columns.TITLE].astype(str).str.strip()
-    parts = titles.str.extract(r"^(?P<title>.*?)\s*\((?P<year>\d{4})(?:-\d{0,4})?\)\s*$")
+    if columns.TITLE not in movies.frame:
+        return movies
+    titles = movies.frame[columns.TITLE].fillna("").astype(str).str.strip()
+    parts = titles.str.extract(
+        r"^(?P<title>.*?)\s*\((?P<year>\d{4})(?:[-\u2013]\d{0,4})?\)\s*$", flags=re.DOTALL
+    )
     split = parts[columns.YEAR].notna() & (parts[columns.TITLE] != "")
     years = parts[columns.YEAR].where(split, "")
     titles = parts[columns.TITLE].where(split, titles)
@@ -248,10 +294,20 @@ def _with_years(movies: Table) -> Table:
     )
 
 
-def _with_people(movies: Table, people: Table) -> Table:
+def _with_people(movies: Table, people: Table, report: Report) -> Table:
+    """Add what is known of people; movies that are not in the catalogue are passed over."""
+    if columns.MOVIE_ID not in people.frame:
+        header = ",".join(map(str, people.frame.columns))
+        what, remedy = f"column {columns.MOVIE_ID} is missing", f"name it {columns.MOVIE_ID}"
+        report.add(people.file, 1, header, what, remedy)
+    if columns.MOVIE_ID not in people.frame or columns.MOVIE_ID not in movies.frame:
+        return movies
+    repeated = people.frame.duplicated(columns.MOVIE_ID).to_numpy()
+    what, remedy = f"{columns.MOVIE_ID} comes twice", "keep one row for each id"
+    complain(report, people, columns.MOVIE_ID, repeated, what, remedy)
     wanted = [name for name in (columns.DIRECTORS, columns.ACTORS) if name in people.frame]
-    named = people.frame.astype({columns.MOVIE_ID: str}).set_index(columns.MOVIE_ID)[wanted]
-    named = named[~named.index.duplicated()]
+    named = people.frame[~repeated].astype({columns.MOVIE_ID: str})
+    named = named.set_index(columns.MOVIE_ID)[wanted]
     found = named.reindex(movies.frame[columns.MOVIE_ID].astype(str)).fillna("")
     return movies._replace(
         frame=movies.frame.assign(**{name: found[name].to_numpy() for name in wanted})

@@ -23,37 +23,21 @@ ADJECTIVES = {
     "Western": "Dusty Lonesome Wild Prairie Silver Outlaw",
 }
 NOUNS = [
-    "Harbor",
-    "River",
-    "Mirror",
-    "Garden",
-    "Winter",
-    "Letter",
-    "Station",
-    "Empire",
-    "Shadow",
-    "Crown",
-    "Island",
-    "Orchard",
-    "Bridge",
-    "Canyon",
-    "Lantern",
-    "Stranger",
-    "Promise",
-    "Voyage",
-    "Castle",
-    "Meadow",
-    "Journey",
-    "Tower",
-    "Storm",
-    "Valley",
+    *("Harbor", "River", "Mirror", "Garden", "Winter", "Letter", "Station", "Empire", "Shadow"),
+    *("Crown", "Island", "Orchard", "Bridge", "Canyon", "Lantern", "Stranger", "Promise"),
+    *("Voyage", "Castle", "Meadow", "Journey", "Tower", "Storm", "Valley"),
 ]
+PATTERNS = ("The {0} {1}", "{0} {1}", "{1} of the {0} {2}", "The {0} {1} and the {2}")
 DIMENSION = 6
 AGES = np.array([1, *AGE_EDGES])
 OCCUPATIONS = 21
 FEWEST_OF_A_USER = 20
 FIRST_SECOND = 956_700_000  # spring of 2000
-SPAN = int(2.5 * 365 * 86_400)
+YEAR = 365 * 86_400
+SPAN = int(2.5 * YEAR)
+# Before it is cut to 1..5 stars, which brings the mean to about 3.6 as in MovieLens.
+MEAN_VALUE = 3.68
+UNRATED = 0.04  # share of movies that nobody rates
 
 
 class World(NamedTuple):
@@ -72,6 +56,7 @@ class World(NamedTuple):
     traits: NDArray[np.float64]  # (M, D)
     qualities: NDArray[np.float64]  # (M,)
     moods: NDArray[np.float64]  # (U,) how kindly a user rates
+    drifts: NDArray[np.float64]  # (U,) stars a year that the mood changes by
 
 
 def sample_world(rng: np.random.Generator, *, users: int, movies: int, ratings: int) -> World:
@@ -95,18 +80,23 @@ def sample_world(rng: np.random.Generator, *, users: int, movies: int, ratings: 
     shifts = rng.normal(size=(2, DIMENSION)), rng.normal(size=(len(AGES), DIMENSION))
     tastes = 0.4 * shifts[0][genders] + 0.4 * shifts[1][ages]
     tastes += 0.8 * rng.normal(size=(users, DIMENSION))
-    qualities, moods = 0.5 * rng.normal(size=movies), 0.4 * rng.normal(size=users)
+    qualities, moods = 0.4 * rng.normal(size=movies), 0.35 * rng.normal(size=users)
+    drifts = 0.1 * rng.normal(size=users)
     popularity = -0.8 * np.log(np.arange(1, movies + 1) + 10)[rng.permutation(movies)]
-    popularity[rng.permutation(movies)[: movies // 40]] = -np.inf  # a few nobody has rated
+    popularity[rng.permutation(movies)[: int(UNRATED * movies)]] = -np.inf
     chosen = _choose(rng, tastes, traits, popularity + 0.5 * qualities, counts)
     owners = np.repeat(np.arange(users), counts)
-    liking = (tastes[owners] * traits[chosen]).sum(1) / np.sqrt(DIMENSION)
-    value = 3.6 + moods[owners] + qualities[chosen] + liking + 0.7 * rng.normal(size=ratings)
+    liking = 0.7 * (tastes[owners] * traits[chosen]).sum(1) / np.sqrt(DIMENSION)
+    timestamps, first = _sessions(rng, owners, users)
+    value = moods[owners] + qualities[chosen] + liking + 0.7 * rng.normal(size=ratings)
+    value += drifts[owners] * (timestamps - timestamps[first][owners]) / YEAR
+    # What is watched is liked more than the rest.
+    value += MEAN_VALUE - value.mean()
     return World(
         users=owners,
         movies=chosen,
         ratings=np.clip(np.rint(value), 1, 5).astype(np.int64),
-        timestamps=_sessions(rng, owners, users),
+        timestamps=timestamps,
         genders=genders,
         ages=ages,
         occupations=rng.integers(OCCUPATIONS, size=users),
@@ -116,6 +106,7 @@ def sample_world(rng: np.random.Generator, *, users: int, movies: int, ratings: 
         traits=traits,
         qualities=qualities,
         moods=moods,
+        drifts=drifts,
     )
 
 
@@ -125,8 +116,8 @@ def write_world(folder: Path, *, users: int, movies: int, ratings: int, seed: in
     Raises:
         RequestError: The folder holds something, or the sizes do not fit together.
     """
-    if folder.exists() and (folder.is_file() or any(folder.iterdir())):
-        raise RequestError(f"{folder} is there and not empty; name a new folder, or empty this one")
+    if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
+        raise RequestError(f"{folder} is there and not an empty folder; name a new one")
     rng = np.random.default_rng(seed)
     world = sample_world(rng, users=users, movies=movies, ratings=ratings)
     titles = _titles(rng, world.genres)
@@ -181,33 +172,53 @@ def _choose(
     counts: NDArray[np.int64],
 ) -> NDArray[np.int64]:
     """Return distinct movies for each user, `(N,)`, drawn by appeal and taste (Gumbel top-k)."""
-    parts = []
-    for start in range(0, len(counts), 512):
-        part = slice(start, start + 512)
-        keys = appeal + 0.3 * tastes[part] @ traits.T  # (C, M)
-        keys += rng.gumbel(size=keys.shape)
-        order = np.argsort(-keys, axis=1)
-        parts += [row[:count] for row, count in zip(order, counts[part], strict=True)]
+    parts: list[NDArray[np.int64]] = [np.zeros(0, np.int64)] * len(counts)
+    pull, wishes = appeal.astype(np.float32), (0.3 * tastes).astype(np.float32)
+    offers = traits.T.astype(np.float32)
+    # Users who rate about as much stand together, so that little more is drawn than is kept.
+    for block in np.array_split(np.argsort(counts, kind="stable"), 1 + len(counts) // 512):
+        keys = wishes[block] @ offers  # (C, M)
+        keys += pull
+        draws = rng.standard_exponential(size=keys.shape, dtype=np.float32)
+        # In float32 a draw can be 0, whose logarithm would let a movie of no appeal win.
+        keys -= np.log(np.maximum(draws, np.finfo(np.float32).tiny))
+        most = int(counts[block].max())
+        drawn = np.argpartition(keys, -most, axis=1)[:, -most:]
+        best = np.argsort(-np.take_along_axis(keys, drawn, axis=1), axis=1)
+        drawn = np.take_along_axis(drawn, best, axis=1)
+        for user, row in zip(block, drawn, strict=True):
+            parts[user] = row[: counts[user]]
     return np.concatenate(parts)
 
 
-def _sessions(rng: np.random.Generator, owners: NDArray[np.int64], users: int) -> NDArray[np.int64]:
-    """Return times `(N,)`: one user's events seconds apart, with now and then a long pause."""
+def _sessions(
+    rng: np.random.Generator, owners: NDArray[np.int64], users: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return times `(N,)` and the row of each user's first `(U,)`.
+
+    One user's events are seconds apart, with now and then a long pause.
+    """
     gaps = rng.exponential(20, size=len(owners))
     pauses = rng.random(len(owners)) < 0.02
     gaps[pauses] = rng.exponential(20 * 86_400, size=int(pauses.sum()))
     elapsed = np.cumsum(gaps)
     first = np.searchsorted(owners, np.arange(users))
     arrivals = rng.uniform(0, SPAN, size=users)
-    return (FIRST_SECOND + arrivals[owners] + elapsed - elapsed[first][owners]).astype(np.int64)
+    times = FIRST_SECOND + arrivals[owners] + elapsed - elapsed[first][owners]
+    return times.astype(np.int64), first
 
 
 def _titles(rng: np.random.Generator, genres: NDArray[np.bool_]) -> list[str]:
+    """Return a title for each movie, worded as its first genre; repeated ones are numbered."""
+    patterns = rng.integers(len(PATTERNS), size=len(genres))
+    adjectives = rng.random(len(genres))
+    nouns = rng.integers(len(NOUNS), size=(len(genres), 2))
     taken: dict[str, int] = {}
     titles = []
-    for row in genres:
+    for row, pattern, share, (noun, other) in zip(genres, patterns, adjectives, nouns, strict=True):
         words = ADJECTIVES[GENRES[int(row.argmax())]].split()
-        title = f"The {rng.choice(words)} {rng.choice(NOUNS)}"
+        word = words[int(share * len(words))]
+        title = PATTERNS[pattern].format(word, NOUNS[noun], NOUNS[other])
         taken[title] = taken.get(title, 0) + 1
         titles.append(title if taken[title] == 1 else f"{title} {taken[title]}")
     return titles

@@ -49,7 +49,7 @@ def describe(movies: pd.DataFrame, seed: int) -> Content:
         _compressed(names, people, PEOPLE_DIMENSION, seed),
     ]
     return Content(
-        genres=genres.to_numpy(dtype=np.float32),
+        genres=np.array(genres, dtype=np.float32),
         years=movies[columns.YEAR].to_numpy(dtype=np.float32, na_value=np.nan),
         text=np.hstack(text).astype(np.float32),
     )

@@ -23,7 +23,7 @@ class NeuralSettings:
     dimension: int = 64
     hidden: int = 128
     heads: int = 4
-    history_length: int = 50
+    history_length: int = 30
     dropout: float = 0.2
     strangers: float = 0.3  # weight of the error that is made with every user id hidden
     unknown_movies: float = 0.05  # share of training rows whose movie is as if unrated
@@ -224,9 +224,11 @@ class NeuralUserTower(nn.Module):
     def __init__(self, pair: NeuralPair, centre: float, unit: float) -> None:
         super().__init__()
         self.pair, self.centre, self.unit = pair, centre, unit
-        table = pair.event_table(pair.describe(pair.content))
-        self.register_buffer("values", table.values.detach())
-        self.register_buffer("keys", table.keys.detach())
+        pair.eval()  # no dropout in the table
+        with torch.no_grad():
+            table = pair.event_table(pair.describe(pair.content))
+        self.register_buffer("values", table.values)
+        self.register_buffer("keys", table.keys)
 
     def forward(  # one argument for each named input of the exported graph
         self,

@@ -44,14 +44,14 @@ def plan(preset: Preset, ratings: int) -> Plan:
         case Preset.QUICK:
             return Plan(
                 towers=NeuralSettings(history_length=20),
-                loop=LoopSettings(epochs=4, batch_size=batch_size),
+                loop=LoopSettings(epochs=3, batch_size=batch_size),
             )
         case Preset.DEFAULT:
             return Plan(towers=NeuralSettings(), loop=LoopSettings(batch_size=batch_size))
         case Preset.BEST:
             return Plan(
                 towers=NeuralSettings(dimension=128, hidden=256, history_length=100),
-                loop=LoopSettings(epochs=12, batch_size=batch_size),
+                loop=LoopSettings(epochs=8, batch_size=batch_size),
             )
         case Preset.NOTEBOOK:
             return Plan(

@@ -1,0 +1,171 @@
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from retrieval.cli import main
+
+README = Path(__file__).parent.parent / "README.md"
+
+
+def rec(monkeypatch: pytest.MonkeyPatch, *words: str) -> None:
+    monkeypatch.setattr(sys, "argv", ["rec", *words])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    assert stop.value.code == 0
+
+
+def failed(monkeypatch: pytest.MonkeyPatch, *words: str) -> None:
+    monkeypatch.setattr(sys, "argv", ["rec", *words])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    assert stop.value.code == 1
+
+
+def test_lists_and_ratings_agree_in_json(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rec(monkeypatch, "topk", "--run", str(run), "--user", "42", "--k", "3", "--json")
+    rows = json.loads(capsys.readouterr().out)
+    assert [row["rank"] for row in rows] == [1, 2, 3]
+    movie = str(rows[1]["movie_id"])
+    rec(monkeypatch, "rate", "--run", str(run), "--user", "42", "--movie", movie, "--json")
+    assert json.loads(capsys.readouterr().out)["rating"] == rows[1]["rating"]
+
+
+def test_a_table_shows_rank_id_title_year_genres_and_rating(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rec(monkeypatch, "topk", "--run", str(run), "--user", "42", "--k", "3")
+    out = capsys.readouterr().out
+    for name in ("rank", "id", "title", "year", "genres", "rating"):
+        assert name in out
+    assert "What user 42 should watch" in out
+
+
+def test_batches_of_lists_and_pairs_agree(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "users.csv").write_text("user_id\n3\n42\n888888\n")
+    (tmp_path / "histories.csv").write_text(
+        "user_id,movie_id,rating,timestamp\n888888,5,4,10\n888888,6,2,11\n"
+    )
+    given = ["--run", str(run), "--histories", str(tmp_path / "histories.csv")]
+    lists, ratings = tmp_path / "lists.csv", tmp_path / "ratings.csv"
+    rec(
+        monkeypatch, "topk", *given, "--users", str(tmp_path / "users.csv"), "--k", "20",
+        "--out", str(lists),
+    )  # fmt: skip
+    header, *rows = [line.split(",") for line in lists.read_text().splitlines()]
+    assert header == ["user_id", "rank", "movie_id", "score", "rating"]
+    assert [row[1] for row in rows] == [str(rank) for rank in range(1, 21)] * 3
+    pairs = "".join(f"{row[0]},{row[2]}\n" for row in rows)
+    (tmp_path / "pairs.csv").write_text("user_id,movie_id\n" + pairs)
+    rec(monkeypatch, "rate", *given, "--pairs", str(tmp_path / "pairs.csv"), "--out", str(ratings))
+    answered = [line.split(",") for line in ratings.read_text().splitlines()[1:]]
+    assert answered == [[row[0], row[2], row[4]] for row in rows]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["topk", "--user", "99999"], "unknown user 99999: ids run from 1 to 150"),
+        (["topk", "--user", "1", "--k", "0"], "k is 0"),
+        (["topk", "--user", "1", "--k", "1000"], "k is 1000; it must be from 1 to 200"),
+        (["topk"], "for whom?"),
+        (["topk", "--history", "1:x"], "malformed history at '1:x'"),
+        (["topk", "--history", "+1:5"], "adds to a stored history"),
+        (["topk", "--user", "1", "--at", "noon"], "malformed time 'noon'"),
+        (["topk", "--user", "1", "--out", "x.csv"], "--out x.csv has no effect"),
+        (["rate", "--user", "1"], "which movie?"),
+        (["rate", "--user", "1", "--movie", "99999"], "unknown movie 99999"),
+        (["rate", "--pairs", "nothing.csv"], "where to?"),
+    ],
+)
+def test_what_a_user_can_mend_is_one_line_and_exit_code_1(
+    run: Path,
+    words: list[str],
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    failed(monkeypatch, *words, "--run", str(run))
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert message in captured.err
+    assert captured.err.count("\n") == 1
+
+
+def test_no_run_yet_says_how_to_make_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    failed(monkeypatch, "topk", "--user", "1")
+    assert "make one with rec train --data FOLDER" in capsys.readouterr().err
+
+
+def test_questions_are_answered_without_torch_or_pandas(run: Path) -> None:
+    program = (
+        "import sys; from retrieval.cli import main\n"
+        f"sys.argv = ['rec', 'topk', '--run', {str(run)!r}, '--user', '42', '--json']\n"
+        "try: main()\n"
+        "finally: sys.stderr.write(' '.join({'torch', 'pandas', 'sklearn'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert json.loads(done.stdout)[0]["rank"] == 1
+    assert done.stderr == ""
+
+
+def test_other_commands_answer(
+    run: Path, world: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rec(monkeypatch, "info", "--run", str(run), "--json")
+    assert json.loads(capsys.readouterr().out)["movies"] == 200
+    rec(monkeypatch, "similar", "--run", str(run), "--movie", "5", "--k", "4", "--json")
+    assert len(json.loads(capsys.readouterr().out)) == 4
+    rec(monkeypatch, "movies", "the", "--run", str(run), "--limit", "2", "--json")
+    assert len(json.loads(capsys.readouterr().out)) == 2
+    rec(monkeypatch, "data", "check", str(world), "--json")
+    assert json.loads(capsys.readouterr().out)["ratings"] == 6000
+
+
+@pytest.mark.parametrize("protocol", ["rating", "leave-one", "new-users", "new-movies", "time"])
+def test_every_protocol_is_scored_beside_baselines(
+    world: Path,
+    protocol: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    rec(
+        monkeypatch, "evaluate", "--data", str(world), "--protocol", protocol, "--preset", "quick",
+        "--json",
+    )  # fmt: skip
+    results = json.loads(capsys.readouterr().out)
+    systems = {result["system"] for result in results}
+    assert {"two towers", "movie mean", "user mean + movie bias"} <= systems
+    metric = "hr@10" if protocol == "leave-one" else "rmse"
+    scores = {row["system"]: row[metric]["value"] for row in results}
+    if protocol == "rating":
+        assert scores["two towers"] < scores["movie mean"] < scores["global mean"]
+
+
+def test_the_commands_of_the_readme_exist_with_their_options() -> None:
+    commands = re.findall(r"^(?:\$ )?rec (.+)$", README.read_text(), flags=re.MULTILINE)
+    assert commands
+    for command in commands:
+        words = re.findall(r"^[a-z-]+(?: (?:check|fetch|synth|demo)\b)?", command)[0].split()
+        done = subprocess.run(
+            [sys.executable, "-m", "retrieval", *words, "--help"],
+            capture_output=True,
+            text=True,
+            check=False,
+            env={"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"},
+        )
+        assert done.returncode == 0, command
+        for option in re.findall(r"--[a-z-]+", command):
+            assert option in done.stdout, command

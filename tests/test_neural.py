@@ -1,0 +1,195 @@
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from rich.progress import Progress
+from torch import nn
+
+from retrieval.choices import Preset
+from retrieval.data.dataset import Dataset, encode
+from retrieval.data.frames import MovieData
+from retrieval.data.split import random_rows
+from retrieval.pipeline import build_index, train
+from retrieval.recommender import Recommender
+from retrieval.towers.export import export_user_tower
+from retrieval.towers.inputs import UserInputs, age_bucket
+from retrieval.towers.neural import NeuralPair, NeuralSettings, pool, pool_bags
+from retrieval.towers.notebook import Activation, NotebookPair, NotebookSettings
+from retrieval.towers.query import QueryTower
+from retrieval.training.examples import (
+    Examples,
+    Known,
+    held_out_examples,
+    learn,
+    training_examples,
+)
+from retrieval.training.loop import fit, predict
+from retrieval.training.pairs import make_pair, movie_vectors, user_tower
+from retrieval.training.presets import LoopSettings, plan
+
+
+@pytest.fixture(scope="module")
+def dataset(data: MovieData) -> Dataset:
+    return encode(data)
+
+
+@pytest.fixture(scope="module")
+def rows(dataset: Dataset) -> np.ndarray:
+    return random_rows(len(dataset.ratings), 500, np.random.default_rng(0))
+
+
+@pytest.fixture(scope="module")
+def known(dataset: Dataset, rows: np.ndarray) -> Known:
+    return learn(dataset, ~rows)
+
+
+@pytest.fixture(scope="module")
+def examples(dataset: Dataset, known: Known, rows: np.ndarray) -> Examples:
+    return training_examples(dataset, known, ~rows)
+
+
+def neural(dataset: Dataset, known: Known) -> NeuralPair:
+    pair = make_pair(NeuralSettings(dimension=16, hidden=32), dataset, known, 0)
+    assert isinstance(pair, NeuralPair)
+    return pair
+
+
+def test_pooling_without_the_big_array_gives_the_same_and_the_same_gradient() -> None:
+    generator = torch.Generator().manual_seed(0)
+    values = torch.randn(30, 8, generator=generator, dtype=torch.float64, requires_grad=True)
+    weights = torch.rand(5, 7, 4, generator=generator, dtype=torch.float64, requires_grad=True)
+    events = torch.randint(30, (5, 7), generator=generator)
+    results = []
+    for pooling in (pool, pool_bags):
+        pooled = pooling(values, events, weights)
+        results.append((pooled, *torch.autograd.grad(pooled.pow(2).sum(), (values, weights))))
+    for one, other in zip(*results, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_an_empty_history_has_no_weight_and_a_long_one_nearly_all(
+    dataset: Dataset, known: Known, examples: Examples
+) -> None:
+    pair = neural(dataset, known)
+    batch = examples.batch(np.arange(len(examples)), 20)
+    keys = pair.event_table(pair.describe(pair.content)).keys
+    total = pair.attention(batch.users, keys).sum(1)  # (B, H)
+    empty = ~batch.users.present.any(1)
+    assert empty.any()
+    assert (total[empty] == 0).all()
+    assert (total[~empty] > 0).all()
+    assert (total < 1).all()
+
+
+def test_no_example_sees_its_own_rating_or_a_later_one(
+    dataset: Dataset, rows: np.ndarray, examples: Examples
+) -> None:
+    """Change one rating: nothing that is known before it may change."""
+    place = len(examples) // 2
+    user = examples.users[place]
+    changed_row = np.flatnonzero(
+        (dataset.users == user) & (dataset.movies == examples.movies[place])
+    )[0]
+    ratings = dataset.ratings.copy()
+    ratings[changed_row] = 6 - ratings[changed_row] if ratings[changed_row] != 3 else 5
+    other = replace(dataset, ratings=ratings)
+    # The centre moves with the ratings; hold it, as it is one number for all.
+    centre = examples.known.centre
+    moved = learn(other, ~rows)
+    moved = replace(
+        moved,
+        centre=centre,
+        deviations=other.scale.deviations(moved.histories.ratings, centre),
+    )
+    changed = training_examples(other, moved, ~rows)
+    own = np.array([place])
+    for before, after in zip(
+        [*examples.batch(own, 30).users, *examples.batch(own, 30).movies],
+        [*changed.batch(own, 30).users, *changed.batch(own, 30).movies],
+        strict=True,
+    ):
+        assert torch.equal(before, after)
+    assert examples.targets[place] != changed.targets[place]
+    later = np.flatnonzero(examples.users == user)[-1:]
+    if later[0] > place:
+        assert not torch.equal(
+            examples.batch(later, 100).users.events, changed.batch(later, 100).users.events
+        )
+
+
+def test_training_beats_the_average_and_keeps_the_best_epoch(
+    dataset: Dataset, known: Known, examples: Examples, rows: np.ndarray
+) -> None:
+    pair = neural(dataset, known)
+    validation = held_out_examples(dataset, known, rows)
+    settings = LoopSettings(epochs=6, batch_size=256, learning_rate=1e-2)
+    with Progress(disable=True) as progress:
+        done = fit(pair, examples, validation, 20, settings, 0, progress)
+    errors = predict(pair, validation, 20) - validation.targets
+    error = float(np.sqrt(np.mean(errors.astype(np.float64) ** 2)))
+    assert error == pytest.approx(min(epoch.validation_error for epoch in done.epochs))
+    assert error < 0.9 * validation.targets.std()
+
+
+def test_the_exported_user_tower_and_the_index_give_what_the_pair_gives(
+    dataset: Dataset, known: Known, examples: Examples, tmp_path: Path
+) -> None:
+    pair = neural(dataset, known).eval()
+    # Untrained weights are small; enlarge them so that a wrong one shows.
+    with torch.no_grad():
+        for weight in pair.parameters():
+            weight.mul_(3)
+    batch = examples.batch(np.arange(50, 250), 20)
+    inputs = UserInputs(*(column.numpy() for column in batch.users))
+    unit = dataset.scale.unit
+    export_user_tower(user_tower(pair, known.centre, unit), inputs, tmp_path / "tower.onnx")
+    vectors, offsets = QueryTower(tmp_path / "tower.onnx", threads=1).encode(inputs)
+    movies = batch.movies.numbers.numpy()
+    served = offsets + (vectors * movie_vectors(pair)[movies]).sum(1)
+    full = batch.movies._replace(statistics=pair.statistics[batch.movies.numbers])
+    with torch.no_grad():
+        wanted = known.centre + unit * pair(batch.users, full)
+    np.testing.assert_allclose(served, wanted.numpy(), atol=1e-4)
+
+
+def test_unrated_movies_and_strangers_share_the_unknown_row(
+    known: Known, examples: Examples
+) -> None:
+    rated = known.rated.copy()
+    rated[examples.movies[0]] = False
+    batch = replace(examples, known=replace(known, rated=rated)).batch(np.array([0]), 5)
+    assert batch.movies.ids.tolist() == [0]
+    seen = known.seen_users & False
+    batch = replace(examples, known=replace(known, seen_users=seen)).batch(np.array([0]), 5)
+    assert batch.users.users.tolist() == [0]
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+@pytest.mark.parametrize("activation", list(Activation))
+def test_the_notebook_has_the_published_shape(
+    dataset: Dataset, known: Known, layers: int, activation: Activation
+) -> None:
+    settings = NotebookSettings(layers=layers, activation=activation)
+    pair = make_pair(settings, dataset, known, 0)
+    assert isinstance(pair, NotebookPair)
+    user, movie = (
+        [(layer.in_features, layer.out_features) for layer in dense if isinstance(layer, nn.Linear)]
+        for dense in (pair.user_dense, pair.movie_dense)
+    )
+    assert user == ([(207, 64), (64, 32)] if layers == 2 else [(207, 32)])
+    assert movie == ([(105, 64), (64, 32)] if layers == 2 else [(105, 32)])
+    assert plan(Preset.NOTEBOOK, 1_000_000).loop.batch_size == 64
+
+
+def test_the_notebook_is_trained_indexed_and_served(data: MovieData, tmp_path: Path) -> None:
+    with Progress(disable=True) as progress:
+        train(data, "world", tmp_path / "run", Preset.NOTEBOOK, 0, progress)
+    assert build_index(tmp_path / "run").dimension == 32
+    rows = Recommender.load(tmp_path / "run").topk(1, 5)
+    assert len({row.rating for row in rows}) > 1 or rows[0].rating in {1.0, 5.0}
+
+
+def test_ages_double_from_bucket_to_bucket() -> None:
+    assert age_bucket(np.array([-5, 0, 1, 2, 3, 4, 86_400])).tolist() == [0, 0, 1, 2, 2, 3, 17]

@@ -1,0 +1,39 @@
+import numpy as np
+import pytest
+
+from retrieval.data.split import Cut, held_out, last_of_each
+
+USERS = np.repeat(np.arange(20), 10)
+MOVIES = np.tile(np.arange(10), 20) + 10 * (USERS % 4)
+TIMES = np.arange(200)[::-1].copy()
+
+
+def cut(which: Cut, seed: int = 0) -> np.ndarray:
+    return held_out(which, USERS, MOVIES, TIMES, np.random.default_rng(seed))
+
+
+@pytest.mark.parametrize(("which", "count"), [(Cut.RATING, 20), (Cut.RATING80, 40)])
+def test_random_cuts_hold_out_their_share_and_depend_on_the_seed(which: Cut, count: int) -> None:
+    assert cut(which).sum() == count
+    assert (cut(which) == cut(which)).all()
+    assert (cut(which, 1) != cut(which)).any()
+
+
+def test_the_last_movie_of_each_user_is_by_time_then_place() -> None:
+    users, times = np.array([0, 1, 0, 0, 1]), np.array([5, 7, 9, 9, 7])
+    assert last_of_each(users, times).tolist() == [False, False, False, True, True]
+    assert cut(Cut.LEAVE_ONE).sum() == 20
+
+
+def test_the_time_cut_asks_only_about_known_users_after_all_training() -> None:
+    users = np.array([0, 1, 0, 2, 0, 1, 0, 1, 0, 3])
+    asked = held_out(Cut.TIME, users, np.arange(10), np.arange(10) * 10, np.random.default_rng(0))
+    assert np.flatnonzero(asked).tolist() == [8]
+
+
+def test_new_users_and_new_movies_are_held_out_whole() -> None:
+    for which, groups, count in ((Cut.NEW_USERS, USERS, 2), (Cut.NEW_MOVIES, MOVIES, 2)):
+        asked = cut(which)
+        chosen = np.unique(groups[asked])
+        assert len(chosen) == count
+        assert (np.isin(groups, chosen) == asked).all()
