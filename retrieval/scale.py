@@ -62,6 +62,12 @@ def fits(ratings: NDArray[np.floating], scale: RatingScale) -> NDArray[np.bool_]
         return inside & (np.abs(steps - np.rint(steps)) < 1e-6)
 
 
+def star_scale(ratings: NDArray[np.floating]) -> RatingScale:
+    """Return which of MovieLens' two scales ratings `(N,)` are on: half stars or whole ones."""
+    whole, half = USUAL_SCALES[:2]
+    return half if (fits(ratings, half) & ~fits(ratings, whole)).any() else whole
+
+
 def scale_of(ratings: NDArray[np.floating]) -> RatingScale | None:
     """Return the scale that ratings `(N,)` are on; None if all are equal and on no usual scale."""
     finite = ratings[np.isfinite(ratings)]

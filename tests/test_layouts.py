@@ -269,3 +269,20 @@ def test_an_unknown_folder_is_told_what_it_should_hold(tmp_path: Path) -> None:
         read_folder(write(tmp_path, readme_txt="hello"))
     for name in ("ratings.dat", "u.data", ".csv", ".parquet"):
         assert name in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("files", "line", "value"),
+    [
+        ({"ratings_dat": RATINGS + "3::1::9::40\n", "movies_dat": MOVIES}, 4, "9"),
+        ({"ratings_csv": CSV_RATINGS + "3,1,5.5,40\n", "movies_csv": CSV_MOVIES}, 5, "5.5"),
+    ],
+)
+def test_one_rating_beyond_the_stars_is_a_problem_in_a_file_of_any_size(
+    tmp_path: Path, files: dict[str, str], line: int, value: str
+) -> None:
+    with pytest.raises(DataError) as caught:
+        read_folder(write(tmp_path, **files))
+    [problem] = caught.value.problems
+    assert (problem.line, problem.what) == (line, "rating outside the scale")
+    assert problem.value.startswith(value)

@@ -10,7 +10,7 @@ from retrieval import columns
 from retrieval.data.frames import MovieData
 from retrieval.errors import DataError, Problem
 from retrieval.report import MOST_OF_A_KIND, Report
-from retrieval.scale import fits, scale_of
+from retrieval.scale import RatingScale, fits, scale_of, star_scale
 
 
 class Table(NamedTuple):
@@ -21,8 +21,17 @@ class Table(NamedTuple):
     lines: NDArray[np.int64]  # (N,) the line in the file of each row
 
 
-def checked(ratings: Table, movies: Table, users: Table | None, report: Report) -> MovieData:
+def checked(
+    ratings: Table, movies: Table, users: Table | None, report: Report, *, stars: bool = False
+) -> MovieData:
     """Return checked frames.
+
+    Args:
+        ratings: With the columns `columns.RATINGS`.
+        movies: With an id and a title at least.
+        users: With an id at least; None where there is no such file.
+        report: Of what was found wrong in reading.
+        stars: Whether ratings can only be stars as in MovieLens, whole or half.
 
     Raises:
         DataError: With every problem, those already in the report too.
@@ -38,9 +47,9 @@ def checked(ratings: Table, movies: Table, users: Table | None, report: Report) 
         report.raise_any()
     movie_frame = _movies(movies, report)
     user_frame = _users(users, report)
-    rating_frame = _ratings(ratings, movie_frame, report)
+    rating_frame = _ratings(ratings, movie_frame, report, stars=stars)
     report.raise_any()
-    scale = scale_of(rating_frame[columns.RATING].to_numpy())
+    scale = _scale(rating_frame[columns.RATING].to_numpy(), stars=stars)
     if scale is None:
         value = str(rating_frame[columns.RATING].iloc[0])
         what, remedy = "every rating is the same", "give ratings that tell movies apart"
@@ -72,7 +81,7 @@ def _complete(table: Table, needed: tuple[str, ...], report: Report) -> bool:
     return len(table.frame) > 0 and all(name in table.frame for name in needed)
 
 
-def _ratings(table: Table, movies: pd.DataFrame, report: Report) -> pd.DataFrame:
+def _ratings(table: Table, movies: pd.DataFrame, report: Report, *, stars: bool) -> pd.DataFrame:
     users = _integers(table, columns.USER_ID, report)
     movie_ids = _integers(table, columns.MOVIE_ID, report)
     times = _integers(table, columns.TIMESTAMP, report)
@@ -85,7 +94,7 @@ def _ratings(table: Table, movies: pd.DataFrame, report: Report) -> pd.DataFrame
         "rating is no number",
         "give a finite number",
     )
-    scale = scale_of(values)
+    scale = _scale(values, stars=stars)
     if scale is not None:
         complain(
             report,
@@ -122,6 +131,10 @@ def _ratings(table: Table, movies: pd.DataFrame, report: Report) -> pd.DataFrame
         "keep one rating of each movie by each user",
     )
     return frame
+
+
+def _scale(values: NDArray[np.floating], *, stars: bool) -> RatingScale | None:
+    return star_scale(values) if stars else scale_of(values)
 
 
 def _movies(table: Table, report: Report) -> pd.DataFrame:

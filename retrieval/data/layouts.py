@@ -68,7 +68,8 @@ def read_folder(folder: Path) -> MovieData:
         DataError: Everything that is wrong with it, in one report.
     """
     report = Report()
-    match _layout(folder):
+    layout = _layout(folder)
+    match layout:
         case Layout.DOUBLE_COLON:
             ratings, movies, users = _read_double_colon(folder, report)
         case Layout.HUNDRED_K:
@@ -78,7 +79,8 @@ def read_folder(folder: Path) -> MovieData:
     people = _found(folder, "people")
     if people is not None:
         movies = _with_people(movies, _read_table(people, report), report)
-    return checked(ratings, movies, users, report)
+    stars = layout is not Layout.TABLES or _is_movielens_csv(folder)
+    return checked(ratings, movies, users, report, stars=stars)
 
 
 def _layout(folder: Path) -> Layout:
@@ -136,6 +138,15 @@ def _read_tables(folder: Path, report: Report) -> tuple[Table, Table, Table | No
         genres = movies.frame[columns.GENRES].replace(NO_GENRES, "")
         movies = movies._replace(frame=movies.frame.assign(**{columns.GENRES: genres}))
     return ratings, movies, users
+
+
+def _is_movielens_csv(folder: Path) -> bool:
+    """Whether ratings.csv has the header of a MovieLens release."""
+    path = folder / "ratings.csv"
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(7) == b"userId,"
 
 
 def _found(folder: Path, name: str) -> Path | None:
