@@ -1,0 +1,68 @@
+"""What trains on real data: marked slow, skipped where MovieLens is absent."""
+
+from pathlib import Path
+
+import pytest
+from rich.progress import Progress
+
+from retrieval.choices import Preset
+from retrieval.data.layouts import read_folder
+from retrieval.data.split import Cut
+from retrieval.evaluation.protocols import Result, evaluate
+
+SHARED = Path(__file__).parent.parent.parent / "shared" / "data"
+
+pytestmark = pytest.mark.slow
+
+
+def folder(name: str) -> Path:
+    if not (SHARED / name).is_dir():
+        pytest.skip(f"{name} is not here")
+    return SHARED / name
+
+
+def scored(name: str, cut: Cut, run: Path) -> dict[str, list[Result]]:
+    with Progress(disable=True) as progress:
+        results = evaluate(read_folder(folder(name)), name, cut, Preset.QUICK, 1, run, progress)
+    systems: dict[str, list[Result]] = {}
+    for result in results:
+        systems.setdefault(result.system, []).append(result)
+    return systems
+
+
+@pytest.mark.parametrize(
+    ("name", "ratings", "movies", "users"),
+    [
+        ("ml-1m", 1_000_209, 3_883, 6_040),
+        ("ml-100k", 100_000, 1_682, 943),
+        ("ml-latest-small", 100_836, 9_742, 0),
+    ],
+)
+def test_published_data_sets_are_read_whole(
+    name: str, ratings: int, movies: int, users: int
+) -> None:
+    data = read_folder(folder(name))
+    assert (len(data.ratings), len(data.movies), len(data.users)) == (ratings, movies, users)
+
+
+def test_quick_ratings_of_ml_100k_beat_biases_clearly(tmp_path: Path) -> None:
+    systems = scored("ml-100k", Cut.RATING, tmp_path / "run")
+    ours, biases = (
+        systems[system][0].metrics["rmse"].value
+        for system in ("two towers", "user mean + movie bias")
+    )
+    assert ours < biases - 0.02
+    assert ours < 0.93
+
+
+def test_strangers_of_ml_100k_are_served_better_the_more_they_tell(tmp_path: Path) -> None:
+    systems = scored("ml-100k", Cut.NEW_USERS, tmp_path / "run")
+    errors = [result.metrics["rmse"].value for result in systems["two towers"]]
+    means = [result.metrics["rmse"].value for result in systems["movie mean"]]
+    assert errors[0] < means[0] + 0.005
+    assert errors[-1] < errors[0] - 0.01
+
+
+def test_quick_ratings_of_ml_1m_reach_what_the_readme_says(tmp_path: Path) -> None:
+    systems = scored("ml-1m", Cut.RATING, tmp_path / "run")
+    assert systems["two towers"][0].metrics["rmse"].value < 0.862
