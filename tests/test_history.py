@@ -8,6 +8,7 @@ from retrieval.data.history import (
     Windows,
     build_histories,
     recent,
+    shortened,
     whole_windows,
     windows_before_events,
     windows_until,
@@ -79,3 +80,19 @@ def test_windows_until_hold_what_a_loop_finds(
     found = built.movies[window.starts[0] : window.ends[0]].tolist()
     own = [row for row in rows if row[0] == user and row[2] <= time]
     assert found == [movie for _, movie, _ in sorted(own, key=lambda row: row[2])]
+
+
+def test_shortened_windows_keep_the_first_events_in_every_order_of_magnitude() -> None:
+    windows = Windows(np.full(20_000, 7), np.full(20_000, 107), np.arange(20_000))
+    found = shortened(windows, np.random.default_rng(0))
+    kept = found.ends - found.starts
+    assert (found.starts == 7).all()
+    assert (found.times == windows.times).all()
+    assert kept.min() == 0
+    whole = (kept == 100).mean()
+    assert 0.48 < whole < 0.52
+    # log(1 + n) is uniform over the others: a tenth each for n below 1.6 and n above 62.
+    others = np.log1p(kept[kept < 100]) / np.log(101)
+    assert 0.4 < np.median(others) < 0.55
+    empty = np.zeros(5, int)
+    assert (shortened(Windows(empty, empty, empty), np.random.default_rng(0)).ends == 0).all()

@@ -11,6 +11,7 @@ from retrieval.choices import Preset
 from retrieval.data.dataset import Dataset, encode
 from retrieval.data.frames import MovieData
 from retrieval.data.split import random_rows
+from retrieval.data.statistics import running_sums
 from retrieval.pipeline import build_index, train
 from retrieval.recommender import Recommender
 from retrieval.towers.export import export_user_tower
@@ -98,11 +99,8 @@ def test_no_example_sees_its_own_rating_or_a_later_one(
     # The centre moves with the ratings; hold it, as it is one number for all.
     centre = examples.known.centre
     moved = learn(other, ~rows)
-    moved = replace(
-        moved,
-        centre=centre,
-        deviations=other.scale.deviations(moved.histories.ratings, centre),
-    )
+    deviations = other.scale.deviations(moved.histories.ratings, centre)
+    moved = replace(moved, centre=centre, deviations=deviations, running=running_sums(deviations))
     changed = training_examples(other, moved, ~rows)
     own = np.array([place])
     for before, after in zip(
@@ -193,3 +191,20 @@ def test_the_notebook_is_trained_indexed_and_served(data: MovieData, tmp_path: P
 
 def test_ages_double_from_bucket_to_bucket() -> None:
     assert age_bucket(np.array([-5, 0, 1, 2, 3, 4, 86_400])).tolist() == [0, 0, 1, 2, 2, 3, 17]
+
+
+def test_strangers_have_told_the_first_of_what_the_user_had(examples: Examples) -> None:
+    rows = np.arange(len(examples))
+    strangers = examples.strangers(rows, 1000, np.random.default_rng(0))
+    whole = examples.batch(rows, 1000).users
+    count = len(strangers.users)
+    assert count == len(rows) // 2
+    assert (strangers.users == 0).all()
+    told, known = strangers.present.sum(1), whole.present[:count].sum(1)
+    assert (told <= known).all()
+    assert 0.4 < (told == known).float().mean() < 0.7
+    assert (told[known > 5] == 0).any()
+    np.testing.assert_allclose(torch.expm1(strangers.statistics[:, 2]), told, rtol=1e-4)
+    for row in ((told > 0) & (told < known)).nonzero().flatten()[:50].tolist():
+        own = whole.events[row, : known[row]].flip(0)  # oldest first
+        assert torch.equal(strangers.events[row, : told[row]].flip(0), own[: told[row]])

@@ -5,6 +5,7 @@ from retrieval.data.statistics import (
     PRIOR_COUNT,
     movie_statistics_before,
     movie_statistics_of_all,
+    running_sums,
     user_statistics,
 )
 
@@ -12,7 +13,7 @@ from retrieval.data.statistics import (
 def test_a_user_is_described_by_the_window_alone() -> None:
     deviations = np.array([1.0, -1.0, 2.0, 100.0])
     windows = Windows(np.array([0, 0]), np.array([0, 3]), np.array([0, 0]))
-    empty, three = user_statistics(deviations, windows)
+    empty, three = user_statistics(running_sums(deviations), windows)
     assert empty.tolist() == [0.0, 1.0, 0.0]
     mean = 2.0 / (3 + PRIOR_COUNT)
     spread = np.sqrt((6.0 + PRIOR_COUNT) / (3 + PRIOR_COUNT) - mean**2)

@@ -103,6 +103,17 @@ def whole_windows(histories: Histories, users: NDArray[np.int64]) -> Windows:
     return Windows(starts, ends, times)
 
 
+def shortened(windows: Windows, rng: np.random.Generator) -> Windows:
+    """Return windows that keep only the first events, asked at the same times.
+
+    Half are left whole; of the others, every order of magnitude of length is as likely.
+    """
+    counts = (windows.ends - windows.starts).astype(np.float64)
+    kept = np.floor((counts + 1) ** rng.random(len(counts)) - 1 + 1e-9)  # 0 to count - 1
+    kept = np.where(rng.random(len(counts)) < 0.5, counts, kept)
+    return windows._replace(ends=windows.starts + kept.astype(np.int64))
+
+
 def recent(windows: Windows, length: int) -> Recent:
     """Return the last `length` events of each window; L is the longest there is, at least 1."""
     counts = np.minimum(windows.ends - windows.starts, length)

@@ -4,6 +4,8 @@ A statistic over all other ratings would tell a model, which knows the total, th
 out. A statistic over earlier ratings cannot, and is also what a service knows.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,10 +18,24 @@ USER_STATISTICS = 3
 MOVIE_STATISTICS = 2
 
 
-def user_statistics(deviations: NDArray[np.float64], windows: Windows) -> NDArray[np.float32]:
-    """Return mean, spread and log count of the deviations `(N,)` in each window: `(B, 3)`."""
-    sums = np.concatenate([[0.0], np.cumsum(deviations)])
-    squares = np.concatenate([[0.0], np.cumsum(deviations**2)])
+class RunningSums(NamedTuple):
+    """Sums over the first n of N deviations and over their squares, for n from 0."""
+
+    sums: NDArray[np.float64]  # (N + 1,)
+    squares: NDArray[np.float64]  # (N + 1,)
+
+
+def running_sums(deviations: NDArray[np.float64]) -> RunningSums:
+    """Return the running sums of deviations `(N,)`."""
+    return RunningSums(
+        np.concatenate([[0.0], np.cumsum(deviations)]),
+        np.concatenate([[0.0], np.cumsum(deviations**2)]),
+    )
+
+
+def user_statistics(running: RunningSums, windows: Windows) -> NDArray[np.float32]:
+    """Return mean, spread and log count of the deviations in each of B windows: `(B, 3)`."""
+    sums, squares = running
     counts = (windows.ends - windows.starts).astype(np.float64)
     mean = (sums[windows.ends] - sums[windows.starts]) / (counts + PRIOR_COUNT)
     square = (squares[windows.ends] - squares[windows.starts] + PRIOR_COUNT) / (

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.data.history import Histories, Windows, recent
-from retrieval.data.statistics import user_statistics
+from retrieval.data.statistics import running_sums, user_statistics
 from retrieval.scale import RatingScale
 
 # Ages of events, in seconds, are told apart by powers of two: 32 covers more than a century.
@@ -61,7 +61,7 @@ def user_inputs(
     return event_inputs(
         users,
         demographics,
-        user_statistics(scale.deviations(histories.ratings, centre), windows),
+        user_statistics(running_sums(scale.deviations(histories.ratings, centre)), windows),
         event_codes(histories, scale),
         histories.timestamps,
         windows,

@@ -25,7 +25,7 @@ class NeuralSettings:
     heads: int = 4
     history_length: int = 30
     dropout: float = 0.2
-    strangers: float = 0.3  # weight of the error that is made with every user id hidden
+    strangers: float = 0.3  # weight of the error that is made on strangers
     unknown_movies: float = 0.05  # share of training rows whose movie is as if unrated
     penalty: float = 0.01  # of the mean squared length of user and movie vectors
 
@@ -124,34 +124,41 @@ class NeuralPair(nn.Module):
     def forward(self, users: UserBatch, movies: MovieBatch) -> Tensor:
         """Return deviations predicted for B pairs, `(B,)`."""
         described = self.describe(self.content)  # (M, D)
-        pooled = self.pooled(users, described)
         movie = self.movie_vectors_of(movies, described)
+        pooled = self.pooled(users, self.event_table(described))
         user, offset = self.user_vectors(users, pooled)
         return offset + (user * movie).sum(1)
 
-    def loss(self, users: UserBatch, movies: MovieBatch, targets: Tensor) -> Tensor:
-        """Return what training makes small, for deviations `(B,)`.
+    def loss(
+        self, users: UserBatch, movies: MovieBatch, targets: Tensor, strangers: UserBatch
+    ) -> Tensor:
+        """Return what training makes small.
 
-        Every user counts twice, as known and as a stranger, and a share of the movies is as if
-        nobody had rated them, so that both are nothing unheard of when they come.
+        A share of the movies is as if nobody had rated them, and S of the B rows are asked a second
+        time by a stranger who has told less, so that both are nothing unheard of when they come.
+
+        Args:
+            users: B of them.
+            movies: B of them.
+            targets: Deviations `(B,)`.
+            strangers: S of them, who rate the first S of the movies.
         """
-        movies = self._hide(movies)
         described = self.describe(self.content)  # (M, D)
-        pooled = self.pooled(users, described)  # (B, D), the costly part, made once
-        movie = self.movie_vectors_of(movies, described)  # (B, D + 1)
-        stranger = users._replace(users=torch.full_like(users.users, UNKNOWN))
-        errors = []
-        for batch in (users, stranger):
-            user, offset = self.user_vectors(batch, pooled)  # (B, D + 1), (B,)
-            lengths = user[:, :-1].square().sum(1) + movie[:, :-1].square().sum(1)
-            error = F.mse_loss(offset + (user * movie).sum(1), targets)
-            errors.append(error + self.settings.penalty * lengths.mean())
-        known, unknown = errors
+        table = self.event_table(described)
+        movie = self.movie_vectors_of(self._hide(movies), described)  # (B, D + 1)
+        known = self._error(users, table, movie, targets)
+        count = len(strangers.users)
+        unknown = self._error(strangers, table, movie[:count], targets[:count])
         return torch.lerp(known, unknown, self.settings.strangers)
 
-    def pooled(self, users: UserBatch, described: Tensor) -> Tensor:
-        """Return the histories, each as one vector: `(B, D)`, from descriptions `(M, D)`."""
-        table = self.event_table(described)
+    def _error(self, users: UserBatch, table: EventTable, movie: Tensor, targets: Tensor) -> Tensor:
+        user, offset = self.user_vectors(users, self.pooled(users, table))
+        lengths = user[:, :-1].square().sum(1) + movie[:, :-1].square().sum(1)  # (B,)
+        error = F.mse_loss(offset + (user * movie).sum(1), targets)
+        return error + self.settings.penalty * lengths.mean()
+
+    def pooled(self, users: UserBatch, table: EventTable) -> Tensor:
+        """Return the histories, each as one vector: `(B, D)`."""
         return pool_bags(table.values, users.events, self.attention(users, table.keys))
 
     def event_table(self, described: Tensor) -> EventTable:

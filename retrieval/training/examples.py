@@ -1,5 +1,6 @@
 """Training examples as arrays; a batch is a slice of them, with nothing done row by row."""
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -13,16 +14,19 @@ from retrieval.data.history import (
     Histories,
     Windows,
     build_histories,
+    shortened,
     time_order,
     windows_before_events,
     windows_until,
 )
 from retrieval.data.statistics import (
+    RunningSums,
     movie_statistics_before,
     movie_statistics_of_all,
+    running_sums,
     user_statistics,
 )
-from retrieval.towers.inputs import event_codes, event_inputs
+from retrieval.towers.inputs import UNKNOWN_USER, event_codes, event_inputs
 from retrieval.towers.neural import MovieBatch, UserBatch
 
 
@@ -34,6 +38,10 @@ class Batch(NamedTuple):
     targets: Tensor  # (B,) deviations from the centre
 
 
+# Rows of a batch that are also asked by a stranger. Half of them are as good as all, and cheaper.
+STRANGERS = 0.5
+
+
 @dataclass(frozen=True, kw_only=True)
 class Known:
     """What the training rows say: events, and statistics of movies."""
@@ -42,6 +50,7 @@ class Known:
     histories: Histories
     codes: NDArray[np.int64]  # (N,) of the events in the histories
     deviations: NDArray[np.float64]  # (N,)
+    running: RunningSums  # of the deviations
     statistics: NDArray[np.float32]  # (M, 2) over all training rows
     rated: NDArray[np.bool_]  # (M,)
     seen_users: NDArray[np.bool_]  # (U,) whether a user has training rows
@@ -67,21 +76,48 @@ class Examples:
     def batch(self, rows: NDArray[np.int64], length: int) -> Batch:
         """Return rows `(B,)` with the last `length` events before each."""
         users, movies = self.users[rows], self.movies[rows]
-        inputs = event_inputs(
-            np.where(self.known.seen_users[users], users + 1, 0),
-            self.user_codes[users],
-            self.user_statistics[rows],
-            self.known.codes,
-            self.known.histories.timestamps,
-            Windows(*(column[rows] for column in self.windows)),
-            length,
-        )
-        ids = np.where(self.known.rated[movies], movies + 1, 0)
+        windows = self._windows(rows)
+        ids = np.where(self.known.seen_users[users], users + 1, UNKNOWN_USER)
+        inputs = self._inputs(rows, ids, self.user_statistics[rows], windows, length)
+        movie_ids = np.where(self.known.rated[movies], movies + 1, 0)
+        statistics = self.movie_statistics[rows]
         return Batch(
-            UserBatch(*(torch.from_numpy(column) for column in inputs)),
-            MovieBatch(*map(torch.from_numpy, (ids, movies, self.movie_statistics[rows]))),
+            inputs,
+            MovieBatch(*map(torch.from_numpy, (movie_ids, movies, statistics))),
             torch.from_numpy(self.targets[rows]),
         )
+
+    def strangers(
+        self, rows: NDArray[np.int64], length: int, rng: np.random.Generator
+    ) -> UserBatch:
+        """Return the first of the rows, each as if a stranger asked who has told only so much."""
+        rows = rows[: math.ceil(len(rows) * STRANGERS)]
+        windows = shortened(self._windows(rows), rng)
+        ids = np.full(len(rows), UNKNOWN_USER)
+        statistics = user_statistics(self.known.running, windows)
+        return self._inputs(rows, ids, statistics, windows, length)
+
+    def _windows(self, rows: NDArray[np.int64]) -> Windows:
+        return Windows(*(column[rows] for column in self.windows))
+
+    def _inputs(
+        self,
+        rows: NDArray[np.int64],
+        ids: NDArray[np.int64],
+        statistics: NDArray[np.float32],
+        windows: Windows,
+        length: int,
+    ) -> UserBatch:
+        inputs = event_inputs(
+            ids,
+            self.user_codes[self.users[rows]],
+            statistics,
+            self.known.codes,
+            self.known.histories.timestamps,
+            windows,
+            length,
+        )
+        return UserBatch(*(torch.from_numpy(column) for column in inputs))
 
 
 def learn(dataset: Dataset, rows: NDArray[np.bool_]) -> Known:
@@ -91,14 +127,17 @@ def learn(dataset: Dataset, rows: NDArray[np.bool_]) -> Known:
     histories = build_histories(
         users, movies, ratings, dataset.timestamps[rows], len(dataset.user_vocabulary)
     )
-    deviations = dataset.scale.deviations(ratings, centre)
+    ordered = dataset.scale.deviations(histories.ratings, centre)
     movie_count = len(dataset.movie_vocabulary)
     return Known(
         centre=centre,
         histories=histories,
         codes=event_codes(histories, dataset.scale),
-        deviations=dataset.scale.deviations(histories.ratings, centre),
-        statistics=movie_statistics_of_all(movies, deviations, movie_count),
+        deviations=ordered,
+        running=running_sums(ordered),
+        statistics=movie_statistics_of_all(
+            movies, dataset.scale.deviations(ratings, centre), movie_count
+        ),
         rated=np.bincount(movies, minlength=movie_count) > 0,
         seen_users=np.diff(histories.offsets) > 0,
     )
@@ -117,7 +156,7 @@ def training_examples(dataset: Dataset, known: Known, rows: NDArray[np.bool_]) -
         movies=movies,
         targets=known.deviations.astype(np.float32),
         windows=windows,
-        user_statistics=user_statistics(known.deviations, windows),
+        user_statistics=user_statistics(known.running, windows),
         movie_statistics=movie_statistics_before(
             movies, known.deviations, known.histories.timestamps
         ),
@@ -136,6 +175,6 @@ def held_out_examples(dataset: Dataset, known: Known, rows: NDArray[np.bool_]) -
         movies=movies,
         targets=targets.astype(np.float32),
         windows=windows,
-        user_statistics=user_statistics(known.deviations, windows),
+        user_statistics=user_statistics(known.running, windows),
         movie_statistics=known.statistics[movies],
     )

@@ -64,7 +64,7 @@ def fit(
             total = 0.0
             for rows in _batches(rng.permutation(len(training)), settings.batch_size):
                 batch = training.batch(rows, length)
-                loss = pair.loss(*batch)
+                loss = pair.loss(*batch, training.strangers(rows, length, rng))
                 optimizer.zero_grad()
                 torch.autograd.backward(loss)
                 optimizer.step()
