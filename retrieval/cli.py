@@ -231,7 +231,8 @@ def info(run: RunOption = None, as_json: JsonOption = False) -> None:
     if as_json:
         print_json(facts)
         return
-    print_table(str(facts["run"]), ("what", "value"), list(facts.items()))
+    rows = [(what, str(value)) for what, value in facts.items()]
+    print_table(str(facts["run"]), ("what", "value"), rows)
 
 
 @app.command()

@@ -82,15 +82,17 @@ def test_windows_until_hold_what_a_loop_finds(
     assert found == [movie for _, movie, _ in sorted(own, key=lambda row: row[2])]
 
 
-def test_shortened_windows_keep_the_first_events_in_every_order_of_magnitude() -> None:
+def test_shortened_windows_keep_some_events_in_every_order_of_magnitude() -> None:
     windows = Windows(np.full(20_000, 7), np.full(20_000, 107), np.arange(20_000))
     found = shortened(windows, np.random.default_rng(0))
     kept = found.ends - found.starts
-    assert (found.starts == 7).all()
+    assert found.starts.min() == 7
+    assert found.ends.max() == 107
+    assert len(np.unique(found.starts[kept == 1])) == 100
     assert (found.times == windows.times).all()
     assert kept.min() == 0
     whole = (kept == 100).mean()
-    assert 0.48 < whole < 0.52
+    assert 0.31 < whole < 0.36
     # log(1 + n) is uniform over the others: a tenth each for n below 1.6 and n above 62.
     others = np.log1p(kept[kept < 100]) / np.log(101)
     assert 0.4 < np.median(others) < 0.55

@@ -193,7 +193,7 @@ def test_ages_double_from_bucket_to_bucket() -> None:
     assert age_bucket(np.array([-5, 0, 1, 2, 3, 4, 86_400])).tolist() == [0, 0, 1, 2, 2, 3, 17]
 
 
-def test_strangers_have_told_the_first_of_what_the_user_had(examples: Examples) -> None:
+def test_strangers_have_told_a_part_of_what_the_user_had(examples: Examples) -> None:
     rows = np.arange(len(examples))
     strangers = examples.strangers(rows, 1000, np.random.default_rng(0))
     whole = examples.batch(rows, 1000).users
@@ -202,9 +202,9 @@ def test_strangers_have_told_the_first_of_what_the_user_had(examples: Examples) 
     assert (strangers.users == 0).all()
     told, known = strangers.present.sum(1), whole.present[:count].sum(1)
     assert (told <= known).all()
-    assert 0.4 < (told == known).float().mean() < 0.7
+    assert 0.3 < (told == known).float().mean() < 0.5
     assert (told[known > 5] == 0).any()
     np.testing.assert_allclose(torch.expm1(strangers.statistics[:, 2]), told, rtol=1e-4)
     for row in ((told > 0) & (told < known)).nonzero().flatten()[:50].tolist():
-        own = whole.events[row, : known[row]].flip(0)  # oldest first
-        assert torch.equal(strangers.events[row, : told[row]].flip(0), own[: told[row]])
+        own = whole.events[row, : known[row]].unfold(0, int(told[row]), 1)  # every part
+        assert (own == strangers.events[row, : told[row]]).all(1).any()

@@ -104,14 +104,16 @@ def whole_windows(histories: Histories, users: NDArray[np.int64]) -> Windows:
 
 
 def shortened(windows: Windows, rng: np.random.Generator) -> Windows:
-    """Return windows that keep only the first events, asked at the same times.
+    """Return windows that keep only some events in a row, asked at the same times.
 
-    Half are left whole; of the others, every order of magnitude of length is as likely.
+    A third are left whole; of the others, every order of magnitude of length is as likely. They
+    start anywhere: the first few events would name their user, and be learned by heart.
     """
     counts = (windows.ends - windows.starts).astype(np.float64)
     kept = np.floor((counts + 1) ** rng.random(len(counts)) - 1 + 1e-9)  # 0 to count - 1
-    kept = np.where(rng.random(len(counts)) < 0.5, counts, kept)
-    return windows._replace(ends=windows.starts + kept.astype(np.int64))
+    kept = np.where(rng.random(len(counts)) < 1 / 3, counts, kept)
+    starts = windows.starts + (rng.random(len(counts)) * (counts - kept + 1)).astype(np.int64)
+    return Windows(starts, starts + kept.astype(np.int64), windows.times)
 
 
 def recent(windows: Windows, length: int) -> Recent:

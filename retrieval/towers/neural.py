@@ -3,6 +3,7 @@
 It predicts `rating = centre + unit * (offset of the user + user vector . movie vector)`.
 """
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -110,7 +111,8 @@ class NeuralPair(nn.Module):
         self.event_key = nn.Linear(h, settings.heads)
         self.age_key = nn.Parameter(torch.zeros(AGE_BUCKETS, settings.heads))
         self.rank_key = nn.Parameter(torch.zeros(settings.history_length, settings.heads))
-        self.nothing_key = nn.Parameter(torch.zeros(settings.heads))
+        # At first a history counts for n / (n + 7): trust grows with what is told.
+        self.nothing_key = nn.Parameter(torch.full((settings.heads,), math.log(7)))
 
         self.user_ids = _embedding(sizes.users + 1, d + 1)
         self.genders = _embedding(sizes.genders, 8)

@@ -38,7 +38,7 @@ class Batch(NamedTuple):
     targets: Tensor  # (B,) deviations from the centre
 
 
-# Rows of a batch that are also asked by a stranger. Half of them are as good as all, and cheaper.
+# Share of the rows of a batch that are also asked by a stranger; each costs as much as a row.
 STRANGERS = 0.5
 
 
@@ -90,7 +90,7 @@ class Examples:
     def strangers(
         self, rows: NDArray[np.int64], length: int, rng: np.random.Generator
     ) -> UserBatch:
-        """Return the first of the rows, each as if a stranger asked who has told only so much."""
+        """Return the first half of the rows, each as if asked by a stranger who has told less."""
         rows = rows[: math.ceil(len(rows) * STRANGERS)]
         windows = shortened(self._windows(rows), rng)
         ids = np.full(len(rows), UNKNOWN_USER)
