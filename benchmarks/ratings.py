@@ -13,10 +13,10 @@ import pandas as pd
 import surprise
 from machine import describe
 
-from retrieval.choices import Preset
+from retrieval.choices import Cut, Preset
 from retrieval.data.dataset import encode
 from retrieval.data.layouts import read_folder
-from retrieval.data.split import Cut, held_out
+from retrieval.data.split import held_out
 from retrieval.display import progress
 from retrieval.evaluation.metrics import Metric, root_mean_square_error
 from retrieval.evaluation.protocols import evaluate
@@ -46,8 +46,7 @@ def main() -> None:
         results = evaluate(data, str(asked.data), Cut.RATING, asked.preset, asked.seed, run, bars)
     seconds = {"two towers": time.perf_counter() - began}
     whole = encode(data)
-    rng = np.random.default_rng(asked.seed)
-    test = held_out(Cut.RATING, whole.users, whole.movies, whole.timestamps, rng)
+    test = held_out(Cut.RATING, whole.users, whole.movies, whole.timestamps, asked.seed)
     began = time.perf_counter()
     scale = (data.scale.lowest, data.scale.highest)
     peer = surprise_svd(data.ratings[~test], data.ratings[test], scale)

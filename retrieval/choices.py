@@ -16,3 +16,14 @@ class Towers(StrEnum):
     """Tower pairs."""
 
     NEURAL = "neural"
+
+
+class Cut(StrEnum):
+    """How ratings are held out for an evaluation."""
+
+    RATING = "rating"  # one of 10 random folds
+    RATING80 = "rating80"  # one of 5 random folds
+    LEAVE_ONE = "leave-one"  # each user's last movie
+    TIME = "time"  # ratings after the 80 % point of time, of users known before it
+    NEW_USERS = "new-users"  # every rating of 10 % of the users
+    NEW_MOVIES = "new-movies"  # every rating of 5 % of the rated movies

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from retrieval import columns
-from retrieval.choices import Preset, Towers
-from retrieval.data.split import Cut
+from retrieval.choices import Cut, Preset, Towers
 from retrieval.display import notes, print_json, print_table, progress
 from retrieval.errors import RecError, RequestError
 

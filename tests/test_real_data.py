@@ -5,9 +5,8 @@ from pathlib import Path
 import pytest
 from rich.progress import Progress
 
-from retrieval.choices import Preset
+from retrieval.choices import Cut, Preset
 from retrieval.data.layouts import read_folder
-from retrieval.data.split import Cut
 from retrieval.evaluation.protocols import Result, evaluate
 
 SHARED = Path(__file__).parent.parent.parent / "shared" / "data"

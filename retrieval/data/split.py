@@ -1,22 +1,11 @@
 """Cuts: which ratings are held out, as a mask. Nothing here looks at what is predicted."""
 
-from enum import StrEnum
-
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.model_selection import KFold
 
+from retrieval.choices import Cut
 from retrieval.data.history import time_order
-
-
-class Cut(StrEnum):
-    """How ratings are held out for an evaluation."""
-
-    RATING = "rating"  # one of 10 random folds
-    RATING80 = "rating80"  # one of 5 random folds
-    LEAVE_ONE = "leave-one"  # each user's last movie
-    TIME = "time"  # ratings after the 80 % point of time, of users known before it
-    NEW_USERS = "new-users"  # every rating of 10 % of the users
-    NEW_MOVIES = "new-movies"  # every rating of 5 % of the rated movies
 
 
 def held_out(
@@ -24,14 +13,18 @@ def held_out(
     users: NDArray[np.int64],
     movies: NDArray[np.int64],
     timestamps: NDArray[np.int64],
-    rng: np.random.Generator,
+    seed: int,
 ) -> NDArray[np.bool_]:
-    """Return the mask `(N,)` of the ratings that are asked about and must not be trained on."""
+    """Return the mask `(N,)` of the ratings that are asked about and must not be trained on.
+
+    Folds are those of scikit-learn's shuffled `KFold`, as published results use them.
+    """
+    rng = np.random.default_rng(seed)
     match cut:
         case Cut.RATING:
-            return random_rows(len(users), len(users) // 10, rng)
+            return _first_fold(len(users), 10, seed)
         case Cut.RATING80:
-            return random_rows(len(users), len(users) // 5, rng)
+            return _first_fold(len(users), 5, seed)
         case Cut.LEAVE_ONE:
             return last_of_each(users, timestamps)
         case Cut.TIME:
@@ -59,7 +52,15 @@ def last_of_each(users: NDArray[np.int64], timestamps: NDArray[np.int64]) -> NDA
     return mask
 
 
+def _first_fold(count: int, folds: int, seed: int) -> NDArray[np.bool_]:
+    mask = np.zeros(count, dtype=bool)
+    _, test = next(KFold(folds, shuffle=True, random_state=seed).split(np.arange(count)))
+    mask[test] = True
+    return mask
+
+
 def _all_of(groups: NDArray[np.int64], share: float, rng: np.random.Generator) -> NDArray[np.bool_]:
-    distinct = np.unique(groups)
+    _, first = np.unique(groups, return_index=True)
+    distinct = groups[np.sort(first)]  # in the order of the file
     chosen = rng.choice(distinct, max(1, int(len(distinct) * share)), replace=False)
     return np.isin(groups, chosen)

@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 from rich.progress import Progress
 
 from retrieval.audience import Event
-from retrieval.choices import Preset
+from retrieval.choices import Cut, Preset
 from retrieval.data.dataset import Dataset, encode
 from retrieval.data.frames import MovieData
 from retrieval.data.history import time_order
-from retrieval.data.split import Cut, held_out
+from retrieval.data.split import held_out
 from retrieval.errors import RequestError
 from retrieval.evaluation.baselines import Biases, fit_biases, most_rated, user_biases
 from retrieval.evaluation.metrics import (
@@ -77,8 +77,7 @@ def evaluate(
         RequestError: The cut leaves nothing to train on or nothing to ask.
     """
     whole = encode(data)
-    rng = np.random.default_rng(seed)
-    asked = held_out(cut, whole.users, whole.movies, whole.timestamps, rng)
+    asked = held_out(cut, whole.users, whole.movies, whole.timestamps, seed)
     trained = ~asked
     if cut is Cut.TIME:
         trained = whole.timestamps <= np.quantile(whole.timestamps, 0.8)
