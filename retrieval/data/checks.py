@@ -209,7 +209,7 @@ def _integers(table: Table, column: str, report: Report) -> NDArray[np.int64]:
     else:
         floats = _numbers(table, column)
         wrong = ~(np.isfinite(floats) & (floats == np.rint(floats)) & (np.abs(floats) < 2**53))
-        numbers = np.where(wrong, -1, np.where(wrong, 0, floats)).astype(np.int64)
+        numbers = np.where(wrong, -1, floats).astype(np.int64)
     what, remedy = f"{column} is no whole number", "give a whole number below 2**53"
     complain(report, table, column, wrong, what, remedy)
     remedy = "give seconds since 1970" if column == columns.TIMESTAMP else "ids start from 0"
