@@ -45,6 +45,7 @@ class Audience(NamedTuple):
     """A distinct people who are asked about, with their histories."""
 
     users: NDArray[np.int64]  # (A,) number + 1 for the id embedding, or UNKNOWN_USER
+    stored: NDArray[np.int64]  # (A,) number of a user whose history is as stored, or UNKNOWN
     codes: NDArray[np.int64]  # (A, 3)
     histories: Histories  # of A
 
@@ -67,12 +68,16 @@ def one_person(run: Run, person: Person) -> Audience:
         RequestError: An unknown user, movie, gender or occupation, or an impossible rating or age.
     """
     stored, codes, user = _NO_EVENTS, np.zeros(3, np.int64), UNKNOWN_USER
+    as_stored = UNKNOWN
     if person.user_id is not None:
         number = int(run.users.numbers(person.user_id))
         if number == UNKNOWN:
             raise _unknown_users(run, np.array([person.user_id]))
         stored, codes = _stored(run, number), run.user_codes[number]
         user = number + 1 if run.trained_users[number] else UNKNOWN_USER
+        facts = (person.gender, person.age, person.occupation)
+        if person.history is None and not person.added and facts == (None, None, None):
+            as_stored = number
     given = run.config.demographics.codes(person.gender, person.age, person.occupation)
     events = stored if person.history is None else _events(run, person.history, 0)
     added = _events(run, person.added, int(events.timestamps.max(initial=0)))
@@ -82,6 +87,7 @@ def one_person(run: Run, person: Person) -> Audience:
     timestamps = np.concatenate([events.timestamps[kept], added.timestamps])
     return Audience(
         np.array([user]),
+        np.array([as_stored]),
         np.where(given > 0, given, codes)[None, :],
         build_histories(np.zeros(len(movies), np.int64), movies, ratings, timestamps, 1),
     )
@@ -122,6 +128,7 @@ def many_people(
     codes[known] = run.user_codes[numbers[known]]
     audience = Audience(
         np.where(trained, numbers + 1, UNKNOWN_USER),
+        np.where(replaced, UNKNOWN, numbers),
         codes,
         build_histories(owners, movies, ratings, timestamps, len(ids)),
     )

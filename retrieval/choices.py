@@ -15,7 +15,8 @@ class Preset(StrEnum):
 class Towers(StrEnum):
     """Tower pairs."""
 
-    NEURAL = "neural"
+    NEURAL = "neural"  # ids, people, content and history through dense layers
+    BAYESIAN = "bayesian"  # ids, people and content inferred by Gibbs sampling
 
 
 class Cut(StrEnum):

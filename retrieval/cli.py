@@ -28,6 +28,10 @@ RunOption = Annotated[
 ]
 DataOption = Annotated[Path, typer.Option("--data", help="Folder of ratings, movies and users.")]
 PresetOption = Annotated[Preset, typer.Option(help="How much to spend on training.")]
+TowersOption = Annotated[
+    str | None,
+    typer.Option(help="Tower pairs: neural, bayesian or neural,bayesian; default by preset."),
+]
 SeedOption = Annotated[int, typer.Option(min=0, help="Seed of everything random.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 UserOption = Annotated[int | None, typer.Option("--user", help="Id of a known user.")]
@@ -64,25 +68,22 @@ def train(
         Path | None, typer.Option("--run", help="Folder to write; default runs/ and the time.")
     ] = None,
     preset: PresetOption = Preset.DEFAULT,
-    towers: Annotated[
-        str, typer.Option(help="Tower pairs to train, separated by commas.")
-    ] = Towers.NEURAL.value,
+    towers: TowersOption = None,
     seed: SeedOption = 0,
 ) -> None:
     """Train tower pairs on a data folder."""
     from retrieval.data.layouts import read_folder
     from retrieval.pipeline import train as train_run
 
-    _check_towers(towers)
+    pairs = _towers(towers)
     folder = run or RUNS / datetime.now(UTC).strftime("%Y-%m-%d-%H%M%S")
     with progress() as bars:
         task = bars.add_task(f"reading {data}", total=1)
         frames = read_folder(data)
         bars.update(task, completed=1)
-        trained = train_run(frames, str(data), folder, preset, seed, bars)
-    best = trained.fit.epochs[trained.fit.best]
+        trained = train_run(frames, str(data), folder, preset, seed, bars, pairs)
     notes().print(
-        f"trained in {trained.seconds:.0f} s; RMSE {best.validation_error * frames.scale.unit:.4f} "
+        f"trained in {trained.seconds:.0f} s; RMSE {trained.validation_error:.4f} "
         f"on {trained.validation_rows:,} ratings held out for validation"
     )
     print(folder)
@@ -173,9 +174,13 @@ def rate(
     person, name = _person(user, history, gender, age, occupation)
     answer = Recommender.load(_run(run)).rate(person, movie, at=_seconds(at))
     if as_json:
-        print_json({columns.USER_ID: user, **_movie(answer.movie), columns.RATING: answer.rating})
+        print_json(
+            {columns.USER_ID: user, **_movie(answer.movie), columns.RATING: answer.rating}
+            | {columns.DEVIATION: answer.deviation}
+        )
         return
-    print(f"{name} would rate {answer.movie} [{answer.movie.id}] {answer.rating:.2f}")
+    spread = "" if answer.deviation is None else f" ± {answer.deviation:.2f}"
+    print(f"{name} would rate {answer.movie} [{answer.movie.id}] {answer.rating:.2f}{spread}")
 
 
 @app.command()
@@ -239,6 +244,7 @@ def evaluate(
     data: DataOption,
     protocol: Annotated[Cut, typer.Option(help="Which ratings are held out.")] = Cut.RATING,
     preset: PresetOption = Preset.DEFAULT,
+    towers: TowersOption = None,
     seed: SeedOption = 0,
     run: Annotated[
         Path | None, typer.Option("--run", help="Folder to keep the run in; default keeps none.")
@@ -251,10 +257,11 @@ def evaluate(
     from retrieval.data.layouts import read_folder
     from retrieval.evaluation.protocols import evaluate as evaluate_run
 
+    pairs = _towers(towers)
     frames = read_folder(data)
     with TemporaryDirectory() as scratch, progress() as bars:
         folder = run or Path(scratch) / "run"
-        results = evaluate_run(frames, str(data), protocol, preset, seed, folder, bars)
+        results = evaluate_run(frames, str(data), protocol, preset, seed, folder, bars, pairs)
     if as_json:
         print_json(
             [
@@ -394,15 +401,22 @@ def _rate_file(run: Path, pairs: Path, histories: Path | None, out: Path) -> Non
     questions = read_pairs(pairs)
     given = None if histories is None else read_histories(histories)
     recommender = Recommender.load(run, threads=os.cpu_count() or 1)
-    ratings = recommender.rate_many(
+    answers = recommender.rate_many(
         questions.users, questions.movies, times=questions.times, histories=given
     )
-    header = (columns.USER_ID, columns.MOVIE_ID, columns.RATING)
-    triples = zip(
-        questions.users.tolist(), questions.movies.tolist(), ratings.tolist(), strict=True
+    header = [columns.USER_ID, columns.MOVIE_ID, columns.RATING]
+    numbers = [answers.ratings]
+    if answers.deviations is not None:
+        header.append(columns.DEVIATION)
+        numbers.append(answers.deviations)
+    rows = (
+        (user, movie, *(f"{value:.6f}" for value in values))
+        for user, movie, *values in zip(
+            questions.users.tolist(), questions.movies.tolist(), *numbers, strict=True
+        )
     )
-    write_answers(out, header, ((user, movie, f"{rating:.6f}") for user, movie, rating in triples))
-    notes().print(f"wrote the ratings of {len(ratings):,} pairs to {out}")
+    write_answers(out, header, rows)
+    notes().print(f"wrote the ratings of {len(answers.ratings):,} pairs to {out}")
 
 
 def _person(
@@ -459,11 +473,14 @@ def _refuse(**given: object) -> None:
             )
 
 
-def _check_towers(names: str) -> None:
-    for name in names.split(","):
+def _towers(names: str | None) -> list[Towers]:
+    """Read names separated by commas; none leaves it to the preset."""
+    wanted = [] if names is None else [name.strip() for name in names.split(",")]
+    for name in wanted:
         if name not in list(Towers):
             known = ", ".join(Towers)
             raise RequestError(f"unknown towers {name!r}; there are: {known}")
+    return [Towers(name) for name in wanted]
 
 
 def _movie(movie: "Movie") -> dict[str, object]:

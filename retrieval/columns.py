@@ -17,6 +17,7 @@ OCCUPATION = "occupation"
 
 RANK = "rank"
 SCORE = "score"
+DEVIATION = "deviation"  # standard deviation of a rating around the predicted one
 
 RATINGS = (USER_ID, MOVIE_ID, RATING, TIMESTAMP)
 MOVIES = (MOVIE_ID, TITLE, YEAR, GENRES, DIRECTORS, ACTORS)

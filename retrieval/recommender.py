@@ -13,9 +13,11 @@ from index.flat import FlatIndex
 from index.neighbours import NO_ID
 from retrieval.audience import Audience, Event, Person, check_movies, many_people, one_person
 from retrieval.catalogue import Movie
-from retrieval.data.history import whole_windows, windows_until
+from retrieval.choices import Towers
+from retrieval.data.history import Windows, whole_windows, windows_until
 from retrieval.errors import RequestError
-from retrieval.run import USER_TOWER, Run, open_index, open_run
+from retrieval.run import BAYESIAN, MOODS, USER_TOWER, Run, open_index, open_run
+from retrieval.towers.bayesian import BayesianTower, Encoded, Questions, load_bayesian
 from retrieval.towers.inputs import user_inputs
 from retrieval.towers.query import QueryTower, UserVectors
 
@@ -28,6 +30,14 @@ class Rating(NamedTuple):
 
     movie: Movie
     rating: float
+    deviation: float | None  # standard deviation of the true rating around it, if that is known
+
+
+class Ratings(NamedTuple):
+    """The predicted ratings of Q pairs."""
+
+    ratings: NDArray[np.float64]  # (Q,)
+    deviations: NDArray[np.float64] | None  # (Q,) standard deviations around them, if known
 
 
 class Recommendation(NamedTuple):
@@ -58,9 +68,15 @@ class TopK(NamedTuple):
 class Recommender:
     """Answers questions from one run and its index."""
 
-    def __init__(self, run: Run, index: FlatIndex, tower: QueryTower) -> None:
+    def __init__(
+        self,
+        run: Run,
+        index: FlatIndex,
+        neural: QueryTower | None,
+        bayesian: BayesianTower | None,
+    ) -> None:
         self.run, self.index = run, index
-        self._tower = tower
+        self._neural, self._bayesian = neural, bayesian
 
     @classmethod
     def load(cls, folder: Path | str, *, threads: int = 1) -> "Recommender":
@@ -75,7 +91,18 @@ class Recommender:
         """
         faiss.omp_set_num_threads(threads)
         run = open_run(Path(folder))
-        return cls(run, open_index(run), QueryTower(run.folder / USER_TOWER, threads))
+        neural, bayesian = None, None
+        if Towers.NEURAL in run.config.towers:
+            neural = QueryTower(run.folder / USER_TOWER, threads)
+        if Towers.BAYESIAN in run.config.towers:
+            bayesian = BayesianTower(
+                load_bayesian(run.folder / BAYESIAN),
+                np.load(run.folder / MOODS, mmap_mode="r"),
+                run.histories,
+                run.config.demographics.sizes(),
+                run.config.scale,
+            )
+        return cls(run, open_index(run), neural, bayesian)
 
     def topk(
         self,
@@ -118,7 +145,8 @@ class Recommender:
         times = None if at is None else np.array([at])
         audience = self._one(user)
         ratings = self._rate(audience, np.zeros(1, np.int64), np.array([asked.id]), times)
-        return Rating(asked, float(ratings[0]))
+        deviation = None if ratings.deviations is None else float(ratings.deviations[0])
+        return Rating(asked, float(ratings.ratings[0]), deviation)
 
     def similar(self, movie: int | str, k: int = 10) -> list[Similar]:
         """Return the movies whose vectors point most nearly the same way (cosine), bias left out.
@@ -128,7 +156,8 @@ class Recommender:
         """
         asked = self.run.catalogue.named(str(movie))
         self._check_k(k)
-        directions = self.index.vectors[:, : self.run.config.directions].astype(np.float64)
+        directions = np.delete(self.index.vectors, self.run.config.biases, axis=1)
+        directions = directions.astype(np.float64)
         lengths = np.linalg.norm(directions, axis=1)
         row = int(np.flatnonzero(self.index.ids == asked.id)[0])
         cosines = directions @ directions[row] / np.maximum(lengths * lengths[row], 1e-12)
@@ -148,8 +177,8 @@ class Recommender:
         *,
         times: ArrayLike | None = None,
         histories: Mapping[int, Sequence[Event]] | None = None,
-    ) -> NDArray[np.float64]:
-        """Return the predicted ratings of Q pairs, `(Q,)`.
+    ) -> Ratings:
+        """Return the predicted ratings of Q pairs.
 
         Args:
             users: `(Q,)` ids.
@@ -192,21 +221,46 @@ class Recommender:
 
     def encode(
         self, audience: Audience, rows: NDArray[np.int64], times: NDArray[np.int64] | None
-    ) -> UserVectors:
-        """Return the query vectors of Q questions: `(Q, D)` vectors and `(Q,)` offsets.
+    ) -> Encoded:
+        """Return the query vectors of Q questions.
 
         Args:
             audience: The people.
             rows: `(Q,)` which of them each question is about.
             times: `(Q,)` seconds of asking; None is the time of each one's last event.
         """
-        config = self.run.config
         windows = (
             whole_windows(audience.histories, rows)
             if times is None
             else windows_until(audience.histories, rows, times)
         )
-        return self._tower.encode(
+        vectors, offsets = [], np.zeros(len(rows))
+        variances = np.zeros(len(rows), dtype=np.float32)
+        weights = dict(zip(self.run.config.towers, self.run.config.weights, strict=True))
+        if self._neural is not None:
+            users = self._encode_neural(self._neural, audience, rows, windows)
+            centre = 0.0 if self.run.config.link is None else self.run.config.centre
+            vectors.append(weights[Towers.NEURAL] * users.vectors)
+            offsets += weights[Towers.NEURAL] * (users.offsets.astype(np.float64) - centre)
+        if self._bayesian is not None:
+            questions = Questions(
+                audience.stored[rows],
+                audience.codes[rows],
+                audience.histories,
+                windows,
+                times is not None,
+            )
+            answers = self._bayesian.encode(questions)
+            vectors.append(weights[Towers.BAYESIAN] * answers.vectors)
+            offsets += weights[Towers.BAYESIAN] * answers.offsets.astype(np.float64)
+            variances = answers.variances
+        return Encoded(np.hstack(vectors).astype(np.float32), offsets, variances)
+
+    def _encode_neural(
+        self, tower: QueryTower, audience: Audience, rows: NDArray[np.int64], windows: Windows
+    ) -> UserVectors:
+        config = self.run.config
+        return tower.encode(
             user_inputs(
                 audience.users[rows],
                 audience.codes[rows],
@@ -240,24 +294,43 @@ class Recommender:
         rows: NDArray[np.int64],
         movies: NDArray[np.int64],
         times: NDArray[np.int64] | None,
-    ) -> NDArray[np.float64]:
+    ) -> Ratings:
         encoded, which = self._encode_once(audience, rows, times)
-        ratings = np.empty(len(movies))
+        scores = np.empty(len(movies))
         for start in range(0, len(movies), CHUNK):
             part = slice(start, start + CHUNK)
             vectors = encoded.vectors[which[part]]  # (C, D)
-            scores = inner_products(vectors, self.index.vectors_of(movies[part]))
-            ratings[part] = self._ratings(encoded.offsets[which[part]], scores)
-        return ratings
+            scores[part] = inner_products(vectors, self.index.vectors_of(movies[part]))
+        ratings = self._ratings(encoded.offsets[which], scores)
+        return Ratings(ratings, self._deviations(encoded, which, movies, scores))
 
     def _ratings(
-        self, offsets: NDArray[np.float32], scores: NDArray[np.float64]
+        self, offsets: NDArray[np.float64], scores: NDArray[np.float64]
     ) -> NDArray[np.float64]:
-        return self.run.config.scale.clip(offsets.astype(np.float64) + scores)
+        link = self.run.config.link
+        if link is None:
+            return self.run.config.scale.clip(offsets + scores)
+        return link.ratings(offsets + scores)
+
+    def _deviations(
+        self,
+        encoded: Encoded,
+        which: NDArray[np.int64],
+        movies: NDArray[np.int64],
+        scores: NDArray[np.float64],
+    ) -> NDArray[np.float64] | None:
+        link, noise = self.run.config.link, self.run.config.noise
+        if self._bayesian is None or link is None or noise is None:
+            return None
+        of_movies = self._bayesian.pair.movie_variances[
+            self.run.catalogue.vocabulary.numbers(movies)
+        ]
+        variances = (encoded.variances[which] + of_movies).astype(np.float64) / noise
+        return link.deviations(encoded.offsets[which] + scores, variances)
 
     def _encode_once(
         self, audience: Audience, rows: NDArray[np.int64], times: NDArray[np.int64] | None
-    ) -> tuple[UserVectors, NDArray[np.int64]]:
+    ) -> tuple[Encoded, NDArray[np.int64]]:
         """Encode each distinct (person, time) once; return also which one each question needs."""
         asked = np.stack([rows, np.zeros_like(rows) if times is None else times], axis=1)
         distinct, which = np.unique(asked, axis=0, return_inverse=True)

@@ -12,10 +12,12 @@ from pydantic import TypeAdapter, ValidationError
 from index.flat import FlatIndex
 from index.store import StaleIndexError, load_index
 from retrieval.catalogue import Catalogue, read_catalogue, write_catalogue
+from retrieval.choices import Towers
 from retrieval.data.history import Histories
 from retrieval.demographics import Demographics
 from retrieval.errors import RunError
 from retrieval.files import recover, sha256
+from retrieval.link import Link
 from retrieval.scale import RatingScale
 from retrieval.vocabulary import Vocabulary
 
@@ -31,6 +33,8 @@ HISTORY = "history_{}.npy"
 USER_TOWER = "user_tower.onnx"
 WEIGHTS = "weights.safetensors"
 TOWERS = "towers.json"
+BAYESIAN = "bayesian.safetensors"
+MOODS = "history_moods.npy"
 INDEX = "index"
 
 
@@ -39,7 +43,10 @@ class RunConfig:
     """What a run was made of and how its numbers are to be read."""
 
     version: int
-    towers: tuple[str, ...]
+    towers: tuple[Towers, ...]  # the tower pairs whose vectors are joined, in this order
+    weights: tuple[float, ...]  # of the scores of the pairs
+    link: Link | None  # from scores to ratings; None: scores are ratings, clipped to the scale
+    noise: float | None  # the usual variance of what the link takes for noise
     preset: str
     seed: int
     data: str
@@ -48,11 +55,11 @@ class RunConfig:
     scale: RatingScale
     centre: float  # the average rating in training
     demographics: Demographics
-    history_length: int
-    directions: int  # leading components of a movie vector that are taste; the rest is bias
+    history_length: int  # that the neural pair reads
+    biases: tuple[int, ...]  # components of a movie vector that are no direction of taste
 
 
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,7 +204,7 @@ def _verify(folder: Path) -> None:
             raise RunError(f"{path} is missing; {remedy}")
         if sha256(path) != expected:
             raise RunError(f"{path} is not what was written: its sha256 differs; {remedy}")
-    missing = {CONFIG, MOVIES, USERS, USER_CODES, TRAINED_USERS, USER_TOWER} - sums.keys()
+    missing = {CONFIG, MOVIES, USERS, USER_CODES, TRAINED_USERS} - sums.keys()
     if missing:
         raise RunError(f"{folder / MANIFEST} does not list {', '.join(sorted(missing))}; {remedy}")
 

@@ -65,8 +65,10 @@ def test_batches_of_lists_and_pairs_agree(
     pairs = "".join(f"{row[0]},{row[2]}\n" for row in rows)
     (tmp_path / "pairs.csv").write_text("user_id,movie_id\n" + pairs)
     rec(monkeypatch, "rate", *given, "--pairs", str(tmp_path / "pairs.csv"), "--out", str(ratings))
-    answered = [line.split(",") for line in ratings.read_text().splitlines()[1:]]
-    assert answered == [[row[0], row[2], row[4]] for row in rows]
+    header, *answered = [line.split(",") for line in ratings.read_text().splitlines()]
+    assert header == ["user_id", "movie_id", "rating", "deviation"]
+    assert [row[:3] for row in answered] == [[row[0], row[2], row[4]] for row in rows]
+    assert all(0 < float(row[3]) < 2.5 for row in answered)
 
 
 @pytest.mark.parametrize(

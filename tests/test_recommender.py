@@ -33,7 +33,7 @@ def test_batches_answer_as_single_questions_do(recommender: Recommender) -> None
         rows = recommender.topk(user, 10)
         assert [row.movie.id for row in rows] == ids.tolist()
         np.testing.assert_allclose([row.score for row in rows], scores, atol=1e-5)
-        pairs = recommender.rate_many([user] * 10, ids)
+        pairs = recommender.rate_many([user] * 10, ids).ratings
         np.testing.assert_allclose(pairs, ratings, atol=1e-5)
 
 
@@ -112,16 +112,17 @@ def test_what_happens_after_the_time_of_asking_does_not_count(recommender: Recom
     one = {7: [early]}
     two = {7: [early, Event(2, 1.0, 3000)]}
     before = [
-        recommender.rate_many([7], [3], times=[2000], histories=given)[0] for given in (one, two)
+        recommender.rate_many([7], [3], times=[2000], histories=given).ratings[0]
+        for given in (one, two)
     ]
-    after = recommender.rate_many([7], [3], times=[4000], histories=two)[0]
+    after = recommender.rate_many([7], [3], times=[4000], histories=two).ratings[0]
     assert before[0] == before[1] != after
 
 
 def test_ratings_stay_inside_the_scale(recommender: Recommender) -> None:
     users = np.repeat(recommender.run.users.ids, len(recommender.run.catalogue))
     movies = np.tile(recommender.run.catalogue.vocabulary.ids, len(recommender.run.users))
-    ratings = recommender.rate_many(users, movies)
+    ratings = recommender.rate_many(users, movies).ratings
     assert 1 <= ratings.min() < ratings.max() <= 5
 
 

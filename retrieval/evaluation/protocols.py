@@ -1,5 +1,6 @@
 """Protocols: hold ratings out, train on the rest, ask, and compare with baselines."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -8,7 +9,7 @@ from numpy.typing import NDArray
 from rich.progress import Progress
 
 from retrieval.audience import Event
-from retrieval.choices import Cut, Preset
+from retrieval.choices import Cut, Preset, Towers
 from retrieval.data.dataset import Dataset, encode
 from retrieval.data.frames import MovieData
 from retrieval.data.history import time_order
@@ -61,6 +62,7 @@ def evaluate(
     seed: int,
     folder: Path,
     progress: Progress,
+    towers: Sequence[Towers] = (),
 ) -> list[Result]:
     """Train a run on what a cut leaves and score it beside baselines on what the cut holds out.
 
@@ -72,6 +74,7 @@ def evaluate(
         seed: Of the cut and of training.
         folder: Where the run is written.
         progress: Where to show how far it is.
+        towers: Which pairs; none leaves it to the preset.
 
     Raises:
         RequestError: The cut leaves nothing to train on or nothing to ask.
@@ -83,7 +86,9 @@ def evaluate(
         trained = whole.timestamps <= np.quantile(whole.timestamps, 0.8)
     if not asked.any() or not trained.any():
         raise RequestError(f"{cut} holds out {asked.sum()} of {len(asked)} ratings; use more data")
-    train(replace(data, ratings=data.ratings[trained]), source, folder, preset, seed, progress)
+    train(
+        replace(data, ratings=data.ratings[trained]), source, folder, preset, seed, progress, towers
+    )
     build_index(folder)
     trial = Trial(
         dataset=whole,
@@ -114,7 +119,7 @@ def _ratings(trial: Trial) -> list[Result]:
         data.user_vocabulary.ids[users],
         data.movie_vocabulary.ids[movies],
         times=data.timestamps[rows],
-    )
+    ).ratings
     biases = trial.biases
     answers = {
         "two towers": predicted,
@@ -146,7 +151,7 @@ def _strangers(trial: Trial, given: int) -> list[Result]:
     users, movies, rows = users[asked], movies[asked], rows[asked]
     predicted = trial.recommender.rate_many(
         ids[users], movie_ids[movies], times=data.timestamps[rows], histories=histories
-    )
+    ).ratings
     biases = trial.biases
     left = data.ratings[shown] - biases.centre - biases.movies[data.movies[shown]]
     newcomers = user_biases(data.users[shown], left, len(ids))

@@ -71,13 +71,13 @@ def user_tower(pair: Pair, centre: float, unit: float) -> nn.Module:
             return NotebookUserTower(pair)
 
 
-def directions(settings: Settings, dimension: int) -> int:
-    """Return how many leading components of a movie vector of this dimension are not bias."""
+def has_bias(settings: Settings) -> bool:
+    """Return whether movie vectors end in the movie's bias."""
     match settings:
         case NeuralSettings():
-            return dimension - 1
+            return True
         case NotebookSettings():
-            return dimension
+            return False
 
 
 def movie_vectors(pair: Pair) -> np.ndarray:

@@ -4,9 +4,10 @@ import math
 from dataclasses import dataclass
 from enum import StrEnum
 
-from retrieval.choices import Preset
+from retrieval.choices import Preset, Towers
 from retrieval.towers.neural import NeuralSettings
 from retrieval.towers.notebook import NotebookSettings
+from retrieval.training.infer import BayesianSettings
 
 
 class Optimizer(StrEnum):
@@ -31,30 +32,45 @@ class LoopSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """A tower pair and how it is trained."""
+    """Which tower pairs are trained, if nobody says, and how."""
 
+    pairs: tuple[Towers, ...]
     towers: NeuralSettings | NotebookSettings
     loop: LoopSettings
+    bayesian: BayesianSettings
 
 
 def plan(preset: Preset, ratings: int) -> Plan:
     """Return what a preset stands for on a data set of so many ratings."""
     batch_size = min(4096, max(256, 2 ** round(math.log2(ratings / 200))))
+    both = (Towers.NEURAL, Towers.BAYESIAN)
     match preset:
         case Preset.QUICK:
             return Plan(
+                pairs=both,
                 towers=NeuralSettings(history_length=20),
                 loop=LoopSettings(epochs=3, batch_size=batch_size),
+                bayesian=BayesianSettings(dimension=16, most_windows=3, draws=30, spacing=1),
             )
         case Preset.DEFAULT:
-            return Plan(towers=NeuralSettings(), loop=LoopSettings(batch_size=batch_size))
+            return Plan(
+                pairs=both,
+                towers=NeuralSettings(),
+                loop=LoopSettings(batch_size=batch_size),
+                bayesian=BayesianSettings(),
+            )
         case Preset.BEST:
             return Plan(
+                pairs=both,
                 towers=NeuralSettings(dimension=128, hidden=256, history_length=100),
                 loop=LoopSettings(epochs=8, batch_size=batch_size),
+                bayesian=BayesianSettings(
+                    dimension=64, most_windows=15, tolerance=1e-4, draws=200, spacing=3
+                ),
             )
         case Preset.NOTEBOOK:
             return Plan(
+                pairs=(Towers.NEURAL,),
                 towers=NotebookSettings(),
                 loop=LoopSettings(
                     optimizer=Optimizer.SGD,
@@ -63,4 +79,5 @@ def plan(preset: Preset, ratings: int) -> Plan:
                     learning_rate=0.002,
                     momentum=0.05,
                 ),
+                bayesian=BayesianSettings(),
             )

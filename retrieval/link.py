@@ -1,0 +1,47 @@
+"""The link: from a score to the rating to expect, and how far from it the rating may be."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtr
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Link:
+    """A rating falls between two thresholds: those around its score plus normal noise.
+
+    The expected rating rises with the score, so one order serves both.
+    """
+
+    values: tuple[float, ...]  # the rating of each level, ascending
+    thresholds: tuple[float, ...]  # between the levels, ascending, in units of the usual noise
+
+    def ratings(self, scores: Floats) -> Floats:
+        """Return expected ratings, of the same shape, under the usual noise."""
+        # Term by term: a matrix product may round differently for other numbers of scores.
+        ratings = np.full_like(scores, self.values[0])
+        for step, threshold in zip(np.diff(self.values), self.thresholds, strict=True):
+            ratings += step * ndtr(scores - threshold)
+        return ratings
+
+    def chances(self, scores: Floats, variances: Floats) -> Floats:
+        """Return the probability of each level, `(..., T + 1)`.
+
+        Args:
+            scores: Of any shape.
+            variances: Of the noise of each, with 1 the usual.
+        """
+        ends = (np.array(self.thresholds) - scores[..., None]) / np.sqrt(variances)[..., None]
+        below = np.concatenate(
+            [np.zeros_like(scores)[..., None], ndtr(ends), np.ones_like(scores)[..., None]], axis=-1
+        )
+        return np.asarray(np.diff(below, axis=-1), dtype=np.float64)
+
+    def deviations(self, scores: Floats, variances: Floats) -> Floats:
+        """Return the standard deviations of ratings around the expected ones, of the same shape."""
+        off = np.array(self.values) - self.ratings(scores)[..., None]  # (..., T + 1)
+        squares = (self.chances(scores, variances) * off**2).sum(axis=-1)
+        return np.asarray(np.sqrt(squares), dtype=np.float64)

@@ -1,0 +1,84 @@
+"""Where an interrupted chain is kept, so that the same command goes on from there."""
+
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import load_file, save_file
+
+from retrieval.files import new_file
+from retrieval.sampling.sampler import Draw, State
+
+STATE, CARD, DRAW = "state-{}.safetensors", "checkpoint.json", "draw-{:05d}.safetensors"
+
+
+class BurnIn(NamedTuple):
+    """What the validation rows have said so far."""
+
+    errors: list[float]  # of each window
+    scores: NDArray[np.float64]  # (V,) means over the last window
+
+
+class Checkpoint:
+    """A folder with the last state of a chain and the draws kept so far.
+
+    Args:
+        folder: Made if missing.
+        key: Of everything that the chain follows from; a folder of another key is emptied.
+    """
+
+    def __init__(self, folder: Path, key: str) -> None:
+        self._folder, self._key = folder, key
+        self._card: dict[str, Any] = {}
+        if (folder / CARD).is_file():
+            self._card = json.loads((folder / CARD).read_text())
+        if self._card.get("key") != key:
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True)
+            self._card = {}
+        self._draws = int(self._card.get("draws", 0))
+
+    def load(self) -> tuple[State, BurnIn] | None:
+        """Return where the chain was left; None if it was not begun."""
+        if not self._card:
+            return None
+        arrays = load_file(self._folder / self._card["state"])
+        scores = arrays.pop("validation_scores")
+        state = State(arrays, self._card["rng"], self._card["sweeps"])
+        return state, BurnIn(self._card["errors"], scores)
+
+    def save(self, state: State, burn_in: BurnIn) -> None:
+        """Keep a state in place of the last one; the draws kept so far belong to it."""
+        name, last = STATE.format(state.sweeps), self._card.get("state")
+        self._write(name, state.arrays | {"validation_scores": burn_in.scores})
+        self._card = {
+            "key": self._key,
+            "state": name,
+            "rng": state.rng,
+            "sweeps": state.sweeps,
+            "draws": self._draws,
+            "errors": burn_in.errors,
+        }
+        with new_file(self._folder / CARD) as partial:
+            partial.write_text(json.dumps(self._card))
+        if last is not None and last != name:
+            (self._folder / last).unlink(missing_ok=True)
+
+    def keep(self, draw: Draw) -> None:
+        """Keep a draw beside the others."""
+        self._write(DRAW.format(self._draws), draw._asdict())
+        self._draws += 1
+
+    def draws(self) -> Sequence[Draw]:
+        """Return all draws kept."""
+        return [
+            Draw(**load_file(self._folder / DRAW.format(place))) for place in range(self._draws)
+        ]
+
+    def _write(self, name: str, arrays: dict[str, NDArray[Any]]) -> None:
+        whole = {key: np.ascontiguousarray(array) for key, array in arrays.items()}
+        save_file(whole, self._folder / name)

@@ -1,0 +1,209 @@
+"""From many draws to one tower pair.
+
+The mean score over draws is the dot product of the concatenated draws. It is collapsed to D
+dimensions by a singular value decomposition in which users and movies count as often as they rate
+and are rated, so that what is lost is lost where it is seldom asked for. Each draw has a linear map
+into the D dimensions; coefficients and covariances of the priors go through the same maps.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retrieval.sampling.sampler import Draw
+
+Floats = NDArray[np.float64]
+
+# Directions tried beyond those wanted, and passes over the draws, in the decomposition.
+SPARE, PASSES = 16, 4
+
+# Users that each movie is scored for to see how its scores spread over draws.
+PARTNERS = 16
+
+
+class Collapsed(NamedTuple):
+    """The posterior of R users and C movies in D dimensions. The last of D + 1 is a bias."""
+
+    users: Floats  # (R, D + 1)
+    movies: Floats  # (C, D + 1)
+    user_coefficients: Floats  # (F, D + 1)
+    movie_coefficients: Floats  # (G, D + 1)
+    covariance: Floats  # (D + 1, D + 1) of a user around the mean that the features give
+    movie_covariance: Floats  # (D + 1, D + 1) likewise of a movie
+    movie_noise: Floats  # (C,) variance of a rating's noise
+    movie_doubt: Floats  # (C,) variance that a movie's vector, being uncertain, adds to scores
+    thresholds: Floats  # (T,) around 0
+    movie_spread: Floats  # (C,) mean variance of a movie's scores over draws
+    lingering: Floats  # (P,) moods
+    own: Floats  # (P,)
+    mood_law: Floats  # (3,)
+
+
+class _Maps(NamedTuple):
+    """How one draw's vectors become collapsed ones: `vectors @ map`."""
+
+    users: Floats  # (K, D + 1)
+    movies: Floats  # (K, D + 1)
+
+
+def collapse(
+    draws: Sequence[Draw],
+    user_counts: NDArray[np.int64],
+    movie_counts: NDArray[np.int64],
+    dimension: int,
+    rng: np.random.Generator,
+) -> Collapsed:
+    """Return the mean over draws, in at most `dimension` dimensions.
+
+    Args:
+        draws: S of them.
+        user_counts: `(R,)` ratings of each user.
+        movie_counts: `(C,)` ratings of each movie.
+        dimension: D, if there are as many.
+        rng: Of the decomposition and of the partners.
+    """
+    roots = (
+        np.sqrt(np.maximum(user_counts, 1) / user_counts.mean()),
+        np.sqrt(np.maximum(movie_counts, 1) / movie_counts.mean()),
+    )
+    left, sizes, right = _decompose(draws, *roots, dimension, rng)
+    maps = [_maps(draw, roots, left, sizes, right) for draw in draws]
+    shifts = [draw.thresholds.mean() for draw in draws]
+    users = _mean([draw.users @ at.users for draw, at in zip(draws, maps, strict=True)])
+    users[:, -1] -= np.mean(shifts)
+    movies = _mean([draw.movies @ at.movies for draw, at in zip(draws, maps, strict=True)])
+    user_coefficients = _mean(
+        [draw.user_coefficients @ at.users for draw, at in zip(draws, maps, strict=True)]
+    )
+    user_coefficients[0, -1] -= np.mean(shifts)
+    covariances = [_inverse(draw.user_precision) for draw in draws]
+    covariance = _mean(
+        [at.users.T @ spread @ at.users for spread, at in zip(covariances, maps, strict=True)]
+    )
+    movie_covariance = _mean(
+        [
+            at.movies.T @ _inverse(draw.movie_precision) @ at.movies
+            for draw, at in zip(draws, maps, strict=True)
+        ]
+    )
+    ends = [with_one(draw.movies) for draw in draws]
+    whole = _mean([_forms(end, spread) for end, spread in zip(ends, covariances, strict=True)])
+    return Collapsed(
+        users=users,
+        movies=movies,
+        user_coefficients=user_coefficients,
+        movie_coefficients=_mean(
+            [draw.movie_coefficients @ at.movies for draw, at in zip(draws, maps, strict=True)]
+        ),
+        covariance=covariance,
+        movie_covariance=movie_covariance,
+        movie_noise=_mean([1 / draw.movie_noise.astype(np.float64) for draw in draws]),
+        movie_doubt=np.maximum(whole - _forms(with_one(movies), covariance), 0.0),
+        thresholds=_mean(
+            [draw.thresholds - shift for draw, shift in zip(draws, shifts, strict=True)]
+        ),
+        movie_spread=_spreads(draws, user_counts, rng),
+        lingering=_mean([draw.lingering for draw in draws]),
+        own=_mean([draw.own for draw in draws]),
+        mood_law=_mean([draw.mood_law for draw in draws]),
+    )
+
+
+def _decompose(
+    draws: Sequence[Draw],
+    user_roots: Floats,
+    movie_roots: Floats,
+    dimension: int,
+    rng: np.random.Generator,
+) -> tuple[Floats, Floats, Floats]:
+    """Return the leading singular vectors and values of the mean weighted score, biases left out.
+
+    Source: Halko, Martinsson and Tropp, Finding structure with randomness, SIAM Review 2011,
+    algorithm 4.4; the matrix of scores is never formed.
+    """
+
+    def to_users(block: Floats) -> Floats:
+        block = movie_roots[:, None] * block
+        parts = [draw.users[:, :-1] @ (draw.movies[:, :-1].T @ block) for draw in draws]
+        return user_roots[:, None] * _mean(parts)
+
+    def to_movies(block: Floats) -> Floats:
+        block = user_roots[:, None] * block
+        parts = [draw.movies[:, :-1] @ (draw.users[:, :-1].T @ block) for draw in draws]
+        return movie_roots[:, None] * _mean(parts)
+
+    most = min(len(user_roots), len(movie_roots), len(draws) * (draws[0].users.shape[1] - 1))
+    width = min(dimension + SPARE, most)
+    basis = np.linalg.qr(rng.standard_normal((len(movie_roots), width)))[0]
+    for _ in range(PASSES):
+        basis = np.linalg.qr(to_users(basis))[0]
+        basis = np.linalg.qr(to_movies(basis))[0]
+    left, sizes, turned = np.linalg.svd(to_users(basis), full_matrices=False)
+    kept = min(dimension, int((sizes > sizes[0] * 1e-6).sum()))
+    return left[:, :kept], sizes[:kept], basis @ turned[:kept].T
+
+
+def _maps(
+    draw: Draw, roots: tuple[Floats, Floats], left: Floats, sizes: Floats, right: Floats
+) -> _Maps:
+    """Return the maps whose mean over draws gives the balanced factors of the decomposition."""
+    scale = 1 / np.sqrt(sizes)
+    return _Maps(
+        _and_bias(draw.movies[:, :-1].T @ (roots[1][:, None] * right) * scale),
+        _and_bias(draw.users[:, :-1].T @ (roots[0][:, None] * left) * scale),
+    )
+
+
+def _and_bias(directions: Floats) -> Floats:
+    """Return a map that leaves the bias as it is."""
+    rows, columns = directions.shape
+    whole = np.zeros((rows + 1, columns + 1))
+    whole[:-1, :-1] = directions
+    whole[-1, -1] = 1.0
+    return whole
+
+
+def _spreads(
+    draws: Sequence[Draw], user_counts: NDArray[np.int64], rng: np.random.Generator
+) -> Floats:
+    """Return the variance over draws of each movie's scores, a mean over some users `(C,)`."""
+    movies = len(draws[0].movies)
+    chances = user_counts / user_counts.sum()
+    rows = rng.choice(len(user_counts), size=movies * PARTNERS, p=chances)
+    columns = np.repeat(np.arange(movies), PARTNERS)
+    scores = np.array([_scores(draw, rows, columns) for draw in draws])  # (S, C * PARTNERS)
+    variances = scores.var(axis=0, ddof=min(1, len(draws) - 1))
+    return np.asarray(variances.reshape(movies, PARTNERS).mean(axis=1), dtype=np.float64)
+
+
+def _scores(draw: Draw, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> Floats:
+    users, movies = draw.users[rows], draw.movies[columns]
+    products = (users[:, :-1] * movies[:, :-1]).sum(axis=1)
+    return np.asarray(
+        products + users[:, -1] + movies[:, -1] - draw.thresholds.mean(), dtype=np.float64
+    )
+
+
+def with_one(movies: NDArray[np.floating]) -> Floats:
+    """Return what a user vector and its bias meet: movie vectors with a 1 for their bias."""
+    ends = movies.astype(np.float64)
+    ends[:, -1] = 1.0
+    return ends
+
+
+def _forms(rows: Floats, matrix: Floats) -> Floats:
+    """Return `row @ matrix @ row` for each row."""
+    return np.asarray(((rows @ matrix) * rows).sum(axis=1))
+
+
+def _inverse(matrix: Floats) -> Floats:
+    return np.asarray(np.linalg.inv(matrix), dtype=np.float64)
+
+
+def _mean(parts: Sequence[NDArray[np.floating]]) -> Floats:
+    total = np.zeros(parts[0].shape)
+    for part in parts:
+        total += part
+    return total / len(parts)

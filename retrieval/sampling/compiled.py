@@ -1,0 +1,45 @@
+"""Loops as machine code, and threads to run them."""
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar, cast
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+F = TypeVar("F", bound=Callable[..., object])
+T = TypeVar("T")
+
+# Parts that work is cut into. Fixed, because sums over parts must not depend on the machine.
+PARTS = 16
+
+
+def compiled(function: F) -> F:
+    """Compile a function of arrays; sums may be reordered, infinities are kept apart."""
+    return cast(
+        "F", numba.njit(nogil=True, cache=True, fastmath={"reassoc", "contract", "nsz"})(function)
+    )
+
+
+def in_parts(work: Callable[[int, int], T], cuts: NDArray[np.int64]) -> list[T]:
+    """Call `work(begin, end)` for each part between two cuts, on all cores; return in order."""
+    with ThreadPoolExecutor(cores()) as threads:
+        return list(threads.map(work, cuts[:-1].tolist(), cuts[1:].tolist()))
+
+
+def cores() -> int:
+    """Return the number of cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def even_cuts(work: NDArray[np.integer]) -> NDArray[np.int64]:
+    """Return where to cut rows into parts of about equal work, `(P + 1,)`.
+
+    Args:
+        work: `(R + 1,)` work before each row, and in all.
+    """
+    rows = len(work) - 1
+    inside = np.searchsorted(work, np.linspace(0, work[-1], PARTS + 1)[1:-1])
+    return np.unique(np.concatenate([[0], inside, [rows]])).astype(np.int64)

@@ -1,0 +1,186 @@
+"""The Bayesian tower pair at query time: users as inferred, strangers in closed form.
+
+A user who was there at training has a vector, the mean of the posterior. Anyone else, or a user
+with other ratings, gets one from the prior that demographics and the movies rated give, and one
+solve with the ratings: the posterior of a linear regression. numpy is all it needs.
+"""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import load_file, save_file
+
+from retrieval.data.history import Histories, Windows
+from retrieval.scale import RatingScale
+from retrieval.vocabulary import UNKNOWN
+
+Vectors = NDArray[np.float32]
+Floats = NDArray[np.float64]
+
+
+class Bayesian(NamedTuple):
+    """The pair as arrays, for U users and M movies in D dimensions and a bias."""
+
+    users: Vectors  # (U, D + 1), the last the user's offset
+    movies: Vectors  # (M, D + 1), the last the movie's bias
+    user_variances: Vectors  # (U,) that doubt about a user adds to scores
+    movie_variances: Vectors  # (M,) that doubt about a movie and its noise add to scores
+    user_coefficients: Vectors  # (1 + demographics + M, D + 1)
+    movie_coefficients: Vectors  # (1 + F, D + 1)
+    precision: Floats  # (D + 1, D + 1) of a user around the mean that the coefficients give
+    movie_noise: Vectors  # (M,) variance of what a rating says of its user
+    movie_products: Floats  # (D + 1, D + 1) mean outer product of what users meet
+    level_latents: Vectors  # (L,) the latent value that a rating of each level stands for
+    mood_law: Floats  # (3,) correlation, variance of the lingering mood, variance of the own
+
+
+class Folded(NamedTuple):
+    """One user inferred from ratings."""
+
+    vector: Floats  # (D + 1,), the last the offset
+    variance: float  # that doubt about the user adds to scores
+
+
+def save_bayesian(path: Path, pair: Bayesian) -> None:
+    """Write the pair into one file."""
+    save_file({name: np.ascontiguousarray(array) for name, array in pair._asdict().items()}, path)
+    path.chmod(0o644)  # safetensors lets only the owner read
+
+
+def load_bayesian(path: Path) -> Bayesian:
+    """Read back what `save_bayesian` wrote."""
+    return Bayesian(**load_file(path))
+
+
+def prior_mean(
+    pair: Bayesian, codes: NDArray[np.int64], sizes: tuple[int, int, int], movies: NDArray[np.int64]
+) -> Floats:
+    """Return the vector `(D + 1,)` expected of someone who rated these movies, no matter how.
+
+    Args:
+        pair: The pair.
+        codes: `(3,)` of gender, age and occupation.
+        sizes: How many codes each of the three has.
+        movies: `(E,)` numbers.
+    """
+    facts = np.concatenate([[0], codes + np.cumsum([1, *sizes[:2]])])
+    mean: Floats = pair.user_coefficients[facts].sum(axis=0, dtype=np.float64)
+    if len(movies):
+        rated = pair.user_coefficients[1 + sum(sizes) + movies].sum(axis=0, dtype=np.float64)
+        mean += rated / np.sqrt(len(movies))
+    return mean
+
+
+def fold_in(
+    pair: Bayesian, mean: Floats, movies: NDArray[np.int64], levels: NDArray[np.int64]
+) -> Folded:
+    """Return the posterior of a user, given ratings.
+
+    Args:
+        pair: The pair.
+        mean: `(D + 1,)` of the prior.
+        movies: `(E,)` numbers.
+        levels: `(E,)` of the ratings.
+    """
+    met = pair.movies[movies].astype(np.float64)  # (E, D + 1)
+    left = pair.level_latents[levels] - met[:, -1]
+    met[:, -1] = 1.0
+    weighted = met / pair.movie_noise[movies][:, None]
+    covariance = np.linalg.inv(pair.precision + weighted.T @ met)
+    vector = mean + covariance @ (weighted.T @ (left - met @ mean))
+    return Folded(vector, float((covariance * pair.movie_products).sum()))
+
+
+class Questions(NamedTuple):
+    """Q questions: who asks, with what history."""
+
+    stored: NDArray[np.int64]  # (Q,) number of a user whose history is as stored, or UNKNOWN
+    codes: NDArray[np.int64]  # (Q, 3)
+    histories: Histories
+    windows: Windows  # Q of them, into the histories
+    timed: bool  # whether a time of asking was given
+
+
+class Encoded(NamedTuple):
+    """Q encoded questions: a score is the offset plus the dot product of the vectors."""
+
+    vectors: Vectors  # (Q, D + 1), those of one pair ending in a 1 for its bias
+    offsets: Floats  # (Q,)
+    variances: Vectors  # (Q,) that doubt about the user adds to scores
+
+
+class BayesianTower:
+    """The user tower of one run.
+
+    Args:
+        pair: The pair.
+        moods: `(2, N)` lingering mood and mood of the page's own, of the events of the histories.
+        histories: Of the U users, as stored.
+        sizes: How many codes gender, age and occupation have.
+        scale: Of the ratings.
+    """
+
+    def __init__(
+        self,
+        pair: Bayesian,
+        moods: Vectors,
+        histories: Histories,
+        sizes: tuple[int, int, int],
+        scale: RatingScale,
+    ) -> None:
+        self.pair = pair
+        self._moods, self._histories = moods, histories
+        self._sizes, self._scale = sizes, scale
+
+    def encode(self, questions: Questions) -> Encoded:
+        """Return Q encoded questions."""
+        stored = questions.stored != UNKNOWN
+        rows = np.zeros((len(stored), self.pair.users.shape[1]))
+        variances = np.zeros(len(stored))
+        rows[stored] = self.pair.users[questions.stored[stored]]
+        variances[stored] = self.pair.user_variances[questions.stored[stored]]
+        for place in np.flatnonzero(~stored).tolist():
+            rows[place], variances[place] = self._fold_in(questions, place)
+        offsets = rows[:, -1] + self._mood(questions)
+        rows[:, -1] = 1.0
+        _, lingering, own = self.pair.mood_law
+        return Encoded(
+            rows.astype(np.float32),
+            offsets,
+            (variances + lingering + own).astype(np.float32),
+        )
+
+    def _fold_in(self, questions: Questions, place: int) -> Folded:
+        part = slice(questions.windows.starts[place], questions.windows.ends[place])
+        movies = questions.histories.movies[part].astype(np.int64)
+        levels = self._scale.level(questions.histories.ratings[part])
+        mean = prior_mean(self.pair, questions.codes[place], self._sizes, movies)
+        return fold_in(self.pair, mean, movies, levels)
+
+    def _mood(self, questions: Questions) -> Floats:
+        """Return the moods `(Q,)` of stored users at the time of asking, 0 where it is not given.
+
+        On a page that was rated it is the page's; between two pages, or after the last one, what
+        the lingering mood of the neighbours makes likely.
+        """
+        moods = np.zeros(len(questions.stored))
+        if not questions.timed or not len(self._histories.timestamps):
+            return moods
+        asked = np.flatnonzero(questions.stored != UNKNOWN)
+        users = questions.stored[asked]
+        first, end = self._histories.offsets[users], self._histories.offsets[users + 1]
+        windows = questions.windows
+        after = first + windows.ends[asked] - windows.starts[asked]  # the first event after
+        last = len(self._histories.timestamps) - 1
+        before = np.maximum(after - 1, 0)
+        on_page = (after > first) & (self._histories.timestamps[before] == windows.times[asked])
+        lingering, own = self._moods
+        early = np.where(after > first, lingering[before], 0.0)
+        late = np.where(after < end, lingering[np.minimum(after, last)], 0.0)
+        correlation = self.pair.mood_law[0]
+        between = (after > first) & (after < end)
+        share = np.where(between, correlation / (1 + correlation**2), correlation)
+        moods[asked] = np.where(on_page, early + own[before], share * (early + late))
+        return moods
