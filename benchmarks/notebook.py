@@ -16,6 +16,7 @@ from retrieval.data.dataset import encode
 from retrieval.data.layouts import read_folder
 from retrieval.data.split import random_rows
 from retrieval.display import notes
+from retrieval.towers.content import learn_to_describe
 from retrieval.towers.notebook import Activation, NotebookSettings
 from retrieval.training.examples import held_out_examples, learn, training_examples
 from retrieval.training.loop import fit, predict
@@ -38,7 +39,9 @@ def main() -> None:
     test = random_rows(len(dataset.ratings), len(dataset.ratings) // 5, rng)
     known = learn(dataset, ~test)
     settings = NotebookSettings(layers=asked.layers, activation=asked.activation)
-    pair = make_pair(settings, dataset, known, asked.seed)
+    describer = learn_to_describe(dataset.movie_frame, asked.seed)
+    content = describer.describe(dataset.movie_frame)
+    pair = make_pair(settings, dataset, content, known, asked.seed)
     length = settings.history_length
     none = held_out_examples(dataset, known, np.zeros_like(test))
     began = time.perf_counter()

@@ -1,63 +1,248 @@
-"""Rating error and training time on a random 90/10 split, beside Surprise's SVD and baselines.
+"""Rating error against training time on one random 90/10 split, beside peers.
 
-python benchmarks/ratings.py --data FOLDER [--preset quick] [--seed N]
+python benchmarks/ratings.py --data FOLDER [--plot FILE.svg] [--skip svdpp] [--seed N]
+
+Sampling is watched sweep by sweep, ours and myFM's on the same test rows: nothing is chosen on
+them. myFM is told what our sampler is told, and the day; its rank is our dimension. Surprise runs
+with its defaults. `rec train` is the command line from end to end, with its own validation rows.
 """
 
 import argparse
+import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import NamedTuple
 
+import matplotlib as mpl
+import myfm
 import numpy as np
-import pandas as pd
 import surprise
-from machine import describe
+from machine import describe, peak_megabytes
+from matplotlib import pyplot as plt
+from numpy.typing import NDArray
+from scipy import sparse
+from scipy.special import ndtr
 
 from retrieval.choices import Cut, Preset
-from retrieval.data.dataset import encode
+from retrieval.data.dataset import Dataset, encode
+from retrieval.data.frames import MovieData
+from retrieval.data.history import build_histories, time_order
 from retrieval.data.layouts import read_folder
 from retrieval.data.split import held_out
 from retrieval.display import progress
-from retrieval.evaluation.metrics import Metric, root_mean_square_error
+from retrieval.evaluation.baselines import fit_biases
 from retrieval.evaluation.protocols import evaluate
+from retrieval.sampling.features import movie_features, user_features
+from retrieval.sampling.problem import arrange, known_of
+from retrieval.sampling.regression import regression
+from retrieval.sampling.sampler import Sampler
+from retrieval.towers.content import learn_to_describe
+
+DIMENSION, SWEEPS, BURN_IN = 32, 200, 20
+PEER_SWEEPS = 64
+
+Curve = list[tuple[float, float]]  # seconds since the start, error
 
 
-def surprise_svd(train: pd.DataFrame, test: pd.DataFrame, scale: tuple[float, float]) -> Metric:
-    """Return the error of Surprise's SVD with its defaults."""
+class Split(NamedTuple):
+    """A data set cut in two."""
+
+    data: MovieData
+    dataset: Dataset
+    test: NDArray[np.bool_]  # (N,)
+
+
+def error(predicted: NDArray[np.float64], split: Split) -> float:
+    """Return the root mean square error on test rows, in file order."""
+    true = split.dataset.ratings[split.test]
+    return float(np.sqrt(np.mean((split.dataset.scale.clip(predicted) - true) ** 2)))
+
+
+def our_sampler(split: Split, seed: int) -> Curve:
+    """Return the curve of the Bayesian pair, as a running mean over sweeps after a burn-in."""
+    began = time.perf_counter()
+    dataset, test = split.dataset, split.test
+    order = time_order(dataset.users, dataset.timestamps)
+    describer = learn_to_describe(dataset.movie_frame, seed)
+    content = describer.describe(dataset.movie_frame).matrix()
+    problem = arrange(dataset, order, content)
+    known = known_of(problem, ~test[order])
+    sampler = Sampler(
+        known.ratings,
+        regression(known.rated_user_features),
+        regression(known.rated_movie_features),
+        DIMENSION,
+        np.random.default_rng(seed),
+    )
+    asked = problem.ratings.part(test[order])
+    back = np.argsort(order[test[order]])
+    total, curve, steps = np.zeros(len(asked)), Curve(), np.diff(problem.values)
+    for sweep in range(1, SWEEPS + 1):
+        sampler.sweep()
+        score = sampler.scores(asked).astype(np.float64)
+        root = np.sqrt(sampler.movie_noise[asked.movies], dtype=np.float64)
+        above = ndtr((score[:, None] - sampler.thresholds) * root[:, None])
+        if sweep > BURN_IN:
+            total += problem.values[0] + above @ steps
+            predicted = total / (sweep - BURN_IN)
+            curve.append((time.perf_counter() - began, error(predicted[back], split)))
+    return curve
+
+
+def my_fm(split: Split, seed: int) -> Curve:
+    """Return the curve of myFM's ordered probit with the same features and the day."""
+    began = time.perf_counter()
+    dataset, test = split.dataset, split.test
+    users, movies = len(dataset.user_vocabulary), len(dataset.movie_vocabulary)
+    days = np.unique(dataset.timestamps // 86_400, return_inverse=True)[1]
+    training = build_histories(
+        dataset.users[~test],
+        dataset.movies[~test],
+        dataset.ratings[~test],
+        dataset.timestamps[~test],
+        users,
+    )
+    describer = learn_to_describe(dataset.movie_frame, seed)
+    content = describer.describe(dataset.movie_frame).matrix()
+    told_users = user_features(dataset.user_codes, dataset.demographics.sizes(), training, movies)
+    told_movies = movie_features(content, training)
+    blocks = [
+        sparse.hstack([sparse.eye_array(users), told_users[:, 1:]], format="csr"),
+        sparse.hstack([sparse.eye_array(movies), told_movies[:, 1:]], format="csr"),
+    ]
+    date = sparse.csr_array((np.ones(len(days)), days, np.arange(len(days) + 1)))
+    levels = dataset.scale.level(dataset.ratings)
+
+    def relations(rows: NDArray[np.bool_]) -> list[myfm.RelationBlock]:
+        sides = (dataset.users[rows], dataset.movies[rows])
+        return [
+            myfm.RelationBlock(side.tolist(), sparse.csr_matrix(block))
+            for side, block in zip(sides, blocks, strict=True)
+        ]
+
+    asked, main = relations(test), sparse.csr_matrix(date[test])
+    total, curve, values = np.zeros(int(test.sum())), Curve(), np.arange(dataset.scale.levels)
+
+    def watch(sweep: int, model: myfm.FM, *_: object) -> tuple[bool, None]:
+        nonlocal total
+        if sweep >= min(BURN_IN, PEER_SWEEPS // 3):
+            chances = model.oprobit_predict_proba(main, asked, 0)
+            total += chances @ values
+            mean = total / (len(curve) + 1)
+            stars = dataset.scale.lowest + dataset.scale.step * mean
+            curve.append((time.perf_counter() - began, error(stars, split)))
+        return False, None
+
+    sizes = [date.shape[1], users, blocks[0].shape[1] - users, movies, blocks[1].shape[1] - movies]
+    model = myfm.MyFMOrderedProbit(rank=DIMENSION, random_seed=seed)
+    model.fit(
+        sparse.csr_matrix(date[~test]),
+        levels[~test],
+        X_rel=relations(~test),
+        n_iter=PEER_SWEEPS,
+        n_kept_samples=1,
+        group_shapes=sizes,
+        callback=watch,
+    )
+    return curve
+
+
+def of_surprise(kind: Callable[..., surprise.AlgoBase], split: Split, seed: int) -> Curve:
+    """Return the one point of a Surprise algorithm with its defaults."""
+    began = time.perf_counter()
     names = ["user_id", "movie_id", "rating"]
-    frame = surprise.Dataset.load_from_df(train[names], surprise.Reader(rating_scale=scale))
-    model = surprise.SVD(random_state=0).fit(frame.build_full_trainset())
-    pairs = zip(test["user_id"], test["movie_id"], strict=True)
+    reader = surprise.Reader(rating_scale=(split.data.scale.lowest, split.data.scale.highest))
+    rows = split.data.ratings[~split.test][names]
+    model = kind(random_state=seed).fit(
+        surprise.Dataset.load_from_df(rows, reader).build_full_trainset()
+    )
+    seconds = time.perf_counter() - began
+    asked = split.data.ratings[split.test]
+    pairs = zip(asked["user_id"], asked["movie_id"], strict=True)
     predicted = np.array([model.predict(user, movie).est for user, movie in pairs])
-    return root_mean_square_error(predicted, test["rating"].to_numpy(np.float64))
+    return [(seconds, error(predicted, split))]
+
+
+def biases(split: Split) -> Curve:
+    """Return the one point of user mean + movie bias."""
+    began = time.perf_counter()
+    dataset, test = split.dataset, split.test
+    fitted = fit_biases(
+        dataset.users[~test],
+        dataset.movies[~test],
+        dataset.ratings[~test],
+        len(dataset.user_vocabulary),
+        len(dataset.movie_vocabulary),
+    )
+    predicted = fitted.centre + fitted.movies[dataset.movies[test]]
+    predicted += fitted.users[dataset.users[test]]
+    return [(time.perf_counter() - began, error(predicted, split))]
+
+
+def command_line(split: Split, preset: Preset, seed: int) -> Curve:
+    """Return the one point of `rec train` and `rec rate`, index and answers included."""
+    began = time.perf_counter()
+    with TemporaryDirectory() as scratch, progress() as bars:
+        run = Path(scratch) / "run"
+        results = evaluate(split.data, "benchmark", Cut.RATING, preset, seed, run, bars)
+    return [(time.perf_counter() - began, results[0].metrics["rmse"].value)]
+
+
+def plot(curves: dict[str, Curve], title: str, path: Path) -> None:
+    """Draw error against seconds."""
+    mpl.rcParams["svg.hashsalt"] = title
+    figure, axes = plt.subplots(figsize=(7, 4))
+    for system, curve in curves.items():
+        seconds, errors = zip(*curve, strict=True)
+        axes.plot(seconds, errors, marker="o" if len(curve) == 1 else "", label=system)
+    axes.set(xscale="log", xlabel="seconds of training", ylabel="RMSE on test rows", title=title)
+    axes.grid(alpha=0.3)
+    axes.legend()
+    figure.tight_layout()
+    figure.savefig(path, metadata={"Date": None})
 
 
 def main() -> None:
     """Measure all on the same split and print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--preset", type=Preset, default=Preset.QUICK)
+    parser.add_argument("--preset", type=Preset, default=Preset.DEFAULT)
+    parser.add_argument("--plot", type=Path)
+    parser.add_argument("--skip", nargs="*", default=[], help="names of systems")
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
     data = read_folder(asked.data)
-    began = time.perf_counter()
-    with TemporaryDirectory() as scratch, progress() as bars:
-        run = Path(scratch) / "run"
-        results = evaluate(data, str(asked.data), Cut.RATING, asked.preset, asked.seed, run, bars)
-    seconds = {"two towers": time.perf_counter() - began}
     whole = encode(data)
     test = held_out(Cut.RATING, whole.users, whole.movies, whole.timestamps, asked.seed)
-    began = time.perf_counter()
-    scale = (data.scale.lowest, data.scale.highest)
-    peer = surprise_svd(data.ratings[~test], data.ratings[test], scale)
-    seconds["Surprise SVD"] = time.perf_counter() - began
+    split = Split(data, whole, test)
+    systems: dict[str, Callable[[], Curve]] = {
+        "sampling": lambda: our_sampler(split, asked.seed),
+        "rec": lambda: command_line(split, asked.preset, asked.seed),
+        "myfm": lambda: my_fm(split, asked.seed),
+        "svd": lambda: of_surprise(surprise.SVD, split, asked.seed),
+        "svdpp": lambda: of_surprise(surprise.SVDpp, split, asked.seed),
+        "biases": lambda: biases(split),
+    }
+    names = {
+        "sampling": f"Bayesian pair alone, {SWEEPS} sweeps",
+        "rec": f"rec train, preset {asked.preset.value}",
+        "myfm": f"myFM ordered probit, rank {DIMENSION}, {PEER_SWEEPS} sweeps",
+        "svd": "Surprise SVD",
+        "svdpp": "Surprise SVD++",
+        "biases": "user mean + movie bias",
+    }
+    curves = {names[name]: measure() for name, measure in systems.items() if name not in asked.skip}
+    title = f"{asked.data.name}, random 90/10, seed {asked.seed}"
     print(describe())
-    print(f"{asked.data}, random 90/10, preset {asked.preset.value}, seed {asked.seed}")
-    print(f"{'system':28}{'RMSE':>18}{'seconds, all steps':>22}")
-    errors = {result.system: result.metrics["rmse"] for result in results} | {"Surprise SVD": peer}
-    for system, (value, half) in sorted(errors.items(), key=lambda row: row[1].value):
-        taken = f"{seconds[system]:.0f}" if system in seconds else ""
-        print(f"{system:28}{value:9.4f} ± {half:.4f}{taken:>22}")
+    print(f"{title}; peak {peak_megabytes():,.0f} MB")
+    print(f"{'system':48}{'RMSE':>8}{'seconds':>10}")
+    for system, curve in sorted(curves.items(), key=lambda row: row[1][-1][1]):
+        print(f"{system:48}{curve[-1][1]:8.4f}{curve[-1][0]:10.1f}")
+    print(json.dumps(curves))
+    if asked.plot is not None:
+        plot(curves, title, asked.plot)
 
 
 if __name__ == "__main__":

@@ -155,6 +155,13 @@ def _events(run: Run, events: Sequence[Event], last: int) -> _Events:
     last = max([last, *(event.timestamp or 0 for event in events)])
     times = [last if event.timestamp is None else event.timestamp for event in events]
     check_movies(run, ids)
+    numbers = run.catalogue.vocabulary.numbers(ids)
+    late = numbers >= len(run.catalogue) - run.catalogue.added
+    if late.any():
+        raise RequestError(
+            f"movie {ids[late][0]} was added after training, which has yet to learn what its "
+            "ratings say; leave it out of histories, or train again"
+        )
     if len(np.unique(ids)) < len(ids):
         repeated = next(movie for movie in ids.tolist() if (ids == movie).sum() > 1)
         raise RequestError(f"movie {repeated} comes twice in one history; keep the last rating")
@@ -166,16 +173,16 @@ def _events(run: Run, events: Sequence[Event], last: int) -> _Events:
             f"ratings run from {scale.lowest:g} to {scale.highest:g}"
         )
     return _Events(
-        run.catalogue.vocabulary.numbers(ids),
+        numbers,
         ratings.astype(np.float32),
         np.array(times, dtype=np.int64),
     )
 
 
 def _unknown_users(run: Run, ids: NDArray[np.int64]) -> RequestError:
-    known = run.users.ids
+    low, high = run.users.range
     first = ", ".join(str(user) for user in ids[:5].tolist())
     return RequestError(
-        f"unknown user {first}{' and more' if len(ids) > 5 else ''}: ids run from {known[0]} "
-        f"to {known[-1]}; ask as a stranger by giving a history"
+        f"unknown user {first}{' and more' if len(ids) > 5 else ''}: ids run from {low} "
+        f"to {high}; ask as a stranger by giving a history"
     )

@@ -32,11 +32,17 @@ class Movie(NamedTuple):
 
 
 class Catalogue:
-    """Movies in the order of their vocabulary."""
+    """Movies in the order of their vocabulary.
 
-    def __init__(self, movies: Sequence[Movie]) -> None:
-        self.movies = tuple(movies)
-        self.vocabulary = Vocabulary([movie.id for movie in movies])
+    Args:
+        movies: Those that were there at training, by ascending id, then those added since.
+        added: How many were added.
+    """
+
+    def __init__(self, movies: Sequence[Movie], added: int = 0) -> None:
+        self.movies, self.added = tuple(movies), added
+        ids = [movie.id for movie in movies]
+        self.vocabulary = Vocabulary(ids[: len(ids) - added], ids[len(ids) - added :])
         self._names = [utils.default_process(_natural(str(movie))) for movie in movies]
         self._titles = [_bare(movie.title) for movie in movies]
 
@@ -52,9 +58,9 @@ class Catalogue:
         """
         number = int(self.vocabulary.numbers(movie_id))
         if number == UNKNOWN:
-            ids = self.vocabulary.ids
+            low, high = self.vocabulary.range
             raise RequestError(
-                f"unknown movie {movie_id}: ids run from {ids[0]} to {ids[-1]} with gaps; "
+                f"unknown movie {movie_id}: ids run from {low} to {high} with gaps; "
                 'try rec movies "toy story"'
             )
         return number
@@ -121,9 +127,9 @@ def write_catalogue(path: Path, catalogue: Catalogue) -> None:
     path.write_text("[\n" + ",\n".join(lines) + "\n]\n", encoding="utf-8")
 
 
-def read_catalogue(path: Path) -> Catalogue:
-    """Read what `write_catalogue` wrote."""
+def read_catalogue(path: Path, added: int) -> Catalogue:
+    """Read what `write_catalogue` wrote; the last movies were added after training."""
     rows = json.loads(path.read_text(encoding="utf-8"))
     return Catalogue(
-        [Movie(row["id"], row["title"], row["year"], tuple(row["genres"])) for row in rows]
+        [Movie(row["id"], row["title"], row["year"], tuple(row["genres"])) for row in rows], added
     )

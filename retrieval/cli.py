@@ -99,6 +99,21 @@ def build_index(run: RunOption = None) -> None:
     notes().print(f"indexed {card.count:,} movies x {card.dimension} into {folder / 'index'}")
 
 
+@app.command("add-movies")
+def add_movies(
+    movies: Annotated[Path, typer.Argument(help="File movie_id,title,genres[,year,...] or .dat.")],
+    run: RunOption = None,
+) -> None:
+    """Add movies that nobody has rated yet to a run and its index, without training again."""
+    from retrieval.data.layouts import read_movies
+    from retrieval.pipeline import add_movies as add
+
+    folder = _run(run)
+    frame = read_movies(movies)
+    count = add(folder, frame)
+    notes().print(f"added {count:,} of {len(frame):,} movies to {folder}; it had the others")
+
+
 @app.command()
 def topk(
     run: RunOption = None,

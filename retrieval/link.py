@@ -40,8 +40,12 @@ class Link:
         )
         return np.asarray(np.diff(below, axis=-1), dtype=np.float64)
 
-    def deviations(self, scores: Floats, variances: Floats) -> Floats:
-        """Return the standard deviations of ratings around the expected ones, of the same shape."""
-        off = np.array(self.values) - self.ratings(scores)[..., None]  # (..., T + 1)
-        squares = (self.chances(scores, variances) * off**2).sum(axis=-1)
-        return np.asarray(np.sqrt(squares), dtype=np.float64)
+    def deviations(self, ratings: Floats, chances: Floats) -> Floats:
+        """Return the standard deviations of true ratings around predicted ones.
+
+        Args:
+            ratings: Of any shape.
+            chances: Of each, `(..., T + 1)`.
+        """
+        squares = (np.array(self.values) - ratings[..., None]) ** 2  # (..., T + 1)
+        return np.asarray(np.sqrt((chances * squares).sum(axis=-1)), dtype=np.float64)

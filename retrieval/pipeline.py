@@ -10,13 +10,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from rich.progress import Progress
 
 from index.flat import FlatIndex
 from index.store import Card, save_index
 from retrieval import columns
-from retrieval.catalogue import Catalogue, Movie
+from retrieval.blend import Blend
+from retrieval.catalogue import Catalogue, Movie, write_catalogue
 from retrieval.choices import Preset, Towers
 from retrieval.data.dataset import Dataset, encode
 from retrieval.data.frames import MovieData
@@ -26,11 +28,14 @@ from retrieval.errors import DataError, Problem, RequestError
 from retrieval.files import beside, new_folder
 from retrieval.link import Link
 from retrieval.run import (
+    ADDED,
     BAYESIAN,
     CARD,
+    CONTENT,
     INDEX,
     METRICS,
     MOODS,
+    MOVIES,
     USER_TOWER,
     VERSION,
     Run,
@@ -39,27 +44,44 @@ from retrieval.run import (
     seal,
     write_run,
 )
-from retrieval.towers.bayesian import load_bayesian, save_bayesian
+from retrieval.towers.bayesian import load_bayesian, save_bayesian, with_movies
+from retrieval.towers.content import (
+    Content,
+    learn_to_describe,
+    load_describer,
+    save_describer,
+)
 from retrieval.towers.export import export_user_tower
-from retrieval.towers.inputs import UserInputs
-from retrieval.training.blend import fit_blend
+from retrieval.towers.inputs import UNKNOWN_USER, UserInputs, user_inputs
 from retrieval.training.examples import Known, held_out_examples, learn, training_examples
 from retrieval.training.infer import Inferred, infer
 from retrieval.training.loop import Fit, fit, predict
+from retrieval.training.newcomers import (
+    Trials,
+    bayesian_scores,
+    choose_newcomers,
+    fit_newcomers,
+    trials,
+)
 from retrieval.training.pairs import (
     Pair,
+    encode_users,
     has_bias,
     load_pair,
     make_pair,
     movie_vectors,
+    new_movie_vectors,
     save_pair,
     user_tower,
 )
 from retrieval.training.presets import Plan, plan
+from retrieval.training.weights import fit_weights
+from retrieval.vocabulary import UNKNOWN
 
-# Rows held out to decide when to stop: enough to tell epochs apart, too few to be missed.
-VALIDATION_SHARE = 0.05
-VALIDATION_ROWS = 20_000
+# Rows held out to decide when to stop and how to blend, and as many of users kept away entirely:
+# enough to tell epochs apart, too few to be missed.
+VALIDATION_SHARE = 0.03
+VALIDATION_ROWS = 10_000
 
 FEWEST_RATINGS = 100
 
@@ -89,7 +111,7 @@ class _Neural(NamedTuple):
     pair: Pair
     known: Known
     fit: Fit
-    scores: NDArray[np.float64]  # (V,) of the validation rows: ratings less the centre
+    ratings: NDArray[np.float64]  # (N,) predicted for the validation rows, 0 elsewhere
     example: UserInputs  # a few real users
 
 
@@ -127,46 +149,60 @@ def train(
     pairs = tuple(sorted(set(towers or planned.pairs), key=list(Towers).index))
     if preset is Preset.NOTEBOOK and pairs != planned.pairs:
         raise RequestError("the preset notebook is one pair: leave out --towers, or the preset")
-    rows = random_rows(
-        len(dataset.ratings),
-        min(VALIDATION_ROWS, int(len(dataset.ratings) * VALIDATION_SHARE)),
-        np.random.default_rng(seed),
-    )
+    rng = np.random.default_rng(seed)
+    count = min(VALIDATION_ROWS, int(len(dataset.ratings) * VALIDATION_SHARE))
+    validation = random_rows(len(dataset.ratings), count, rng)
+    newcomers = np.zeros_like(validation)
+    if Towers.BAYESIAN in pairs:
+        newcomers = choose_newcomers(dataset.users, count, rng)
+    held_out = validation | newcomers
     checkpoint = beside(folder, CHECKPOINT)
+    describer = learn_to_describe(dataset.movie_frame, seed)
+    content = describer.describe(dataset.movie_frame)
     inferred, neural = None, None
     if Towers.BAYESIAN in pairs:
-        inferred = infer(dataset, rows, planned.bayesian, seed, checkpoint, progress)
+        inferred = infer(
+            dataset,
+            content.matrix(),
+            validation,
+            held_out,
+            planned.bayesian,
+            seed,
+            checkpoint,
+            progress,
+        )
     if Towers.NEURAL in pairs:
-        neural = _train_neural(dataset, rows, planned, seed, progress)
-    answers = _blend(dataset, rows, neural, inferred)
+        neural = _train_neural(dataset, content, validation, held_out, planned, seed, progress)
+    answers = _weigh(dataset, validation & ~newcomers, newcomers, neural, inferred)
     seconds = time.perf_counter() - began
     config = RunConfig(
         version=VERSION,
         towers=pairs,
-        weights=answers.weights,
+        blend=answers.blend,
         link=answers.link,
-        noise=None if inferred is None else float(inferred.validation_variances.mean()),
+        noise=None if inferred is None else float(inferred.variances[validation].mean()),
         preset=preset,
         seed=seed,
         data=source,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         training_seconds=round(seconds, 1),
         scale=dataset.scale,
-        centre=float(dataset.ratings[~rows].mean(dtype=np.float64)),
+        centre=float(dataset.ratings[~held_out].mean(dtype=np.float64)),
         demographics=dataset.demographics,
         history_length=planned.towers.history_length,
         biases=_biases(planned, neural, inferred),
     )
     trained = Trained(
         seconds=seconds,
-        validation_rows=int(rows.sum()),
+        validation_rows=int((validation & ~newcomers).sum()),
         validation_errors=answers.errors,
         epochs=None if neural is None else neural.fit,
         inferred=inferred,
     )
     with new_folder(folder) as partial:
-        seen = np.bincount(dataset.users[~rows], minlength=len(dataset.user_vocabulary)) > 0
+        seen = np.bincount(dataset.users[~held_out], minlength=len(dataset.user_vocabulary)) > 0
         _write_data(partial, config, dataset, seen)
+        save_describer(partial / CONTENT, describer)
         if neural is not None:
             save_pair(partial, neural.pair)
             tower = user_tower(neural.pair, neural.known.centre, dataset.scale.unit)
@@ -182,60 +218,95 @@ def train(
 
 
 def _train_neural(
-    dataset: Dataset, rows: NDArray[np.bool_], planned: Plan, seed: int, progress: Progress
+    dataset: Dataset,
+    content: Content,
+    validation: NDArray[np.bool_],
+    held_out: NDArray[np.bool_],
+    planned: Plan,
+    seed: int,
+    progress: Progress,
 ) -> _Neural:
-    known = learn(dataset, ~rows)
-    examples = training_examples(dataset, known, ~rows)
-    validation = held_out_examples(dataset, known, rows)
-    pair = make_pair(planned.towers, dataset, known, seed)
+    known = learn(dataset, ~held_out)
+    examples = training_examples(dataset, known, ~held_out)
+    asked = held_out_examples(dataset, known, validation)
+    pair = make_pair(planned.towers, dataset, content, known, seed)
     length = planned.towers.history_length
-    fitted = fit(pair, examples, validation, length, planned.loop, seed, progress)
-    batch = validation.batch(np.arange(min(64, len(validation))), length)
-    scores = predict(pair, validation, length).astype(np.float64) * dataset.scale.unit
+    fitted = fit(pair, examples, asked, length, planned.loop, seed, progress)
+    ratings = known.centre + dataset.scale.unit * predict(pair, asked, length).astype(np.float64)
+    whole = np.zeros(len(dataset.ratings))
+    whole[validation] = ratings
+    batch = asked.batch(np.arange(min(64, len(asked))), length)
     example = UserInputs(*(column.numpy() for column in batch.users))
-    return _Neural(pair, known, fitted, scores, example)
+    return _Neural(pair, known, fitted, whole, example)
 
 
 class _Answers(NamedTuple):
     """How scores of the pairs become ratings."""
 
-    weights: tuple[float, ...]
+    blend: Blend
     link: Link | None
     errors: dict[str, float]
 
 
-def _blend(
+def _weigh(
     dataset: Dataset,
     rows: NDArray[np.bool_],
+    newcomers: NDArray[np.bool_],
     neural: _Neural | None,
     inferred: Inferred | None,
 ) -> _Answers:
-    """Fit how the pairs are blended, each alone too, to say what it is worth."""
+    """Fit how the pairs are blended; each alone too, to say what it is worth.
+
+    Args:
+        dataset: All rows.
+        rows: `(N,)` mask of the validation rows of known users.
+        newcomers: `(N,)` mask of the rows of newcomers.
+        neural: The neural pair, if trained.
+        inferred: The Bayesian pair, if inferred.
+    """
     true = dataset.ratings[rows].astype(np.float64)
     errors: dict[str, float] = {}
     if neural is not None:
-        predicted = dataset.scale.clip(neural.known.centre + neural.scores)
+        predicted = dataset.scale.clip(neural.ratings[rows])
         errors[Towers.NEURAL] = _root_mean_square(predicted - true)
     if inferred is None:
-        return _Answers((1.0,), None, errors)
-    fitted = fit_blend(
-        inferred.validation_scores[:, None],
-        inferred.validation_levels,
-        inferred.values,
-        inferred.thresholds,
-        [1.0],
+        blend = Blend(weights=(1.0,), newcomer_weights=(1.0,), halfway=1.0, origin=0.0)
+        return _Answers(blend, None, errors)
+    levels, values, thresholds = inferred.levels[rows], inferred.stars, inferred.thresholds
+    scores = inferred.scores[rows][:, None]
+    weights, link = fit_weights(scores, levels, values, thresholds, [1.0])
+    errors[Towers.BAYESIAN] = _root_mean_square(link.ratings(scores @ weights) - true)
+    origin = float(link.ratings(np.zeros(1))[0])
+    if neural is not None:
+        scores = np.column_stack([neural.ratings[rows] - origin, scores])  # as Towers are ordered
+        weights, link = fit_weights(scores, levels, values, thresholds, [0.0, 1.0])
+        errors["blend"] = _root_mean_square(link.ratings(scores @ weights) - true)
+    blend = Blend(weights=weights, newcomer_weights=weights, halfway=1.0, origin=origin)
+    if newcomers.any():
+        asked = trials(dataset, newcomers)
+        parts = [] if neural is None else [_neural_scores(neural, asked, dataset) - origin]
+        parts.append(bayesian_scores(inferred.early, asked, dataset))
+        blend = fit_newcomers(np.column_stack(parts), asked.told, asked.ratings, blend, link)
+    return _Answers(blend, link, errors)
+
+
+def _neural_scores(neural: _Neural, asked: Trials, dataset: Dataset) -> NDArray[np.float64]:
+    """Return the ratings `(E,)` that the neural pair predicts for newcomers."""
+    inputs = user_inputs(
+        np.full(len(asked.people), UNKNOWN_USER),
+        asked.codes[asked.people],
+        asked.histories,
+        asked.windows,
+        dataset.scale,
+        neural.known.centre,
+        neural.pair.settings.history_length,
     )
-    predicted = fitted.link.ratings(inferred.validation_scores * fitted.weights[0])
-    errors[Towers.BAYESIAN] = _root_mean_square(predicted - true)
-    if neural is None:
-        return _Answers(fitted.weights, fitted.link, errors)
-    scores = np.stack([neural.scores, inferred.validation_scores], axis=1)  # in the order of Towers
-    fitted = fit_blend(
-        scores, inferred.validation_levels, inferred.values, inferred.thresholds, [0.0, 1.0]
+    vectors, offsets = encode_users(
+        user_tower(neural.pair, neural.known.centre, dataset.scale.unit), inputs
     )
-    predicted = fitted.link.ratings(scores @ np.array(fitted.weights))
-    errors["blend"] = _root_mean_square(predicted - true)
-    return _Answers(fitted.weights, fitted.link, errors)
+    movies = movie_vectors(neural.pair)[asked.movies]
+    products = (vectors[asked.questions] * movies).sum(axis=1)
+    return np.asarray(offsets[asked.questions] + products, dtype=np.float64)
 
 
 def _root_mean_square(errors: NDArray[np.float64]) -> float:
@@ -260,10 +331,54 @@ def build_index(folder: Path) -> Card:
         RunError: The run is missing or damaged.
     """
     run = open_run(folder)
-    parts = [_movie_vectors(run, towers) for towers in run.config.towers]
-    index = FlatIndex.build(run.catalogue.vocabulary.ids, np.hstack(parts))
+    vectors = np.hstack([_movie_vectors(run, towers) for towers in run.config.towers])
+    if len(run.added):
+        vectors = np.vstack([vectors, run.added])
+    index = FlatIndex.build(run.catalogue.vocabulary.ids, vectors)
     with new_folder(folder / INDEX) as partial:
         return save_index(partial, index, run.model)
+
+
+def add_movies(folder: Path, movies: pd.DataFrame) -> int:
+    """Add movies that nobody has rated yet to a run, and index them, without training again.
+
+    Args:
+        folder: Of the run, which is replaced when the new one is whole.
+        movies: With the columns `columns.MOVIES`; those the run has are left as they are.
+
+    Returns:
+        How many were added.
+
+    Raises:
+        RunError: The run is missing or damaged.
+        RequestError: The run's pair cannot tell anything of them.
+    """
+    run = open_run(folder)
+    unknown = run.catalogue.vocabulary.numbers(movies[columns.MOVIE_ID]) == UNKNOWN
+    fresh = movies[unknown]
+    if fresh.empty:
+        return 0
+    content = load_describer(folder / CONTENT).describe(fresh)
+    parts = []
+    if Towers.NEURAL in run.config.towers:
+        parts.append(new_movie_vectors(load_pair(folder, run.config), content))
+    with new_folder(folder) as partial:
+        for path in folder.iterdir():
+            if path.is_file():
+                shutil.copyfile(path, partial / path.name)
+        if Towers.BAYESIAN in run.config.towers:
+            pair = with_movies(load_bayesian(folder / BAYESIAN), content.matrix())
+            save_bayesian(partial / BAYESIAN, pair)
+            parts.append(pair.movies[len(run.catalogue) :])
+        vectors = np.hstack(parts)
+        if len(run.added):
+            vectors = np.vstack([run.added, vectors])
+        np.save(partial / ADDED, vectors)
+        listed = [*run.catalogue.movies, *_listed(fresh)]
+        write_catalogue(partial / MOVIES, Catalogue(listed, len(vectors)))
+        seal(partial)
+    build_index(folder)
+    return len(fresh)
 
 
 def _movie_vectors(run: Run, towers: Towers) -> NDArray[np.float32]:
@@ -271,7 +386,7 @@ def _movie_vectors(run: Run, towers: Towers) -> NDArray[np.float32]:
         case Towers.NEURAL:
             return movie_vectors(load_pair(run.folder, run.config))
         case Towers.BAYESIAN:
-            return load_bayesian(run.folder / BAYESIAN).movies
+            return load_bayesian(run.folder / BAYESIAN).movies[: -run.catalogue.added or None]
 
 
 def _write_data(
@@ -281,7 +396,7 @@ def _write_data(
     write_run(
         folder,
         config,
-        _catalogue(dataset),
+        Catalogue(_listed(dataset.movie_frame)),
         dataset.user_vocabulary,
         dataset.user_codes,
         trained_users,
@@ -295,23 +410,19 @@ def _write_data(
     )
 
 
-def _catalogue(dataset: Dataset) -> Catalogue:
-    frame = dataset.movie_frame
+def _listed(frame: pd.DataFrame) -> list[Movie]:
+    """Return the movies of a frame with the columns `columns.MOVIES`."""
     years = frame[columns.YEAR].astype(object).where(frame[columns.YEAR].notna(), None)
-    return Catalogue(
-        [
-            Movie(
-                int(movie), str(title), year, tuple(genre for genre in genres.split("|") if genre)
-            )
-            for movie, title, year, genres in zip(
-                frame[columns.MOVIE_ID],
-                frame[columns.TITLE],
-                years,
-                frame[columns.GENRES],
-                strict=True,
-            )
-        ]
-    )
+    return [
+        Movie(int(movie), str(title), year, tuple(genre for genre in genres.split("|") if genre))
+        for movie, title, year, genres in zip(
+            frame[columns.MOVIE_ID],
+            frame[columns.TITLE],
+            years,
+            frame[columns.GENRES],
+            strict=True,
+        )
+    ]
 
 
 def _metrics(trained: Trained, dataset: Dataset) -> dict[str, object]:

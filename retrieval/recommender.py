@@ -20,6 +20,7 @@ from retrieval.run import BAYESIAN, MOODS, USER_TOWER, Run, open_index, open_run
 from retrieval.towers.bayesian import BayesianTower, Encoded, Questions, load_bayesian
 from retrieval.towers.inputs import user_inputs
 from retrieval.towers.query import QueryTower, UserVectors
+from retrieval.vocabulary import UNKNOWN
 
 # Pairs rated together in a batch: bounds the memory for their vectors.
 CHUNK = 65_536
@@ -34,10 +35,11 @@ class Rating(NamedTuple):
 
 
 class Ratings(NamedTuple):
-    """The predicted ratings of Q pairs."""
+    """The predicted ratings of Q pairs, and how sure they are where a Bayesian pair says so."""
 
     ratings: NDArray[np.float64]  # (Q,)
-    deviations: NDArray[np.float64] | None  # (Q,) standard deviations around them, if known
+    deviations: NDArray[np.float64] | None  # (Q,) standard deviations of true ratings around them
+    chances: NDArray[np.float64] | None  # (Q, L) of each of the link's values
 
 
 class Recommendation(NamedTuple):
@@ -234,25 +236,24 @@ class Recommender:
             if times is None
             else windows_until(audience.histories, rows, times)
         )
+        stored = audience.stored[rows]
+        blend, towers = self.run.config.blend, self.run.config.towers
+        weights = blend.of(stored != UNKNOWN, windows.ends - windows.starts)  # (Q, P)
         vectors, offsets = [], np.zeros(len(rows))
         variances = np.zeros(len(rows), dtype=np.float32)
-        weights = dict(zip(self.run.config.towers, self.run.config.weights, strict=True))
         if self._neural is not None:
+            weight = weights[:, towers.index(Towers.NEURAL)]
             users = self._encode_neural(self._neural, audience, rows, windows)
-            centre = 0.0 if self.run.config.link is None else self.run.config.centre
-            vectors.append(weights[Towers.NEURAL] * users.vectors)
-            offsets += weights[Towers.NEURAL] * (users.offsets.astype(np.float64) - centre)
+            vectors.append(weight[:, None] * users.vectors)
+            offsets += weight * (users.offsets.astype(np.float64) - blend.origin)
         if self._bayesian is not None:
-            questions = Questions(
-                audience.stored[rows],
-                audience.codes[rows],
-                audience.histories,
-                windows,
-                times is not None,
+            weight = weights[:, towers.index(Towers.BAYESIAN)]
+            asked = Questions(
+                stored, audience.codes[rows], audience.histories, windows, times is not None
             )
-            answers = self._bayesian.encode(questions)
-            vectors.append(weights[Towers.BAYESIAN] * answers.vectors)
-            offsets += weights[Towers.BAYESIAN] * answers.offsets.astype(np.float64)
+            answers = self._bayesian.encode(asked)
+            vectors.append(weight[:, None] * answers.vectors)
+            offsets += weight * answers.offsets
             variances = answers.variances
         return Encoded(np.hstack(vectors).astype(np.float32), offsets, variances)
 
@@ -302,7 +303,11 @@ class Recommender:
             vectors = encoded.vectors[which[part]]  # (C, D)
             scores[part] = inner_products(vectors, self.index.vectors_of(movies[part]))
         ratings = self._ratings(encoded.offsets[which], scores)
-        return Ratings(ratings, self._deviations(encoded, which, movies, scores))
+        link = self.run.config.link
+        if link is None:
+            return Ratings(ratings, None, None)
+        chances = link.chances(encoded.offsets[which] + scores, self._noise(encoded, which, movies))
+        return Ratings(ratings, link.deviations(ratings, chances), chances)
 
     def _ratings(
         self, offsets: NDArray[np.float64], scores: NDArray[np.float64]
@@ -312,21 +317,16 @@ class Recommender:
             return self.run.config.scale.clip(offsets + scores)
         return link.ratings(offsets + scores)
 
-    def _deviations(
-        self,
-        encoded: Encoded,
-        which: NDArray[np.int64],
-        movies: NDArray[np.int64],
-        scores: NDArray[np.float64],
-    ) -> NDArray[np.float64] | None:
-        link, noise = self.run.config.link, self.run.config.noise
-        if self._bayesian is None or link is None or noise is None:
-            return None
-        of_movies = self._bayesian.pair.movie_variances[
-            self.run.catalogue.vocabulary.numbers(movies)
-        ]
-        variances = (encoded.variances[which] + of_movies).astype(np.float64) / noise
-        return link.deviations(encoded.offsets[which] + scores, variances)
+    def _noise(
+        self, encoded: Encoded, which: NDArray[np.int64], movies: NDArray[np.int64]
+    ) -> NDArray[np.float64]:
+        """Return the variance of true ratings' latent values around scores, 1 the usual: `(Q,)`."""
+        usual = self.run.config.noise
+        if self._bayesian is None or usual is None:
+            return np.ones(len(movies))
+        numbers = self.run.catalogue.vocabulary.numbers(movies)
+        of_movies = self._bayesian.pair.movie_variances[numbers].astype(np.float64)
+        return (encoded.variances[which] + of_movies) / usual
 
     def _encode_once(
         self, audience: Audience, rows: NDArray[np.int64], times: NDArray[np.int64] | None

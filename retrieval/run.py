@@ -11,6 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from index.flat import FlatIndex
 from index.store import StaleIndexError, load_index
+from retrieval.blend import Blend
 from retrieval.catalogue import Catalogue, read_catalogue, write_catalogue
 from retrieval.choices import Towers
 from retrieval.data.history import Histories
@@ -34,7 +35,9 @@ USER_TOWER = "user_tower.onnx"
 WEIGHTS = "weights.safetensors"
 TOWERS = "towers.json"
 BAYESIAN = "bayesian.safetensors"
+CONTENT = "content.safetensors"
 MOODS = "history_moods.npy"
+ADDED = "added_vectors.npy"
 INDEX = "index"
 
 
@@ -44,7 +47,7 @@ class RunConfig:
 
     version: int
     towers: tuple[Towers, ...]  # the tower pairs whose vectors are joined, in this order
-    weights: tuple[float, ...]  # of the scores of the pairs
+    blend: Blend  # of the scores of the pairs
     link: Link | None  # from scores to ratings; None: scores are ratings, clipped to the scale
     noise: float | None  # the usual variance of what the link takes for noise
     preset: str
@@ -73,6 +76,7 @@ class Run:
     user_codes: NDArray[np.int64]  # (U, 3)
     trained_users: NDArray[np.bool_]  # (U,) whether the user's own id was trained
     histories: Histories
+    added: NDArray[np.float32]  # (A, D) vectors of the movies that were added after training
 
     @property
     def model(self) -> str:
@@ -97,6 +101,7 @@ def write_run(
     np.save(folder / TRAINED_USERS, trained_users)
     for name, column in histories._asdict().items():
         np.save(folder / HISTORY.format(name), column)
+    np.save(folder / ADDED, np.zeros((0, 0), np.float32))
 
 
 def seal(folder: Path) -> None:
@@ -119,16 +124,18 @@ def open_run(folder: Path) -> Run:
         )
     _verify(folder)
     config = _read_config(folder)
+    added = np.load(folder / ADDED)
     run = Run(
         folder=folder,
         config=config,
-        catalogue=read_catalogue(folder / MOVIES),
+        catalogue=read_catalogue(folder / MOVIES, len(added)),
         users=Vocabulary(np.load(folder / USERS)),
         user_codes=np.load(folder / USER_CODES),
         trained_users=np.load(folder / TRAINED_USERS),
         histories=Histories(
             *(np.load(folder / HISTORY.format(name), mmap_mode="r") for name in Histories._fields)
         ),
+        added=added,
     )
     _agree(run)
     return run
@@ -152,7 +159,7 @@ def open_index(run: Run) -> FlatIndex:
         raise RunError(f"stale index: {error}; {remedy}") from error
     except ValueError as error:
         raise RunError(f"broken index: {error}; {remedy}") from error
-    if not np.array_equal(np.sort(index.ids), run.catalogue.vocabulary.ids):
+    if not np.array_equal(np.sort(index.ids), np.sort(run.catalogue.vocabulary.ids)):
         raise RunError(
             f"the index holds {len(index)} movies, the run {len(run.catalogue)}; {remedy}"
         )
@@ -204,7 +211,7 @@ def _verify(folder: Path) -> None:
             raise RunError(f"{path} is missing; {remedy}")
         if sha256(path) != expected:
             raise RunError(f"{path} is not what was written: its sha256 differs; {remedy}")
-    missing = {CONFIG, MOVIES, USERS, USER_CODES, TRAINED_USERS} - sums.keys()
+    missing = {CONFIG, MOVIES, USERS, USER_CODES, TRAINED_USERS, ADDED} - sums.keys()
     if missing:
         raise RunError(f"{folder / MANIFEST} does not list {', '.join(sorted(missing))}; {remedy}")
 

@@ -7,10 +7,21 @@ UNKNOWN = -1
 
 
 class Vocabulary:
-    """Distinct ids in ascending order; the number of an id is its place."""
+    """Distinct ids; the number of an id is its place. Given in any order, they come in ascending.
 
-    def __init__(self, ids: ArrayLike) -> None:
-        self.ids: NDArray[np.int64] = np.unique(np.asarray(ids, dtype=np.int64))
+    Args:
+        ids: Of any number, repeated or not.
+        later: Ids that were added afterwards, none of them among the others: they come last, as
+            given, so that the numbers of the others stay.
+    """
+
+    def __init__(self, ids: ArrayLike, later: ArrayLike = ()) -> None:
+        first = np.unique(np.asarray(ids, dtype=np.int64))
+        self.ids: NDArray[np.int64] = np.concatenate([first, np.asarray(later, dtype=np.int64)])
+        self._order = np.argsort(self.ids, kind="stable")
+        self._sorted = self.ids[self._order]
+        if (np.diff(self._sorted) == 0).any():
+            raise ValueError("an id that was added is there already")
 
     def __len__(self) -> int:
         """Return how many ids there are."""
@@ -21,5 +32,10 @@ class Vocabulary:
         wanted = np.asarray(ids, dtype=np.int64)
         if not len(self.ids):
             return np.full(wanted.shape, UNKNOWN, dtype=np.int64)
-        places = np.minimum(np.searchsorted(self.ids, wanted), len(self.ids) - 1)
-        return np.where(self.ids[places] == wanted, places, UNKNOWN)
+        places = np.minimum(np.searchsorted(self._sorted, wanted), len(self.ids) - 1)
+        return np.where(self._sorted[places] == wanted, self._order[places], UNKNOWN)
+
+    @property
+    def range(self) -> tuple[int, int]:
+        """The smallest and the largest id."""
+        return int(self._sorted[0]), int(self._sorted[-1])

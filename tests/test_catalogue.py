@@ -65,4 +65,13 @@ def test_whole_words_come_before_lookalikes(catalogue: Catalogue) -> None:
 
 def test_a_catalogue_comes_back_from_disk(catalogue: Catalogue, tmp_path: Path) -> None:
     write_catalogue(tmp_path / "movies.json", catalogue)
-    assert read_catalogue(tmp_path / "movies.json").movies == catalogue.movies
+    assert read_catalogue(tmp_path / "movies.json", 0).movies == catalogue.movies
+
+
+def test_movies_added_later_come_last_whatever_their_ids(catalogue: Catalogue) -> None:
+    low, high = Movie(0, "Early Id", 2020, ()), Movie(9_999, "Late Id", None, ("Drama",))
+    more = Catalogue([*catalogue.movies, high, low], added=2)
+    assert [more.number(movie.id) for movie in more.movies] == list(range(len(more)))
+    assert more.named("early id") == low
+    with pytest.raises(RequestError, match="ids run from 0 to 9999"):
+        more.number(12_345)

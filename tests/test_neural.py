@@ -14,6 +14,7 @@ from retrieval.data.split import random_rows
 from retrieval.data.statistics import running_sums
 from retrieval.pipeline import build_index, train
 from retrieval.recommender import Recommender
+from retrieval.towers.content import Content, learn_to_describe
 from retrieval.towers.export import export_user_tower
 from retrieval.towers.inputs import UserInputs, age_bucket
 from retrieval.towers.neural import NeuralPair, NeuralSettings, pool, pool_bags
@@ -51,8 +52,13 @@ def examples(dataset: Dataset, known: Known, rows: np.ndarray) -> Examples:
     return training_examples(dataset, known, ~rows)
 
 
+def content(dataset: Dataset) -> Content:
+    return learn_to_describe(dataset.movie_frame, 0).describe(dataset.movie_frame)
+
+
 def neural(dataset: Dataset, known: Known) -> NeuralPair:
-    pair = make_pair(NeuralSettings(dimension=16, hidden=32), dataset, known, 0)
+    settings = NeuralSettings(dimension=16, hidden=32)
+    pair = make_pair(settings, dataset, content(dataset), known, 0)
     assert isinstance(pair, NeuralPair)
     return pair
 
@@ -170,7 +176,7 @@ def test_the_notebook_has_the_published_shape(
     dataset: Dataset, known: Known, layers: int, activation: Activation
 ) -> None:
     settings = NotebookSettings(layers=layers, activation=activation)
-    pair = make_pair(settings, dataset, known, 0)
+    pair = make_pair(settings, dataset, content(dataset), known, 0)
     assert isinstance(pair, NotebookPair)
     user, movie = (
         [(layer.in_features, layer.out_features) for layer in dense if isinstance(layer, nn.Linear)]

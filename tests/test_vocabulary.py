@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 
 from retrieval.vocabulary import UNKNOWN, Vocabulary
 
@@ -12,3 +13,12 @@ def test_numbers_are_places_among_ascending_ids() -> None:
 def test_unknown_ids_have_no_number() -> None:
     assert Vocabulary([10, 20]).numbers([5, 15, 25]).tolist() == [UNKNOWN] * 3
     assert Vocabulary(np.zeros(0, int)).numbers([1]).tolist() == [UNKNOWN]
+
+
+def test_later_ids_keep_the_numbers_of_the_others() -> None:
+    vocabulary = Vocabulary([30, 10], later=[5, 40, 20])
+    assert vocabulary.ids.tolist() == [10, 30, 5, 40, 20]
+    assert vocabulary.numbers([5, 10, 20, 25, 30, 40]).tolist() == [2, 0, 4, UNKNOWN, 1, 3]
+    assert vocabulary.range == (5, 40)
+    with pytest.raises(ValueError, match="already"):
+        Vocabulary([30, 10], later=[10])

@@ -59,6 +59,19 @@ def checked(
     return MovieData(ratings=rating_frame, movies=movie_frame, users=user_frame, scale=scale)
 
 
+def checked_movies(movies: Table, report: Report) -> pd.DataFrame:
+    """Return a checked frame of movies, with the columns `columns.MOVIES`.
+
+    Raises:
+        DataError: With every problem, those already in the report too.
+    """
+    if not _complete(movies, (columns.MOVIE_ID, columns.TITLE), report):
+        report.raise_any()
+    frame = _movies(movies, report)
+    report.raise_any()
+    return frame
+
+
 def complain(
     report: Report, table: Table, column: str, wrong: NDArray[np.bool_], what: str, remedy: str
 ) -> None:

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.csv as arrow_csv
 
 from retrieval import columns
-from retrieval.data.checks import Table, checked, complain
+from retrieval.data.checks import Table, checked, checked_movies, complain
 from retrieval.data.frames import MovieData
 from retrieval.errors import DataError, Problem
 from retrieval.report import Report
@@ -83,6 +83,25 @@ def read_folder(folder: Path) -> MovieData:
     return checked(ratings, movies, users, report, stars=stars)
 
 
+def read_movies(path: Path) -> pd.DataFrame:
+    """Read and check movies alone: a .csv or .parquet with named columns, or a movies.dat.
+
+    Returns:
+        A frame with the columns `columns.MOVIES`.
+
+    Raises:
+        DataError: Everything that is wrong with it, in one report.
+    """
+    report = Report()
+    if not path.is_file():
+        raise DataError([_whole(path, "no such file", "give movies as .csv, .parquet or .dat")])
+    if path.suffix == ".dat":
+        names = (columns.MOVIE_ID, columns.TITLE, columns.GENRES)
+        lines = _read_lines(path, Separated("::", names), report)
+        return checked_movies(_with_years(lines), report)
+    return checked_movies(_tidy(_read_table(path, report)), report)
+
+
 def _layout(folder: Path) -> Layout:
     if not folder.is_dir():
         remedy = "give a folder, or try rec data fetch ml-1m"
@@ -132,12 +151,17 @@ def _read_tables(folder: Path, report: Report) -> tuple[Table, Table, Table | No
     )
     if ratings is None or movies is None:
         raise DataError([_whole(folder, "no ratings or no movies", f"it should hold {LOOKED_FOR}")])
+    return ratings, _tidy(movies), users
+
+
+def _tidy(movies: Table) -> Table:
+    """Bring a movies table with named columns to years and genres of their own."""
     if columns.YEAR not in movies.frame:
         movies = _with_years(movies)
     if columns.GENRES in movies.frame:
         genres = movies.frame[columns.GENRES].replace(NO_GENRES, "")
         movies = movies._replace(frame=movies.frame.assign(**{columns.GENRES: genres}))
-    return ratings, movies, users
+    return movies
 
 
 def _is_movielens_csv(folder: Path) -> bool:

@@ -20,7 +20,7 @@ class BurnIn(NamedTuple):
     """What the validation rows have said so far."""
 
     errors: list[float]  # of each window
-    scores: NDArray[np.float64]  # (V,) means over the last window
+    scores: NDArray[np.float64]  # (W, V) of rows held out, means over each window
 
 
 class Checkpoint:
@@ -73,11 +73,10 @@ class Checkpoint:
         self._write(DRAW.format(self._draws), draw._asdict())
         self._draws += 1
 
-    def draws(self) -> Sequence[Draw]:
-        """Return all draws kept."""
-        return [
-            Draw(**load_file(self._folder / DRAW.format(place))) for place in range(self._draws)
-        ]
+    def draws(self, first: int, end: int) -> Sequence[Draw]:
+        """Return draws from `first` to before `end`, in the order they were kept."""
+        names = [DRAW.format(place) for place in range(first, end)]
+        return [Draw(**load_file(self._folder / name)) for name in names]
 
     def _write(self, name: str, arrays: dict[str, NDArray[Any]]) -> None:
         whole = {key: np.ascontiguousarray(array) for key, array in arrays.items()}

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from typing import TypeVar, cast
 
 import numba
@@ -15,6 +16,9 @@ T = TypeVar("T")
 # Parts that work is cut into. Fixed, because sums over parts must not depend on the machine.
 PARTS = 16
 
+# So few rows are done before threads have started.
+FEW = 256
+
 
 def compiled(function: F) -> F:
     """Compile a function of arrays; sums may be reordered, infinities are kept apart."""
@@ -25,6 +29,8 @@ def compiled(function: F) -> F:
 
 def in_parts(work: Callable[[int, int], T], cuts: NDArray[np.int64]) -> list[T]:
     """Call `work(begin, end)` for each part between two cuts, on all cores; return in order."""
+    if cuts[-1] < FEW:
+        return [work(*part) for part in pairwise(cuts.tolist())]
     with ThreadPoolExecutor(cores()) as threads:
         return list(threads.map(work, cuts[:-1].tolist(), cuts[1:].tolist()))
 

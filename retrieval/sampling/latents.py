@@ -19,7 +19,7 @@ from retrieval.sampling.compiled import PARTS, in_parts
 Floats = NDArray[np.float64]
 
 # Probabilities are kept away from 0 and 1, whose latent values are infinite.
-SMALLEST = 1e-12
+SMALLEST, LARGEST = 1e-300, 1 - 2.0**-53
 
 
 class Likelihood(NamedTuple):
@@ -64,7 +64,7 @@ def draw_latents(
         # Far in the upper tail probabilities are too near 1 to be told apart: look from below.
         flip = low > 0
         below, above = ndtr(np.where(flip, -high, low)), ndtr(np.where(flip, -low, high))
-        drawn = ndtri(np.clip(below + uniform[part] * (above - below), SMALLEST, 1 - SMALLEST))
+        drawn = ndtri(np.clip(below + uniform[part] * (above - below), SMALLEST, LARGEST))
         latents[part] = scores[part] + np.where(flip, -drawn, drawn) / scale
 
     in_parts(work, _cuts(len(scores)))

@@ -124,10 +124,15 @@ class Sampler:
         self.movie_noise = np.ones(ratings.movie_count, dtype=np.float32)
         self.moods = no_moods(len(ratings.first_pages))
         self.thresholds = starting_thresholds(ratings.levels, int(ratings.levels.max()) + 1)
-        self.observe(ratings)
+        self._hold(ratings)
 
-    def observe(self, ratings: Ratings) -> None:
-        """Go on with other ratings of the same users, movies and pages."""
+    def observe(self, ratings: Ratings, users: Regression, movies: Regression) -> None:
+        """Go on with other ratings, and features, of the same users, movies and pages."""
+        users.ridge, movies.ridge = self._user_regression.ridge, self._movie_regression.ridge
+        self._user_regression, self._movie_regression = users, movies
+        self._hold(ratings)
+
+    def _hold(self, ratings: Ratings) -> None:
         self._ratings = ratings
         self._by_user = side(ratings.users, ratings.user_count)
         self._by_movie = side(ratings.movies, ratings.movie_count)

@@ -19,6 +19,10 @@ from retrieval.vocabulary import UNKNOWN
 Vectors = NDArray[np.float32]
 Floats = NDArray[np.float64]
 
+# Movies rated before which ones they are counts for half of what it counts for in the end; until
+# then the rest is as of the usual user. The first few say less of taste than of what is famous.
+USUAL_COUNT = 10
+
 
 class Bayesian(NamedTuple):
     """The pair as arrays, for U users and M movies in D dimensions and a bias."""
@@ -28,7 +32,10 @@ class Bayesian(NamedTuple):
     user_variances: Vectors  # (U,) that doubt about a user adds to scores
     movie_variances: Vectors  # (M,) that doubt about a movie and its noise add to scores
     user_coefficients: Vectors  # (1 + demographics + M, D + 1)
-    movie_coefficients: Vectors  # (1 + F, D + 1)
+    usual: Floats  # (D + 1,) what the movies rated add for the usual user
+    movie_coefficients: Vectors  # (1 + F, D + 1) of content
+    usual_raters: Floats  # (D + 1,) what the users who rated it add for the usual movie
+    unrated_variance: Floats  # (1,) that doubt about an unrated movie and its noise add to scores
     precision: Floats  # (D + 1, D + 1) of a user around the mean that the coefficients give
     movie_noise: Vectors  # (M,) variance of what a rating says of its user
     movie_products: Floats  # (D + 1, D + 1) mean outer product of what users meet
@@ -54,6 +61,22 @@ def load_bayesian(path: Path) -> Bayesian:
     return Bayesian(**load_file(path))
 
 
+def with_movies(pair: Bayesian, content: NDArray[np.float32]) -> Bayesian:
+    """Return the pair with movies that nobody has rated, described by content `(A, F)`, at the end.
+
+    Their vectors are what their content makes likely; those of unrated movies that training knew
+    are as uncertain.
+    """
+    told = np.hstack([np.ones((len(content), 1), np.float32), content])  # (A, 1 + F)
+    vectors = told @ pair.movie_coefficients[: told.shape[1]] + pair.usual_raters
+    doubt = np.full(len(content), pair.unrated_variance[0], np.float32)
+    return pair._replace(
+        movies=np.vstack([pair.movies, vectors.astype(np.float32)]),
+        movie_variances=np.concatenate([pair.movie_variances, doubt]),
+        movie_noise=np.concatenate([pair.movie_noise, doubt]),
+    )
+
+
 def prior_mean(
     pair: Bayesian, codes: NDArray[np.int64], sizes: tuple[int, int, int], movies: NDArray[np.int64]
 ) -> Floats:
@@ -67,9 +90,10 @@ def prior_mean(
     """
     facts = np.concatenate([[0], codes + np.cumsum([1, *sizes[:2]])])
     mean: Floats = pair.user_coefficients[facts].sum(axis=0, dtype=np.float64)
-    if len(movies):
-        rated = pair.user_coefficients[1 + sum(sizes) + movies].sum(axis=0, dtype=np.float64)
-        mean += rated / np.sqrt(len(movies))
+    count = len(movies)
+    rated: Floats = pair.user_coefficients[1 + sum(sizes) + movies].sum(axis=0, dtype=np.float64)
+    share = count / (count + USUAL_COUNT)
+    mean += share * rated / np.sqrt(max(count, 1)) + (1 - share) * pair.usual
     return mean
 
 

@@ -12,20 +12,25 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from retrieval.data.dataset import Dataset
+from retrieval.data.statistics import MOVIE_STATISTICS
 from retrieval.demographics import AGE_EDGES
+from retrieval.errors import RequestError
 from retrieval.run import TOWERS, WEIGHTS, RunConfig
-from retrieval.towers.content import describe
-from retrieval.towers.neural import NeuralPair, NeuralSettings, NeuralUserTower, Sizes
+from retrieval.towers.content import Content
+from retrieval.towers.inputs import UserInputs
+from retrieval.towers.neural import MovieBatch, NeuralPair, NeuralSettings, NeuralUserTower, Sizes
 from retrieval.towers.notebook import NotebookPair, NotebookSettings, NotebookUserTower
+from retrieval.towers.query import UserVectors
 from retrieval.training.examples import Known
 
 Settings = NeuralSettings | NotebookSettings
 Pair = NeuralPair | NotebookPair
 
 
-def make_pair(settings: Settings, dataset: Dataset, known: Known, seed: int) -> Pair:
-    """Return an untrained tower pair for a data set."""
-    content = describe(dataset.movie_frame, seed)
+def make_pair(
+    settings: Settings, dataset: Dataset, content: Content, known: Known, seed: int
+) -> Pair:
+    """Return an untrained tower pair for a data set and the content of its movies."""
     genders, ages, occupations = dataset.demographics.sizes()
     matrix = content.matrix()
     sizes = Sizes(
@@ -85,6 +90,31 @@ def movie_vectors(pair: Pair) -> np.ndarray:
     pair.eval()
     with torch.no_grad():
         return pair.movie_vectors().numpy()
+
+
+def new_movie_vectors(pair: Pair, content: Content) -> np.ndarray:
+    """Return the vectors of movies that nobody has rated, `(A, D)`, from their content."""
+    matrix = torch.from_numpy(content.matrix())
+    pair.eval()
+    with torch.no_grad():
+        match pair:
+            case NeuralPair():
+                unrated = MovieBatch(
+                    torch.zeros(len(matrix), dtype=torch.int64),
+                    torch.arange(len(matrix)),
+                    torch.zeros(len(matrix), MOVIE_STATISTICS),
+                )
+                return pair.movie_vectors_of(unrated, pair.describe(matrix)).numpy()
+            case NotebookPair():
+                raise RequestError("the notebook pair knows no movie it was not trained on")
+
+
+def encode_users(tower: nn.Module, inputs: UserInputs) -> UserVectors:
+    """Return what a user tower gives B users."""
+    tower.eval()
+    with torch.no_grad():
+        vectors, offsets = tower(*(torch.from_numpy(column) for column in inputs))
+    return UserVectors(vectors.numpy(), offsets.numpy())
 
 
 def save_pair(folder: Path, pair: Pair) -> None:

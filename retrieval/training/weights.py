@@ -1,4 +1,4 @@
-"""The blend: how much the score of each tower pair counts, fitted on validation rows.
+"""Weights of the tower pairs, and the link, fitted on validation rows.
 
 An ordered probit whose only features are the scores of the pairs.
 """
@@ -18,20 +18,20 @@ Floats = NDArray[np.float64]
 SMALLEST = 1e-12
 
 
-class Blend(NamedTuple):
+class Weights(NamedTuple):
     """How scores become one rating: `link(scores @ weights)`."""
 
     weights: tuple[float, ...]  # (P,)
     link: Link
 
 
-def fit_blend(
+def fit_weights(
     scores: Floats,
     levels: NDArray[np.int8],
     values: Sequence[float],
     thresholds: Floats,
     weights: Sequence[float],
-) -> Blend:
+) -> Weights:
     """Return the weights and the link under which validation ratings are most likely.
 
     Args:
@@ -54,8 +54,8 @@ def fit_blend(
         score = scores @ parameters[:pairs]
         chances = ndtr(edges[levels.astype(np.int64) + 1] - score) - ndtr(edges[levels] - score)
         unlikely = -np.log(np.maximum(chances, SMALLEST)).sum()
-        return float(unlikely + ((parameters - start) ** 2).sum() / 2) / len(levels)
+        return float(unlikely + ((parameters - start) ** 2).sum() / 2) / max(1, len(levels))
 
     best = minimize(cost, start, method="BFGS").x
     link = Link(values=tuple(values), thresholds=tuple(spread_out(best).tolist()))
-    return Blend(tuple(best[:pairs].tolist()), link)
+    return Weights(tuple(best[:pairs].tolist()), link)

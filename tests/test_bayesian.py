@@ -1,0 +1,174 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from retrieval.data.history import build_histories, windows_until
+from retrieval.scale import RatingScale
+from retrieval.towers.bayesian import (
+    USUAL_COUNT,
+    Bayesian,
+    BayesianTower,
+    Questions,
+    fold_in,
+    load_bayesian,
+    prior_mean,
+    save_bayesian,
+    with_movies,
+)
+from retrieval.vocabulary import UNKNOWN
+
+USERS, MOVIES, SIZE = 3, 12, 4
+SIZES = (3, 2, 2)
+STARS = RatingScale(lowest=1, highest=5, step=1)
+CORRELATION = 0.6
+
+
+@pytest.fixture(scope="module")
+def pair() -> Bayesian:
+    rng = np.random.default_rng(0)
+    root = rng.standard_normal((SIZE, SIZE))
+
+    def vectors(rows: int) -> np.ndarray:
+        return rng.standard_normal((rows, SIZE)).astype(np.float32)
+
+    return Bayesian(
+        users=vectors(USERS),
+        movies=vectors(MOVIES),
+        user_variances=np.array([0.1, 0.2, 0.3], np.float32),
+        movie_variances=np.ones(MOVIES, np.float32),
+        user_coefficients=vectors(1 + sum(SIZES) + MOVIES),
+        usual=rng.standard_normal(SIZE),
+        movie_coefficients=vectors(5),
+        usual_raters=rng.standard_normal(SIZE),
+        unrated_variance=np.array([2.5]),
+        precision=root @ root.T + np.eye(SIZE),
+        movie_noise=rng.gamma(2.0, 1.0, MOVIES).astype(np.float32),
+        movie_products=np.eye(SIZE),
+        level_latents=np.array([-2.5, -1.2, 0.0, 1.1, 2.8], np.float32),
+        mood_law=np.array([CORRELATION, 0.05, 0.01]),
+    )
+
+
+def test_folding_in_is_the_posterior_of_a_linear_regression(pair: Bayesian) -> None:
+    mean, movies = np.array([0.3, -0.2, 0.5, 0.1]), np.array([1, 4, 7, 11, 2])
+    levels = np.array([0, 4, 2, 3, 3])
+    folded = fold_in(pair, mean, movies, levels)
+    # The same as least squares with the prior as further, exact observations.
+    met = np.hstack([pair.movies[movies, :-1], np.ones((5, 1))]).astype(np.float64)
+    left = pair.level_latents[levels] - pair.movies[movies, -1]
+    scale = 1 / np.sqrt(pair.movie_noise[movies].astype(np.float64))
+    root = np.linalg.cholesky(pair.precision).T
+    whole = np.vstack([met * scale[:, None], root])
+    aim = np.concatenate([left * scale, root @ mean])
+    expected, *_ = np.linalg.lstsq(whole, aim, rcond=None)
+    np.testing.assert_allclose(folded.vector, expected, rtol=1e-6)
+    assert folded.variance == pytest.approx(np.trace(np.linalg.inv(whole.T @ whole)))
+
+
+def test_nothing_told_leaves_the_prior_and_more_told_leaves_less_doubt(pair: Bayesian) -> None:
+    mean, none = np.arange(4.0), np.zeros(0, np.int64)
+    empty = fold_in(pair, mean, none, none)
+    np.testing.assert_allclose(empty.vector, mean)
+    doubts = [
+        fold_in(pair, mean, np.arange(count), np.full(count, 3)).variance for count in (0, 1, 4, 12)
+    ]
+    assert doubts == sorted(doubts, reverse=True)
+    assert doubts[0] == pytest.approx(empty.variance)
+
+
+def test_order_does_not_matter(pair: Bayesian) -> None:
+    movies, levels = np.array([3, 1, 8]), np.array([4, 0, 2])
+    turned = fold_in(pair, np.zeros(4), movies[::-1], levels[::-1])
+    expected = fold_in(pair, np.zeros(4), movies, levels)
+    np.testing.assert_allclose(turned.vector, expected.vector)
+
+
+def test_which_movies_were_rated_counts_the_more_there_are(pair: Bayesian) -> None:
+    codes, none = np.array([1, 0, 1]), np.zeros(0, np.int64)
+    known = pair.user_coefficients[[0, 2, 4, 7]].sum(axis=0)
+    np.testing.assert_allclose(prior_mean(pair, codes, SIZES, none), known + pair.usual, rtol=1e-5)
+    movies = np.arange(USUAL_COUNT)  # half is as usual
+    rated = pair.user_coefficients[8 + movies].sum(axis=0) / np.sqrt(USUAL_COUNT)
+    np.testing.assert_allclose(
+        prior_mean(pair, codes, SIZES, movies), known + (rated + pair.usual) / 2, rtol=1e-5
+    )
+
+
+def tower(pair: Bayesian) -> BayesianTower:
+    # User 1 rates at 100 (twice), 200 and 400; user 0 once, user 2 never.
+    histories = build_histories(
+        np.array([0, 1, 1, 1, 1]),
+        np.array([0, 1, 2, 3, 4]),
+        np.full(5, 4.0, np.float32),
+        np.array([50, 100, 100, 200, 400]),
+        USERS,
+    )
+    moods = np.array([[9.0, 1.0, 1.0, 2.0, 4.0], [9.0, 0.1, 0.1, 0.2, 0.4]], np.float32)
+    return BayesianTower(pair, moods, histories, SIZES, STARS)
+
+
+def ask(of: BayesianTower, user: int, time: int, *, timed: bool = True) -> float:
+    """The offset of a stored user at a time, less that without a mood."""
+    rows = np.array([user])
+    windows = windows_until(of._histories, rows, np.array([time]))  # noqa: SLF001 (as stored)
+    questions = Questions(rows, np.zeros((1, 3), np.int64), of._histories, windows, timed)  # noqa: SLF001
+    return float(of.encode(questions).offsets[0] - of.pair.users[user, -1])
+
+
+@pytest.mark.parametrize(
+    ("time", "mood"),
+    [
+        (100, 1.1),  # on a page
+        (200, 2.2),
+        (400, 4.4),
+        (150, CORRELATION / (1 + CORRELATION**2) * 3),  # between two
+        (300, CORRELATION / (1 + CORRELATION**2) * 6),
+        (10, CORRELATION),  # before the first
+        (999, CORRELATION * 4),  # after the last
+    ],
+)
+def test_moods_are_those_of_the_page_or_of_its_neighbours(
+    pair: Bayesian, time: int, mood: float
+) -> None:
+    assert ask(tower(pair), 1, time) == pytest.approx(mood, abs=1e-5)
+
+
+def test_without_a_time_or_a_history_there_is_no_mood(pair: Bayesian) -> None:
+    assert ask(tower(pair), 1, 400, timed=False) == pytest.approx(0.0, abs=1e-6)
+    assert ask(tower(pair), 2, 400) == pytest.approx(0.0, abs=1e-6)
+
+
+def test_strangers_are_folded_in_from_what_they_told_before_asking(pair: Bayesian) -> None:
+    of = tower(pair)
+    histories = build_histories(
+        np.zeros(2, np.int64),
+        np.array([5, 6]),
+        np.array([5.0, 1.0], np.float32),
+        np.array([10, 20]),
+        1,
+    )
+    codes = np.array([[2, 1, 0]])
+    windows = windows_until(histories, np.array([0]), np.array([15]))
+    encoded = of.encode(Questions(np.array([UNKNOWN]), codes, histories, windows, timed=True))
+    mean = prior_mean(pair, codes[0], SIZES, np.array([5]))
+    folded = fold_in(pair, mean, np.array([5]), np.array([4]))
+    np.testing.assert_allclose(encoded.vectors[0, :-1], folded.vector[:-1], rtol=1e-5)
+    assert encoded.vectors[0, -1] == 1.0
+    assert encoded.offsets[0] == pytest.approx(folded.vector[-1])
+    assert encoded.variances[0] == pytest.approx(folded.variance + 0.06, rel=1e-5)
+
+
+def test_added_movies_have_what_their_content_makes_likely(pair: Bayesian) -> None:
+    content = np.random.default_rng(1).standard_normal((2, 4)).astype(np.float32)
+    more = with_movies(pair, content)
+    expected = pair.movie_coefficients[0] + content @ pair.movie_coefficients[1:]
+    np.testing.assert_allclose(more.movies[MOVIES:], expected + pair.usual_raters, rtol=1e-5)
+    np.testing.assert_array_equal(more.movies[:MOVIES], pair.movies)
+    assert more.movie_variances.tolist() == [1.0] * MOVIES + [2.5, 2.5]
+
+
+def test_a_pair_is_read_back_as_it_was_written(pair: Bayesian, tmp_path: Path) -> None:
+    save_bayesian(tmp_path / "pair.safetensors", pair)
+    for name, array in load_bayesian(tmp_path / "pair.safetensors")._asdict().items():
+        np.testing.assert_array_equal(array, getattr(pair, name), err_msg=name)

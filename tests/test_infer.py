@@ -1,0 +1,156 @@
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.progress import Progress, TaskID
+
+from retrieval.data.dataset import Dataset, encode
+from retrieval.data.frames import MovieData
+from retrieval.data.history import time_order
+from retrieval.sampling.problem import arrange, known_of
+from retrieval.towers.content import learn_to_describe
+from retrieval.training.infer import WINDOW, BayesianSettings, Inferred, infer
+
+SETTINGS = BayesianSettings(dimension=3, collapsed=8, most_windows=1, draws=12, spacing=1)
+SWEEPS = WINDOW + 5 + 12
+
+
+@pytest.fixture(scope="module")
+def dataset(data: MovieData) -> Dataset:
+    return encode(data)
+
+
+@pytest.fixture(scope="module")
+def held_out(dataset: Dataset) -> np.ndarray:
+    return np.random.default_rng(0).random(len(dataset.ratings)) < 0.1
+
+
+def content(dataset: Dataset) -> np.ndarray:
+    frame = dataset.movie_frame
+    return np.asarray(learn_to_describe(frame, 0).describe(frame).matrix())
+
+
+def run(dataset: Dataset, held_out: np.ndarray, folder: Path, seed: int = 0) -> Inferred:
+    with Progress(disable=True) as progress:
+        return infer(
+            dataset,
+            content(dataset),
+            held_out,
+            held_out,
+            SETTINGS,
+            seed,
+            folder / "checkpoint",
+            progress,
+        )
+
+
+@pytest.fixture(scope="module")
+def inferred(
+    dataset: Dataset, held_out: np.ndarray, tmp_path_factory: pytest.TempPathFactory
+) -> Inferred:
+    return run(dataset, held_out, tmp_path_factory.mktemp("inferred"))
+
+
+def same(one: Inferred, other: Inferred) -> bool:
+    pairs, others = one.pair._asdict(), other.pair._asdict()
+    equal = all(np.array_equal(array, others[name]) for name, array in pairs.items())
+    return equal and np.array_equal(one.scores, other.scores)
+
+
+def test_nothing_of_a_held_out_rating_enters_what_predicts_it(
+    dataset: Dataset, held_out: np.ndarray, inferred: Inferred, tmp_path: Path
+) -> None:
+    # Turn every held-out rating upside down: features, burn-in, early pair and scores stay.
+    ratings = np.where(held_out, 6 - dataset.ratings, dataset.ratings).astype(np.float32)
+    turned = replace(dataset, ratings=ratings)
+    other = run(turned, held_out, tmp_path)
+    np.testing.assert_array_equal(other.scores, inferred.scores)
+    for name, array in other.early._asdict().items():
+        np.testing.assert_array_equal(array, getattr(inferred.early, name), err_msg=name)
+    assert not np.array_equal(other.pair.movies, inferred.pair.movies)  # there they count
+
+
+def test_features_tell_of_training_rows_alone(dataset: Dataset, held_out: np.ndarray) -> None:
+    order = time_order(dataset.users, dataset.timestamps)
+    problem = arrange(dataset, order, content(dataset))
+    known = known_of(problem, ~held_out[order])
+    rated = known.user_features[:, -len(dataset.movie_vocabulary) :].toarray() > 0
+    raters = known.movie_features[:, -len(dataset.user_vocabulary) :].toarray() > 0
+    expected = np.zeros_like(rated)
+    expected[dataset.users[~held_out], dataset.movies[~held_out]] = True
+    np.testing.assert_array_equal(rated, expected)
+    np.testing.assert_array_equal(raters, expected.T)
+    counts = np.bincount(dataset.users[~held_out], minlength=len(rated))
+    weights = known.user_features[:, -len(dataset.movie_vocabulary) :].max(axis=1).toarray().ravel()
+    np.testing.assert_allclose(weights[counts > 0], 1 / np.sqrt(counts[counts > 0]))
+
+
+class Interrupted(Progress):
+    """A display whose user presses Ctrl-C after some sweeps."""
+
+    def __init__(self, sweeps: int) -> None:
+        super().__init__(disable=True)
+        self.left = sweeps
+
+    def advance(self, task_id: TaskID, advance: float = 1) -> None:
+        super().advance(task_id, advance)
+        self.left -= 1
+        if not self.left:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("sweeps", [7, WINDOW, WINDOW + 3, WINDOW + 16])
+def test_an_interrupted_inference_goes_on_to_the_same_result(
+    dataset: Dataset, held_out: np.ndarray, inferred: Inferred, tmp_path: Path, sweeps: int
+) -> None:
+    folder = tmp_path / "checkpoint"
+    asked = (dataset, content(dataset), held_out, held_out, SETTINGS, 0, folder)
+    with Interrupted(sweeps) as progress, pytest.raises(KeyboardInterrupt):
+        infer(*asked, progress)
+    resumed = Interrupted(10**9)
+    with resumed:
+        again = infer(*asked, resumed)
+    assert same(again, inferred)
+    done = 10**9 - resumed.left
+    assert done == SWEEPS - (0 if sweeps <= WINDOW else WINDOW if sweeps < WINDOW + 15 else 35)
+
+
+def test_a_checkpoint_of_other_data_or_another_seed_is_not_gone_on_from(
+    dataset: Dataset, held_out: np.ndarray, inferred: Inferred, tmp_path: Path
+) -> None:
+    other = run(dataset, held_out, tmp_path, seed=1)
+    assert not same(other, inferred)
+    assert same(run(dataset, held_out, tmp_path), inferred)
+
+
+def test_scores_are_better_than_none_and_folded_in_ones_agree(
+    dataset: Dataset, held_out: np.ndarray, inferred: Inferred
+) -> None:
+    ratings = dataset.ratings[held_out]
+    assert np.corrcoef(inferred.scores[held_out], ratings)[0, 1] > 0.4
+    assert inferred.disagreement < 0.35
+    assert (inferred.scores[~held_out] == 0).all()
+    assert inferred.pair.level_latents.tolist() == sorted(inferred.pair.level_latents.tolist())
+
+
+def test_movies_without_ratings_have_what_their_content_makes_likely(
+    dataset: Dataset, held_out: np.ndarray, tmp_path: Path
+) -> None:
+    unrated = np.bincount(dataset.movies).argmax()
+    kept = dataset.movies != unrated
+    less = replace(
+        dataset,
+        users=dataset.users[kept],
+        movies=dataset.movies[kept],
+        ratings=dataset.ratings[kept],
+        timestamps=dataset.timestamps[kept],
+    )
+    pair = run(less, held_out[kept], tmp_path).pair
+    told = np.hstack([np.ones((len(less.movie_frame), 1)), content(less)])
+    expected = told @ pair.movie_coefficients[: told.shape[1]]
+    constant = pair.movies[unrated] - expected[unrated]
+    others = np.setdiff1d(np.arange(len(told)), less.movies)
+    for movie in others:
+        np.testing.assert_allclose(pair.movies[movie], expected[movie] + constant, atol=1e-4)
+    assert pair.movie_variances[unrated] > np.median(pair.movie_variances)

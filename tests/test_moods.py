@@ -1,0 +1,66 @@
+import numpy as np
+
+from retrieval.data.history import build_histories
+from retrieval.sampling.moods import Moods, draw_autoregression, draw_moods, pages
+
+
+def test_ratings_of_one_second_are_a_page() -> None:
+    users = np.array([0, 0, 0, 2, 2, 2])
+    times = np.array([5, 5, 9, 9, 9, 12])
+    histories = build_histories(users, np.arange(6), np.ones(6, np.float32), times, 3)
+    of_ratings, first = pages(histories)
+    assert of_ratings.tolist() == [0, 0, 1, 2, 2, 3]
+    assert first.tolist() == [True, False, True, False]
+
+
+def test_an_autoregression_is_drawn_from_its_exact_posterior() -> None:
+    first = np.array([True, False, False, False, True, False])
+    correlation, variance = 0.7, 0.5
+    weights = np.array([2.0, 0.0, 1.0, 4.0, 0.5, 3.0])  # nothing is seen of the second
+    observed = np.array([0.8, 0.0, -0.2, 1.5, -1.0, 0.4])
+    place = np.arange(6)
+    series = np.cumsum(first)
+    prior = variance * correlation ** np.abs(place[:, None] - place) * (series[:, None] == series)
+    precision = np.linalg.inv(prior) + np.diag(weights)
+    mean = np.linalg.solve(precision, weights * observed)
+    rng = np.random.default_rng(0)
+    draws, drawn = [], np.empty(6)
+    for _ in range(20_000):
+        draw_autoregression(
+            first, weights * observed, weights, correlation, variance, rng.standard_normal(6), drawn
+        )
+        draws.append(drawn.copy())
+    spread = np.linalg.inv(precision)
+    errors = (np.mean(draws, axis=0) - mean) / np.sqrt(np.diag(spread) / len(draws))
+    assert np.abs(errors).max() < 4.5
+    np.testing.assert_allclose(np.cov(np.array(draws).T), spread, atol=0.015)
+
+
+def test_planted_moods_and_their_law_are_found() -> None:
+    rng = np.random.default_rng(1)
+    users, length = 300, 60
+    first = np.arange(users * length) % length == 0
+    lingering = np.empty(users * length)
+    for page in range(users * length):
+        before = 0.0 if first[page] else 0.9 * lingering[page - 1]
+        step = 0.3 if first[page] else 0.3 * np.sqrt(1 - 0.9**2)
+        lingering[page] = before + step * rng.standard_normal()
+    own = 0.2 * rng.standard_normal(users * length)
+    of_ratings = np.repeat(np.arange(users * length), 3).astype(np.int32)
+    ratings = (lingering + own)[of_ratings] + 0.5 * rng.standard_normal(len(of_ratings))
+    weights = np.full(len(of_ratings), 4.0, np.float32)
+    residuals = ratings.astype(np.float32)
+    moods = Moods(np.zeros(len(first)), np.zeros(len(first)), 0.5, 1.0, 1.0)
+    laws, found = [], np.zeros(len(first))
+    for sweep in range(400):
+        moods = draw_moods(moods, of_ratings, first, weights, residuals, rng)
+        if sweep >= 200:
+            laws.append(moods.law())
+            found += moods.lingering / 200
+    total = (moods.lingering + moods.own)[of_ratings]
+    np.testing.assert_allclose(residuals, ratings - total, atol=1e-3)
+    correlation, lingering_variance, own_variance = np.mean(laws, axis=0)
+    assert abs(correlation - 0.9) < 0.03
+    assert abs(lingering_variance - 0.09) < 0.015
+    assert abs(own_variance - 0.04) < 0.01
+    assert np.corrcoef(found, lingering)[0, 1] > 0.8

@@ -1,0 +1,66 @@
+import numpy as np
+import pytest
+from scipy import sparse
+
+from retrieval.sampling import regression as module
+from retrieval.sampling.regression import (
+    DenseRegression,
+    IterativeRegression,
+    Regression,
+    regression,
+)
+
+RIDGE = 1.7
+PRECISION = np.array([[2.0, 0.6], [0.6, 1.0]])
+
+
+def features(rows: int, columns: int) -> sparse.csr_array:
+    rng = np.random.default_rng(rows)
+    return sparse.csr_array(
+        rng.standard_normal((rows, columns)) * (rng.random((rows, columns)) < 0.6)
+    )
+
+
+@pytest.fixture(autouse=True)
+def _ridge(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "START", RIDGE)
+    monkeypatch.setattr(module, "_draw_ridge", lambda *_: RIDGE)
+
+
+@pytest.mark.parametrize("kind", [DenseRegression, IterativeRegression])
+@pytest.mark.parametrize("shape", [(30, 6), (6, 30)])
+def test_means_are_drawn_from_the_matrix_normal_posterior(
+    kind: type[DenseRegression] | type[IterativeRegression], shape: tuple[int, int]
+) -> None:
+    x = features(*shape)
+    dense = x.toarray()
+    rng = np.random.default_rng(0)
+    targets = rng.standard_normal((shape[0], 2))
+    inverse = np.linalg.inv(dense.T @ dense + RIDGE * np.eye(shape[1]))
+    expected = dense @ inverse @ dense.T @ targets
+    rows = dense @ inverse @ dense.T  # covariance between rows of the means
+    columns = np.linalg.inv(PRECISION)
+    of: Regression = kind(x)
+    draws = np.array([of.draw(targets, PRECISION, rng) for _ in range(6000)])
+    spread = np.sqrt(np.outer(np.diag(rows), np.diag(columns)))
+    assert np.abs((draws.mean(axis=0) - expected) / spread).max() < 4.5 / np.sqrt(6000)
+    left = draws - expected
+    by_rows = np.einsum("snk,kl,sml->nm", left, PRECISION, left) / (2 * 6000)
+    np.testing.assert_allclose(by_rows, rows, atol=0.06)
+    by_columns = np.einsum("snk,snl->kl", left, left) / 6000 / np.trace(rows)
+    np.testing.assert_allclose(by_columns, columns, rtol=0.1)
+
+
+@pytest.mark.parametrize("shape", [(30, 6), (6, 30)])
+def test_coefficients_give_the_means(shape: tuple[int, int]) -> None:
+    x = features(*shape)
+    targets = np.random.default_rng(1).standard_normal((shape[0], 2))
+    for of in (DenseRegression(x), IterativeRegression(x)):
+        means = of.draw(targets, PRECISION, np.random.default_rng(2))
+        np.testing.assert_allclose(x @ of.coefficients, means, atol=1e-4)
+
+
+def test_large_problems_are_solved_step_by_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert isinstance(regression(features(30, 6)), DenseRegression)
+    monkeypatch.setattr(module, "DENSE", 5)
+    assert isinstance(regression(features(30, 6)), IterativeRegression)
