@@ -37,6 +37,7 @@ check: $(READY)
 
 bench: $(READY)
 	$(BIN)/python benchmarks/batching.py
+	$(BIN)/python benchmarks/sweeps.py
 
 clean:
 	rm -rf $(VENV) runs data dist

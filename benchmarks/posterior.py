@@ -188,7 +188,7 @@ def main() -> None:
         for low, high in itertools.pairwise(edges):
             text = f"{low} to {high - 1}" if high < 10**9 else f"{low} or more"
             groups[f"{name} {text}"] = (counts >= low) & (counts < high)
-    coverage(answers, true, link.values, groups, rng)
+    coverage(answers, true, link.stars, groups, rng)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import matplotlib as mpl
 import myfm
@@ -125,7 +125,7 @@ def my_fm(split: Split, seed: int) -> Curve:
     asked, main = relations(test), sparse.csr_matrix(date[test])
     total, curve, values = np.zeros(int(test.sum())), Curve(), np.arange(dataset.scale.levels)
 
-    def watch(sweep: int, model: myfm.FM, *_: object) -> tuple[bool, None]:
+    def watch(sweep: int, model: Any, *_: object) -> tuple[bool, None]:  # noqa: ANN401 (no stubs)
         nonlocal total
         if sweep >= min(BURN_IN, PEER_SWEEPS // 3):
             chances = model.oprobit_predict_proba(main, asked, 0)
@@ -233,13 +233,17 @@ def main() -> None:
         "svdpp": "Surprise SVD++",
         "biases": "user mean + movie bias",
     }
-    curves = {names[name]: measure() for name, measure in systems.items() if name not in asked.skip}
     title = f"{asked.data.name}, random 90/10, seed {asked.seed}"
     print(describe())
-    print(f"{title}; peak {peak_megabytes():,.0f} MB")
-    print(f"{'system':48}{'RMSE':>8}{'seconds':>10}")
-    for system, curve in sorted(curves.items(), key=lambda row: row[1][-1][1]):
-        print(f"{system:48}{curve[-1][1]:8.4f}{curve[-1][0]:10.1f}")
+    print(title)
+    print(f"{'system':48}{'RMSE':>8}{'seconds':>10}{'peak MB':>10}")
+    curves = {}
+    for name, measure in systems.items():
+        if name not in asked.skip:
+            curve = curves[names[name]] = measure()
+            seconds, value = curve[-1]
+            peak = peak_megabytes()
+            print(f"{names[name]:48}{value:8.4f}{seconds:10.1f}{peak:10,.0f}", flush=True)
     print(json.dumps(curves))
     if asked.plot is not None:
         plot(curves, title, asked.plot)

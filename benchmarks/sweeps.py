@@ -41,6 +41,7 @@ def world(count: int, rng: np.random.Generator) -> tuple[Ratings, Histories]:
         first_pages=np.arange(pages[-1] + 1) % (EACH // 2) == 0,
         user_count=users,
         movie_count=MOVIES,
+        level_count=5,
     )
     histories = Histories(
         np.arange(users + 1) * EACH,

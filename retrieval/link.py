@@ -16,14 +16,14 @@ class Link:
     The expected rating rises with the score, so one order serves both.
     """
 
-    values: tuple[float, ...]  # the rating of each level, ascending
+    stars: tuple[float, ...]  # the rating of each level, ascending
     thresholds: tuple[float, ...]  # between the levels, ascending, in units of the usual noise
 
     def ratings(self, scores: Floats) -> Floats:
         """Return expected ratings, of the same shape, under the usual noise."""
         # Term by term: a matrix product may round differently for other numbers of scores.
-        ratings = np.full_like(scores, self.values[0])
-        for step, threshold in zip(np.diff(self.values), self.thresholds, strict=True):
+        ratings = np.full_like(scores, self.stars[0])
+        for step, threshold in zip(np.diff(self.stars), self.thresholds, strict=True):
             ratings += step * ndtr(scores - threshold)
         return ratings
 
@@ -47,5 +47,5 @@ class Link:
             ratings: Of any shape.
             chances: Of each, `(..., T + 1)`.
         """
-        squares = (np.array(self.values) - ratings[..., None]) ** 2  # (..., T + 1)
+        squares = (np.array(self.stars) - ratings[..., None]) ** 2  # (..., T + 1)
         return np.asarray(np.sqrt((chances * squares).sum(axis=-1)), dtype=np.float64)

@@ -24,7 +24,7 @@ from retrieval.data.dataset import Dataset, encode
 from retrieval.data.frames import MovieData
 from retrieval.data.history import build_histories
 from retrieval.data.split import random_rows
-from retrieval.errors import DataError, Problem, RequestError
+from retrieval.errors import DataError, Problem, RequestError, RunError
 from retrieval.files import beside, new_folder
 from retrieval.link import Link
 from retrieval.run import (
@@ -40,10 +40,12 @@ from retrieval.run import (
     VERSION,
     Run,
     RunConfig,
+    open_index,
     open_run,
     seal,
     write_run,
 )
+from retrieval.sampling.checkpoint import remove_checkpoint
 from retrieval.towers.bayesian import load_bayesian, save_bayesian, with_movies
 from retrieval.towers.content import (
     Content,
@@ -84,6 +86,9 @@ VALIDATION_SHARE = 0.03
 VALIDATION_ROWS = 10_000
 
 FEWEST_RATINGS = 100
+
+# With fewer users kept away, newcomers are weighed as the known are.
+FEWEST_NEWCOMERS = 20
 
 # Beside the run: what an interrupted training goes on from.
 CHECKPOINT = ".checkpoint"
@@ -126,7 +131,8 @@ def train(
 ) -> Trained:
     """Train tower pairs and write them as a run, which replaces one of the same name when whole.
 
-    Interrupted while the Bayesian pair is inferred, the same call goes on from there.
+    Interrupted while the Bayesian pair is inferred, the same call goes on from there: what is done
+    is kept beside the folder.
 
     Args:
         data: What to learn from.
@@ -213,7 +219,7 @@ def train(
         (partial / METRICS).write_text(json.dumps(_metrics(trained, dataset), indent=2) + "\n")
         (partial / CARD).write_text(_card(config, trained, dataset))
         seal(partial)
-    shutil.rmtree(checkpoint, ignore_errors=True)
+    remove_checkpoint(checkpoint)
     return trained
 
 
@@ -282,7 +288,7 @@ def _weigh(
         weights, link = fit_weights(scores, levels, values, thresholds, [0.0, 1.0])
         errors["blend"] = _root_mean_square(link.ratings(scores @ weights) - true)
     blend = Blend(weights=weights, newcomer_weights=weights, halfway=1.0, origin=origin)
-    if newcomers.any():
+    if len(np.unique(dataset.users[newcomers])) >= FEWEST_NEWCOMERS:
         asked = trials(dataset, newcomers)
         parts = [] if neural is None else [_neural_scores(neural, asked, dataset) - origin]
         parts.append(bayesian_scores(inferred.early, asked, dataset))
@@ -357,6 +363,7 @@ def add_movies(folder: Path, movies: pd.DataFrame) -> int:
     unknown = run.catalogue.vocabulary.numbers(movies[columns.MOVIE_ID]) == UNKNOWN
     fresh = movies[unknown]
     if fresh.empty:
+        _index_anew_if_stale(run)
         return 0
     content = load_describer(folder / CONTENT).describe(fresh)
     parts = []
@@ -379,6 +386,14 @@ def add_movies(folder: Path, movies: pd.DataFrame) -> int:
         seal(partial)
     build_index(folder)
     return len(fresh)
+
+
+def _index_anew_if_stale(run: Run) -> None:
+    """Build the index where movies were added and the index was not, the process being killed."""
+    try:
+        open_index(run)
+    except RunError:
+        build_index(run.folder)
 
 
 def _movie_vectors(run: Run, towers: Towers) -> NDArray[np.float32]:

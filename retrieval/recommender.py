@@ -18,7 +18,7 @@ from retrieval.data.history import Windows, whole_windows, windows_until
 from retrieval.errors import RequestError
 from retrieval.run import BAYESIAN, MOODS, USER_TOWER, Run, open_index, open_run
 from retrieval.towers.bayesian import BayesianTower, Encoded, Questions, load_bayesian
-from retrieval.towers.inputs import user_inputs
+from retrieval.towers.inputs import UNKNOWN_USER, user_inputs
 from retrieval.towers.query import QueryTower, UserVectors
 from retrieval.vocabulary import UNKNOWN
 
@@ -39,7 +39,7 @@ class Ratings(NamedTuple):
 
     ratings: NDArray[np.float64]  # (Q,)
     deviations: NDArray[np.float64] | None  # (Q,) standard deviations of true ratings around them
-    chances: NDArray[np.float64] | None  # (Q, L) of each of the link's values
+    chances: NDArray[np.float64] | None  # (Q, L) of each of the link's stars
 
 
 class Recommendation(NamedTuple):
@@ -158,8 +158,7 @@ class Recommender:
         """
         asked = self.run.catalogue.named(str(movie))
         self._check_k(k)
-        directions = np.delete(self.index.vectors, self.run.config.biases, axis=1)
-        directions = directions.astype(np.float64)
+        directions = self._directions()
         lengths = np.linalg.norm(directions, axis=1)
         row = int(np.flatnonzero(self.index.ids == asked.id)[0])
         cosines = directions @ directions[row] / np.maximum(lengths * lengths[row], 1e-12)
@@ -238,7 +237,8 @@ class Recommender:
         )
         stored = audience.stored[rows]
         blend, towers = self.run.config.blend, self.run.config.towers
-        weights = blend.of(stored != UNKNOWN, windows.ends - windows.starts)  # (Q, P)
+        known = (stored != UNKNOWN) & (audience.users[rows] != UNKNOWN_USER)
+        weights = blend.of(known, windows.ends - windows.starts)  # (Q, P)
         vectors, offsets = [], np.zeros(len(rows))
         variances = np.zeros(len(rows), dtype=np.float32)
         if self._neural is not None:
@@ -340,6 +340,14 @@ class Recommender:
     def _seen(self, audience: Audience, row: int) -> NDArray[np.int64]:
         start, end = audience.histories.offsets[row : row + 2]
         return self.run.catalogue.vocabulary.ids[audience.histories.movies[start:end]]
+
+    def _directions(self) -> NDArray[np.float64]:
+        """Return movie vectors without biases, each pair's part as long as it counts: `(M, D)`."""
+        biases = self.run.config.biases
+        parts = np.split(self.index.vectors.astype(np.float64), np.add(biases, 1)[:-1], axis=1)
+        weights = self.run.config.blend.weights
+        joined = np.hstack([weight * part for weight, part in zip(weights, parts, strict=True)])
+        return np.delete(joined, biases, axis=1)
 
     def _one(self, user: int | Person) -> Audience:
         return one_person(self.run, user if isinstance(user, Person) else Person(user_id=user))

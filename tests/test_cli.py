@@ -1,5 +1,6 @@
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -101,6 +102,36 @@ def test_what_a_user_can_mend_is_one_line_and_exit_code_1(
     assert captured.err.count("\n") == 1
 
 
+def test_a_rating_comes_with_its_doubt(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ["rate", "--run", str(run), "--user", "42", "--movie", "5"]
+    rec(monkeypatch, *asked)
+    found = re.search(r"would rate .* \[5\] (\d\.\d\d) ± (\d\.\d\d)$", capsys.readouterr().out)
+    assert found
+    rec(monkeypatch, *asked, "--json")
+    answer = json.loads(capsys.readouterr().out)
+    assert (f"{answer['rating']:.2f}", f"{answer['deviation']:.2f}") == found.groups()
+
+
+def test_movies_are_added_by_a_file(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(run, tmp_path / "run")
+    (tmp_path / "movies.dat").write_text("5::Known (1990)::Drama\n901::Unheard Of (2009)::Drama\n")
+    rec(monkeypatch, "add-movies", str(tmp_path / "movies.dat"), "--run", str(tmp_path / "run"))
+    assert "added 1 of 2 movies" in capsys.readouterr().err
+    rec(monkeypatch, "rate", "--run", str(tmp_path / "run"), "--user", "4", "--movie", "unheard of")
+    assert "Unheard Of (2009) [901]" in capsys.readouterr().out
+
+
+def test_unknown_towers_are_named(
+    world: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    failed(monkeypatch, "train", "--data", str(world), "--towers", "neural,magic")
+    assert "unknown towers 'magic'; there are: neural, bayesian" in capsys.readouterr().err
+
+
 def test_no_run_yet_says_how_to_make_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -113,8 +144,9 @@ def test_questions_are_answered_without_torch_or_pandas(run: Path) -> None:
     program = (
         "import sys; from retrieval.cli import main\n"
         f"sys.argv = ['rec', 'topk', '--run', {str(run)!r}, '--user', '42', '--json']\n"
+        "heavy = {'torch', 'pandas', 'sklearn', 'numba'}\n"
         "try: main()\n"
-        "finally: sys.stderr.write(' '.join({'torch', 'pandas', 'sklearn'} & set(sys.modules)))"
+        "finally: sys.stderr.write(' '.join(heavy & set(sys.modules)))"
     )
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True

@@ -1,5 +1,6 @@
 """What trains on real data: marked slow, skipped where MovieLens is absent."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -50,8 +51,8 @@ def test_quick_ratings_of_ml_100k_beat_biases_clearly(tmp_path: Path) -> None:
         systems[system][0].metrics["rmse"].value
         for system in ("two towers", "user mean + movie bias")
     )
-    assert ours < biases - 0.02
-    assert ours < 0.93
+    assert ours < biases - 0.04
+    assert ours < 0.89
 
 
 def test_strangers_of_ml_100k_are_served_better_than_by_biases(tmp_path: Path) -> None:
@@ -70,4 +71,6 @@ def test_strangers_of_ml_1m_are_served_better_the_more_they_tell(tmp_path: Path)
 
 def test_quick_ratings_of_ml_1m_reach_what_the_readme_says(tmp_path: Path) -> None:
     systems = scored("ml-1m", Cut.RATING, tmp_path / "run")
-    assert systems["two towers"][0].metrics["rmse"].value < 0.862
+    assert systems["two towers"][0].metrics["rmse"].value < 0.825
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert metrics["folded_in_against_stored"] < 0.25

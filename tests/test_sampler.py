@@ -30,6 +30,7 @@ def small_world(users: int, movies: int, count: int, seed: int) -> Ratings:
         first_pages=first,
         user_count=users,
         movie_count=movies,
+        level_count=5,
     )
 
 

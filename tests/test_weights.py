@@ -14,7 +14,7 @@ def test_planted_weights_and_thresholds_are_found() -> None:
     weights, link = fit_weights(scores, levels, VALUES, np.array([-0.5, 0.0, 0.5]), [0.0, 1.0])
     np.testing.assert_allclose(weights, [0.7, 0.3], atol=0.04)
     np.testing.assert_allclose(link.thresholds, THRESHOLDS, atol=0.05)
-    assert link.values == VALUES
+    assert link.stars == VALUES
 
 
 def test_a_pair_that_says_nothing_gets_no_weight() -> None:

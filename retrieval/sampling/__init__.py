@@ -1,5 +1,5 @@
 """Vectors inferred by Gibbs sampling.
 
-Read in this order: `model`, `rows`, `latents`, `moods`, `regression`, `features`, `sampler`,
-`collapse`.
+Read in this order: `rows`, `latents`, `moods`, `regression`, `features`, `sampler`, `problem`,
+`collapse`, `unfold`, `checkpoint`.
 """

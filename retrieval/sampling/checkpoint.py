@@ -20,7 +20,7 @@ class BurnIn(NamedTuple):
     """What the validation rows have said so far."""
 
     errors: list[float]  # of each window
-    scores: NDArray[np.float64]  # (W, V) of rows held out, means over each window
+    scores: NDArray[np.float64]  # (B, V) of rows held out, means over each of B windows
 
 
 class Checkpoint:
@@ -37,8 +37,8 @@ class Checkpoint:
         if (folder / CARD).is_file():
             self._card = json.loads((folder / CARD).read_text())
         if self._card.get("key") != key:
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir(parents=True)
+            remove_checkpoint(folder)
+            folder.mkdir(parents=True, exist_ok=True)
             self._card = {}
         self._draws = int(self._card.get("draws", 0))
 
@@ -80,4 +80,11 @@ class Checkpoint:
 
     def _write(self, name: str, arrays: dict[str, NDArray[Any]]) -> None:
         whole = {key: np.ascontiguousarray(array) for key, array in arrays.items()}
-        save_file(whole, self._folder / name)
+        with new_file(self._folder / name) as partial:
+            save_file(whole, partial)
+
+
+def remove_checkpoint(folder: Path) -> None:
+    """Remove a checkpoint, what makes it one first, so that a half removed one is none."""
+    (folder / CARD).unlink(missing_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)

@@ -44,8 +44,8 @@ class Collapsed(NamedTuple):
 class _Maps(NamedTuple):
     """How one draw's vectors become collapsed ones: `vectors @ map`."""
 
-    users: Floats  # (K, D + 1)
-    movies: Floats  # (K, D + 1)
+    users: Floats  # (W, D + 1)
+    movies: Floats  # (W, D + 1)
 
 
 def collapse(

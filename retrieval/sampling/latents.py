@@ -32,8 +32,8 @@ class Likelihood(NamedTuple):
 
 def starting_thresholds(levels: NDArray[np.int8], count: int) -> Floats:
     """Return the thresholds `(count - 1,)` that would explain ratings by noise alone."""
-    shares = np.cumsum(np.bincount(levels, minlength=count)) / len(levels)
-    return np.asarray(ndtri(shares[:-1]), dtype=np.float64)
+    counts = np.bincount(levels, minlength=count) + 0.5  # a level may not occur yet
+    return np.asarray(ndtri(np.cumsum(counts)[:-1] / counts.sum()), dtype=np.float64)
 
 
 def draw_latents(
@@ -108,7 +108,7 @@ def expected_latents(
     scale = np.sqrt(weights)
     low = (edges[levels] - scores) * scale
     high = (edges[levels.astype(np.int64) + 1] - scores) * scale
-    chances = np.maximum(ndtr(high) - ndtr(low), SMALLEST)
+    chances = _between(low, high)
     return np.asarray(scores + (_density(low) - _density(high)) / chances / scale)
 
 
@@ -142,10 +142,7 @@ def _likelihood(
     scale = np.sqrt(weights, dtype=np.float64)
     low = (edges[levels] - scores) * scale
     high = (edges[levels.astype(np.int64) + 1] - scores) * scale
-    flip = low > 0
-    chances = np.maximum(
-        ndtr(np.where(flip, -low, high)) - ndtr(np.where(flip, -high, low)), SMALLEST
-    )
+    chances = _between(low, high)
     upper, lower = _density(high) * scale / chances, _density(low) * scale / chances
     low, high = np.where(np.isfinite(low), low, 0.0), np.where(np.isfinite(high), high, 0.0)
 
@@ -161,6 +158,13 @@ def _likelihood(
     hessian[inner, inner + 1] = hessian[inner + 1, inner] = by_level(upper * lower)[1:-1]
     gradient = by_level(upper)[:-1] - by_level(lower)[1:]
     return Likelihood(float(np.log(chances).sum()), gradient, hessian)
+
+
+def _between(low: NDArray[np.floating], high: NDArray[np.floating]) -> Floats:
+    """Return the probability of a standard normal between two ends, at least `SMALLEST`."""
+    flip = low > 0  # the upper tail seen from below, where small probabilities are told apart
+    below, above = np.where(flip, -high, low), np.where(flip, -low, high)
+    return np.asarray(np.maximum(ndtr(above) - ndtr(below), SMALLEST), dtype=np.float64)
 
 
 def _newton(thresholds: Floats, at: Likelihood) -> tuple[Floats, Floats]:

@@ -29,6 +29,7 @@ class Problem:
     codes: NDArray[np.int64]  # (U, 3) demographics
     sizes: tuple[int, int, int]  # how many codes each of the three has
     content: NDArray[np.float32]  # (M, F)
+    scale_levels: int  # of the scale, whether they occur or not
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +87,7 @@ def arrange(dataset: Dataset, order: NDArray[np.int64], content: NDArray[np.floa
             first_pages=first_pages,
             user_count=len(users),
             movie_count=len(movies),
+            level_count=len(present),
         ),
         histories=histories,
         values=np.bincount(levels, histories.ratings) / np.bincount(levels),
@@ -95,6 +97,7 @@ def arrange(dataset: Dataset, order: NDArray[np.int64], content: NDArray[np.floa
         codes=dataset.user_codes,
         sizes=dataset.demographics.sizes(),
         content=content,
+        scale_levels=dataset.scale.levels,
     )
 
 

@@ -30,20 +30,20 @@ class Regression(Protocol):
 
     @property
     def coefficients(self) -> Floats:
-        """The coefficients `(F, K)` of the last draw."""
+        """The coefficients `(F, W)` of the last draw."""
         ...
 
     @property
     def inner(self) -> Floats:
-        """Coordinates `(I, K)` of the last draw that are normal, of row precision `ridge`."""
+        """Coordinates `(I, W)` of the last draw that are normal, of row precision `ridge`."""
         ...
 
     def draw(self, targets: Floats, precision: Floats, rng: np.random.Generator) -> Floats:
-        """Draw coefficients and ridge; return the means `(R, K)` that they give the rows.
+        """Draw coefficients and ridge; return the means `(R, W)` that they give the rows.
 
         Args:
-            targets: `(R, K)` vectors.
-            precision: `(K, K)` of the rows around their means.
+            targets: `(R, W)` vectors.
+            precision: `(W, W)` of the rows around their means.
             rng: Of the draw.
         """
         ...
@@ -76,7 +76,7 @@ class DenseRegression:
         self.ridge = START
 
     def draw(self, targets: Floats, precision: Floats, rng: np.random.Generator) -> Floats:
-        """Draw coefficients and ridge; return the means `(R, K)` that they give the rows."""
+        """Draw coefficients and ridge; return the means `(R, W)` that they give the rows."""
         scale = np.sqrt(self._squares)[:, None]
         projected = (
             scale * (self._basis.T @ targets.astype(np.float32))
@@ -93,7 +93,7 @@ class DenseRegression:
 
     @property
     def coefficients(self) -> Floats:
-        """The coefficients `(F, K)` of the last draw."""
+        """The coefficients `(F, W)` of the last draw."""
         inner = self.inner.astype(np.float32)
         if not self._wide:
             return np.asarray(self._basis @ inner, dtype=np.float64)
@@ -118,7 +118,7 @@ class IterativeRegression:
         self.ridge = START
 
     def draw(self, targets: Floats, precision: Floats, rng: np.random.Generator) -> Floats:
-        """Draw coefficients and ridge; return the means `(R, K)` that they give the rows."""
+        """Draw coefficients and ridge; return the means `(R, W)` that they give the rows."""
         rows, columns = self._features.shape
         perturbed = targets + _rows(rows, precision, rng)
         right = self._transposed @ perturbed
@@ -129,11 +129,11 @@ class IterativeRegression:
 
     @property
     def coefficients(self) -> Floats:
-        """The coefficients `(F, K)` of the last draw."""
+        """The coefficients `(F, W)` of the last draw."""
         return self.inner
 
     def _solve(self, right: Floats) -> Floats:
-        """Solve `(X'X + ridge) B = right` for all K columns together, preconditioned by scale."""
+        """Solve `(X'X + ridge) B = right` for all W columns together, preconditioned by scale."""
         scale = self._diagonal + self.ridge
         solution, left = np.zeros_like(right), right.copy()
         enough = self.TOLERANCE**2 * (right**2 / scale).sum(axis=0)
@@ -166,7 +166,7 @@ def _gram(features: sparse.csr_array) -> Floats:
 
 
 def _rows(count: int, precision: Floats, rng: np.random.Generator) -> Floats:
-    """Return `count` normal rows of a precision, `(count, K)`."""
+    """Return `count` normal rows of a precision, `(count, W)`."""
     factor = np.linalg.cholesky(precision)
     return np.linalg.solve(factor.T, rng.standard_normal((len(precision), count))).T
 

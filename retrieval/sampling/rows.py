@@ -55,14 +55,14 @@ def draw_vectors(
     """Replace the vectors of a side by a draw, and the residuals by what the draw leaves.
 
     Args:
-        vectors: `(R, K)`, the last component of each its bias; changed in place.
+        vectors: `(R, W)`, the last component of each its bias; changed in place.
         of: Whose ratings are whose.
-        others: `(O, K)` vectors of the other side.
+        others: `(O, W)` vectors of the other side.
         other_rows: `(N,)` rows of the other side.
         weights: `(N,)` precision of the noise of each rating.
         residuals: `(N,)` ratings less predictions; changed in place.
-        precision: `(K, K)` of the prior.
-        means: `(R, K)` of the prior.
+        precision: `(W, W)` of the prior.
+        means: `(R, W)` of the prior.
         rng: Of the draw.
     """
     noise = rng.standard_normal(vectors.shape)
@@ -136,7 +136,7 @@ def _add_evidence(
     a: NDArray[np.float64],
     x: NDArray[np.float64],
 ) -> None:
-    """Add what events say of a vector `(K,)` to its precision `a` and to `x`, precision x mean."""
+    """Add what events say of a vector `(W,)` to its precision `a` and to `x`, precision x mean."""
     count = len(events)
     left = np.empty(count, np.float32)
     weighted = np.empty(count, np.float32)
@@ -158,7 +158,7 @@ def _add_change(
     change: NDArray[np.float32],
     residuals: NDArray[np.float32],
 ) -> None:
-    """Add the products of a change `(K,)` of a vector to the residuals of its events."""
+    """Add the products of a change `(W,)` of a vector to the residuals of its events."""
     left = np.empty(len(events), np.float32)
     for k in range(len(events)):
         left[k] = residuals[events[k]]
@@ -174,7 +174,7 @@ def _gather(
     other_rows: NDArray[np.int32],
     z: NDArray[np.float32],
 ) -> None:
-    """Write the vectors that events meet into the columns of `z` `(K, CHUNK)`, ending in a 1."""
+    """Write the vectors that events meet into the columns of `z` `(W, CHUNK)`, ending in a 1."""
     last = others.shape[1] - 1
     for k in range(len(events)):
         other = others[other_rows[events[k]]]
@@ -187,7 +187,7 @@ def _gather(
 def _add_products(
     sums: NDArray[np.float32], vector: NDArray[np.float32], z: NDArray[np.float32], count: int
 ) -> None:
-    """Add the products of a vector `(K,)` with the first columns of `z` to sums."""
+    """Add the products of a vector `(W,)` with the first columns of `z` to sums."""
     for c in range(len(vector)):
         for k in range(count):
             sums[k] += vector[c] * z[c, k]
@@ -205,7 +205,7 @@ def _dot(a: NDArray[np.float32], b: NDArray[np.float32], count: int) -> np.float
 def _draw_normal(
     a: NDArray[np.float64], x: NDArray[np.float64], noise: NDArray[np.float64]
 ) -> None:
-    """Replace `x` `(K,)` by a draw from the normal of precision `a` `(K, K)` and mean `a^-1 x`.
+    """Replace `x` `(W,)` by a draw from the normal of precision `a` `(W, W)` and mean `a^-1 x`.
 
     The lower half of `a` is read, and overwritten by its Cholesky factor.
     """

@@ -56,6 +56,7 @@ class Ratings:
     first_pages: NDArray[np.bool_]  # (P,) whether a page is its user's first
     user_count: int
     movie_count: int
+    level_count: int  # T + 1
 
     def __len__(self) -> int:
         """Return N."""
@@ -75,19 +76,19 @@ class Ratings:
 class Prior(NamedTuple):
     """What the vectors of a side are drawn from."""
 
-    precision: Floats  # (K, K)
-    means: Floats  # (R, K)
+    precision: Floats  # (W, W)
+    means: Floats  # (R, W)
 
 
 class Draw(NamedTuple):
-    """One draw from the posterior. The last of K components is a bias."""
+    """One draw from the posterior. The last of W components is a bias."""
 
-    users: Vectors  # (R, K)
-    movies: Vectors  # (C, K)
-    user_coefficients: Vectors  # (F, K)
-    movie_coefficients: Vectors  # (G, K)
-    user_precision: Floats  # (K, K)
-    movie_precision: Floats  # (K, K)
+    users: Vectors  # (R, W)
+    movies: Vectors  # (C, W)
+    user_coefficients: Vectors  # (F, W)
+    movie_coefficients: Vectors  # (G, W)
+    user_precision: Floats  # (W, W)
+    movie_precision: Floats  # (W, W)
     thresholds: Floats  # (T,)
     movie_noise: Vectors  # (C,) precision of the noise
     lingering: Vectors  # (P,)
@@ -123,7 +124,7 @@ class Sampler:
         self._user_regression, self._movie_regression = users, movies
         self.movie_noise = np.ones(ratings.movie_count, dtype=np.float32)
         self.moods = no_moods(len(ratings.first_pages))
-        self.thresholds = starting_thresholds(ratings.levels, int(ratings.levels.max()) + 1)
+        self.thresholds = starting_thresholds(ratings.levels, ratings.level_count)
         self._hold(ratings)
 
     def observe(self, ratings: Ratings, users: Regression, movies: Regression) -> None:
@@ -240,7 +241,7 @@ class Sampler:
 
 
 def draw_prior(prior: Prior, vectors: Vectors, of: Regression, rng: np.random.Generator) -> Prior:
-    """Draw what vectors `(R, K)` are drawn from, given the vectors."""
+    """Draw what vectors `(R, W)` are drawn from, given the vectors."""
     targets = vectors.astype(np.float64)
     means = of.draw(targets, prior.precision, rng)
     left, inner = targets - means, of.inner
@@ -272,7 +273,7 @@ def draw_noise(residuals: Vectors, of: Side, rng: np.random.Generator) -> Vector
 def pair_scores(
     users: Vectors, movies: Vectors, user_rows: NDArray[np.int32], movie_rows: NDArray[np.int32]
 ) -> Vectors:
-    """Return products and biases of pairs `(N,)`, from vectors `(R, K)` and `(C, K)`."""
+    """Return products and biases of pairs `(N,)`, from vectors `(R, W)` and `(C, W)`."""
     scores = np.empty(len(user_rows), dtype=np.float32)
 
     def work(begin: int, end: int) -> None:

@@ -59,17 +59,17 @@ def unfold(known: Known, collapsed: Collapsed) -> tuple[Bayesian, float]:
         users=users.astype(np.float32),
         movies=movies.astype(np.float32),
         user_variances=np.full(len(users), (collapsed.covariance * products).sum(), np.float32),
-        movie_variances=noise.astype(np.float32),
+        movie_variances=(noise - moods).astype(np.float32),
         user_coefficients=user_coefficients.astype(np.float32),
         usual=usual,
         movie_coefficients=movie_coefficients[: 1 + problem.content.shape[1]].astype(np.float32),
         usual_raters=usual_raters,
-        unrated_variance=np.array([unrated]),
+        unrated_variance=np.array([unrated - moods]),
         precision=np.asarray(np.linalg.inv(collapsed.covariance), dtype=np.float64),
         movie_noise=noise.astype(np.float32),
         movie_products=products,
         level_latents=np.interp(
-            np.arange(problem.levels[-1] + 1), problem.levels[seen], sums[seen] / counts[seen]
+            np.arange(problem.scale_levels), problem.levels[seen], sums[seen] / counts[seen]
         ).astype(np.float32),
         mood_law=collapsed.mood_law,
     )

@@ -68,12 +68,13 @@ def with_movies(pair: Bayesian, content: NDArray[np.float32]) -> Bayesian:
     are as uncertain.
     """
     told = np.hstack([np.ones((len(content), 1), np.float32), content])  # (A, 1 + F)
-    vectors = told @ pair.movie_coefficients[: told.shape[1]] + pair.usual_raters
+    vectors = told @ pair.movie_coefficients + pair.usual_raters
     doubt = np.full(len(content), pair.unrated_variance[0], np.float32)
+    moods = pair.mood_law[1:].sum()
     return pair._replace(
         movies=np.vstack([pair.movies, vectors.astype(np.float32)]),
         movie_variances=np.concatenate([pair.movie_variances, doubt]),
-        movie_noise=np.concatenate([pair.movie_noise, doubt]),
+        movie_noise=np.concatenate([pair.movie_noise, doubt + np.float32(moods)]),
     )
 
 
@@ -165,8 +166,14 @@ class BayesianTower:
         variances = np.zeros(len(stored))
         rows[stored] = self.pair.users[questions.stored[stored]]
         variances[stored] = self.pair.user_variances[questions.stored[stored]]
-        for place in np.flatnonzero(~stored).tolist():
-            rows[place], variances[place] = self._fold_in(questions, place)
+        told = np.flatnonzero(~stored)
+        windows = questions.windows
+        keys = np.column_stack([windows.starts, windows.ends, questions.codes])[told]
+        _, first, which = np.unique(keys, axis=0, return_index=True, return_inverse=True)
+        if len(told):  # the same ratings are folded in once, whenever and whatever is asked
+            folded = [self._fold_in(questions, place) for place in told[first].tolist()]
+            rows[told] = np.array([user.vector for user in folded])[which]
+            variances[told] = np.array([user.variance for user in folded])[which]
         offsets = rows[:, -1] + self._mood(questions)
         rows[:, -1] = 1.0
         _, lingering, own = self.pair.mood_law

@@ -33,6 +33,9 @@ PATIENCE = 2
 # Sweeps between the last look at validation rows, which then count too, and the first draw.
 SETTLING = 5
 
+# Of checkpoints; a new one where the sampler is no longer the same.
+FORMAT = 1
+
 # Draws between two states that an interruption can go back to.
 SAVED = 10
 
@@ -55,7 +58,7 @@ class Inferred(NamedTuple):
     pair: Bayesian
     early: Bayesian  # as it was before it saw the rows held out
     moods: NDArray[np.float32]  # (2, N) lingering and own, of events in the order of histories
-    thresholds: Floats  # (T,)
+    thresholds: Floats  # (T,) likewise, before it saw them
     stars: tuple[float, ...]  # (T + 1,) ratings of the levels that occur
     levels: NDArray[np.int8]  # (N,) of all rows, in file order
     scores: Floats  # (N,) of rows held out, in file order, by a chain that had not seen them
@@ -91,7 +94,7 @@ def infer(
     back = np.argsort(order)  # from the order of histories to that of the file
     problem = arrange(dataset, order, content)
     training, whole = known_of(problem, ~held_out[order]), known_of(problem, np.ones_like(held_out))
-    kept = Checkpoint(checkpoint, _key(dataset, content, held_out, settings, seed))
+    kept = Checkpoint(checkpoint, _key(dataset, content, validation, held_out, settings, seed))
     task = progress.add_task("decomposing what is known of users and movies", total=None)
     sampler = Sampler(
         training.ratings, *_regressions(training), settings.dimension, np.random.default_rng(seed)
@@ -101,7 +104,8 @@ def infer(
     progress.update(task, description="collapsing draws")
     windows = len(burned.errors)
     draws = kept.draws(KEPT * (windows // 2), KEPT * windows)
-    early, _ = unfold(training, _collapse(draws, training, settings, seed))
+    early_draws = _collapse(draws, training, settings, seed)
+    early, _ = unfold(training, early_draws)
     draws = kept.draws(KEPT * windows, KEPT * windows + settings.draws)
     collapsed = _collapse(draws, whole, settings, seed)
     pair, disagreement = unfold(whole, collapsed)
@@ -119,7 +123,7 @@ def infer(
         pair=pair,
         early=early,
         moods=moods.astype(np.float32),
-        thresholds=collapsed.thresholds,
+        thresholds=early_draws.thresholds,
         stars=tuple(problem.values.tolist()),
         levels=ratings.levels[back],
         scores=scores[back],
@@ -234,13 +238,17 @@ def _collapse(
 def _key(
     dataset: Dataset,
     content: NDArray[np.float32],
+    validation: NDArray[np.bool_],
     held_out: NDArray[np.bool_],
     settings: BayesianSettings,
     seed: int,
 ) -> str:
     """Return a hash of all that the chain follows from."""
-    whole = hashlib.sha256(repr((sorted(asdict(settings).items()), seed)).encode())
+    fixed = (FORMAT, WINDOW, KEPT, PATIENCE, SETTLING, dataset.scale, dataset.demographics.sizes())
+    told = (sorted(asdict(settings).items()), seed, content.shape, fixed)
+    whole = hashlib.sha256(repr(told).encode())
     for array in (
+        validation,
         held_out,
         dataset.users,
         dataset.movies,

@@ -19,8 +19,11 @@ Floats = NDArray[np.float64]
 # Ratings told before asking; every later rating of the user is asked about.
 TOLD = (0, 1, 2, 5, 10, 20, 50)
 
-# Where the search for the halfway count starts, and how firmly it is held there.
+# Where the search for the halfway count starts.
 HALFWAY = 10.0
+
+# Known users' weights are held to as by this many ratings; a rating is asked about many times.
+FIRMNESS = 50.0
 
 
 class Trials(NamedTuple):
@@ -45,9 +48,12 @@ def choose_newcomers(
 ) -> NDArray[np.bool_]:
     """Return the mask `(N,)` of the rows of random users, together about `count` rows."""
     owners, sizes = np.unique(users, return_counts=True)
-    order = rng.permutation(len(owners))
-    chosen = order[np.cumsum(sizes[order]) <= count]
-    return np.isin(users, owners[chosen])
+    chosen, left = [], count
+    for place in rng.permutation(len(owners)).tolist():
+        if sizes[place] <= left:
+            chosen.append(owners[place])
+            left -= sizes[place]
+    return np.isin(users, chosen)
 
 
 def trials(dataset: Dataset, rows: NDArray[np.bool_]) -> Trials:
@@ -118,6 +124,7 @@ def fit_newcomers(
     def cost(parameters: Floats) -> float:
         score = (scores * at(parameters).of(unknown, told)).sum(axis=1)
         squares = ((link.ratings(score) - ratings) ** 2).sum()
-        return float(squares + ((parameters - start) ** 2).sum()) / max(1, len(ratings))
+        away = ((parameters - start) ** 2).sum()
+        return float(squares / len(TOLD) + FIRMNESS * away) / max(1, len(ratings))
 
     return at(minimize(cost, start, method="BFGS").x)

@@ -62,10 +62,10 @@ def plan(preset: Preset, ratings: int) -> Plan:
         case Preset.BEST:
             return Plan(
                 pairs=both,
-                towers=NeuralSettings(dimension=128, hidden=256, history_length=100),
-                loop=LoopSettings(epochs=8, batch_size=batch_size),
+                towers=NeuralSettings(),
+                loop=LoopSettings(batch_size=batch_size),
                 bayesian=BayesianSettings(
-                    dimension=64, most_windows=15, tolerance=1e-4, draws=200, spacing=3
+                    dimension=64, most_windows=12, tolerance=1e-4, draws=200, spacing=3
                 ),
             )
         case Preset.NOTEBOOK:

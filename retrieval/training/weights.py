@@ -57,5 +57,5 @@ def fit_weights(
         return float(unlikely + ((parameters - start) ** 2).sum() / 2) / max(1, len(levels))
 
     best = minimize(cost, start, method="BFGS").x
-    link = Link(values=tuple(values), thresholds=tuple(spread_out(best).tolist()))
+    link = Link(stars=tuple(values), thresholds=tuple(spread_out(best).tolist()))
     return Weights(tuple(best[:pairs].tolist()), link)
