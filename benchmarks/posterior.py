@@ -18,21 +18,19 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from machine import describe
 from numpy.typing import NDArray
-from scipy.special import ndtr
 
 from retrieval.audience import Event, Person
 from retrieval.choices import Cut, Preset, Towers
 from retrieval.data.dataset import Dataset, encode
-from retrieval.data.history import time_order
 from retrieval.data.layouts import read_folder
 from retrieval.data.split import held_out
 from retrieval.display import progress
 from retrieval.evaluation.protocols import evaluate
 from retrieval.recommender import Ratings, Recommender
 from retrieval.sampling.collapse import collapse
+from retrieval.sampling.latents import expected_ratings
 from retrieval.sampling.problem import arrange, known_of
-from retrieval.sampling.regression import regression
-from retrieval.sampling.sampler import Draw, Sampler, pair_scores
+from retrieval.sampling.sampler import Draw, pair_scores
 from retrieval.towers.content import learn_to_describe
 from retrieval.training.presets import plan
 
@@ -52,19 +50,11 @@ def error(predicted: Floats, true: Floats) -> float:
 def dimensions(dataset: Dataset, test: NDArray[np.bool_], preset: Preset, seed: int) -> None:
     """Print the error of collapsed draws beside that of the mean over the same draws."""
     settings = plan(preset, len(dataset.ratings)).bayesian
-    order = time_order(dataset.users, dataset.timestamps)
     describer = learn_to_describe(dataset.movie_frame, seed)
-    content = describer.describe(dataset.movie_frame).matrix()
-    problem = arrange(dataset, order, content)
-    known = known_of(problem, ~test[order])
-    sampler = Sampler(
-        known.ratings,
-        regression(known.rated_user_features),
-        regression(known.rated_movie_features),
-        settings.dimension,
-        np.random.default_rng(seed),
-    )
-    asked, draws = problem.ratings.part(test[order]), list[Draw]()
+    problem = arrange(dataset, describer.describe(dataset.movie_frame).matrix())
+    known = known_of(problem, ~test[problem.order])
+    sampler = known.sampler(settings.dimension, np.random.default_rng(seed))
+    asked, draws = problem.ratings.part(test[problem.order]), list[Draw]()
     moods, scores = np.zeros(len(asked)), np.zeros(len(asked))
     for sweep in range(BURN_IN + settings.draws * settings.spacing):
         sampler.sweep()
@@ -75,13 +65,13 @@ def dimensions(dataset: Dataset, test: NDArray[np.bool_], preset: Preset, seed: 
             pairs = pair_scores(draw.users, draw.movies, asked.users, asked.movies)
             moods += score - pairs + draw.thresholds.mean()
             scores += score
-    noise = np.mean([1 / draw.movie_noise for draw in draws])
+    noise = np.mean([1 / draw.movie_noise for draw in draws], dtype=np.float64)
     thresholds = np.mean([draw.thresholds - draw.thresholds.mean() for draw in draws], axis=0)
     true = problem.values[asked.levels]
 
     def rated(score: Floats) -> float:
-        above = ndtr((score[:, None] - thresholds) / np.sqrt(noise))
-        return error(problem.values[0] + above @ np.diff(problem.values), true)
+        weights = np.asarray(1 / noise)
+        return error(expected_ratings(score, thresholds, weights, problem.values), true)
 
     uncollapsed = rated(scores / len(draws))
     print(f"{len(draws)} draws of {settings.dimension} dimensions: RMSE {uncollapsed:.5f}")

@@ -23,21 +23,19 @@ from machine import describe, peak_megabytes
 from matplotlib import pyplot as plt
 from numpy.typing import NDArray
 from scipy import sparse
-from scipy.special import ndtr
 
 from retrieval.choices import Cut, Preset
 from retrieval.data.dataset import Dataset, encode
 from retrieval.data.frames import MovieData
-from retrieval.data.history import build_histories, time_order
+from retrieval.data.history import build_histories
 from retrieval.data.layouts import read_folder
 from retrieval.data.split import held_out
 from retrieval.display import progress
 from retrieval.evaluation.baselines import fit_biases
 from retrieval.evaluation.protocols import evaluate
 from retrieval.sampling.features import movie_features, user_features
+from retrieval.sampling.latents import expected_ratings
 from retrieval.sampling.problem import arrange, known_of
-from retrieval.sampling.regression import regression
-from retrieval.sampling.sampler import Sampler
 from retrieval.towers.content import learn_to_describe
 
 DIMENSION, SWEEPS, BURN_IN = 32, 200, 20
@@ -64,28 +62,19 @@ def our_sampler(split: Split, seed: int) -> Curve:
     """Return the curve of the Bayesian pair, as a running mean over sweeps after a burn-in."""
     began = time.perf_counter()
     dataset, test = split.dataset, split.test
-    order = time_order(dataset.users, dataset.timestamps)
     describer = learn_to_describe(dataset.movie_frame, seed)
-    content = describer.describe(dataset.movie_frame).matrix()
-    problem = arrange(dataset, order, content)
-    known = known_of(problem, ~test[order])
-    sampler = Sampler(
-        known.ratings,
-        regression(known.rated_user_features),
-        regression(known.rated_movie_features),
-        DIMENSION,
-        np.random.default_rng(seed),
-    )
-    asked = problem.ratings.part(test[order])
-    back = np.argsort(order[test[order]])
-    total, curve, steps = np.zeros(len(asked)), Curve(), np.diff(problem.values)
+    problem = arrange(dataset, describer.describe(dataset.movie_frame).matrix())
+    known = known_of(problem, ~test[problem.order])
+    sampler = known.sampler(DIMENSION, np.random.default_rng(seed))
+    asked = problem.ratings.part(test[problem.order])
+    back = np.argsort(problem.order[test[problem.order]])
+    total, curve = np.zeros(len(asked)), Curve()
     for sweep in range(1, SWEEPS + 1):
         sampler.sweep()
         score = sampler.scores(asked).astype(np.float64)
-        root = np.sqrt(sampler.movie_noise[asked.movies], dtype=np.float64)
-        above = ndtr((score[:, None] - sampler.thresholds) * root[:, None])
         if sweep > BURN_IN:
-            total += problem.values[0] + above @ steps
+            weights = sampler.movie_noise[asked.movies]
+            total += expected_ratings(score, sampler.thresholds, weights, problem.values)
             predicted = total / (sweep - BURN_IN)
             curve.append((time.perf_counter() - began, error(predicted[back], split)))
     return curve

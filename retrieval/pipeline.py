@@ -24,6 +24,7 @@ from retrieval.data.dataset import Dataset, encode
 from retrieval.data.frames import MovieData
 from retrieval.data.history import build_histories
 from retrieval.data.split import random_rows
+from retrieval.data.statistics import root_mean_square
 from retrieval.errors import DataError, Problem, RequestError, RunError
 from retrieval.files import beside, new_folder
 from retrieval.link import Link
@@ -186,7 +187,7 @@ def train(
         towers=pairs,
         blend=answers.blend,
         link=answers.link,
-        noise=None if inferred is None else float(inferred.variances[validation].mean()),
+        noise=None if inferred is None else inferred.noise,
         preset=preset,
         seed=seed,
         data=source,
@@ -274,19 +275,19 @@ def _weigh(
     errors: dict[str, float] = {}
     if neural is not None:
         predicted = dataset.scale.clip(neural.ratings[rows])
-        errors[Towers.NEURAL] = _root_mean_square(predicted - true)
+        errors[Towers.NEURAL] = root_mean_square(predicted - true)
     if inferred is None:
         blend = Blend(weights=(1.0,), newcomer_weights=(1.0,), halfway=1.0, origin=0.0)
         return _Answers(blend, None, errors)
     levels, values, thresholds = inferred.levels[rows], inferred.stars, inferred.thresholds
     scores = inferred.scores[rows][:, None]
     weights, link = fit_weights(scores, levels, values, thresholds, [1.0])
-    errors[Towers.BAYESIAN] = _root_mean_square(link.ratings(scores @ weights) - true)
+    errors[Towers.BAYESIAN] = root_mean_square(link.ratings(scores @ weights) - true)
     origin = float(link.ratings(np.zeros(1))[0])
     if neural is not None:
         scores = np.column_stack([neural.ratings[rows] - origin, scores])  # as Towers are ordered
         weights, link = fit_weights(scores, levels, values, thresholds, [0.0, 1.0])
-        errors["blend"] = _root_mean_square(link.ratings(scores @ weights) - true)
+        errors["blend"] = root_mean_square(link.ratings(scores @ weights) - true)
     blend = Blend(weights=weights, newcomer_weights=weights, halfway=1.0, origin=origin)
     if len(np.unique(dataset.users[newcomers])) >= FEWEST_NEWCOMERS:
         asked = trials(dataset, newcomers)
@@ -313,10 +314,6 @@ def _neural_scores(neural: _Neural, asked: Trials, dataset: Dataset) -> NDArray[
     movies = movie_vectors(neural.pair)[asked.movies]
     products = (vectors[asked.questions] * movies).sum(axis=1)
     return np.asarray(offsets[asked.questions] + products, dtype=np.float64)
-
-
-def _root_mean_square(errors: NDArray[np.float64]) -> float:
-    return float(np.sqrt(np.mean(errors**2))) if len(errors) else 0.0
 
 
 def _biases(planned: Plan, neural: _Neural | None, inferred: Inferred | None) -> tuple[int, ...]:

@@ -7,7 +7,6 @@ from rich.progress import Progress, TaskID
 
 from retrieval.data.dataset import Dataset, encode
 from retrieval.data.frames import MovieData
-from retrieval.data.history import time_order
 from retrieval.sampling.problem import arrange, known_of
 from retrieval.towers.content import learn_to_describe
 from retrieval.training.infer import WINDOW, BayesianSettings, Inferred, infer
@@ -72,9 +71,8 @@ def test_nothing_of_a_held_out_rating_enters_what_predicts_it(
 
 
 def test_features_tell_of_training_rows_alone(dataset: Dataset, held_out: np.ndarray) -> None:
-    order = time_order(dataset.users, dataset.timestamps)
-    problem = arrange(dataset, order, content(dataset))
-    known = known_of(problem, ~held_out[order])
+    problem = arrange(dataset, content(dataset))
+    known = known_of(problem, ~held_out[problem.order])
     rated = known.user_features[:, -len(dataset.movie_vocabulary) :].toarray() > 0
     raters = known.movie_features[:, -len(dataset.user_vocabulary) :].toarray() > 0
     expected = np.zeros_like(rated)

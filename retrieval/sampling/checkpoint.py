@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
 
+from retrieval.arrays import save_arrays
 from retrieval.files import new_file
 from retrieval.sampling.sampler import Draw, State
 
@@ -79,9 +80,8 @@ class Checkpoint:
         return [Draw(**load_file(self._folder / name)) for name in names]
 
     def _write(self, name: str, arrays: dict[str, NDArray[Any]]) -> None:
-        whole = {key: np.ascontiguousarray(array) for key, array in arrays.items()}
         with new_file(self._folder / name) as partial:
-            save_file(whole, partial)
+            save_arrays(partial, arrays)
 
 
 def remove_checkpoint(folder: Path) -> None:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.sampling.sampler import Draw
+from retrieval.sampling.sampler import Draw, pair_scores
 
 Floats = NDArray[np.float64]
 
@@ -69,38 +69,32 @@ def collapse(
         np.sqrt(np.maximum(movie_counts, 1) / movie_counts.mean()),
     )
     left, sizes, right = _decompose(draws, *roots, dimension, rng)
-    maps = [_maps(draw, roots, left, sizes, right) for draw in draws]
+    pairs = [(draw, _maps(draw, roots, left, sizes, right)) for draw in draws]
     shifts = [draw.thresholds.mean() for draw in draws]
-    users = _mean([draw.users @ at.users for draw, at in zip(draws, maps, strict=True)])
+    users = _mean([draw.users @ at.users for draw, at in pairs])
     users[:, -1] -= np.mean(shifts)
-    movies = _mean([draw.movies @ at.movies for draw, at in zip(draws, maps, strict=True)])
-    user_coefficients = _mean(
-        [draw.user_coefficients @ at.users for draw, at in zip(draws, maps, strict=True)]
-    )
+    movies = _mean([draw.movies @ at.movies for draw, at in pairs])
+    user_coefficients = _mean([draw.user_coefficients @ at.users for draw, at in pairs])
     user_coefficients[0, -1] -= np.mean(shifts)
     covariances = [_inverse(draw.user_precision) for draw in draws]
+    whole = [
+        _forms(with_one(draw.movies), spread)
+        for draw, spread in zip(draws, covariances, strict=True)
+    ]
     covariance = _mean(
-        [at.users.T @ spread @ at.users for spread, at in zip(covariances, maps, strict=True)]
+        [at.users.T @ spread @ at.users for (_, at), spread in zip(pairs, covariances, strict=True)]
     )
-    movie_covariance = _mean(
-        [
-            at.movies.T @ _inverse(draw.movie_precision) @ at.movies
-            for draw, at in zip(draws, maps, strict=True)
-        ]
-    )
-    ends = [with_one(draw.movies) for draw in draws]
-    whole = _mean([_forms(end, spread) for end, spread in zip(ends, covariances, strict=True)])
     return Collapsed(
         users=users,
         movies=movies,
         user_coefficients=user_coefficients,
-        movie_coefficients=_mean(
-            [draw.movie_coefficients @ at.movies for draw, at in zip(draws, maps, strict=True)]
-        ),
+        movie_coefficients=_mean([draw.movie_coefficients @ at.movies for draw, at in pairs]),
         covariance=covariance,
-        movie_covariance=movie_covariance,
+        movie_covariance=_mean(
+            [at.movies.T @ _inverse(draw.movie_precision) @ at.movies for draw, at in pairs]
+        ),
         movie_noise=_mean([1 / draw.movie_noise.astype(np.float64) for draw in draws]),
-        movie_doubt=np.maximum(whole - _forms(with_one(movies), covariance), 0.0),
+        movie_doubt=np.maximum(_mean(whole) - _forms(with_one(movies), covariance), 0.0),
         thresholds=_mean(
             [draw.thresholds - shift for draw, shift in zip(draws, shifts, strict=True)]
         ),
@@ -171,19 +165,16 @@ def _spreads(
     """Return the variance over draws of each movie's scores, a mean over some users `(C,)`."""
     movies = len(draws[0].movies)
     chances = user_counts / user_counts.sum()
-    rows = rng.choice(len(user_counts), size=movies * PARTNERS, p=chances)
-    columns = np.repeat(np.arange(movies), PARTNERS)
-    scores = np.array([_scores(draw, rows, columns) for draw in draws])  # (S, C * PARTNERS)
+    rows = rng.choice(len(user_counts), size=movies * PARTNERS, p=chances).astype(np.int32)
+    columns = np.repeat(np.arange(movies, dtype=np.int32), PARTNERS)
+    scores = np.array(
+        [
+            pair_scores(draw.users, draw.movies, rows, columns) - draw.thresholds.mean()
+            for draw in draws
+        ]
+    )  # (S, C * PARTNERS)
     variances = scores.var(axis=0, ddof=min(1, len(draws) - 1))
     return np.asarray(variances.reshape(movies, PARTNERS).mean(axis=1), dtype=np.float64)
-
-
-def _scores(draw: Draw, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> Floats:
-    users, movies = draw.users[rows], draw.movies[columns]
-    products = (users[:, :-1] * movies[:, :-1]).sum(axis=1)
-    return np.asarray(
-        products + users[:, -1] + movies[:, -1] - draw.thresholds.mean(), dtype=np.float64
-    )
 
 
 def with_one(movies: NDArray[np.floating]) -> Floats:

@@ -40,6 +40,11 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def equal_cuts(count: int) -> NDArray[np.int64]:
+    """Return where to cut rows that are equal work into parts, `(PARTS + 1,)`."""
+    return np.linspace(0, count, PARTS + 1).astype(np.int64)
+
+
 def even_cuts(work: NDArray[np.integer]) -> NDArray[np.int64]:
     """Return where to cut rows into parts of about equal work, `(P + 1,)`.
 

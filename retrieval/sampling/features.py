@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from retrieval.data.history import Histories
+from retrieval.towers.bayesian import fact_columns
 
 
 def user_features(
@@ -26,10 +27,8 @@ def user_features(
         histories: Of the U users.
         movies: M.
     """
-    users = len(codes)
-    starts = np.cumsum([1, *sizes[:2]])
-    facts = np.hstack([np.zeros((users, 1), np.int64), codes + starts])  # a 1, then one of each
-    known = _rows(facts.ravel(), np.arange(users + 1) * facts.shape[1], 1 + sum(sizes))
+    facts = fact_columns(codes, sizes)  # (U, 4)
+    known = _rows(facts.ravel(), np.arange(len(codes) + 1) * facts.shape[1], 1 + sum(sizes))
     rated = _rows(histories.movies, histories.offsets, movies)
     return sparse.csr_array(sparse.hstack([known, _by_root_of_count(rated)], format="csr"))
 

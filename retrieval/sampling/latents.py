@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
-from retrieval.sampling.compiled import PARTS, in_parts
+from retrieval.sampling.compiled import equal_cuts, in_parts
 
 Floats = NDArray[np.float64]
 
@@ -53,21 +53,19 @@ def draw_latents(
         rng: Of the draw.
     """
     uniform = rng.random(len(scores))
-    edges = np.concatenate([[-np.inf], thresholds, [np.inf]])
     latents = np.empty(len(scores), dtype=np.float32)
 
     def work(begin: int, end: int) -> None:
         part = slice(begin, end)
         scale = np.sqrt(weights[part])
-        low = (edges[levels[part]] - scores[part]) * scale
-        high = (edges[levels[part].astype(np.int64) + 1] - scores[part]) * scale
+        low, high = _ends(scores[part], levels[part], thresholds, scale)
         # Far in the upper tail probabilities are too near 1 to be told apart: look from below.
         flip = low > 0
         below, above = ndtr(np.where(flip, -high, low)), ndtr(np.where(flip, -low, high))
         drawn = ndtri(np.clip(below + uniform[part] * (above - below), SMALLEST, LARGEST))
         latents[part] = scores[part] + np.where(flip, -drawn, drawn) / scale
 
-    in_parts(work, _cuts(len(scores)))
+    in_parts(work, equal_cuts(len(scores)))
     return latents
 
 
@@ -104,12 +102,26 @@ def expected_latents(
     scores: Floats, levels: NDArray[np.int8], thresholds: Floats, weights: Floats
 ) -> Floats:
     """Return the means of what `draw_latents` draws, `(N,)`."""
-    edges = np.concatenate([[-np.inf], thresholds, [np.inf]])
     scale = np.sqrt(weights)
-    low = (edges[levels] - scores) * scale
-    high = (edges[levels.astype(np.int64) + 1] - scores) * scale
+    low, high = _ends(scores, levels, thresholds, scale)
     chances = _between(low, high)
     return np.asarray(scores + (_density(low) - _density(high)) / chances / scale)
+
+
+def expected_ratings(
+    scores: Floats, thresholds: Floats, weights: NDArray[np.floating], values: Floats
+) -> Floats:
+    """Return the ratings to expect, `(N,)`.
+
+    Args:
+        scores: `(N,)` means of the latent values.
+        thresholds: `(T,)` ascending.
+        weights: `(N,)` precisions of the latent values, or one for all.
+        values: `(T + 1,)` ratings of the levels.
+    """
+    scale = np.sqrt(weights, dtype=np.float64)[..., None]
+    above = ndtr((scores[:, None] - thresholds) * scale)  # (N, T)
+    return np.asarray(values[0] + above @ np.diff(values), dtype=np.float64)
 
 
 def likelihood(
@@ -124,7 +136,7 @@ def likelihood(
         part = slice(begin, end)
         return _likelihood(thresholds, scores[part], levels[part], weights[part])
 
-    parts = in_parts(work, _cuts(len(scores)))
+    parts = in_parts(work, equal_cuts(len(scores)))
     return Likelihood(
         sum(part.value for part in parts),
         np.sum([part.gradient for part in parts], axis=0),
@@ -138,10 +150,8 @@ def _likelihood(
     levels: NDArray[np.int8],
     weights: NDArray[np.float32],
 ) -> Likelihood:
-    edges = np.concatenate([[-np.inf], thresholds, [np.inf]])
     scale = np.sqrt(weights, dtype=np.float64)
-    low = (edges[levels] - scores) * scale
-    high = (edges[levels.astype(np.int64) + 1] - scores) * scale
+    low, high = _ends(scores, levels, thresholds, scale)
     chances = _between(low, high)
     upper, lower = _density(high) * scale / chances, _density(low) * scale / chances
     low, high = np.where(np.isfinite(low), low, 0.0), np.where(np.isfinite(high), high, 0.0)
@@ -158,6 +168,18 @@ def _likelihood(
     hessian[inner, inner + 1] = hessian[inner + 1, inner] = by_level(upper * lower)[1:-1]
     gradient = by_level(upper)[:-1] - by_level(lower)[1:]
     return Likelihood(float(np.log(chances).sum()), gradient, hessian)
+
+
+def _ends(
+    scores: NDArray[np.floating],
+    levels: NDArray[np.int8],
+    thresholds: Floats,
+    scale: NDArray[np.floating],
+) -> tuple[Floats, Floats]:
+    """Return how far the edges of the levels are from the scores, `(N,)` twice, in noise."""
+    edges = np.concatenate([[-np.inf], thresholds, [np.inf]])
+    low, high = edges[levels], edges[levels.astype(np.int64) + 1]
+    return (low - scores) * scale, (high - scores) * scale
 
 
 def _between(low: NDArray[np.floating], high: NDArray[np.floating]) -> Floats:
@@ -179,7 +201,3 @@ def _log_density(value: Floats, mean: Floats, factor: Floats) -> float:
 
 def _density(values: NDArray[np.floating]) -> Floats:
     return np.asarray(np.exp(-(values**2) / 2) / np.sqrt(2 * np.pi), dtype=np.float64)
-
-
-def _cuts(count: int) -> NDArray[np.int64]:
-    return np.linspace(0, count, PARTS + 1).astype(np.int64)

@@ -1,17 +1,17 @@
 """A data set as the sampler sees it: ratings as rows of compact sides, and their features."""
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
 from retrieval.data.dataset import Dataset
-from retrieval.data.history import Histories, build_histories
+from retrieval.data.history import Histories, build_histories, time_order
 from retrieval.sampling.features import movie_features, user_features
 from retrieval.sampling.moods import pages
-from retrieval.sampling.sampler import Ratings
+from retrieval.sampling.regression import Regression, regression
+from retrieval.sampling.sampler import Ratings, Sampler
 
 Floats = NDArray[np.float64]
 
@@ -20,6 +20,7 @@ Floats = NDArray[np.float64]
 class Problem:
     """All N ratings, in the order of histories; rows are users and movies that have any."""
 
+    order: NDArray[np.int64]  # (N,) the row of the data set of each rating
     ratings: Ratings
     histories: Histories
     values: Floats  # (T + 1,) ratings of the levels that occur
@@ -41,15 +42,17 @@ class Known:
     user_features: sparse.csr_array  # (U, 1 + demographics + M)
     movie_features: sparse.csr_array  # (M, 1 + F + U)
 
-    @cached_property
-    def rated_user_features(self) -> sparse.csr_array:
-        """The features of the rows."""
-        return sparse.csr_array(self.user_features[self.problem.users])
+    def regressions(self) -> tuple[Regression, Regression]:
+        """Return the regressions of user and movie rows on their features, made anew."""
+        users, movies = self.problem.users, self.problem.movies
+        return (
+            regression(sparse.csr_array(self.user_features[users])),
+            regression(sparse.csr_array(self.movie_features[movies])),
+        )
 
-    @cached_property
-    def rated_movie_features(self) -> sparse.csr_array:
-        """The features of the rows."""
-        return sparse.csr_array(self.movie_features[self.problem.movies])
+    def sampler(self, dimension: int, rng: np.random.Generator) -> Sampler:
+        """Return a sampler that starts from these ratings."""
+        return Sampler(self.ratings, *self.regressions(), dimension, rng)
 
     def counts(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return how many of the ratings each row has, `(R,)` and `(C,)`."""
@@ -60,14 +63,9 @@ class Known:
         )
 
 
-def arrange(dataset: Dataset, order: NDArray[np.int64], content: NDArray[np.float32]) -> Problem:
-    """Return a data set as the sampler sees it.
-
-    Args:
-        dataset: All rows.
-        order: `(N,)` that of histories.
-        content: `(M, F)` features of the movies.
-    """
+def arrange(dataset: Dataset, content: NDArray[np.float32]) -> Problem:
+    """Return a data set, and the content of its movies, as the sampler sees it."""
+    order = time_order(dataset.users, dataset.timestamps)
     users, movies = np.unique(dataset.users), np.unique(dataset.movies)
     histories = build_histories(
         dataset.users,
@@ -79,6 +77,7 @@ def arrange(dataset: Dataset, order: NDArray[np.int64], content: NDArray[np.floa
     page_of, first_pages = pages(histories)
     present, levels = np.unique(dataset.scale.level(histories.ratings), return_inverse=True)
     return Problem(
+        order=order,
         ratings=Ratings(
             users=np.searchsorted(users, dataset.users[order]).astype(np.int32),
             movies=np.searchsorted(movies, histories.movies).astype(np.int32),
@@ -103,17 +102,17 @@ def arrange(dataset: Dataset, order: NDArray[np.int64], content: NDArray[np.floa
 
 def known_of(problem: Problem, rows: NDArray[np.bool_]) -> Known:
     """Return what the ratings of a mask `(N,)` say; nothing of the others enters."""
-    owners = np.repeat(np.arange(len(problem.codes)), np.diff(problem.histories.offsets))
+    ratings = problem.ratings.part(rows)
     histories = build_histories(
-        owners[rows],
-        problem.histories.movies[rows].astype(np.int64),
+        problem.users[ratings.users],
+        problem.movies[ratings.movies],
         problem.histories.ratings[rows],
         problem.histories.timestamps[rows],
         len(problem.codes),
     )
     return Known(
         problem=problem,
-        ratings=problem.ratings.part(rows),
+        ratings=ratings,
         user_features=user_features(problem.codes, problem.sizes, histories, len(problem.content)),
         movie_features=movie_features(problem.content, histories),
     )

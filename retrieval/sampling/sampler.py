@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from scipy.special import gammaln
 from scipy.stats import wishart
 
-from retrieval.sampling.compiled import compiled, even_cuts, in_parts
+from retrieval.sampling.compiled import compiled, equal_cuts, in_parts
 from retrieval.sampling.latents import (
     draw_latents,
     draw_thresholds,
@@ -279,7 +279,7 @@ def pair_scores(
     def work(begin: int, end: int) -> None:
         _pair_scores(begin, end, users, movies, user_rows, movie_rows, scores)
 
-    in_parts(work, even_cuts(np.arange(len(scores) + 1)))
+    in_parts(work, equal_cuts(len(scores)))
     return scores
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from retrieval.data.statistics import root_mean_square
 from retrieval.sampling.collapse import Collapsed, with_one
 from retrieval.sampling.latents import expected_latents
 from retrieval.sampling.problem import Known
@@ -17,11 +18,8 @@ from retrieval.towers.bayesian import Bayesian, Folded, fold_in, prior_mean
 Floats = NDArray[np.float64]
 
 
-def unfold(known: Known, collapsed: Collapsed) -> tuple[Bayesian, float]:
-    """Return the pair, and how far folded-in scores are from stored ones.
-
-    The latter is a root mean square over the ratings.
-    """
+def unfold(known: Known, collapsed: Collapsed) -> Bayesian:
+    """Return the pair, with everyone as doubtful as someone who has told nothing."""
     problem, ratings = known.problem, known.ratings
     user_counts, movie_counts = known.counts()
     user_coefficients, movie_coefficients = (
@@ -55,7 +53,7 @@ def unfold(known: Known, collapsed: Collapsed) -> tuple[Bayesian, float]:
     seen = counts > 0
     products = (met[problem.movies] * movie_counts[:, None]).T @ met[problem.movies]
     products /= movie_counts.sum()
-    pair = Bayesian(
+    return Bayesian(
         users=users.astype(np.float32),
         movies=movies.astype(np.float32),
         user_variances=np.full(len(users), (collapsed.covariance * products).sum(), np.float32),
@@ -73,16 +71,29 @@ def unfold(known: Known, collapsed: Collapsed) -> tuple[Bayesian, float]:
         ).astype(np.float32),
         mood_law=collapsed.mood_law,
     )
+
+
+def weigh_doubt(pair: Bayesian, known: Known, collapsed: Collapsed) -> tuple[Bayesian, float]:
+    """Fold all users in, to learn how doubtful each and each movie is.
+
+    Returns:
+        The pair with their variances, and how far folded-in scores are from stored ones, as a root
+        mean square over the ratings.
+    """
+    problem, ratings = known.problem, known.ratings
+    user_counts, movie_counts = known.counts()
     folded = _fold_in_all(pair, known)
+    of_users, of_movies = pair.user_variances.copy(), pair.movie_variances.copy()
     variances = np.array([user.variance for user in folded])
-    pair.user_variances[problem.users] = variances
-    of_movies = collapsed.movie_spread - np.average(variances, weights=user_counts)
-    pair.movie_variances[problem.movies[rated]] = (
-        collapsed.movie_noise + np.maximum(of_movies, 0.0)
-    )[rated]
-    vectors = np.array([user.vector for user in folded])
-    again = (vectors[ratings.users] * met[rows]).sum(axis=1) + movies[rows, -1]
-    return pair, float(np.sqrt(np.mean((again - stored) ** 2)))
+    of_users[problem.users] = variances
+    rated = movie_counts > 0
+    doubt = collapsed.movie_spread - np.average(variances, weights=user_counts)
+    of_movies[problem.movies[rated]] = (collapsed.movie_noise + np.maximum(doubt, 0.0))[rated]
+    away = np.array([user.vector for user in folded]) - collapsed.users
+    met = with_one(collapsed.movies)[ratings.movies]
+    differences = (away[ratings.users] * met).sum(axis=1)
+    pair = pair._replace(user_variances=of_users, movie_variances=of_movies)
+    return pair, root_mean_square(differences)
 
 
 def _expected(

@@ -10,8 +10,9 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
 
+from retrieval.arrays import save_arrays
 from retrieval.data.history import Histories, Windows
 from retrieval.scale import RatingScale
 from retrieval.vocabulary import UNKNOWN
@@ -52,8 +53,7 @@ class Folded(NamedTuple):
 
 def save_bayesian(path: Path, pair: Bayesian) -> None:
     """Write the pair into one file."""
-    save_file({name: np.ascontiguousarray(array) for name, array in pair._asdict().items()}, path)
-    path.chmod(0o644)  # safetensors lets only the owner read
+    save_arrays(path, pair._asdict())
 
 
 def load_bayesian(path: Path) -> Bayesian:
@@ -78,6 +78,22 @@ def with_movies(pair: Bayesian, content: NDArray[np.float32]) -> Bayesian:
     )
 
 
+def fact_columns(codes: NDArray[np.int64], sizes: tuple[int, int, int]) -> NDArray[np.int64]:
+    """Return which features people have by demographics: the constant, then one of each fact.
+
+    The movies rated are the features from `1 + sum(sizes)` on.
+
+    Args:
+        codes: `(..., 3)` of gender, age and occupation.
+        sizes: How many codes each of the three has.
+
+    Returns:
+        `(..., 4)`.
+    """
+    constant = np.zeros((*codes.shape[:-1], 1), dtype=np.int64)
+    return np.concatenate([constant, codes + np.cumsum([1, *sizes[:2]])], axis=-1)
+
+
 def prior_mean(
     pair: Bayesian, codes: NDArray[np.int64], sizes: tuple[int, int, int], movies: NDArray[np.int64]
 ) -> Floats:
@@ -89,8 +105,7 @@ def prior_mean(
         sizes: How many codes each of the three has.
         movies: `(E,)` numbers.
     """
-    facts = np.concatenate([[0], codes + np.cumsum([1, *sizes[:2]])])
-    mean: Floats = pair.user_coefficients[facts].sum(axis=0, dtype=np.float64)
+    mean: Floats = pair.user_coefficients[fact_columns(codes, sizes)].sum(axis=0, dtype=np.float64)
     count = len(movies)
     rated: Floats = pair.user_coefficients[1 + sum(sizes) + movies].sum(axis=0, dtype=np.float64)
     share = count / (count + USUAL_COUNT)

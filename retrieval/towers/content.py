@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from safetensors import safe_open
-from safetensors.numpy import save_file
 from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from retrieval import columns
+from retrieval.arrays import save_arrays
 
 TITLE_DIMENSION = 32
 PEOPLE_DIMENSION = 32
@@ -88,7 +88,7 @@ def learn_to_describe(movies: pd.DataFrame, seed: int) -> Describer:
 def save_describer(path: Path, describer: Describer) -> None:
     """Write one file."""
     arrays = {
-        f"{name}_{part}": np.ascontiguousarray(getattr(words, part))
+        f"{name}_{part}": getattr(words, part)
         for name, words in (("titles", describer.titles), ("people", describer.people))
         for part in ("weights", "directions")
     }
@@ -97,8 +97,7 @@ def save_describer(path: Path, describer: Describer) -> None:
         "titles": json.dumps(describer.titles.words),
         "people": json.dumps(describer.people.words),
     }
-    save_file(arrays, path, metadata=lists)
-    path.chmod(0o644)  # safetensors lets only the owner read
+    save_arrays(path, arrays, lists)
 
 
 def load_describer(path: Path) -> Describer:

@@ -9,16 +9,15 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from rich.progress import Progress, TaskID
-from scipy.special import ndtr
 
 from retrieval.data.dataset import Dataset
-from retrieval.data.history import time_order
+from retrieval.data.statistics import root_mean_square
 from retrieval.sampling.checkpoint import BurnIn, Checkpoint
 from retrieval.sampling.collapse import Collapsed, collapse
+from retrieval.sampling.latents import expected_ratings
 from retrieval.sampling.problem import Known, Problem, arrange, known_of
-from retrieval.sampling.regression import Regression, regression
-from retrieval.sampling.sampler import Draw, Sampler
-from retrieval.sampling.unfold import unfold
+from retrieval.sampling.sampler import Draw, Ratings, Sampler
+from retrieval.sampling.unfold import unfold, weigh_doubt
 from retrieval.towers.bayesian import Bayesian
 
 Floats = NDArray[np.float64]
@@ -34,7 +33,7 @@ PATIENCE = 2
 SETTLING = 5
 
 # Of checkpoints; a new one where the sampler is no longer the same.
-FORMAT = 1
+FORMAT = 2
 
 # Draws between two states that an interruption can go back to.
 SAVED = 10
@@ -61,8 +60,8 @@ class Inferred(NamedTuple):
     thresholds: Floats  # (T,) likewise, before it saw them
     stars: tuple[float, ...]  # (T + 1,) ratings of the levels that occur
     levels: NDArray[np.int8]  # (N,) of all rows, in file order
-    scores: Floats  # (N,) of rows held out, in file order, by a chain that had not seen them
-    variances: Floats  # (N,) of the latent values of all rows around the scores, in file order
+    scores: Floats  # (N,) of validation rows, in file order, by a chain that had not seen them
+    noise: float  # the mean variance of their latent values around scores
     errors: list[float]  # on validation rows, of each window of the burn-in
     sweeps: int
     disagreement: float  # root mean square difference of stored and folded-in scores
@@ -90,44 +89,36 @@ def infer(
         checkpoint: Folder where an interrupted inference is kept; the caller removes it.
         progress: Where to show how far it is.
     """
-    order = time_order(dataset.users, dataset.timestamps)
+    problem = arrange(dataset, content)
+    order = problem.order
     back = np.argsort(order)  # from the order of histories to that of the file
-    problem = arrange(dataset, order, content)
     training, whole = known_of(problem, ~held_out[order]), known_of(problem, np.ones_like(held_out))
     kept = Checkpoint(checkpoint, _key(dataset, content, validation, held_out, settings, seed))
     task = progress.add_task("decomposing what is known of users and movies", total=None)
-    sampler = Sampler(
-        training.ratings, *_regressions(training), settings.dimension, np.random.default_rng(seed)
-    )
-    chain = _Chain(sampler, problem, whole, settings, kept, progress, task)
-    burned = chain.run(held_out[order], validation[order])
+    sampler = training.sampler(settings.dimension, np.random.default_rng(seed))
+    asked = validation[order]
+    burned = _Chain(sampler, problem, whole, settings, kept, progress, task).run(asked)
     progress.update(task, description="collapsing draws")
     windows = len(burned.errors)
     draws = kept.draws(KEPT * (windows // 2), KEPT * windows)
-    early_draws = _collapse(draws, training, settings, seed)
-    early, _ = unfold(training, early_draws)
+    early = _collapse(draws, training, settings, seed)
     draws = kept.draws(KEPT * windows, KEPT * windows + settings.draws)
     collapsed = _collapse(draws, whole, settings, seed)
-    pair, disagreement = unfold(whole, collapsed)
+    pair, disagreement = weigh_doubt(unfold(whole, collapsed), whole, collapsed)
     progress.remove_task(task)
     ratings = problem.ratings
     scores = np.zeros(len(ratings))
-    scores[held_out[order]] = burned.scores[windows // 2 :].mean(axis=0)
-    variances = (
-        pair.user_variances[problem.users[ratings.users]].astype(np.float64)
-        + pair.movie_variances[problem.movies[ratings.movies]]
-        + pair.mood_law[1:].sum()
-    )
+    scores[asked] = burned.scores[windows // 2 :].mean(axis=0)
     moods = np.stack([collapsed.lingering, collapsed.own])[:, ratings.pages]
     return Inferred(
         pair=pair,
-        early=early,
+        early=unfold(training, early),
         moods=moods.astype(np.float32),
-        thresholds=early_draws.thresholds,
+        thresholds=early.thresholds,
         stars=tuple(problem.values.tolist()),
         levels=ratings.levels[back],
         scores=scores[back],
-        variances=variances[back],
+        noise=_usual_noise(pair, problem, ratings.part(asked)),
         errors=burned.errors,
         sweeps=sampler.sweeps,
         disagreement=disagreement,
@@ -145,16 +136,15 @@ class _Chain(NamedTuple):
     progress: Progress
     task: TaskID
 
-    def run(self, held_out: NDArray[np.bool_], validation: NDArray[np.bool_]) -> BurnIn:
+    def run(self, validation: NDArray[np.bool_]) -> BurnIn:
         """Burn in, then keep draws, from where the checkpoint was left.
 
         Args:
-            held_out: `(N,)` rows whose scores are wanted, in the order of histories.
-            validation: `(N,)` those of them whose errors are looked at.
+            validation: `(N,)` mask of the rows that are looked at, in the order of histories.
         """
         sampler, settings, kept = self.sampler, self.settings, self.kept
         left = kept.load()
-        burned = BurnIn([], np.zeros((0, held_out.sum()))) if left is None else left[1]
+        burned = BurnIn([], np.zeros((0, validation.sum()))) if left is None else left[1]
         draws = SETTLING + settings.spacing * settings.draws
         if not _goes_on(burned.errors, settings):
             self._see_all()
@@ -167,7 +157,7 @@ class _Chain(NamedTuple):
             description="burning in",
         )
         while _goes_on(burned.errors, settings):
-            error, scores = self._window(held_out, validation[held_out])
+            error, scores = self._window(self.problem.ratings.part(validation))
             burned = BurnIn([*burned.errors, error], np.vstack([burned.scores, scores]))
             self._say(f"burning in: validation RMSE {error:.4f}")
             if not _goes_on(burned.errors, settings):
@@ -186,28 +176,23 @@ class _Chain(NamedTuple):
                     kept.save(sampler.state(), burned)
         return burned
 
-    def _window(
-        self, held_out: NDArray[np.bool_], validation: NDArray[np.bool_]
-    ) -> tuple[float, Floats]:
-        """Make the sweeps of a window; return its error, and the mean scores of rows held out."""
-        asked = self.problem.ratings.part(held_out)
+    def _window(self, asked: Ratings) -> tuple[float, Floats]:
+        """Make the sweeps of a window; return its error on V ratings, and their mean scores."""
+        sampler, values = self.sampler, self.problem.values
         scores, predicted = np.zeros(len(asked)), np.zeros(len(asked))
-        steps = np.diff(self.problem.values)
         for _ in range(WINDOW):
             self._sweep()
-            if self.sampler.sweeps % (WINDOW // KEPT) == 0:
-                self.kept.keep(self.sampler.draw())
-            score = self.sampler.scores(asked).astype(np.float64)
-            root = np.sqrt(self.sampler.movie_noise[asked.movies], dtype=np.float64)
-            above = ndtr((score[:, None] - self.sampler.thresholds) * root[:, None])  # (V, T)
-            predicted += above @ steps
-            scores += score - self.sampler.thresholds.mean()
-        true = self.problem.values[asked.levels]
-        errors = (self.problem.values[0] + predicted / WINDOW - true)[validation]
-        return float(np.sqrt(np.mean(errors**2))) if len(errors) else 0.0, scores / WINDOW
+            if sampler.sweeps % (WINDOW // KEPT) == 0:
+                self.kept.keep(sampler.draw())
+            score = sampler.scores(asked).astype(np.float64)
+            weights = sampler.movie_noise[asked.movies]
+            predicted += expected_ratings(score, sampler.thresholds, weights, values)
+            scores += score - sampler.thresholds.mean()
+        errors = predicted / WINDOW - values[asked.levels]
+        return root_mean_square(errors), scores / WINDOW
 
     def _see_all(self) -> None:
-        self.sampler.observe(self.whole.ratings, *_regressions(self.whole))
+        self.sampler.observe(self.whole.ratings, *self.whole.regressions())
 
     def _sweep(self) -> None:
         self.sampler.sweep()
@@ -225,8 +210,14 @@ def _goes_on(errors: list[float], settings: BayesianSettings) -> bool:
     return len(errors) < settings.most_windows and gain > settings.tolerance
 
 
-def _regressions(known: Known) -> tuple[Regression, Regression]:
-    return regression(known.rated_user_features), regression(known.rated_movie_features)
+def _usual_noise(pair: Bayesian, problem: Problem, asked: Ratings) -> float:
+    """Return the mean variance of latent values around the scores of ratings."""
+    variances = (
+        pair.user_variances[problem.users[asked.users]].astype(np.float64)
+        + pair.movie_variances[problem.movies[asked.movies]]
+        + pair.mood_law[1:].sum()
+    )
+    return float(variances.mean())
 
 
 def _collapse(

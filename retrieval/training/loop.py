@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from rich.progress import Progress
 
+from retrieval.data.statistics import root_mean_square
 from retrieval.training.examples import Examples
 from retrieval.training.pairs import Pair
 from retrieval.training.presets import LoopSettings, Optimizer
@@ -102,10 +103,7 @@ def predict(pair: Pair, examples: Examples, length: int) -> np.ndarray:
 
 def root_mean_square_error(pair: Pair, examples: Examples, length: int) -> float:
     """Return the error over examples, in units; 0 where there are none."""
-    if not len(examples):
-        return 0.0
-    errors = predict(pair, examples, length).astype(np.float64) - examples.targets
-    return float(np.sqrt(np.mean(errors**2)))
+    return root_mean_square(predict(pair, examples, length).astype(np.float64) - examples.targets)
 
 
 def _batches(order: np.ndarray, size: int) -> Iterator[np.ndarray]:
