@@ -1,11 +1,19 @@
 """The blend: how much the score of each tower pair counts, for whom."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+
+
+class Shares(NamedTuple):
+    """What each pair counts in Q questions."""
+
+    weights: Floats  # (Q, P)
+    offsets: Floats  # (Q,) added to the weighed scores
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,16 +22,23 @@ class Blend:
 
     weights: tuple[float, ...]  # for users that training knew
     newcomer_weights: tuple[float, ...]  # for someone who has told nothing
-    halfway: float  # ratings told when a newcomer's weights are halfway to those of the known
+    newcomer_offset: float  # added to that one's score
+    halfway: float  # ratings told when a newcomer is halfway to the known
     origin: float  # the rating at which the neural pair's score is 0
 
-    def of(self, known: NDArray[np.bool_], told: NDArray[np.int64]) -> Floats:
-        """Return the weights `(Q, P)` of people.
+    def of(self, known: NDArray[np.bool_], told: NDArray[np.int64]) -> Shares:
+        """Return what the pairs count for people.
 
         Args:
             known: `(Q,)` whether training knew them as they are.
             told: `(Q,)` how many ratings they have told.
         """
-        share = np.where(known, 1.0, told / (told + self.halfway))[:, None]
+        share = np.where(known, 1.0, told / (told + self.halfway))
         settled, fresh = np.array(self.weights), np.array(self.newcomer_weights)
-        return np.asarray(share * settled + (1 - share) * fresh, dtype=np.float64)
+        weights = share[:, None] * settled + (1 - share)[:, None] * fresh
+        return Shares(weights.astype(np.float64), (1 - share) * self.newcomer_offset)
+
+    def scores(self, scores: Floats, known: NDArray[np.bool_], told: NDArray[np.int64]) -> Floats:
+        """Return the blended scores `(Q,)` of scores `(Q, P)` of the pairs; see `of`."""
+        shares = self.of(known, told)
+        return np.asarray(shares.offsets + (scores * shares.weights).sum(axis=1), dtype=np.float64)

@@ -62,7 +62,6 @@ from retrieval.training.loop import Fit, fit, predict
 from retrieval.training.newcomers import (
     Trials,
     bayesian_scores,
-    choose_newcomers,
     fit_newcomers,
     trials,
 )
@@ -81,15 +80,12 @@ from retrieval.training.presets import Plan, plan
 from retrieval.training.weights import fit_weights
 from retrieval.vocabulary import UNKNOWN
 
-# Rows held out to decide when to stop and how to blend, and as many of users kept away entirely:
-# enough to tell epochs apart, too few to be missed.
+# Rows held out to decide when to stop and how to blend: enough to tell epochs apart, too few to be
+# missed.
 VALIDATION_SHARE = 0.03
 VALIDATION_ROWS = 10_000
 
 FEWEST_RATINGS = 100
-
-# With fewer users kept away, newcomers are weighed as the known are.
-FEWEST_NEWCOMERS = 20
 
 # Beside the run: what an interrupted training goes on from.
 CHECKPOINT = ".checkpoint"
@@ -159,10 +155,6 @@ def train(
     rng = np.random.default_rng(seed)
     count = min(VALIDATION_ROWS, int(len(dataset.ratings) * VALIDATION_SHARE))
     validation = random_rows(len(dataset.ratings), count, rng)
-    newcomers = np.zeros_like(validation)
-    if Towers.BAYESIAN in pairs:
-        newcomers = choose_newcomers(dataset.users, count, rng)
-    held_out = validation | newcomers
     checkpoint = beside(folder, CHECKPOINT)
     describer = learn_to_describe(dataset.movie_frame, seed)
     content = describer.describe(dataset.movie_frame)
@@ -172,15 +164,14 @@ def train(
             dataset,
             content.matrix(),
             validation,
-            held_out,
             planned.bayesian,
             seed,
             checkpoint,
             progress,
         )
     if Towers.NEURAL in pairs:
-        neural = _train_neural(dataset, content, validation, held_out, planned, seed, progress)
-    answers = _weigh(dataset, validation & ~newcomers, newcomers, neural, inferred)
+        neural = _train_neural(dataset, content, validation, planned, seed, progress)
+    answers = _weigh(dataset, validation, neural, inferred)
     seconds = time.perf_counter() - began
     config = RunConfig(
         version=VERSION,
@@ -194,20 +185,20 @@ def train(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         training_seconds=round(seconds, 1),
         scale=dataset.scale,
-        centre=float(dataset.ratings[~held_out].mean(dtype=np.float64)),
+        centre=float(dataset.ratings[~validation].mean(dtype=np.float64)),
         demographics=dataset.demographics,
         history_length=planned.towers.history_length,
         biases=_biases(planned, neural, inferred),
     )
     trained = Trained(
         seconds=seconds,
-        validation_rows=int((validation & ~newcomers).sum()),
+        validation_rows=int(validation.sum()),
         validation_errors=answers.errors,
         epochs=None if neural is None else neural.fit,
         inferred=inferred,
     )
     with new_folder(folder) as partial:
-        seen = np.bincount(dataset.users[~held_out], minlength=len(dataset.user_vocabulary)) > 0
+        seen = np.bincount(dataset.users[~validation], minlength=len(dataset.user_vocabulary)) > 0
         _write_data(partial, config, dataset, seen)
         save_describer(partial / CONTENT, describer)
         if neural is not None:
@@ -228,13 +219,12 @@ def _train_neural(
     dataset: Dataset,
     content: Content,
     validation: NDArray[np.bool_],
-    held_out: NDArray[np.bool_],
     planned: Plan,
     seed: int,
     progress: Progress,
 ) -> _Neural:
-    known = learn(dataset, ~held_out)
-    examples = training_examples(dataset, known, ~held_out)
+    known = learn(dataset, ~validation)
+    examples = training_examples(dataset, known, ~validation)
     asked = held_out_examples(dataset, known, validation)
     pair = make_pair(planned.towers, dataset, content, known, seed)
     length = planned.towers.history_length
@@ -258,7 +248,6 @@ class _Answers(NamedTuple):
 def _weigh(
     dataset: Dataset,
     rows: NDArray[np.bool_],
-    newcomers: NDArray[np.bool_],
     neural: _Neural | None,
     inferred: Inferred | None,
 ) -> _Answers:
@@ -266,8 +255,7 @@ def _weigh(
 
     Args:
         dataset: All rows.
-        rows: `(N,)` mask of the validation rows of known users.
-        newcomers: `(N,)` mask of the rows of newcomers.
+        rows: `(N,)` mask of the validation rows.
         neural: The neural pair, if trained.
         inferred: The Bayesian pair, if inferred.
     """
@@ -277,31 +265,36 @@ def _weigh(
         predicted = dataset.scale.clip(neural.ratings[rows])
         errors[Towers.NEURAL] = root_mean_square(predicted - true)
     if inferred is None:
-        blend = Blend(weights=(1.0,), newcomer_weights=(1.0,), halfway=1.0, origin=0.0)
-        return _Answers(blend, None, errors)
+        return _Answers(_settled((1.0,), origin=0.0), None, errors)
     levels, values, thresholds = inferred.levels[rows], inferred.stars, inferred.thresholds
     scores = inferred.scores[rows][:, None]
     weights, link = fit_weights(scores, levels, values, thresholds, [1.0])
     errors[Towers.BAYESIAN] = root_mean_square(link.ratings(scores @ weights) - true)
     origin = float(link.ratings(np.zeros(1))[0])
+    asked = trials(dataset, rows)
+    told = [bayesian_scores(inferred.early, asked, dataset)]
     if neural is not None:
         scores = np.column_stack([neural.ratings[rows] - origin, scores])  # as Towers are ordered
         weights, link = fit_weights(scores, levels, values, thresholds, [0.0, 1.0])
         errors["blend"] = root_mean_square(link.ratings(scores @ weights) - true)
-    blend = Blend(weights=weights, newcomer_weights=weights, halfway=1.0, origin=origin)
-    if len(np.unique(dataset.users[newcomers])) >= FEWEST_NEWCOMERS:
-        asked = trials(dataset, newcomers)
-        parts = [] if neural is None else [_neural_scores(neural, asked, dataset) - origin]
-        parts.append(bayesian_scores(inferred.early, asked, dataset))
-        blend = fit_newcomers(np.column_stack(parts), asked.told, asked.ratings, blend, link)
+        told.insert(0, _neural_scores(neural, asked, dataset) - origin)
+    settled = _settled(weights, origin)
+    blend = fit_newcomers(np.column_stack(told), asked.told, asked.ratings, settled, link)
     return _Answers(blend, link, errors)
 
 
+def _settled(weights: tuple[float, ...], origin: float) -> Blend:
+    """Return the blend in which newcomers are weighed as the known are."""
+    return Blend(
+        weights=weights, newcomer_weights=weights, newcomer_offset=0.0, halfway=1.0, origin=origin
+    )
+
+
 def _neural_scores(neural: _Neural, asked: Trials, dataset: Dataset) -> NDArray[np.float64]:
-    """Return the ratings `(E,)` that the neural pair predicts for newcomers."""
+    """Return the ratings `(E,)` that the neural pair predicts for strangers who tell as much."""
     inputs = user_inputs(
-        np.full(len(asked.people), UNKNOWN_USER),
-        asked.codes[asked.people],
+        np.full(len(asked.movies), UNKNOWN_USER),
+        asked.codes,
         asked.histories,
         asked.windows,
         dataset.scale,
@@ -311,9 +304,8 @@ def _neural_scores(neural: _Neural, asked: Trials, dataset: Dataset) -> NDArray[
     vectors, offsets = encode_users(
         user_tower(neural.pair, neural.known.centre, dataset.scale.unit), inputs
     )
-    movies = movie_vectors(neural.pair)[asked.movies]
-    products = (vectors[asked.questions] * movies).sum(axis=1)
-    return np.asarray(offsets[asked.questions] + products, dtype=np.float64)
+    products = (vectors * movie_vectors(neural.pair)[asked.movies]).sum(axis=1)
+    return np.asarray(offsets + products, dtype=np.float64)
 
 
 def _biases(planned: Plan, neural: _Neural | None, inferred: Inferred | None) -> tuple[int, ...]:

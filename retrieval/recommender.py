@@ -238,14 +238,14 @@ class Recommender:
         stored = audience.stored[rows]
         blend, towers = self.run.config.blend, self.run.config.towers
         known = (stored != UNKNOWN) & (audience.users[rows] != UNKNOWN_USER)
-        weights = blend.of(known, windows.ends - windows.starts)  # (Q, P)
-        vectors, offsets = [], np.zeros(len(rows))
+        weights, offsets = blend.of(known, windows.ends - windows.starts)
+        vectors = []
         variances = np.zeros(len(rows), dtype=np.float32)
         if self._neural is not None:
             weight = weights[:, towers.index(Towers.NEURAL)]
             users = self._encode_neural(self._neural, audience, rows, windows)
             vectors.append(weight[:, None] * users.vectors)
-            offsets += weight * (users.offsets.astype(np.float64) - blend.origin)
+            offsets = offsets + weight * (users.offsets.astype(np.float64) - blend.origin)
         if self._bayesian is not None:
             weight = weights[:, towers.index(Towers.BAYESIAN)]
             asked = Questions(
@@ -253,7 +253,7 @@ class Recommender:
             )
             answers = self._bayesian.encode(asked)
             vectors.append(weight[:, None] * answers.vectors)
-            offsets += weight * answers.offsets
+            offsets = offsets + weight * answers.offsets
             variances = answers.variances
         return Encoded(np.hstack(vectors).astype(np.float32), offsets, variances)
 

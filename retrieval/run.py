@@ -62,7 +62,7 @@ class RunConfig:
     biases: tuple[int, ...]  # components of a movie vector that are no direction of taste
 
 
-VERSION = 2
+VERSION = 3
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,7 @@
-"""Newcomers: users kept from both pairs, to see how much each counts after how few ratings."""
+"""Newcomers: how much each pair counts for someone who has told only a few ratings.
+
+Every validation row is asked about once more, as if its user had only just come.
+"""
 
 from dataclasses import replace
 from typing import NamedTuple
@@ -9,85 +12,70 @@ from scipy.optimize import minimize
 
 from retrieval.blend import Blend
 from retrieval.data.dataset import Dataset
-from retrieval.data.history import Histories, Windows, build_histories
+from retrieval.data.history import Histories, Windows, build_histories, windows_until
 from retrieval.link import Link
 from retrieval.towers.bayesian import Bayesian, BayesianTower, Questions
 from retrieval.vocabulary import UNKNOWN
 
 Floats = NDArray[np.float64]
 
-# Ratings told before asking; every later rating of the user is asked about.
-TOLD = (0, 1, 2, 5, 10, 20, 50)
+# Ratings told before asking.
+TOLD = (0, 1, 3, 10, 30)
 
 # Where the search for the halfway count starts.
 HALFWAY = 10.0
 
-# Known users' weights are held to as by this many ratings; a rating is asked about many times.
-FIRMNESS = 50.0
+# Known users' weights are held to as by this many ratings.
+FIRMNESS = 5.0
 
 
 class Trials(NamedTuple):
-    """Q times that one of A newcomers has told a few ratings, and E later ratings to predict."""
+    """E times that a user has told the first few ratings and nothing else."""
 
-    histories: Histories  # of A
-    codes: NDArray[np.int64]  # (A, 3)
-    people: NDArray[np.int64]  # (Q,) which of A
-    windows: Windows  # Q of them
-    questions: NDArray[np.int64]  # (E,) which of Q
+    histories: Histories  # of the U users
+    codes: NDArray[np.int64]  # (E, 3)
+    windows: Windows  # E of them
     movies: NDArray[np.int64]  # (E,) numbers
-    ratings: NDArray[np.float32]  # (E,)
+    ratings: NDArray[np.float32]  # (E,) to predict
 
     @property
     def told(self) -> NDArray[np.int64]:
         """How many ratings were told, `(E,)`."""
-        return (self.windows.ends - self.windows.starts)[self.questions]
-
-
-def choose_newcomers(
-    users: NDArray[np.int64], count: int, rng: np.random.Generator
-) -> NDArray[np.bool_]:
-    """Return the mask `(N,)` of the rows of random users, together about `count` rows."""
-    owners, sizes = np.unique(users, return_counts=True)
-    chosen, left = [], count
-    for place in rng.permutation(len(owners)).tolist():
-        if sizes[place] <= left:
-            chosen.append(owners[place])
-            left -= sizes[place]
-    return np.isin(users, chosen)
+        return self.windows.ends - self.windows.starts
 
 
 def trials(dataset: Dataset, rows: NDArray[np.bool_]) -> Trials:
-    """Return the trials of the newcomers whose rows these are, a mask `(N,)`."""
-    owners, compact = np.unique(dataset.users[rows], return_inverse=True)
+    """Return trials that ask about rows after ratings that came before them.
+
+    Args:
+        dataset: All rows.
+        rows: `(N,)` mask of rows that no pair has seen.
+    """
+    rest = ~rows
     histories = build_histories(
-        compact,
-        dataset.movies[rows],
-        dataset.ratings[rows],
-        dataset.timestamps[rows],
-        len(owners),
+        dataset.users[rest],
+        dataset.movies[rest],
+        dataset.ratings[rest],
+        dataset.timestamps[rest],
+        len(dataset.user_vocabulary),
     )
-    starts, sizes = histories.offsets[:-1], np.diff(histories.offsets)
-    people = np.concatenate([np.flatnonzero(sizes > told) for told in TOLD])
-    told = np.repeat(TOLD, [(sizes > told).sum() for told in TOLD])
-    ends = starts[people] + told
-    times = histories.timestamps[np.minimum(ends, len(histories.movies) - 1)]
-    left = sizes[people] - told  # (Q,)
-    questions = np.repeat(np.arange(len(people)), left)
-    first = np.repeat(np.cumsum(left) - left, left)
-    asked = np.repeat(ends, left) + np.arange(len(questions)) - first
+    asked = np.flatnonzero(rows)
+    before = windows_until(histories, dataset.users[asked], dataset.timestamps[asked])
+    enough = [before.ends - before.starts >= told for told in TOLD]
+    places = np.concatenate([np.flatnonzero(some) for some in enough])  # (E,)
+    told = np.repeat(TOLD, [some.sum() for some in enough])
+    starts = before.starts[places]
     return Trials(
         histories=histories,
-        codes=dataset.user_codes[owners],
-        people=people,
-        windows=Windows(starts[people], ends, times),
-        questions=questions,
-        movies=histories.movies[asked].astype(np.int64),
-        ratings=histories.ratings[asked],
+        codes=dataset.user_codes[dataset.users[asked[places]]],
+        windows=Windows(starts, starts + told, before.times[places]),
+        movies=dataset.movies[asked[places]],
+        ratings=dataset.ratings[asked[places]],
     )
 
 
 def bayesian_scores(pair: Bayesian, asked: Trials, dataset: Dataset) -> Floats:
-    """Return the scores `(E,)` that a Bayesian pair which has not seen them gives newcomers."""
+    """Return the scores `(E,)` that a Bayesian pair gives strangers who tell as much."""
     tower = BayesianTower(
         pair,
         np.zeros((2, 0), np.float32),
@@ -95,11 +83,12 @@ def bayesian_scores(pair: Bayesian, asked: Trials, dataset: Dataset) -> Floats:
         dataset.demographics.sizes(),
         dataset.scale,
     )
-    strangers = np.full(len(asked.people), UNKNOWN)
-    codes = asked.codes[asked.people]
-    users = tower.encode(Questions(strangers, codes, asked.histories, asked.windows, timed=False))
-    products = (users.vectors[asked.questions] * pair.movies[asked.movies]).sum(axis=1)
-    return np.asarray(users.offsets[asked.questions] + products, dtype=np.float64)
+    strangers = np.full(len(asked.movies), UNKNOWN)
+    users = tower.encode(
+        Questions(strangers, asked.codes, asked.histories, asked.windows, timed=False)
+    )
+    products = (users.vectors * pair.movies[asked.movies]).sum(axis=1)
+    return np.asarray(users.offsets + products, dtype=np.float64)
 
 
 def fit_newcomers(
@@ -114,16 +103,21 @@ def fit_newcomers(
         blend: With the weights of known users.
         link: From scores to ratings.
     """
-    start = np.array([*blend.weights, np.log(HALFWAY)])
+    start = np.array([*blend.weights, 0.0, np.log(HALFWAY)])
     unknown = np.zeros(len(told), dtype=bool)
 
     def at(parameters: Floats) -> Blend:
-        *weights, halfway = parameters.tolist()
-        return replace(blend, newcomer_weights=tuple(weights), halfway=float(np.exp(halfway)))
+        *weights, offset, halfway = parameters.tolist()
+        return replace(
+            blend,
+            newcomer_weights=tuple(weights),
+            newcomer_offset=offset,
+            halfway=float(np.exp(halfway)),
+        )
 
     def cost(parameters: Floats) -> float:
-        score = (scores * at(parameters).of(unknown, told)).sum(axis=1)
-        squares = ((link.ratings(score) - ratings) ** 2).sum()
+        predicted = link.ratings(at(parameters).scores(scores, unknown, told))
+        squares = ((predicted - ratings) ** 2).sum()
         away = ((parameters - start) ** 2).sum()
         return float(squares / len(TOLD) + FIRMNESS * away) / max(1, len(ratings))
 
