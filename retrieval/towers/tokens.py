@@ -1,0 +1,94 @@
+"""What the sequence pair's user tower is given: a start, then the recent events, oldest first.
+
+After each token comes a question, what the user watches next: in training the next event answers
+it, at query time the last question is the one that is asked.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retrieval.data.history import Histories, Windows
+from retrieval.scale import RatingScale
+from retrieval.towers.inputs import AGE_BUCKETS
+
+# Codes of a gap between two tokens: not to be looked at, the start, then a bucket for each
+# doubling of seconds, of gaps up to the question and of gaps up to the event before it.
+MASKED, START = 0, 1
+TOLD = 2
+UNTOLD = TOLD + AGE_BUCKETS
+GAP_CODES = UNTOLD + AGE_BUCKETS
+
+# Codes of a wait between a token and the question after it; 0 where no time is told.
+WAIT_CODES = 1 + AGE_BUCKETS
+
+
+class Tokens(NamedTuple):
+    """B users; T is one more than the longest history."""
+
+    movies: NDArray[np.int64]  # (B, T) number + 1; 0 for the start, and after the last event
+    levels: NDArray[np.int64]  # (B, T) of the rating + 1; 0 likewise
+    people: NDArray[np.int64]  # (B, 3) codes
+    waits: NDArray[np.int64]  # (B, T) codes
+    gaps: NDArray[np.int64]  # (B, T, T) codes, from each question to each token
+    last: NDArray[np.int64]  # (B,) place of the last token
+
+    def part(self, rows: slice) -> "Tokens":
+        """Return some of the users."""
+        return Tokens(*(column[rows] for column in self))
+
+
+def tokens(
+    people: NDArray[np.int64],
+    histories: Histories,
+    windows: Windows,
+    told: NDArray[np.bool_],
+    scale: RatingScale,
+    length: int,
+) -> Tokens:
+    """Describe users by the last `length` events of their windows.
+
+    Args:
+        people: `(B, 3)` codes.
+        histories: The events that the windows point into.
+        windows: B of them, with the times of asking.
+        told: `(B,)` whether times of asking count, that of the window and those of its events.
+        scale: Of the ratings.
+        length: The longest history.
+    """
+    counts = np.minimum(windows.ends - windows.starts, length)
+    places = np.arange(1 + int(counts.max(initial=0)))  # 0 is the start
+    there = (places >= 1) & (places <= counts[:, None])  # (B, T)
+    positions = np.where(there, (windows.ends - counts - 1)[:, None] + places, 0)
+    if not len(histories.movies):
+        histories = Histories(
+            histories.offsets, np.zeros(1, np.int32), np.zeros(1, np.float32), np.zeros(1, np.int64)
+        )
+    base = histories.timestamps[positions[:, min(1, len(places) - 1)]]
+    since = np.where(there, histories.timestamps[positions] - base[:, None], 0).astype(np.int64)
+    asked = np.where(counts > 0, windows.times - base, 0)[:, None]  # (B, 1)
+    following = np.concatenate([since[:, 1:], asked], axis=1)
+    following = np.where(places == counts[:, None], asked, following)  # (B, T)
+    waits = 1 + doublings(following - since)
+    waits[:, 0] = 0  # nothing to wait since
+    until = np.where(told[:, None], following, since)
+    gaps = doublings(until[:, :, None] - since[:, None, :])  # (B, T, T)
+    gaps += np.where(told, TOLD, UNTOLD).astype(np.int32)[:, None, None]
+    gaps[:, :, 0] = START
+    gaps[:, places[:, None] < places] = MASKED
+    return Tokens(
+        movies=np.where(there, histories.movies[positions].astype(np.int64) + 1, 0),
+        levels=np.where(there, scale.level(histories.ratings[positions]).astype(np.int64) + 1, 0),
+        people=people,
+        waits=np.where(told[:, None] & (places <= counts[:, None]), waits, 0).astype(np.int64),
+        gaps=gaps.astype(np.int64),
+        last=counts,
+    )
+
+
+def doublings(seconds: NDArray[np.int64]) -> NDArray[np.int32]:
+    """Return 0 for less than a second, then one bucket for each doubling, of any shape."""
+    # The exponent of a float says it, at a tenth of the cost of a logarithm.
+    exponents = (np.maximum(seconds, 0).astype(np.float32).view(np.int32) >> 23) - 126
+    return np.asarray(np.clip(exponents, 0, AGE_BUCKETS - 1))

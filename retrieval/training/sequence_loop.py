@@ -1,0 +1,204 @@
+"""The training loop of the sequence pair: softmax, early stopping on last events held out."""
+
+import copy
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from rich.progress import Progress, TaskID
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812 (torch's own name for it)
+
+from retrieval.data.history import whole_windows
+from retrieval.towers.sequence import SequencePair
+from retrieval.towers.tokens import Tokens, tokens
+from retrieval.training.sequences import NOTHING, Sequences, shuffled
+from retrieval.training.softmax import full_softmax, sampled_softmax
+
+# Users asked together in validation.
+EVALUATION_BATCH = 128
+
+# Where the lists end that validation looks at.
+DEPTH = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class SequenceLoopSettings:
+    """How the pair is trained."""
+
+    epochs: int = 24
+    tokens: int = 8192  # in a batch
+    learning_rate: float = 2e-3
+    warm_up: int = 100  # steps before the learning rate is at its highest
+    untold: float = 0.3  # share of the users whose times of asking are hidden
+    negatives: int = 0  # sampled for each batch; 0: all movies
+    patience: int = 4  # epochs without improvement before training stops
+
+
+class LastEvents(NamedTuple):
+    """The last event of V users, held out."""
+
+    users: NDArray[np.int64]  # (V,) numbers
+    movies: NDArray[np.int64]  # (V,) numbers
+    times: NDArray[np.int64]  # (V,) seconds
+
+
+class SequenceEpoch(NamedTuple):
+    """One pass over the users."""
+
+    training_loss: float
+    told: float  # NDCG@10 of the last events held out, told when they happened
+    untold: float  # the same, not told
+
+
+class SequenceFit(NamedTuple):
+    """What training did; the pair is left with the weights of the best epoch."""
+
+    epochs: list[SequenceEpoch]
+    best: int  # which of the epochs, from 0
+
+
+def fit_sequences(
+    pair: SequencePair,
+    sequences: Sequences,
+    validation: LastEvents,
+    settings: SequenceLoopSettings,
+    seed: int,
+    progress: Progress,
+) -> SequenceFit:
+    """Train a pair in place, the same way for the same seed and number of threads.
+
+    Args:
+        pair: What to train.
+        sequences: What to learn from.
+        validation: What decides when to stop and which epoch is kept.
+        settings: How.
+        seed: Of the order of users, of who is told the time, of dropout and of samples.
+        progress: Where to show how far it is.
+    """
+    rng = np.random.default_rng(seed)
+    steps = len(shuffled(sequences.counts, settings.tokens, rng)) * settings.epochs
+    optimizer = torch.optim.AdamW(
+        pair.parameters(), lr=settings.learning_rate, betas=(0.9, 0.98), weight_decay=0.0
+    )
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: _share(step, steps, settings.warm_up)
+    )
+    task = progress.add_task("training on sequences", total=steps)
+    epochs: list[SequenceEpoch] = []
+    best, best_weights = 0, copy.deepcopy(pair.state_dict())
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        for epoch in range(settings.epochs):
+            loss = _epoch(pair, sequences, settings, optimizer, schedule, rng, progress, task)
+            told = validation_gain(pair, sequences, validation, told=True)
+            epochs.append(
+                SequenceEpoch(loss, told, validation_gain(pair, sequences, validation, told=False))
+            )
+            if _merit(epochs[-1]) >= _merit(epochs[best]):
+                best, best_weights = epoch, copy.deepcopy(pair.state_dict())
+            progress.update(
+                task,
+                completed=(epoch + 1) * steps // settings.epochs,
+                description=f"epoch {epoch + 1} of {settings.epochs}: validation NDCG {told:.4f}",
+            )
+            if epoch - best >= settings.patience:
+                break
+    progress.update(task, completed=steps)
+    pair.load_state_dict(best_weights)
+    pair.eval()
+    return SequenceFit(epochs, best)
+
+
+def _epoch(
+    pair: SequencePair,
+    sequences: Sequences,
+    settings: SequenceLoopSettings,
+    optimizer: torch.optim.Optimizer,
+    schedule: torch.optim.lr_scheduler.LRScheduler,
+    rng: np.random.Generator,
+    progress: Progress,
+    task: TaskID,
+) -> float:
+    """Pass over all users once; return the mean loss of an answer."""
+    pair.train()
+    total, count = 0.0, 0
+    for batch in sequences.batches(settings.tokens, settings.untold, rng):
+        loss, answers = _loss(pair, batch.tokens, batch.targets, settings.negatives)
+        optimizer.zero_grad()
+        torch.autograd.backward(loss)
+        optimizer.step()
+        schedule.step()
+        total += loss.item() * answers
+        count += answers
+        progress.advance(task)
+    return total / max(1, count)
+
+
+def _loss(
+    pair: SequencePair, made: Tokens, targets: NDArray[np.int64], negatives: int
+) -> tuple[Tensor, int]:
+    """Return the mean loss of a batch, and how many answers it has."""
+    table = pair.table()
+    vectors = pair(table, *_tensors(made)[:-1])
+    wanted = torch.from_numpy(targets)
+    there = wanted != NOTHING
+    queries, wanted = vectors[there] / pair.settings.temperature, wanted[there]  # (N, D), (N,)
+    movies = F.normalize(table, dim=-1)
+    if not negatives:
+        return full_softmax(queries, movies, wanted), len(wanted)
+    drawn = torch.randint(len(movies), (negatives,))
+    expected = torch.full((negatives,), math.log(negatives / len(movies)))
+    return sampled_softmax(queries, movies, wanted, drawn, expected), len(wanted)
+
+
+def validation_gain(
+    pair: SequencePair, sequences: Sequences, events: LastEvents, *, told: bool
+) -> float:
+    """Return NDCG@10 of events held out, among all movies that their users have not seen.
+
+    Args:
+        pair: The pair.
+        sequences: What was learned from, without the events.
+        events: Each the next one of its user.
+        told: Whether the pair is told when they happened.
+    """
+    pair.eval()
+    histories, ranks = sequences.histories, []
+    with torch.no_grad():
+        table, movies = pair.table(), pair.movie_vectors()
+        for start in range(0, len(events.users), EVALUATION_BATCH):
+            users, targets, times = (column[start : start + EVALUATION_BATCH] for column in events)
+            windows = whole_windows(histories, users)._replace(times=times)
+            made = tokens(
+                sequences.people[users],
+                histories,
+                windows,
+                np.full(len(users), told),
+                sequences.scale,
+                sequences.length,
+            )
+            vectors = pair(table, *_tensors(made)[:-1])[torch.arange(len(users)), made.last]
+            scores = (vectors @ movies.T).numpy()  # (B, M)
+            wanted = scores[np.arange(len(users)), targets]
+            for row, (first, end) in enumerate(zip(windows.starts, windows.ends, strict=True)):
+                scores[row, histories.movies[first:end]] = -np.inf
+            ranks.append((scores > wanted[:, None]).sum(axis=1))
+    places = np.concatenate(ranks) if ranks else np.zeros(0)
+    return float(np.where(places < DEPTH, 1 / np.log2(places + 2), 0.0).mean()) if ranks else 0.0
+
+
+def _merit(epoch: SequenceEpoch) -> float:
+    return epoch.told + epoch.untold
+
+
+def _share(step: int, steps: int, warm_up: int) -> float:
+    """Return the learning rate of a step, of the highest: up in a line, down along a cosine."""
+    return min(1.0, (step + 1) / warm_up) * (0.05 + 0.475 * (1 + math.cos(math.pi * step / steps)))
+
+
+def _tensors(made: Tokens) -> list[Tensor]:
+    return [torch.from_numpy(column) for column in made]

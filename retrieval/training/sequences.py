@@ -1,0 +1,87 @@
+"""Sequences to learn from: each user's recent events, every one the answer to what came before."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retrieval.data.history import Histories, Windows
+from retrieval.scale import RatingScale
+from retrieval.towers.tokens import Tokens, tokens
+
+# Where nothing follows a token, or nothing that could be foretold.
+NOTHING = -1
+
+
+class SequenceBatch(NamedTuple):
+    """B users with the answers to the questions after each token."""
+
+    tokens: Tokens
+    targets: NDArray[np.int64]  # (B, T) movie numbers, or NOTHING
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sequences:
+    """The last events of U users, and who they are."""
+
+    histories: Histories
+    people: NDArray[np.int64]  # (U, 3) codes
+    scale: RatingScale
+    length: int  # of the longest history
+
+    @property
+    def counts(self) -> NDArray[np.int64]:
+        """How many answers each user has, `(U,)`."""
+        return np.minimum(np.diff(self.histories.offsets), self.length + 1)
+
+    def batches(
+        self, size: int, untold: float, rng: np.random.Generator
+    ) -> Iterator[SequenceBatch]:
+        """Give every user once, in batches of about as many tokens, padded to the same length.
+
+        Args:
+            size: Tokens in a batch.
+            untold: Share of the users whose times of asking are hidden.
+            rng: Of the order, and of who is told.
+        """
+        for users in shuffled(self.counts, size, rng):
+            yield self.batch(users, rng.random(len(users)) >= untold)
+
+    def batch(self, users: NDArray[np.int64], told: NDArray[np.bool_]) -> SequenceBatch:
+        """Return users `(B,)`, each told or not told `(B,)` when the questions are asked."""
+        starts, ends = self.histories.offsets[users], self.histories.offsets[users + 1]
+        before = np.maximum(starts, ends - 1 - self.length)
+        windows = Windows(before, ends - 1, self.histories.timestamps[ends - 1])
+        made = tokens(self.people[users], self.histories, windows, told, self.scale, self.length)
+        places = np.arange(made.movies.shape[1])
+        answers = np.minimum(before[:, None] + places, ends[:, None] - 1)
+        targets = self.histories.movies[answers].astype(np.int64)
+        # What comes first in the middle of a history cannot be foretold.
+        first = (places == 0) & (before > starts)[:, None]
+        return SequenceBatch(
+            made, np.where((places > made.last[:, None]) | first, NOTHING, targets)
+        )
+
+
+def shuffled(
+    counts: NDArray[np.int64], size: int, rng: np.random.Generator
+) -> list[NDArray[np.int64]]:
+    """Return users `(U,)` with events in random batches of similar lengths.
+
+    Args:
+        counts: `(U,)` events of each.
+        size: Tokens in a batch, padding included; a longer user is a batch alone.
+        rng: Of the order.
+    """
+    users = np.flatnonzero(counts)
+    noisy = counts[users] * (1 + 0.1 * rng.random(len(users)))
+    users = users[np.argsort(-noisy, kind="stable")]
+    batches, start = [], 0
+    while start < len(users):
+        longest = int(counts[users[start : start + size]].max())
+        end = start + max(1, size // longest)
+        batches.append(users[start:end])
+        start = end
+    return [batches[place] for place in rng.permutation(len(batches))]

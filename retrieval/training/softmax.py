@@ -1,0 +1,79 @@
+"""Softmax losses over the catalogue: full, and sampled with the correction for its bias."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812 (torch's own name for it)
+
+# Questions scored together: their scores over a catalogue of some thousands stay in the cache.
+CHUNK = 256
+
+
+def full_softmax(queries: Tensor, movies: Tensor, targets: Tensor) -> Tensor:
+    """Return the mean cross-entropy of targets among all movies.
+
+    Scores of all questions are never in memory at once: gradients are made along with the loss.
+
+    Args:
+        queries: `(N, D)`, divided by the temperature.
+        movies: `(M, D)`.
+        targets: `(N,)` numbers.
+    """
+    with torch.no_grad():
+        total, of_queries, of_movies = _with_gradients(queries, movies, targets)
+    slope = (queries * of_queries).sum() + (movies * of_movies).sum()  # has these gradients
+    return total + slope - slope.detach()
+
+
+def sampled_softmax(
+    queries: Tensor,
+    movies: Tensor,
+    targets: Tensor,
+    negatives: Tensor,
+    log_expected: Tensor,
+) -> Tensor:
+    """Return the mean cross-entropy of targets among themselves and sampled negatives, corrected.
+
+    A negative stands for all the movies it was sampled from: its score is lowered by the logarithm
+    of how often it is expected in the sample. A target is no sample, so its score is left as it is,
+    and where it comes among the negatives it is hidden: the rest of the catalogue is what the
+    sample estimates.
+
+    Args:
+        queries: `(N, D)`, divided by the temperature.
+        movies: `(M, D)`.
+        targets: `(N,)` numbers.
+        negatives: `(S,)` numbers, of a sample that does not depend on the questions.
+        log_expected: `(S,)` logarithms of how often each negative is expected in such a sample.
+
+    Source:
+        Yi et al., *Sampling-bias-corrected neural modeling for large corpus item recommendations*,
+        RecSys 2019, section 4; the target kept out of the proposal as in Khrylchenko et al.,
+        *Correcting the LogQ correction*, RecSys 2025.
+    """
+    positive = (queries * movies[targets]).sum(dim=1, keepdim=True)  # (N, 1)
+    negative = queries @ movies[negatives].T - log_expected  # (N, S)
+    negative = negative.masked_fill(negatives == targets[:, None], -torch.inf)
+    scores = torch.cat([positive, negative], dim=1)  # (N, 1 + S)
+    return F.cross_entropy(scores, torch.zeros_like(targets))
+
+
+def _with_gradients(
+    queries: Tensor, movies: Tensor, targets: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the loss, and its gradients `(N, D)` and `(M, D)`."""
+    count = len(targets)
+    of_queries, of_movies = torch.empty_like(queries), torch.zeros_like(movies)
+    total = torch.zeros((), dtype=torch.float64, device=queries.device)
+    for start in range(0, count, CHUNK):
+        part = slice(start, start + CHUNK)
+        asked, right = queries[part], movies[targets[part]]  # (C, D) twice
+        scores = asked @ movies.T  # (C, M)
+        highest = scores.amax(dim=1, keepdim=True)
+        chances = scores.sub_(highest).exp_()  # not yet of sum 1
+        sums = chances.sum(dim=1, keepdim=True)
+        total += (sums.log() + highest).sum().double() - (asked * right).sum().double()
+        torch.mm(chances, movies, out=of_queries[part])
+        of_queries[part].div_(sums).sub_(right)
+        of_movies.addmm_(chances.T, asked / sums)
+    of_movies.index_add_(0, targets, queries, alpha=-1)
+    return (total / count).to(queries.dtype), of_queries.div_(count), of_movies.div_(count)
