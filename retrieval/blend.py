@@ -1,4 +1,4 @@
-"""The blend: how much the score of each tower pair counts, for whom."""
+"""The blend: how much the score of each tower pair counts, for whom, and in which ranking."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -6,7 +6,19 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from retrieval.choices import RankBy
+
 Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ranking:
+    """What lists are ranked by where there is a sequence pair."""
+
+    rank_by: RankBy  # if nobody says
+    rating_weight: float  # of the rating score beside the logit of the sequence pair, in a blend
+    temperature: float  # a logit is the dot product of the pair's vectors over this
+    history_length: int  # that the pair reads
 
 
 class Shares(NamedTuple):

@@ -17,6 +17,15 @@ class Towers(StrEnum):
 
     NEURAL = "neural"  # ids, people, content and history through dense layers
     BAYESIAN = "bayesian"  # ids, people and content inferred by Gibbs sampling
+    SEQUENCE = "sequence"  # a transformer over the history, for what is watched next
+
+
+class RankBy(StrEnum):
+    """What a list is ranked by."""
+
+    RATING = "rating"  # the rating that is predicted
+    WATCH = "watch"  # what is likely to be watched next
+    BLEND = "blend"  # both, weighed as validation wants
 
 
 class Cut(StrEnum):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from retrieval import columns
-from retrieval.choices import Cut, Preset, Towers
+from retrieval.choices import Cut, Preset, RankBy, Towers
 from retrieval.display import notes, print_json, print_table, progress
 from retrieval.errors import RecError, RequestError
 
@@ -30,7 +30,7 @@ DataOption = Annotated[Path, typer.Option("--data", help="Folder of ratings, mov
 PresetOption = Annotated[Preset, typer.Option(help="How much to spend on training.")]
 TowersOption = Annotated[
     str | None,
-    typer.Option(help="Tower pairs: neural, bayesian or neural,bayesian; default by preset."),
+    typer.Option(help="Tower pairs, as in neural,bayesian,sequence; default by preset."),
 ]
 SeedOption = Annotated[int, typer.Option(min=0, help="Seed of everything random.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
@@ -53,6 +53,9 @@ HistoriesOption = Annotated[
     ),
 ]
 OutOption = Annotated[Path | None, typer.Option("--out", help="CSV file for the answers.")]
+RankOption = Annotated[
+    RankBy | None, typer.Option("--rank-by", help="What ranks the list; default by validation.")
+]
 SeenOption = Annotated[bool, typer.Option("--include-seen", help="Show seen movies too.")]
 
 
@@ -82,10 +85,14 @@ def train(
         frames = read_folder(data)
         bars.update(task, completed=1)
         trained = train_run(frames, str(data), folder, preset, seed, bars, pairs)
-    notes().print(
-        f"trained in {trained.seconds:.0f} s; RMSE {trained.validation_error:.4f} "
-        f"on {trained.validation_rows:,} ratings held out for validation"
-    )
+    said = [f"trained in {trained.seconds:.0f} s"]
+    if trained.validation_error is not None:
+        rows = f"on {trained.validation_rows:,} ratings held out for validation"
+        said.append(f"RMSE {trained.validation_error:.4f} {rows}")
+    if trained.sequence is not None:
+        found = trained.sequence.epochs[trained.sequence.best]
+        said.append(f"NDCG@10 {found.told:.4f} of last movies held out")
+    notes().print("; ".join(said))
     print(folder)
 
 
@@ -124,6 +131,7 @@ def topk(
     age: AgeOption = None,
     occupation: OccupationOption = None,
     at: AtOption = None,
+    rank_by: RankOption = None,
     include_seen: SeenOption = False,
     users: Annotated[
         Path | None, typer.Option(help="CSV file user_id[,timestamp] of many users.")
@@ -137,11 +145,13 @@ def topk(
 
     if users is not None:
         _refuse(user=user, history=history, gender=gender, age=age, occupation=occupation, at=at)
-        _topk_file(_run(run), users, histories, k, _needed(out), include_seen)
+        _topk_file(_run(run), users, histories, k, _needed(out), rank_by, include_seen)
         return
     _refuse(histories=histories, out=out)
     person, name = _person(user, history, gender, age, occupation)
-    rows = Recommender.load(_run(run)).topk(person, k, at=_seconds(at), include_seen=include_seen)
+    rows = Recommender.load(_run(run)).topk(
+        person, k, at=_seconds(at), rank_by=rank_by, include_seen=include_seen
+    )
     if as_json:
         print_json(
             [
@@ -386,7 +396,13 @@ def _run(run: Path | None) -> Path:
 
 
 def _topk_file(
-    run: Path, users: Path, histories: Path | None, k: int, out: Path, include_seen: bool
+    run: Path,
+    users: Path,
+    histories: Path | None,
+    k: int,
+    out: Path,
+    rank_by: RankBy | None,
+    include_seen: bool,
 ) -> None:
     from index.neighbours import NO_ID
     from retrieval.recommender import Recommender
@@ -396,7 +412,12 @@ def _topk_file(
     given = None if histories is None else read_histories(histories)
     recommender = Recommender.load(run, threads=os.cpu_count() or 1)
     found = recommender.topk_many(
-        questions.users, k, times=questions.times, histories=given, include_seen=include_seen
+        questions.users,
+        k,
+        times=questions.times,
+        histories=given,
+        rank_by=rank_by,
+        include_seen=include_seen,
     )
     header = (columns.USER_ID, columns.RANK, columns.MOVIE_ID, columns.SCORE, columns.RATING)
     rows = (

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -17,17 +16,15 @@ from rich.progress import Progress
 from index.flat import FlatIndex
 from index.store import Card, save_index
 from retrieval import columns
-from retrieval.blend import Blend
+from retrieval.blend import Ranking
 from retrieval.catalogue import Catalogue, Movie, write_catalogue
 from retrieval.choices import Preset, Towers
 from retrieval.data.dataset import Dataset, encode
 from retrieval.data.frames import MovieData
 from retrieval.data.history import build_histories
 from retrieval.data.split import random_rows
-from retrieval.data.statistics import root_mean_square
 from retrieval.errors import DataError, Problem, RequestError, RunError
 from retrieval.files import beside, new_folder
-from retrieval.link import Link
 from retrieval.run import (
     ADDED,
     BAYESIAN,
@@ -37,6 +34,7 @@ from retrieval.run import (
     METRICS,
     MOODS,
     MOVIES,
+    SEQUENCE_TOWER,
     USER_TOWER,
     VERSION,
     Run,
@@ -48,36 +46,26 @@ from retrieval.run import (
 )
 from retrieval.sampling.checkpoint import remove_checkpoint
 from retrieval.towers.bayesian import load_bayesian, save_bayesian, with_movies
-from retrieval.towers.content import (
-    Content,
-    learn_to_describe,
-    load_describer,
-    save_describer,
-)
-from retrieval.towers.export import export_user_tower
-from retrieval.towers.inputs import UNKNOWN_USER, UserInputs, user_inputs
-from retrieval.training.examples import Known, held_out_examples, learn, training_examples
+from retrieval.towers.content import learn_to_describe, load_describer, save_describer
+from retrieval.towers.export import export_sequence_tower, export_user_tower
+from retrieval.towers.sequence import SequenceUserTower
 from retrieval.training.infer import Inferred, infer
-from retrieval.training.loop import Fit, fit, predict
-from retrieval.training.newcomers import (
-    Trials,
-    bayesian_scores,
-    fit_newcomers,
-    trials,
-)
+from retrieval.training.loop import Fit
 from retrieval.training.pairs import (
-    Pair,
-    encode_users,
     has_bias,
     load_pair,
-    make_pair,
+    load_sequence_pair,
     movie_vectors,
     new_movie_vectors,
     save_pair,
+    save_sequence_pair,
     user_tower,
 )
-from retrieval.training.presets import Plan, plan
-from retrieval.training.weights import fit_weights
+from retrieval.training.presets import plan
+from retrieval.training.ranking import Choice
+from retrieval.training.rating import Neural, train_neural, weigh
+from retrieval.training.sequence_loop import SequenceFit
+from retrieval.training.watch import Watching, choose_last, rank, train_sequence
 from retrieval.vocabulary import UNKNOWN
 
 # Rows held out to decide when to stop and how to blend: enough to tell epochs apart, too few to be
@@ -100,21 +88,13 @@ class Trained:
     validation_errors: dict[str, float]  # root mean square, of each pair and of their blend
     epochs: Fit | None  # of the neural pair
     inferred: Inferred | None  # the Bayesian pair
+    sequence: SequenceFit | None  # the sequence pair
+    ranking: Choice | None  # of lists, where there is a sequence pair
 
     @property
-    def validation_error(self) -> float:
-        """The error of what the run answers with."""
-        return list(self.validation_errors.values())[-1]
-
-
-class _Neural(NamedTuple):
-    """The neural pair, trained."""
-
-    pair: Pair
-    known: Known
-    fit: Fit
-    ratings: NDArray[np.float64]  # (N,) predicted for the validation rows, 0 elsewhere
-    example: UserInputs  # a few real users
+    def validation_error(self) -> float | None:
+        """The error of the ratings that the run answers with, if it predicts ratings."""
+        return next(reversed(self.validation_errors.values()), None)
 
 
 def train(
@@ -155,28 +135,38 @@ def train(
     rng = np.random.default_rng(seed)
     count = min(VALIDATION_ROWS, int(len(dataset.ratings) * VALIDATION_SHARE))
     validation = random_rows(len(dataset.ratings), count, rng)
+    last = np.zeros_like(validation)
+    if Towers.SEQUENCE in pairs:
+        last = choose_last(dataset, rng)
+    held_out = validation | last
     checkpoint = beside(folder, CHECKPOINT)
     describer = learn_to_describe(dataset.movie_frame, seed)
     content = describer.describe(dataset.movie_frame)
-    inferred, neural = None, None
+    inferred, neural, watching, choice = None, None, None, None
     if Towers.BAYESIAN in pairs:
         inferred = infer(
             dataset,
             content.matrix(),
             validation,
+            held_out,
             planned.bayesian,
             seed,
             checkpoint,
             progress,
         )
     if Towers.NEURAL in pairs:
-        neural = _train_neural(dataset, content, validation, planned, seed, progress)
-    answers = _weigh(dataset, validation, neural, inferred)
+        neural = train_neural(dataset, content, validation, held_out, planned, seed, progress)
+    answers = weigh(dataset, validation & ~last, held_out, neural, inferred)
+    if Towers.SEQUENCE in pairs:
+        watching = train_sequence(dataset, content, last, planned, seed, progress)
+        choice = rank(dataset, watching, neural, inferred, answers)
+    widths = _widths(neural, inferred, watching)
     seconds = time.perf_counter() - began
     config = RunConfig(
         version=VERSION,
         towers=pairs,
         blend=answers.blend,
+        ranking=_ranking(watching, choice),
         link=answers.link,
         noise=None if inferred is None else inferred.noise,
         preset=preset,
@@ -185,20 +175,23 @@ def train(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         training_seconds=round(seconds, 1),
         scale=dataset.scale,
-        centre=float(dataset.ratings[~validation].mean(dtype=np.float64)),
+        centre=float(dataset.ratings[~held_out].mean(dtype=np.float64)),
         demographics=dataset.demographics,
         history_length=planned.towers.history_length,
-        biases=_biases(planned, neural, inferred),
+        widths=widths,
+        biases=_biases(pairs, widths, neural),
     )
     trained = Trained(
         seconds=seconds,
-        validation_rows=int(validation.sum()),
+        validation_rows=int((validation & ~last).sum()),
         validation_errors=answers.errors,
         epochs=None if neural is None else neural.fit,
         inferred=inferred,
+        sequence=None if watching is None else watching.fit,
+        ranking=choice,
     )
     with new_folder(folder) as partial:
-        seen = np.bincount(dataset.users[~validation], minlength=len(dataset.user_vocabulary)) > 0
+        seen = np.bincount(dataset.users[~held_out], minlength=len(dataset.user_vocabulary)) > 0
         _write_data(partial, config, dataset, seen)
         save_describer(partial / CONTENT, describer)
         if neural is not None:
@@ -208,6 +201,11 @@ def train(
         if inferred is not None:
             save_bayesian(partial / BAYESIAN, inferred.pair)
             np.save(partial / MOODS, inferred.moods)
+        if watching is not None:
+            save_sequence_pair(partial, watching.pair)
+            export_sequence_tower(
+                SequenceUserTower(watching.pair), watching.example, partial / SEQUENCE_TOWER
+            )
         (partial / METRICS).write_text(json.dumps(_metrics(trained, dataset), indent=2) + "\n")
         (partial / CARD).write_text(_card(config, trained, dataset))
         seal(partial)
@@ -215,108 +213,41 @@ def train(
     return trained
 
 
-def _train_neural(
-    dataset: Dataset,
-    content: Content,
-    validation: NDArray[np.bool_],
-    planned: Plan,
-    seed: int,
-    progress: Progress,
-) -> _Neural:
-    known = learn(dataset, ~validation)
-    examples = training_examples(dataset, known, ~validation)
-    asked = held_out_examples(dataset, known, validation)
-    pair = make_pair(planned.towers, dataset, content, known, seed)
-    length = planned.towers.history_length
-    fitted = fit(pair, examples, asked, length, planned.loop, seed, progress)
-    ratings = known.centre + dataset.scale.unit * predict(pair, asked, length).astype(np.float64)
-    whole = np.zeros(len(dataset.ratings))
-    whole[validation] = ratings
-    batch = asked.batch(np.arange(min(64, len(asked))), length)
-    example = UserInputs(*(column.numpy() for column in batch.users))
-    return _Neural(pair, known, fitted, whole, example)
-
-
-class _Answers(NamedTuple):
-    """How scores of the pairs become ratings."""
-
-    blend: Blend
-    link: Link | None
-    errors: dict[str, float]
-
-
-def _weigh(
-    dataset: Dataset,
-    rows: NDArray[np.bool_],
-    neural: _Neural | None,
-    inferred: Inferred | None,
-) -> _Answers:
-    """Fit how the pairs are blended; each alone too, to say what it is worth.
-
-    Args:
-        dataset: All rows.
-        rows: `(N,)` mask of the validation rows.
-        neural: The neural pair, if trained.
-        inferred: The Bayesian pair, if inferred.
-    """
-    true = dataset.ratings[rows].astype(np.float64)
-    errors: dict[str, float] = {}
+def _widths(
+    neural: Neural | None, inferred: Inferred | None, watching: Watching | None
+) -> tuple[int, ...]:
+    """Return how many components of a movie vector each pair has."""
+    vectors = []
     if neural is not None:
-        predicted = dataset.scale.clip(neural.ratings[rows])
-        errors[Towers.NEURAL] = root_mean_square(predicted - true)
-    if inferred is None:
-        return _Answers(_settled((1.0,), origin=0.0), None, errors)
-    levels, values, thresholds = inferred.levels[rows], inferred.stars, inferred.thresholds
-    scores = inferred.scores[rows][:, None]
-    weights, link = fit_weights(scores, levels, values, thresholds, [1.0])
-    errors[Towers.BAYESIAN] = root_mean_square(link.ratings(scores @ weights) - true)
-    origin = float(link.ratings(np.zeros(1))[0])
-    asked = trials(dataset, rows)
-    told = [bayesian_scores(inferred.early, asked, dataset)]
-    if neural is not None:
-        scores = np.column_stack([neural.ratings[rows] - origin, scores])  # as Towers are ordered
-        weights, link = fit_weights(scores, levels, values, thresholds, [0.0, 1.0])
-        errors["blend"] = root_mean_square(link.ratings(scores @ weights) - true)
-        told.insert(0, _neural_scores(neural, asked, dataset) - origin)
-    settled = _settled(weights, origin)
-    blend = fit_newcomers(np.column_stack(told), asked.told, asked.ratings, settled, link)
-    return _Answers(blend, link, errors)
-
-
-def _settled(weights: tuple[float, ...], origin: float) -> Blend:
-    """Return the blend in which newcomers are weighed as the known are."""
-    return Blend(
-        weights=weights, newcomer_weights=weights, newcomer_offset=0.0, halfway=1.0, origin=origin
-    )
-
-
-def _neural_scores(neural: _Neural, asked: Trials, dataset: Dataset) -> NDArray[np.float64]:
-    """Return the ratings `(E,)` that the neural pair predicts for strangers who tell as much."""
-    inputs = user_inputs(
-        np.full(len(asked.movies), UNKNOWN_USER),
-        asked.codes,
-        asked.histories,
-        asked.windows,
-        dataset.scale,
-        neural.known.centre,
-        neural.pair.settings.history_length,
-    )
-    vectors, offsets = encode_users(
-        user_tower(neural.pair, neural.known.centre, dataset.scale.unit), inputs
-    )
-    products = (vectors * movie_vectors(neural.pair)[asked.movies]).sum(axis=1)
-    return np.asarray(offsets + products, dtype=np.float64)
-
-
-def _biases(planned: Plan, neural: _Neural | None, inferred: Inferred | None) -> tuple[int, ...]:
-    """Return which components of the joined movie vectors are biases."""
-    biases, width = [], 0
-    if neural is not None:
-        width = movie_vectors(neural.pair).shape[1]
-        biases += [width - 1] if has_bias(planned.towers) else []
+        vectors.append(movie_vectors(neural.pair))
     if inferred is not None:
-        biases.append(width + inferred.pair.movies.shape[1] - 1)
-    return tuple(biases)
+        vectors.append(inferred.pair.movies)
+    if watching is not None:
+        vectors.append(movie_vectors(watching.pair))
+    return tuple(part.shape[1] for part in vectors)
+
+
+def _biases(
+    towers: Sequence[Towers], widths: Sequence[int], neural: Neural | None
+) -> tuple[int, ...]:
+    """Return which components of the joined movie vectors are biases: the last ones of pairs."""
+    ends = dict(zip(towers, np.cumsum(widths).tolist(), strict=True))
+    biased = [Towers.BAYESIAN]
+    if neural is not None and has_bias(neural.pair.settings):
+        biased.append(Towers.NEURAL)
+    return tuple(end - 1 for pair, end in ends.items() if pair in biased)
+
+
+def _ranking(watching: Watching | None, choice: Choice | None) -> Ranking | None:
+    if watching is None or choice is None:
+        return None
+    settings = watching.pair.settings
+    return Ranking(
+        rank_by=choice.rank_by,
+        rating_weight=choice.weight,
+        temperature=settings.temperature,
+        history_length=settings.history_length,
+    )
 
 
 def build_index(folder: Path) -> Card:
@@ -366,6 +297,8 @@ def add_movies(folder: Path, movies: pd.DataFrame) -> int:
             pair = with_movies(load_bayesian(folder / BAYESIAN), content.matrix())
             save_bayesian(partial / BAYESIAN, pair)
             parts.append(pair.movies[len(run.catalogue) :])
+        if Towers.SEQUENCE in run.config.towers:
+            parts.append(new_movie_vectors(load_sequence_pair(folder), content))
         vectors = np.hstack(parts)
         if len(run.added):
             vectors = np.vstack([run.added, vectors])
@@ -391,6 +324,8 @@ def _movie_vectors(run: Run, towers: Towers) -> NDArray[np.float32]:
             return movie_vectors(load_pair(run.folder, run.config))
         case Towers.BAYESIAN:
             return load_bayesian(run.folder / BAYESIAN).movies[: -run.catalogue.added or None]
+        case Towers.SEQUENCE:
+            return movie_vectors(load_sequence_pair(run.folder))
 
 
 def _write_data(
@@ -430,11 +365,11 @@ def _listed(frame: pd.DataFrame) -> list[Movie]:
 
 
 def _metrics(trained: Trained, dataset: Dataset) -> dict[str, object]:
-    unit = dataset.scale.unit
+    unit, error = dataset.scale.unit, trained.validation_error
     metrics: dict[str, object] = {
         "protocol": "random rows of the data, held out to choose epochs, burn-in and weights",
         "validation_rows": trained.validation_rows,
-        "validation_rmse": round(trained.validation_error, 4),
+        "validation_rmse": None if error is None else round(error, 4),
         "validation_rmse_of": {
             name: round(error, 4) for name, error in trained.validation_errors.items()
         },
@@ -452,6 +387,17 @@ def _metrics(trained: Trained, dataset: Dataset) -> dict[str, object]:
         metrics["burn_in_rmse"] = [round(error, 4) for error in trained.inferred.errors]
         metrics["sweeps"] = trained.inferred.sweeps
         metrics["folded_in_against_stored"] = round(trained.inferred.disagreement, 4)
+    if trained.sequence is not None:
+        metrics["sequence_epochs"] = [
+            {name: round(value, 4) for name, value in epoch._asdict().items()}
+            for epoch in trained.sequence.epochs
+        ]
+        metrics["best_sequence_epoch"] = trained.sequence.best + 1
+    if trained.ranking is not None:
+        metrics["ndcg_by_weight_of_rating"] = [
+            {"weight": str(gain.weight), "liked": round(gain.liked, 4), "all": round(gain.all, 4)}
+            for gain in trained.ranking.gains
+        ]
     return metrics
 
 
@@ -459,6 +405,13 @@ def _card(config: RunConfig, trained: Trained, dataset: Dataset) -> str:
     rating = "clip(offset + user vector . movie vector)"
     if config.link is not None:
         rating = "link(offset + user vector . movie vector), the link in `config.json`"
+    quality = "It predicts no ratings."
+    if trained.validation_error is not None:
+        quality = (
+            f"Root mean square error {trained.validation_error:.4f} on {trained.validation_rows:,} "
+            "random ratings held out.\nThey chose epochs, burn-in and weights, so expect a little "
+            "more on ratings never looked at."
+        )
     return f"""# A two-tower movie model
 
 Trained on {config.data}: {len(dataset.ratings):,} ratings from {config.scale.lowest:g} to
@@ -466,9 +419,7 @@ Trained on {config.data}: {len(dataset.ratings):,} ratings from {config.scale.lo
 {len(dataset.movie_vocabulary):,} movies. Tower pairs: {", ".join(config.towers)}. Preset
 `{config.preset}`, seed {config.seed}, {config.training_seconds:.0f} s on {config.created[:10]}.
 
-Root mean square error {trained.validation_error:.4f} on {trained.validation_rows:,} random ratings
-held out. They chose epochs, burn-in and weights, so expect a little more on ratings never looked
-at.
+{quality}
 
 A rating is `{rating}`. `MANIFEST.json` holds the sha256 of every file; `index/` is built by
 `rec build-index`.

@@ -13,13 +13,22 @@ from index.flat import FlatIndex
 from index.neighbours import NO_ID
 from retrieval.audience import Audience, Event, Person, check_movies, many_people, one_person
 from retrieval.catalogue import Movie
-from retrieval.choices import Towers
+from retrieval.choices import RankBy, Towers
 from retrieval.data.history import Windows, whole_windows, windows_until
 from retrieval.errors import RequestError
-from retrieval.run import BAYESIAN, MOODS, USER_TOWER, Run, open_index, open_run
+from retrieval.run import (
+    BAYESIAN,
+    MOODS,
+    SEQUENCE_TOWER,
+    USER_TOWER,
+    Run,
+    open_index,
+    open_run,
+)
 from retrieval.towers.bayesian import BayesianTower, Encoded, Questions, load_bayesian
 from retrieval.towers.inputs import UNKNOWN_USER, user_inputs
 from retrieval.towers.query import QueryTower, UserVectors
+from retrieval.towers.tokens import tokens
 from retrieval.vocabulary import UNKNOWN
 
 # Pairs rated together in a batch: bounds the memory for their vectors.
@@ -48,7 +57,7 @@ class Recommendation(NamedTuple):
     rank: int  # from 1
     movie: Movie
     score: float
-    rating: float
+    rating: float | None  # where a pair predicts ratings
 
 
 class Similar(NamedTuple):
@@ -64,7 +73,7 @@ class TopK(NamedTuple):
 
     movie_ids: NDArray[np.int64]  # (Q, K)
     scores: NDArray[np.float64]  # (Q, K)
-    ratings: NDArray[np.float64]  # (Q, K)
+    ratings: NDArray[np.float64]  # (Q, K), NaN where no pair predicts ratings
 
 
 class Recommender:
@@ -76,9 +85,10 @@ class Recommender:
         index: FlatIndex,
         neural: QueryTower | None,
         bayesian: BayesianTower | None,
+        sequence: QueryTower | None,
     ) -> None:
         self.run, self.index = run, index
-        self._neural, self._bayesian = neural, bayesian
+        self._neural, self._bayesian, self._sequence = neural, bayesian, sequence
 
     @classmethod
     def load(cls, folder: Path | str, *, threads: int = 1) -> "Recommender":
@@ -93,7 +103,7 @@ class Recommender:
         """
         faiss.omp_set_num_threads(threads)
         run = open_run(Path(folder))
-        neural, bayesian = None, None
+        neural, bayesian, sequence = None, None, None
         if Towers.NEURAL in run.config.towers:
             neural = QueryTower(run.folder / USER_TOWER, threads)
         if Towers.BAYESIAN in run.config.towers:
@@ -104,7 +114,9 @@ class Recommender:
                 run.config.demographics.sizes(),
                 run.config.scale,
             )
-        return cls(run, open_index(run), neural, bayesian)
+        if Towers.SEQUENCE in run.config.towers:
+            sequence = QueryTower(run.folder / SEQUENCE_TOWER, threads)
+        return cls(run, open_index(run), neural, bayesian, sequence)
 
     def topk(
         self,
@@ -112,6 +124,7 @@ class Recommender:
         k: int = 20,
         *,
         at: int | None = None,
+        rank_by: RankBy | None = None,
         include_seen: bool = False,
     ) -> list[Recommendation]:
         """Return the k movies with the highest scores, or all that are left.
@@ -119,18 +132,27 @@ class Recommender:
         Args:
             user: An id, or a person.
             k: From 1 to the size of the catalogue.
-            at: The time of asking, in seconds; None is the time of the last event.
+            at: The time of asking, in seconds; None is the time of the last event, and not told to
+                the sequence pair.
+            rank_by: What ranks the list; None is what validation chose.
             include_seen: Whether movies of the history may come back.
 
         Raises:
-            RequestError: An unknown user or movie, or an impossible k.
+            RequestError: An unknown user or movie, an impossible k, or a ranking that the run's
+                pairs cannot give.
         """
         audience = self._one(user)
         times = None if at is None else np.array([at])
-        found = self._topk(audience, np.zeros(1, np.int64), times, k, include_seen=include_seen)
+        row = np.zeros(1, np.int64)
+        found = self._topk(audience, row, times, k, rank_by, include_seen=include_seen)
         catalogue = self.run.catalogue
         return [
-            Recommendation(rank, catalogue.movies[catalogue.number(movie)], score, rating)
+            Recommendation(
+                rank,
+                catalogue.movies[catalogue.number(movie)],
+                score,
+                rating if self._rates else None,
+            )
             for rank, (movie, score, rating) in enumerate(
                 zip(*(column[0].tolist() for column in found), strict=True), start=1
             )
@@ -202,6 +224,7 @@ class Recommender:
         *,
         times: ArrayLike | None = None,
         histories: Mapping[int, Sequence[Event]] | None = None,
+        rank_by: RankBy | None = None,
         include_seen: bool = False,
     ) -> TopK:
         """Return top-k lists of Q users.
@@ -211,6 +234,7 @@ class Recommender:
             k: From 1 to the size of the catalogue.
             times: `(Q,)` seconds of asking; None is the time of each user's last event.
             histories: Replace what is stored of these users, known or not.
+            rank_by: What ranks the lists; None is what validation chose.
             include_seen: Whether movies of a history may come back.
 
         Raises:
@@ -218,23 +242,19 @@ class Recommender:
         """
         audience, rows = many_people(self.run, np.asarray(users, dtype=np.int64), histories or {})
         asked = None if times is None else np.asarray(times)
-        return self._topk(audience, rows, asked, k, include_seen=include_seen)
+        return self._topk(audience, rows, asked, k, rank_by, include_seen=include_seen)
 
     def encode(
         self, audience: Audience, rows: NDArray[np.int64], times: NDArray[np.int64] | None
     ) -> Encoded:
-        """Return the query vectors of Q questions.
+        """Return the query vectors of Q questions about ratings.
 
         Args:
             audience: The people.
             rows: `(Q,)` which of them each question is about.
             times: `(Q,)` seconds of asking; None is the time of each one's last event.
         """
-        windows = (
-            whole_windows(audience.histories, rows)
-            if times is None
-            else windows_until(audience.histories, rows, times)
-        )
+        windows = _windows(audience, rows, times)
         stored = audience.stored[rows]
         blend, towers = self.run.config.blend, self.run.config.towers
         known = (stored != UNKNOWN) & (audience.users[rows] != UNKNOWN_USER)
@@ -255,7 +275,61 @@ class Recommender:
             vectors.append(weight[:, None] * answers.vectors)
             offsets = offsets + weight * answers.offsets
             variances = answers.variances
+        if self._sequence is not None:  # which has no say in ratings
+            vectors.append(np.zeros((len(rows), self.run.config.widths[-1])))
         return Encoded(np.hstack(vectors).astype(np.float32), offsets, variances)
+
+    def queries(
+        self,
+        audience: Audience,
+        rows: NDArray[np.int64],
+        times: NDArray[np.int64] | None,
+        rating: NDArray[np.float32],
+        rank_by: RankBy | None,
+    ) -> NDArray[np.float32]:
+        """Return the vectors that rank the lists of Q questions, `(Q, D)`.
+
+        Args:
+            audience: The people.
+            rows: `(Q,)` which of them each question is about.
+            times: `(Q,)` seconds of asking; None is the time of each one's last event, not told to
+                the sequence pair.
+            rating: `(Q, D)` the vectors that rate, as `encode` returns them.
+            rank_by: What to rank by; None is what validation chose.
+
+        Raises:
+            RequestError: The run's pairs cannot rank by this.
+        """
+        ranking = self.run.config.ranking
+        if self._sequence is None or ranking is None:
+            if rank_by not in {None, RankBy.RATING}:
+                raise RequestError(
+                    f"this run cannot rank by {rank_by}: it has no sequence pair; "
+                    "train with --towers neural,bayesian,sequence, or rank by rating"
+                )
+            return rating
+        wanted = rank_by or ranking.rank_by
+        if wanted is RankBy.RATING and self._rates:
+            return rating
+        if wanted is not RankBy.WATCH and not self._rates:
+            raise RequestError(
+                f"this run cannot rank by {wanted}: it predicts no ratings; "
+                "train with --towers neural,bayesian,sequence, or rank by watch"
+            )
+        weight = ranking.rating_weight if wanted is RankBy.BLEND else 0.0
+        asked = tokens(
+            audience.codes[rows],
+            audience.histories,
+            _windows(audience, rows, times),
+            np.full(len(rows), times is not None),
+            self.run.config.scale,
+            ranking.history_length,
+        )
+        queries = np.float32(weight) * rating
+        queries[:, -self.run.config.widths[-1] :] = (
+            self._sequence.encode_tokens(asked) / ranking.temperature
+        )
+        return queries
 
     def _encode_neural(
         self, tower: QueryTower, audience: Audience, rows: NDArray[np.int64], windows: Windows
@@ -279,15 +353,28 @@ class Recommender:
         rows: NDArray[np.int64],
         times: NDArray[np.int64] | None,
         k: int,
+        rank_by: RankBy | None,
         *,
         include_seen: bool,
     ) -> TopK:
         self._check_k(k)
         encoded = self.encode(audience, rows, times)
+        queries = self.queries(audience, rows, times, encoded.vectors, rank_by)
         seen = None if include_seen else [self._seen(audience, row) for row in rows]
-        found = self.index.search(encoded.vectors, k, seen)
-        ratings = self._ratings(encoded.offsets[:, None], found.scores)
-        return TopK(found.ids, found.scores, np.where(found.ids == NO_ID, np.nan, ratings))
+        found = self.index.search(queries, k, seen)
+        ratings = np.full(found.ids.shape, np.nan)
+        if self._rates:
+            there = found.ids != NO_ID
+            which = np.nonzero(there)[0]
+            movies = self.index.vectors_of(found.ids[there])
+            scores = inner_products(encoded.vectors[which], movies)
+            ratings[there] = self._ratings(encoded.offsets[which], scores)
+        return TopK(found.ids, found.scores, ratings)
+
+    @property
+    def _rates(self) -> bool:
+        """Whether a pair predicts ratings."""
+        return self._neural is not None or self._bayesian is not None
 
     def _rate(
         self,
@@ -296,6 +383,10 @@ class Recommender:
         movies: NDArray[np.int64],
         times: NDArray[np.int64] | None,
     ) -> Ratings:
+        if not self._rates:
+            raise RequestError(
+                "this run predicts no ratings; train with --towers neural,bayesian,sequence"
+            )
         encoded, which = self._encode_once(audience, rows, times)
         scores = np.empty(len(movies))
         for start in range(0, len(movies), CHUNK):
@@ -342,12 +433,17 @@ class Recommender:
         return self.run.catalogue.vocabulary.ids[audience.histories.movies[start:end]]
 
     def _directions(self) -> NDArray[np.float64]:
-        """Return movie vectors without biases, each pair's part as long as it counts: `(M, D)`."""
-        biases = self.run.config.biases
-        parts = np.split(self.index.vectors.astype(np.float64), np.add(biases, 1)[:-1], axis=1)
-        weights = self.run.config.blend.weights
+        """Return movie vectors without biases, each pair's part as long as it counts: `(M, D)`.
+
+        Where a pair predicts ratings, it says what is similar; else the sequence pair does.
+        """
+        config = self.run.config
+        parts = np.split(
+            self.index.vectors.astype(np.float64), np.cumsum(config.widths)[:-1], axis=1
+        )
+        weights = [*config.blend.weights, *([0.0 if self._rates else 1.0] * bool(self._sequence))]
         joined = np.hstack([weight * part for weight, part in zip(weights, parts, strict=True)])
-        return np.delete(joined, biases, axis=1)
+        return np.delete(joined, config.biases, axis=1)
 
     def _one(self, user: int | Person) -> Audience:
         return one_person(self.run, user if isinstance(user, Person) else Person(user_id=user))
@@ -358,3 +454,12 @@ class Recommender:
             raise RequestError(
                 f"k is {k}; it must be from 1 to {movies}, the size of the catalogue"
             )
+
+
+def _windows(
+    audience: Audience, rows: NDArray[np.int64], times: NDArray[np.int64] | None
+) -> Windows:
+    """Return what Q questions may look at: what had happened when they are asked."""
+    if times is None:
+        return whole_windows(audience.histories, rows)
+    return windows_until(audience.histories, rows, times)

@@ -11,9 +11,9 @@ from pydantic import TypeAdapter, ValidationError
 
 from index.flat import FlatIndex
 from index.store import StaleIndexError, load_index
-from retrieval.blend import Blend
+from retrieval.blend import Blend, Ranking
 from retrieval.catalogue import Catalogue, read_catalogue, write_catalogue
-from retrieval.choices import Towers
+from retrieval.choices import RankBy, Towers
 from retrieval.data.history import Histories
 from retrieval.demographics import Demographics
 from retrieval.errors import RunError
@@ -35,6 +35,9 @@ USER_TOWER = "user_tower.onnx"
 WEIGHTS = "weights.safetensors"
 TOWERS = "towers.json"
 BAYESIAN = "bayesian.safetensors"
+SEQUENCE = "sequence.json"
+SEQUENCE_WEIGHTS = "sequence.safetensors"
+SEQUENCE_TOWER = "sequence_tower.onnx"
 CONTENT = "content.safetensors"
 MOODS = "history_moods.npy"
 ADDED = "added_vectors.npy"
@@ -47,7 +50,8 @@ class RunConfig:
 
     version: int
     towers: tuple[Towers, ...]  # the tower pairs whose vectors are joined, in this order
-    blend: Blend  # of the scores of the pairs
+    blend: Blend  # of the scores of the pairs that predict ratings
+    ranking: Ranking | None  # of lists, where there is a sequence pair
     link: Link | None  # from scores to ratings; None: scores are ratings, clipped to the scale
     noise: float | None  # the usual variance of what the link takes for noise
     preset: str
@@ -59,10 +63,11 @@ class RunConfig:
     centre: float  # the average rating in training
     demographics: Demographics
     history_length: int  # that the neural pair reads
+    widths: tuple[int, ...]  # how many components of a movie vector each pair has
     biases: tuple[int, ...]  # components of a movie vector that are no direction of taste
 
 
-VERSION = 3
+VERSION = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,7 +183,8 @@ def describe_run(run: Run) -> dict[str, object]:
         "preset": config.preset,
         "seed": config.seed,
         "training seconds": config.training_seconds,
-        "validation rmse": metrics["validation_rmse"],
+        "validation rmse": metrics["validation_rmse"] or "predicts no ratings",
+        "ranks by": RankBy.RATING if config.ranking is None else config.ranking.rank_by,
         "users": len(run.users),
         "movies": len(run.catalogue),
         "ratings": len(run.histories.movies),

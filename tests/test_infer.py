@@ -36,6 +36,7 @@ def run(dataset: Dataset, held_out: np.ndarray, folder: Path, seed: int = 0) -> 
             dataset,
             content(dataset),
             held_out,
+            held_out,
             SETTINGS,
             seed,
             folder / "checkpoint",
@@ -102,7 +103,7 @@ def test_an_interrupted_inference_goes_on_to_the_same_result(
     dataset: Dataset, held_out: np.ndarray, inferred: Inferred, tmp_path: Path, sweeps: int
 ) -> None:
     folder = tmp_path / "checkpoint"
-    asked = (dataset, content(dataset), held_out, SETTINGS, 0, folder)
+    asked = (dataset, content(dataset), held_out, held_out, SETTINGS, 0, folder)
     with Interrupted(sweeps) as progress, pytest.raises(KeyboardInterrupt):
         infer(*asked, progress)
     resumed = Interrupted(10**9)

@@ -8,7 +8,7 @@ import pytest
 from rich.progress import Progress
 
 from retrieval.audience import Event, Person, many_people
-from retrieval.choices import Preset, Towers
+from retrieval.choices import Preset, RankBy, Towers
 from retrieval.data.frames import MovieData
 from retrieval.data.layouts import read_movies
 from retrieval.errors import DataError, RequestError
@@ -17,7 +17,7 @@ from retrieval.recommender import Recommender
 from retrieval.run import open_run
 
 
-@pytest.fixture(scope="module", params=[(Towers.NEURAL,), (Towers.BAYESIAN,)])
+@pytest.fixture(scope="module", params=[(Towers.NEURAL,), (Towers.BAYESIAN,), (Towers.SEQUENCE,)])
 def alone(
     request: pytest.FixtureRequest, data: MovieData, tmp_path_factory: pytest.TempPathFactory
 ) -> Recommender:
@@ -44,6 +44,8 @@ def later(tmp_path: Path) -> pd.DataFrame:
 
 
 def test_each_pair_answers_alone_and_lists_agree_with_pairs(alone: Recommender) -> None:
+    if alone.run.config.towers == (Towers.SEQUENCE,):
+        pytest.skip("predicts no ratings")
     for user in alone.run.users.ids[::20].tolist():
         for row in alone.topk(user, 10):
             assert row.rating == alone.rate(user, row.movie.id).rating
@@ -61,9 +63,25 @@ def test_each_pair_answers_alone_and_lists_agree_with_pairs(alone: Recommender) 
         assert not (alone.run.folder / "user_tower.onnx").exists()
 
 
-def test_both_pairs_are_blended_as_validation_wants(recommender: Recommender) -> None:
+def test_the_sequence_pair_alone_ranks_and_predicts_no_ratings(alone: Recommender) -> None:
+    if alone.run.config.towers != (Towers.SEQUENCE,):
+        with pytest.raises(RequestError, match="cannot rank by watch: it has no sequence pair"):
+            alone.topk(1, rank_by=RankBy.WATCH)
+        return
+    rows = alone.topk(1, 20)
+    assert rows == alone.topk(1, 20, rank_by=RankBy.WATCH)
+    assert {row.rating for row in rows} == {None}
+    assert alone.similar(10, 3)[0].cosine <= 1 + 1e-6
+    with pytest.raises(RequestError, match="this run predicts no ratings"):
+        alone.rate(1, 1)
+    with pytest.raises(RequestError, match="cannot rank by blend: it predicts no ratings"):
+        alone.topk(1, rank_by=RankBy.BLEND)
+
+
+def test_pairs_are_blended_as_validation_wants(recommender: Recommender) -> None:
     config = recommender.run.config
-    assert config.towers == (Towers.NEURAL, Towers.BAYESIAN)
+    assert config.towers == tuple(Towers)
+    assert sum(config.widths) == recommender.index.dimension
     assert len(config.blend.weights) == len(config.blend.newcomer_weights) == 2
     assert sum(config.blend.weights) > 0.3
     assert config.link is not None

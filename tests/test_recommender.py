@@ -7,6 +7,7 @@ import pytest
 from index.exact import exact_search
 from index.neighbours import NO_ID
 from retrieval.audience import Event, Person, many_people
+from retrieval.choices import RankBy
 from retrieval.errors import RequestError
 from retrieval.recommender import Recommender
 
@@ -18,11 +19,12 @@ def seen_by(recommender: Recommender, user: int) -> list[int]:
     return ids
 
 
+@pytest.mark.parametrize("rank_by", RankBy)
 def test_every_rating_in_a_list_is_to_the_last_bit_the_one_of_the_pair(
-    recommender: Recommender,
+    recommender: Recommender, rank_by: RankBy
 ) -> None:
-    for user in recommender.run.users.ids[::7].tolist():
-        for row in recommender.topk(user, 15):
+    for user in recommender.run.users.ids[::15].tolist():
+        for row in recommender.topk(user, 15, rank_by=rank_by):
             assert row.rating == recommender.rate(user, row.movie.id).rating
 
 
@@ -37,13 +39,61 @@ def test_batches_answer_as_single_questions_do(recommender: Recommender) -> None
         np.testing.assert_allclose(pairs, ratings, atol=1e-5)
 
 
-def test_lists_are_what_brute_force_finds(recommender: Recommender) -> None:
+@pytest.mark.parametrize("rank_by", RankBy)
+def test_lists_are_what_brute_force_finds(recommender: Recommender, rank_by: RankBy) -> None:
     users = recommender.run.users.ids
-    queries = recommender.encode(*many_people(recommender.run, users, {}), None).vectors
+    audience, rows = many_people(recommender.run, users, {})
+    rating = recommender.encode(audience, rows, None).vectors
+    queries = recommender.queries(audience, rows, None, rating, rank_by)
     excluded = [np.array(seen_by(recommender, user)) for user in users.tolist()]
     index = recommender.index
     wanted = exact_search(index.ids, index.vectors, queries, 20, excluded)
-    np.testing.assert_array_equal(recommender.topk_many(users, 20).movie_ids, wanted.ids)
+    found = recommender.topk_many(users, 20, rank_by=rank_by)
+    np.testing.assert_array_equal(found.movie_ids, wanted.ids)
+
+
+def test_a_blend_is_the_logit_and_the_weighed_rating_score(recommender: Recommender) -> None:
+    ranking = recommender.run.config.ranking
+    assert ranking is not None
+    users, movies = recommender.run.users.ids[:5], recommender.run.catalogue.vocabulary.ids
+    by = {rank_by: recommender.topk_many(users, len(movies), rank_by=rank_by) for rank_by in RankBy}
+    for user in range(5):
+        scores = {
+            rank_by: dict(zip(found.movie_ids[user], found.scores[user], strict=True))
+            for rank_by, found in by.items()
+        }
+        for movie in set(scores[RankBy.RATING]) - {NO_ID}:
+            wanted = scores[RankBy.WATCH][movie]
+            wanted += ranking.rating_weight * scores[RankBy.RATING][movie]
+            assert scores[RankBy.BLEND][movie] == pytest.approx(wanted, abs=1e-4)
+
+
+def test_unless_asked_lists_are_ranked_as_validation_chose(recommender: Recommender) -> None:
+    ranking = recommender.run.config.ranking
+    assert ranking is not None
+    assert recommender.topk(3, 30) == recommender.topk(3, 30, rank_by=ranking.rank_by)
+    other = next(rank_by for rank_by in RankBy if rank_by is not ranking.rank_by)
+    assert recommender.topk(3, 30) != recommender.topk(3, 30, rank_by=other)
+
+
+def test_the_time_of_asking_counts_for_what_is_watched_next(recommender: Recommender) -> None:
+    run = recommender.run
+    last = int(run.histories.timestamps[run.histories.offsets[4] - 1])
+    user = int(run.users.ids[3])
+    scores = {
+        at: recommender.topk(user, 1, at=at, rank_by=RankBy.WATCH)[0].score
+        for at in (None, last + 1, last + 10**7)
+    }
+    assert len(set(scores.values())) == 3
+
+
+def test_a_stranger_who_tells_nothing_gets_a_list(recommender: Recommender) -> None:
+    lists = {
+        gender: [row.movie.id for row in recommender.topk(Person(gender=gender, history=[]), 200)]
+        for gender in ("F", "M")
+    }
+    assert len(set(lists["F"])) == 200
+    assert lists["F"] != lists["M"]
 
 
 def test_seen_movies_never_come_back_unless_asked_for(recommender: Recommender) -> None:
@@ -71,7 +121,7 @@ def test_a_stranger_with_a_users_history_differs_only_by_the_users_own_id(
 ) -> None:
     liked = Person(history=[Event(1, 5.0), Event(2, 5.0)])
     disliked = Person(history=[Event(1, 1.0), Event(2, 1.0)])
-    unseen = recommender.topk(liked, 1)[0].movie.id
+    unseen = recommender.topk(liked, 1, rank_by=RankBy.RATING)[0].movie.id
     assert recommender.rate(liked, unseen).rating > recommender.rate(disliked, unseen).rating
 
 

@@ -25,7 +25,7 @@ HISTORIES = build_histories(
 )
 
 
-def made(told: bool, length: int = 10) -> Tokens:
+def made(*, told: bool, length: int = 10) -> Tokens:
     windows = Windows(np.array([0, 3, 4]), np.array([3, 4, 4]), np.array([140, 50, 0]))
     return tokens(np.zeros((3, 3), np.int64), HISTORIES, windows, np.full(3, told), SCALE, length)
 

@@ -103,6 +103,14 @@ def whole_windows(histories: Histories, users: NDArray[np.int64]) -> Windows:
     return Windows(starts, ends, times)
 
 
+def seen(histories: Histories, users: NDArray[np.int64], movie_count: int) -> NDArray[np.bool_]:
+    """Return whether users `(B,)` have events of movies, `(B, M)`."""
+    mask = np.zeros((len(users), movie_count), dtype=bool)
+    for row, user in enumerate(users):
+        mask[row, histories.movies[histories.offsets[user] : histories.offsets[user + 1]]] = True
+    return mask
+
+
 def shortened(windows: Windows, rng: np.random.Generator) -> Windows:
     """Return windows that keep only some events in a row, asked at the same times.
 

@@ -1,10 +1,11 @@
-"""The user tower as an ONNX file, checked against torch before it is trusted."""
+"""User towers as ONNX files, checked against torch before they are trusted."""
 
 import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from torch import nn
 from retrieval.errors import RunError
 from retrieval.towers.inputs import UserInputs
 from retrieval.towers.query import QueryTower
+from retrieval.towers.tokens import Tokens
 
 TOLERANCE = 1e-5
 
@@ -28,18 +30,36 @@ def export_user_tower(tower: nn.Module, example: UserInputs, path: Path) -> None
     Raises:
         RunError: What ONNX Runtime computes is not what torch computes.
     """
+    people, events = torch.export.Dim("people"), torch.export.Dim("events")
+    each, history = {0: people}, {0: people, 1: events}
+    shapes = (each, each, each, history, history, history)
+    _export(tower, example, shapes, ["vectors", "offsets"], path)
+
+
+def export_sequence_tower(tower: nn.Module, example: Tokens, path: Path) -> None:
+    """Do the same with a user tower called with the columns of `Tokens`, which gives vectors."""
+    people, places = torch.export.Dim("people"), torch.export.Dim("places")
+    each, history = {0: people}, {0: people, 1: places}
+    shapes = (history, history, each, history, {**history, 2: places}, each)
+    _export(tower, example, shapes, ["vectors"], path)
+
+
+def _export(
+    tower: nn.Module,
+    example: UserInputs | Tokens,
+    shapes: tuple[dict[int, Any], ...],
+    outputs: list[str],
+    path: Path,
+) -> None:
     tower.eval()
     columns = tuple(torch.from_numpy(column) for column in example)
-    people, events = torch.export.Dim("people"), torch.export.Dim("events")
-    each = {0: people}
-    shapes = (each, each, each, *([{0: people, 1: events}] * 3))
     with torch.no_grad(), _quiet():
         torch.onnx.export(
             tower,
             columns,
             path,
             input_names=list(example._fields),
-            output_names=["vectors", "offsets"],
+            output_names=outputs,
             dynamic_shapes=shapes,
             dynamo=True,
             external_data=False,
@@ -50,7 +70,8 @@ def export_user_tower(tower: nn.Module, example: UserInputs, path: Path) -> None
     for inputs in (example, example.part(slice(1))):
         with torch.no_grad():
             expected = tower(*(torch.from_numpy(column) for column in inputs))
-        for made, wanted in zip(exported.encode(inputs), expected, strict=True):
+        expected = expected if isinstance(expected, tuple) else (expected,)
+        for made, wanted in zip(exported.run(inputs), expected, strict=True):
             error = float(np.abs(made - wanted.numpy()).max())
             if not error <= TOLERANCE:
                 raise RunError(f"the exported user tower differs from torch by {error:.2g}")

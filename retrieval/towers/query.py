@@ -1,4 +1,4 @@
-"""The user tower at query time, run by ONNX Runtime; torch is not needed."""
+"""User towers at query time, run by ONNX Runtime; torch is not needed."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -9,9 +9,12 @@ from numpy.typing import NDArray
 
 from retrieval.errors import RunError
 from retrieval.towers.inputs import UserInputs
+from retrieval.towers.tokens import Tokens
 
-# Users encoded together: enough to keep the cores busy, few enough to stay in the cache.
+# Users encoded together, at histories of usual length: enough to keep the cores busy, few enough
+# to stay in the cache.
 CHUNK = 1024
+TOKENS_CHUNK = 32
 
 
 class UserVectors(NamedTuple):
@@ -42,16 +45,21 @@ class QueryTower:
 
     def encode(self, inputs: UserInputs) -> UserVectors:
         """Return the vectors of B users."""
-        parts = [
-            self._encode(inputs.part(slice(start, start + CHUNK)))
-            for start in range(0, max(1, len(inputs.users)), CHUNK)
-        ]
-        return UserVectors(
-            np.concatenate([part.vectors for part in parts]),
-            np.concatenate([part.offsets for part in parts]),
-        )
-
-    def _encode(self, inputs: UserInputs) -> UserVectors:
-        columns = inputs._asdict()
-        vectors, offsets = self._session.run(None, {name: columns[name] for name in self._names})
+        starts = range(0, max(1, len(inputs.users)), CHUNK)
+        parts = [self.run(inputs.part(slice(start, start + CHUNK))) for start in starts]
+        vectors, offsets = (np.concatenate(column) for column in zip(*parts, strict=True))
         return UserVectors(vectors, offsets)
+
+    def encode_tokens(self, inputs: Tokens) -> NDArray[np.float32]:
+        """Return the vectors `(B, D)` of B users."""
+        starts = range(0, max(1, len(inputs.last)), TOKENS_CHUNK)
+        parts = [self.run(inputs.part(slice(start, start + TOKENS_CHUNK))) for start in starts]
+        return np.concatenate([vectors for (vectors,) in parts])
+
+    def run(self, inputs: UserInputs | Tokens) -> list[NDArray[np.float32]]:
+        """Return what the file computes from columns, in one go."""
+        columns = inputs._asdict()
+        made: list[NDArray[np.float32]] = self._session.run(
+            None, {name: columns[name] for name in self._names}
+        )
+        return made

@@ -71,6 +71,7 @@ def infer(
     dataset: Dataset,
     content: NDArray[np.float32],
     validation: NDArray[np.bool_],
+    held_out: NDArray[np.bool_],
     settings: BayesianSettings,
     seed: int,
     checkpoint: Path,
@@ -81,7 +82,8 @@ def infer(
     Args:
         dataset: All rows.
         content: `(M, F)` features of the movies.
-        validation: `(N,)` mask of rows that end the burn-in; after it they count as others.
+        validation: `(N,)` mask of rows that end the burn-in, all of them held out.
+        held_out: `(N,)` mask of rows not seen in the burn-in; after it they count as others.
         settings: How much to spend.
         seed: Of everything random.
         checkpoint: Folder where an interrupted inference is kept; the caller removes it.
@@ -90,11 +92,8 @@ def infer(
     problem = arrange(dataset, content)
     order = problem.order
     back = np.argsort(order)  # from the order of histories to that of the file
-    training, whole = (
-        known_of(problem, ~validation[order]),
-        known_of(problem, np.ones_like(validation)),
-    )
-    kept = Checkpoint(checkpoint, _key(dataset, content, validation, settings, seed))
+    training, whole = known_of(problem, ~held_out[order]), known_of(problem, np.ones_like(held_out))
+    kept = Checkpoint(checkpoint, _key(dataset, content, validation, held_out, settings, seed))
     task = progress.add_task("decomposing what is known of users and movies", total=None)
     sampler = training.sampler(settings.dimension, np.random.default_rng(seed))
     asked = validation[order]
@@ -231,6 +230,7 @@ def _key(
     dataset: Dataset,
     content: NDArray[np.float32],
     validation: NDArray[np.bool_],
+    held_out: NDArray[np.bool_],
     settings: BayesianSettings,
     seed: int,
 ) -> str:
@@ -240,6 +240,7 @@ def _key(
     whole = hashlib.sha256(repr(told).encode())
     for array in (
         validation,
+        held_out,
         dataset.users,
         dataset.movies,
         dataset.ratings,

@@ -44,14 +44,15 @@ class Trials(NamedTuple):
         return self.windows.ends - self.windows.starts
 
 
-def trials(dataset: Dataset, rows: NDArray[np.bool_]) -> Trials:
+def trials(dataset: Dataset, rows: NDArray[np.bool_], held_out: NDArray[np.bool_]) -> Trials:
     """Return trials that ask about rows after ratings that came before them.
 
     Args:
         dataset: All rows.
-        rows: `(N,)` mask of rows that no pair has seen.
+        rows: `(N,)` mask of the rows to ask about, all of them held out.
+        held_out: `(N,)` mask of the rows that no pair has seen, and that are not told.
     """
-    rest = ~rows
+    rest = ~held_out
     histories = build_histories(
         dataset.users[rest],
         dataset.movies[rest],

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import TypeAdapter
 from safetensors.torch import load_file, save_file
 from torch import nn
@@ -15,12 +16,13 @@ from retrieval.data.dataset import Dataset
 from retrieval.data.statistics import MOVIE_STATISTICS
 from retrieval.demographics import AGE_EDGES
 from retrieval.errors import RequestError
-from retrieval.run import TOWERS, WEIGHTS, RunConfig
+from retrieval.run import SEQUENCE, SEQUENCE_WEIGHTS, TOWERS, WEIGHTS, RunConfig
 from retrieval.towers.content import Content
 from retrieval.towers.inputs import UserInputs
 from retrieval.towers.neural import MovieBatch, NeuralPair, NeuralSettings, NeuralUserTower, Sizes
 from retrieval.towers.notebook import NotebookPair, NotebookSettings, NotebookUserTower
 from retrieval.towers.query import UserVectors
+from retrieval.towers.sequence import SequencePair, SequenceSettings
 from retrieval.training.examples import Known
 
 Settings = NeuralSettings | NotebookSettings
@@ -31,17 +33,8 @@ def make_pair(
     settings: Settings, dataset: Dataset, content: Content, known: Known, seed: int
 ) -> Pair:
     """Return an untrained tower pair for a data set and the content of its movies."""
-    genders, ages, occupations = dataset.demographics.sizes()
     matrix = content.matrix()
-    sizes = Sizes(
-        users=len(dataset.user_vocabulary),
-        movies=len(dataset.movie_vocabulary),
-        content=matrix.shape[1],
-        genders=genders,
-        ages=ages,
-        occupations=occupations,
-        levels=dataset.scale.levels,
-    )
+    sizes = _sizes(dataset, matrix)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         match settings:
@@ -67,6 +60,22 @@ def make_pair(
                 )
 
 
+def make_sequence_pair(
+    settings: SequenceSettings,
+    dataset: Dataset,
+    content: Content,
+    rated: NDArray[np.bool_],
+    seed: int,
+) -> SequencePair:
+    """Return an untrained sequence pair; `rated` is a mask `(M,)` of movies with training rows."""
+    matrix = content.matrix()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return SequencePair(
+            settings, _sizes(dataset, matrix), torch.from_numpy(matrix), torch.from_numpy(rated)
+        )
+
+
 def user_tower(pair: Pair, centre: float, unit: float) -> nn.Module:
     """Return what encodes users at query time."""
     match pair:
@@ -85,14 +94,14 @@ def has_bias(settings: Settings) -> bool:
             return False
 
 
-def movie_vectors(pair: Pair) -> np.ndarray:
+def movie_vectors(pair: Pair | SequencePair) -> np.ndarray:
     """Return the vectors of the whole catalogue, `(M, D)`."""
     pair.eval()
     with torch.no_grad():
         return pair.movie_vectors().numpy()
 
 
-def new_movie_vectors(pair: Pair, content: Content) -> np.ndarray:
+def new_movie_vectors(pair: Pair | SequencePair, content: Content) -> np.ndarray:
     """Return the vectors of movies that nobody has rated, `(A, D)`, from their content."""
     matrix = torch.from_numpy(content.matrix())
     pair.eval()
@@ -105,6 +114,8 @@ def new_movie_vectors(pair: Pair, content: Content) -> np.ndarray:
                     torch.zeros(len(matrix), MOVIE_STATISTICS),
                 )
                 return pair.movie_vectors_of(unrated, pair.describe(matrix)).numpy()
+            case SequencePair():
+                return pair.new_movie_vectors(matrix).numpy()
             case NotebookPair():
                 raise RequestError("the notebook pair knows no movie it was not trained on")
 
@@ -119,15 +130,27 @@ def encode_users(tower: nn.Module, inputs: UserInputs) -> UserVectors:
 
 def save_pair(folder: Path, pair: Pair) -> None:
     """Write weights and shape into an existing folder."""
-    weights = {name: value.contiguous() for name, value in pair.state_dict().items()}
-    save_file(weights, folder / WEIGHTS)
-    (folder / WEIGHTS).chmod(0o644)  # safetensors lets only the owner read
-    card = {
-        "pair": _name(pair),
-        "settings": asdict(pair.settings),
-        "sizes": pair.sizes._asdict(),
-    }
-    (folder / TOWERS).write_text(json.dumps(card, indent=2) + "\n")
+    _save(folder / WEIGHTS, folder / TOWERS, pair, {"pair": _name(pair)})
+
+
+def save_sequence_pair(folder: Path, pair: SequencePair) -> None:
+    """Do the same with a sequence pair."""
+    _save(folder / SEQUENCE_WEIGHTS, folder / SEQUENCE, pair, {})
+
+
+def load_sequence_pair(folder: Path) -> SequencePair:
+    """Read back what `save_sequence_pair` wrote."""
+    card: dict[str, Any] = json.loads((folder / SEQUENCE).read_text())
+    weights = load_file(folder / SEQUENCE_WEIGHTS)
+    pair = SequencePair(
+        TypeAdapter(SequenceSettings).validate_python(card["settings"]),
+        Sizes(**card["sizes"]),
+        content=weights["content"],
+        rated=weights["rated"],
+    )
+    pair.load_state_dict(weights)
+    pair.eval()
+    return pair
 
 
 def load_pair(folder: Path, config: RunConfig) -> Pair:
@@ -157,6 +180,26 @@ def load_pair(folder: Path, config: RunConfig) -> Pair:
     pair.load_state_dict(weights)
     pair.eval()
     return pair
+
+
+def _sizes(dataset: Dataset, content: NDArray[np.float32]) -> Sizes:
+    genders, ages, occupations = dataset.demographics.sizes()
+    return Sizes(
+        users=len(dataset.user_vocabulary),
+        movies=len(dataset.movie_vocabulary),
+        content=content.shape[1],
+        genders=genders,
+        ages=ages,
+        occupations=occupations,
+        levels=dataset.scale.levels,
+    )
+
+
+def _save(weights: Path, card: Path, pair: Pair | SequencePair, more: dict[str, str]) -> None:
+    save_file({name: value.contiguous() for name, value in pair.state_dict().items()}, weights)
+    weights.chmod(0o644)  # safetensors lets only the owner read
+    shape = {"settings": asdict(pair.settings), "sizes": pair.sizes._asdict()}
+    card.write_text(json.dumps(more | shape, indent=2) + "\n")
 
 
 def _name(pair: Pair) -> str:

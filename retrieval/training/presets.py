@@ -7,7 +7,9 @@ from enum import StrEnum
 from retrieval.choices import Preset, Towers
 from retrieval.towers.neural import NeuralSettings
 from retrieval.towers.notebook import NotebookSettings
+from retrieval.towers.sequence import SequenceSettings
 from retrieval.training.infer import BayesianSettings
+from retrieval.training.sequence_loop import SequenceLoopSettings
 
 
 class Optimizer(StrEnum):
@@ -38,35 +40,44 @@ class Plan:
     towers: NeuralSettings | NotebookSettings
     loop: LoopSettings
     bayesian: BayesianSettings
+    sequence: SequenceSettings
+    sequence_loop: SequenceLoopSettings
 
 
 def plan(preset: Preset, ratings: int) -> Plan:
     """Return what a preset stands for on a data set of so many ratings."""
     batch_size = min(4096, max(256, 2 ** round(math.log2(ratings / 200))))
-    both = (Towers.NEURAL, Towers.BAYESIAN)
+    every = (Towers.NEURAL, Towers.BAYESIAN, Towers.SEQUENCE)
+    tokens = min(8192, max(1024, 2 ** round(math.log2(ratings / 100))))
     match preset:
         case Preset.QUICK:
             return Plan(
-                pairs=both,
+                pairs=every,
                 towers=NeuralSettings(history_length=20),
                 loop=LoopSettings(epochs=3, batch_size=batch_size),
                 bayesian=BayesianSettings(dimension=16, most_windows=3, draws=30, spacing=1),
+                sequence=SequenceSettings(),
+                sequence_loop=SequenceLoopSettings(epochs=8, tokens=tokens),
             )
         case Preset.DEFAULT:
             return Plan(
-                pairs=both,
+                pairs=every,
                 towers=NeuralSettings(),
                 loop=LoopSettings(batch_size=batch_size),
                 bayesian=BayesianSettings(),
+                sequence=SequenceSettings(),
+                sequence_loop=SequenceLoopSettings(tokens=tokens),
             )
         case Preset.BEST:
             return Plan(
-                pairs=both,
+                pairs=every,
                 towers=NeuralSettings(),
                 loop=LoopSettings(batch_size=batch_size),
                 bayesian=BayesianSettings(
                     dimension=64, most_windows=12, tolerance=1e-4, draws=200, spacing=3
                 ),
+                sequence=SequenceSettings(dimension=128, blocks=3, heads=4, hidden=256),
+                sequence_loop=SequenceLoopSettings(epochs=40, tokens=tokens),
             )
         case Preset.NOTEBOOK:
             return Plan(
@@ -80,4 +91,6 @@ def plan(preset: Preset, ratings: int) -> Plan:
                     momentum=0.05,
                 ),
                 bayesian=BayesianSettings(),
+                sequence=SequenceSettings(),
+                sequence_loop=SequenceLoopSettings(),
             )

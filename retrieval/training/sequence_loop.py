@@ -12,17 +12,15 @@ from rich.progress import Progress, TaskID
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 (torch's own name for it)
 
-from retrieval.data.history import whole_windows
+from retrieval.data.history import seen, whole_windows
 from retrieval.towers.sequence import SequencePair
 from retrieval.towers.tokens import Tokens, tokens
+from retrieval.training.ranking import discounted
 from retrieval.training.sequences import NOTHING, Sequences, shuffled
 from retrieval.training.softmax import full_softmax, sampled_softmax
 
 # Users asked together in validation.
 EVALUATION_BATCH = 128
-
-# Where the lists end that validation looks at.
-DEPTH = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +87,7 @@ def fit_sequences(
     )
     task = progress.add_task("training on sequences", total=steps)
     epochs: list[SequenceEpoch] = []
-    best, best_weights = 0, copy.deepcopy(pair.state_dict())
+    best, best_weights = 0, pair.state_dict()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         for epoch in range(settings.epochs):
@@ -98,7 +96,7 @@ def fit_sequences(
             epochs.append(
                 SequenceEpoch(loss, told, validation_gain(pair, sequences, validation, told=False))
             )
-            if _merit(epochs[-1]) >= _merit(epochs[best]):
+            if epoch == 0 or _merit(epochs[-1]) > _merit(epochs[best]):
                 best, best_weights = epoch, copy.deepcopy(pair.state_dict())
             progress.update(
                 task,
@@ -166,29 +164,41 @@ def validation_gain(
         events: Each the next one of its user.
         told: Whether the pair is told when they happened.
     """
-    pair.eval()
-    histories, ranks = sequences.histories, []
+    if not len(events.users):
+        return 0.0
+    vectors = sequence_vectors(pair, sequences, events, told=told)
     with torch.no_grad():
-        table, movies = pair.table(), pair.movie_vectors()
+        movies = pair.movie_vectors().numpy()
+    gains = []
+    for start in range(0, len(events.users), EVALUATION_BATCH):
+        part = slice(start, start + EVALUATION_BATCH)
+        scores = (vectors[part] @ movies.T).astype(np.float64)  # (B, M)
+        scores[seen(sequences.histories, events.users[part], len(movies))] = -np.inf
+        gains.append(discounted(scores, events.movies[part]))
+    return float(np.concatenate(gains).mean())
+
+
+def sequence_vectors(
+    pair: SequencePair, sequences: Sequences, events: LastEvents, *, told: bool
+) -> NDArray[np.float32]:
+    """Return the vectors `(V, D)` of users asked what comes next; see `validation_gain`."""
+    pair.eval()
+    vectors = [np.zeros((0, pair.settings.dimension), np.float32)]
+    with torch.no_grad():
+        table = pair.table()
         for start in range(0, len(events.users), EVALUATION_BATCH):
-            users, targets, times = (column[start : start + EVALUATION_BATCH] for column in events)
-            windows = whole_windows(histories, users)._replace(times=times)
+            users, _, times = (column[start : start + EVALUATION_BATCH] for column in events)
             made = tokens(
                 sequences.people[users],
-                histories,
-                windows,
+                sequences.histories,
+                whole_windows(sequences.histories, users)._replace(times=times),
                 np.full(len(users), told),
                 sequences.scale,
                 sequences.length,
             )
-            vectors = pair(table, *_tensors(made)[:-1])[torch.arange(len(users)), made.last]
-            scores = (vectors @ movies.T).numpy()  # (B, M)
-            wanted = scores[np.arange(len(users)), targets]
-            for row, (first, end) in enumerate(zip(windows.starts, windows.ends, strict=True)):
-                scores[row, histories.movies[first:end]] = -np.inf
-            ranks.append((scores > wanted[:, None]).sum(axis=1))
-    places = np.concatenate(ranks) if ranks else np.zeros(0)
-    return float(np.where(places < DEPTH, 1 / np.log2(places + 2), 0.0).mean()) if ranks else 0.0
+            every = pair(table, *_tensors(made)[:-1])  # (B, T, D)
+            vectors.append(every[torch.arange(len(users)), made.last].numpy())
+    return np.concatenate(vectors)
 
 
 def _merit(epoch: SequenceEpoch) -> float:

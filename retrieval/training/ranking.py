@@ -1,0 +1,77 @@
+"""How much the rating counts in a ranking, beside what is likely to be watched: from validation."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retrieval.choices import RankBy
+
+Floats = NDArray[np.float64]
+
+# Weights of a unit of rating score, the noise of one rating, that are tried.
+WEIGHTS = (0.0, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, np.inf)
+
+# Where the lists end that validation looks at.
+DEPTH = 10
+
+
+class Gain(NamedTuple):
+    """What lists are worth at one weight."""
+
+    weight: float
+    liked: float  # NDCG@10 of the last events that were liked
+    all: float  # of all last events
+
+
+class Choice(NamedTuple):
+    """What lists are ranked by, if nobody says."""
+
+    rank_by: RankBy
+    weight: float  # of the rating score in a blend
+    gains: list[Gain]
+
+
+def choose_ranking(
+    watch: Floats,
+    rating: Floats,
+    seen: NDArray[np.bool_],
+    targets: NDArray[np.int64],
+    liked: NDArray[np.bool_],
+) -> Choice:
+    """Return the weight at which most of what users liked next is found.
+
+    Args:
+        watch: `(V, M)` logits of V users for all movies.
+        rating: `(V, M)` scores.
+        seen: `(V, M)` whether a movie cannot come back.
+        targets: `(V,)` numbers of the movies that came next.
+        liked: `(V,)` whether they were liked.
+    """
+    gains = []
+    for weight in WEIGHTS:
+        scores = rating if weight == np.inf else watch + weight * rating
+        found = discounted(np.where(seen, -np.inf, scores), targets)
+        of_liked = found[liked] if liked.any() else found
+        gains.append(Gain(weight, float(of_liked.mean()), float(found.mean())))
+    best = max(gains, key=lambda gain: gain.liked)
+    match best.weight:
+        case 0.0:
+            return Choice(RankBy.WATCH, 0.0, gains)
+        case np.inf:
+            finite = max(gains[:-1], key=lambda gain: gain.liked)
+            return Choice(RankBy.RATING, finite.weight, gains)
+        case weight:
+            return Choice(RankBy.BLEND, weight, gains)
+
+
+def discounted(scores: Floats, targets: NDArray[np.int64]) -> Floats:
+    """Return `1 / log2(rank + 2)` for targets ranked from 0 below the depth, else 0, `(V,)`.
+
+    Args:
+        scores: `(V, M)`, minus infinity where a movie cannot come.
+        targets: `(V,)` numbers.
+    """
+    wanted = scores[np.arange(len(targets)), targets]
+    ranks = (scores > wanted[:, None]).sum(axis=1)
+    return np.where(ranks < DEPTH, 1 / np.log2(ranks + 2), 0.0)

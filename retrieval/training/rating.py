@@ -1,0 +1,142 @@
+"""The rating part: the neural pair trained, both pairs weighed, the link fitted."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.progress import Progress
+
+from retrieval.blend import Blend
+from retrieval.choices import Towers
+from retrieval.data.dataset import Dataset
+from retrieval.data.statistics import root_mean_square
+from retrieval.link import Link
+from retrieval.towers.content import Content
+from retrieval.towers.inputs import UNKNOWN_USER, UserInputs, user_inputs
+from retrieval.training.examples import Known, held_out_examples, learn, training_examples
+from retrieval.training.infer import Inferred
+from retrieval.training.loop import Fit, fit, predict
+from retrieval.training.newcomers import Trials, bayesian_scores, fit_newcomers, trials
+from retrieval.training.pairs import Pair, encode_users, make_pair, movie_vectors, user_tower
+from retrieval.training.presets import Plan
+from retrieval.training.weights import fit_weights
+
+
+class Neural(NamedTuple):
+    """The neural pair, trained."""
+
+    pair: Pair
+    known: Known
+    fit: Fit
+    ratings: NDArray[np.float64]  # (N,) predicted for the validation rows, 0 elsewhere
+    example: UserInputs  # a few real users
+
+
+def train_neural(
+    dataset: Dataset,
+    content: Content,
+    validation: NDArray[np.bool_],
+    held_out: NDArray[np.bool_],
+    planned: Plan,
+    seed: int,
+    progress: Progress,
+) -> Neural:
+    """Train the neural pair.
+
+    Args:
+        dataset: All rows.
+        content: Of the movies.
+        validation: `(N,)` mask of rows that choose the epoch, all of them held out.
+        held_out: `(N,)` mask of the rows that are not trained on.
+        planned: How.
+        seed: Of everything random.
+        progress: Where to show how far it is.
+    """
+    known = learn(dataset, ~held_out)
+    examples = training_examples(dataset, known, ~held_out)
+    asked = held_out_examples(dataset, known, validation)
+    pair = make_pair(planned.towers, dataset, content, known, seed)
+    length = planned.towers.history_length
+    fitted = fit(pair, examples, asked, length, planned.loop, seed, progress)
+    ratings = known.centre + dataset.scale.unit * predict(pair, asked, length).astype(np.float64)
+    whole = np.zeros(len(dataset.ratings))
+    whole[validation] = ratings
+    batch = asked.batch(np.arange(min(64, len(asked))), length)
+    example = UserInputs(*(column.numpy() for column in batch.users))
+    return Neural(pair, known, fitted, whole, example)
+
+
+class Answers(NamedTuple):
+    """How scores of the pairs become ratings."""
+
+    towers: tuple[Towers, ...]  # that predict ratings, in the order of the weights
+    blend: Blend
+    link: Link | None
+    errors: dict[str, float]
+
+
+def weigh(
+    dataset: Dataset,
+    rows: NDArray[np.bool_],
+    held_out: NDArray[np.bool_],
+    neural: Neural | None,
+    inferred: Inferred | None,
+) -> Answers:
+    """Fit how the pairs are blended; each alone too, to say what it is worth.
+
+    Args:
+        dataset: All rows.
+        rows: `(N,)` mask of the validation rows, all of them held out.
+        held_out: `(N,)` mask of the rows that no pair has seen.
+        neural: The neural pair, if trained.
+        inferred: The Bayesian pair, if inferred.
+    """
+    true = dataset.ratings[rows].astype(np.float64)
+    errors: dict[str, float] = {}
+    if neural is not None:
+        predicted = dataset.scale.clip(neural.ratings[rows])
+        errors[Towers.NEURAL] = root_mean_square(predicted - true)
+    if inferred is None:
+        towers: tuple[Towers, ...] = () if neural is None else (Towers.NEURAL,)
+        return Answers(towers, _settled((1.0,) * len(towers), origin=0.0), None, errors)
+    levels, values, thresholds = inferred.levels[rows], inferred.stars, inferred.thresholds
+    scores = inferred.scores[rows][:, None]
+    weights, link = fit_weights(scores, levels, values, thresholds, [1.0])
+    errors[Towers.BAYESIAN] = root_mean_square(link.ratings(scores @ weights) - true)
+    origin = float(link.ratings(np.zeros(1))[0])
+    asked = trials(dataset, rows, held_out)
+    told = [bayesian_scores(inferred.early, asked, dataset)]
+    if neural is not None:
+        scores = np.column_stack([neural.ratings[rows] - origin, scores])  # as Towers are ordered
+        weights, link = fit_weights(scores, levels, values, thresholds, [0.0, 1.0])
+        errors["blend"] = root_mean_square(link.ratings(scores @ weights) - true)
+        told.insert(0, _neural_scores(neural, asked, dataset) - origin)
+    settled = _settled(weights, origin)
+    blend = fit_newcomers(np.column_stack(told), asked.told, asked.ratings, settled, link)
+    towers = (Towers.BAYESIAN,) if neural is None else (Towers.NEURAL, Towers.BAYESIAN)
+    return Answers(towers, blend, link, errors)
+
+
+def _settled(weights: tuple[float, ...], origin: float) -> Blend:
+    """Return the blend in which newcomers are weighed as the known are."""
+    return Blend(
+        weights=weights, newcomer_weights=weights, newcomer_offset=0.0, halfway=1.0, origin=origin
+    )
+
+
+def _neural_scores(neural: Neural, asked: Trials, dataset: Dataset) -> NDArray[np.float64]:
+    """Return the ratings `(E,)` that the neural pair predicts for strangers who tell as much."""
+    inputs = user_inputs(
+        np.full(len(asked.movies), UNKNOWN_USER),
+        asked.codes,
+        asked.histories,
+        asked.windows,
+        dataset.scale,
+        neural.known.centre,
+        neural.pair.settings.history_length,
+    )
+    vectors, offsets = encode_users(
+        user_tower(neural.pair, neural.known.centre, dataset.scale.unit), inputs
+    )
+    products = (vectors * movie_vectors(neural.pair)[asked.movies]).sum(axis=1)
+    return np.asarray(offsets + products, dtype=np.float64)

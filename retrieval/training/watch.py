@@ -1,0 +1,180 @@
+"""The watch part: the sequence pair trained, and what lists are ranked by."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.progress import Progress
+
+from retrieval.choices import Towers
+from retrieval.data.dataset import Dataset
+from retrieval.data.history import (
+    Histories,
+    build_histories,
+    seen,
+    whole_windows,
+    windows_until,
+)
+from retrieval.data.split import last_of_each
+from retrieval.towers.content import Content
+from retrieval.towers.inputs import user_inputs
+from retrieval.towers.sequence import SequencePair
+from retrieval.towers.tokens import Tokens, tokens
+from retrieval.training.infer import Inferred
+from retrieval.training.pairs import (
+    encode_users,
+    make_sequence_pair,
+    movie_vectors,
+    user_tower,
+)
+from retrieval.training.presets import Plan
+from retrieval.training.ranking import Choice, choose_ranking
+from retrieval.training.rating import Answers, Neural
+from retrieval.training.sequence_loop import (
+    LastEvents,
+    SequenceFit,
+    fit_sequences,
+    sequence_vectors,
+)
+from retrieval.training.sequences import Sequences
+
+# Users whose last event is held out to choose the epoch and the ranking.
+VALIDATION_USERS = 2000
+VALIDATION_SHARE = 0.25
+
+# A rating this far up the scale says that the movie was liked: 4 of 1 to 5.
+LIKED = 0.75
+
+
+class Watching(NamedTuple):
+    """The sequence pair, trained."""
+
+    pair: SequencePair
+    sequences: Sequences
+    last: NDArray[np.bool_]  # (N,) mask of the last events held out
+    fit: SequenceFit
+    example: Tokens  # a few real users
+
+
+def choose_last(dataset: Dataset, rng: np.random.Generator) -> NDArray[np.bool_]:
+    """Return a mask `(N,)` of the last events of random users who have others before."""
+    users = np.flatnonzero(np.bincount(dataset.users, minlength=len(dataset.user_vocabulary)) > 1)
+    count = min(VALIDATION_USERS, int(len(users) * VALIDATION_SHARE))
+    chosen = rng.choice(users, count, replace=False)
+    return last_of_each(dataset.users, dataset.timestamps) & np.isin(dataset.users, chosen)
+
+
+def train_sequence(
+    dataset: Dataset,
+    content: Content,
+    last: NDArray[np.bool_],
+    planned: Plan,
+    seed: int,
+    progress: Progress,
+) -> Watching:
+    """Train the sequence pair.
+
+    Args:
+        dataset: All rows.
+        content: Of the movies.
+        last: `(N,)` mask of the last events of some users, which choose the epoch.
+        planned: How.
+        seed: Of everything random.
+        progress: Where to show how far it is.
+    """
+    rows = ~last
+    settings = planned.sequence
+    sequences = Sequences(
+        histories=_histories(dataset, rows),
+        people=dataset.user_codes,
+        scale=dataset.scale,
+        length=settings.history_length,
+    )
+    rated = np.bincount(dataset.movies[rows], minlength=len(dataset.movie_vocabulary)) > 0
+    pair = make_sequence_pair(settings, dataset, content, rated, seed)
+    events = _events(dataset, last)
+    fitted = fit_sequences(pair, sequences, events, planned.sequence_loop, seed, progress)
+    lengths = np.diff(sequences.histories.offsets)
+    users = np.argsort(-lengths, kind="stable")[:8]  # long ones, so that no size is special
+    windows = whole_windows(sequences.histories, users)
+    told = np.arange(len(users)) % 2 == 0
+    example = tokens(
+        dataset.user_codes[users],
+        sequences.histories,
+        windows,
+        told,
+        dataset.scale,
+        settings.history_length,
+    )
+    return Watching(pair, sequences, last, fitted, example)
+
+
+def rank(
+    dataset: Dataset,
+    watching: Watching,
+    neural: Neural | None,
+    inferred: Inferred | None,
+    answers: Answers,
+) -> Choice:
+    """Choose what lists are ranked by, from last events that no pair has seen.
+
+    Args:
+        dataset: All rows.
+        watching: The sequence pair.
+        neural: The neural pair, if trained.
+        inferred: The Bayesian pair, if inferred.
+        answers: How the scores of these two are weighed.
+    """
+    events = _events(dataset, watching.last)
+    histories = watching.sequences.histories
+    vectors = sequence_vectors(watching.pair, watching.sequences, events, told=True)
+    temperature = watching.pair.settings.temperature
+    watch = vectors @ movie_vectors(watching.pair).T / temperature  # (V, M)
+    rating = np.zeros_like(watch)
+    weights = dict(zip(answers.towers, answers.blend.weights, strict=True))
+    if neural is not None:
+        rating += weights[Towers.NEURAL] * _neural_scores(neural, dataset, events)
+    if inferred is not None:
+        early = inferred.early
+        rating += weights[Towers.BAYESIAN] * (
+            early.users[events.users, :-1] @ early.movies[:, :-1].T + early.movies[:, -1]
+        )
+    known = seen(histories, events.users, watch.shape[1])
+    liked = dataset.scale.lowest + LIKED * (dataset.scale.highest - dataset.scale.lowest)
+    return choose_ranking(
+        watch.astype(np.float64),
+        rating.astype(np.float64),
+        known,
+        events.movies,
+        dataset.ratings[watching.last] >= liked,
+    )
+
+
+def _events(dataset: Dataset, last: NDArray[np.bool_]) -> LastEvents:
+    return LastEvents(dataset.users[last], dataset.movies[last], dataset.timestamps[last])
+
+
+def _histories(dataset: Dataset, rows: NDArray[np.bool_]) -> Histories:
+    return build_histories(
+        dataset.users[rows],
+        dataset.movies[rows],
+        dataset.ratings[rows],
+        dataset.timestamps[rows],
+        len(dataset.user_vocabulary),
+    )
+
+
+def _neural_scores(neural: Neural, dataset: Dataset, events: LastEvents) -> NDArray[np.float32]:
+    """Return the scores `(V, M)` of all movies for V known users, without the users' offsets."""
+    histories = neural.known.histories
+    inputs = user_inputs(
+        events.users + 1,
+        dataset.user_codes[events.users],
+        histories,
+        windows_until(histories, events.users, events.times),
+        dataset.scale,
+        neural.known.centre,
+        neural.pair.settings.history_length,
+    )
+    tower = user_tower(neural.pair, neural.known.centre, dataset.scale.unit)
+    return np.asarray(encode_users(tower, inputs).vectors @ movie_vectors(neural.pair).T)

@@ -1,0 +1,47 @@
+import numpy as np
+import pytest
+
+from retrieval.choices import RankBy
+from retrieval.training.ranking import choose_ranking, discounted
+
+
+def test_gain_falls_with_the_rank_and_ends_at_ten() -> None:
+    scores = -np.tile(np.arange(30.0), (4, 1))
+    gains = discounted(scores, np.array([0, 2, 9, 10]))
+    np.testing.assert_allclose(gains, [1, 1 / 2, 1 / np.log2(11), 0])
+
+
+def world(noise: float) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(0)
+    watch, rating = rng.standard_normal((2, 3000, 40))
+    targets = (watch + noise * rating + 0.3 * rng.standard_normal(watch.shape)).argmax(axis=1)
+    return watch, rating, np.zeros(watch.shape, dtype=bool), targets
+
+
+@pytest.mark.parametrize(
+    ("planted", "rank_by", "least", "most"),
+    [(0.0, RankBy.WATCH, 0, 0), (1.0, RankBy.BLEND, 0.6, 1.5), (1e9, RankBy.RATING, 5, 10)],
+)
+def test_what_targets_follow_is_what_lists_are_ranked_by(
+    planted: float, rank_by: RankBy, least: float, most: float
+) -> None:
+    watch, rating, seen, targets = world(planted)
+    found = choose_ranking(watch, rating, seen, targets, np.ones(3000, dtype=bool))
+    assert found.rank_by is rank_by
+    assert least <= found.weight <= most
+
+
+def test_only_liked_targets_choose() -> None:
+    watch, rating, seen, targets = world(1e9)
+    liked = np.arange(3000) < 1500
+    targets[~liked] = watch[~liked].argmax(axis=1)
+    assert choose_ranking(watch, rating, seen, targets, liked).rank_by is RankBy.RATING
+    assert choose_ranking(watch, rating, seen, targets, ~liked).rank_by is RankBy.WATCH
+
+
+def test_seen_movies_take_no_place() -> None:
+    watch = np.array([[3.0, 2.0, 1.0]])
+    seen = np.array([[True, True, False]])
+    liked = np.array([True])
+    found = choose_ranking(watch, np.zeros((1, 3)), seen, np.array([2]), liked)
+    assert found.gains[0].liked == 1.0

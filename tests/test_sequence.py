@@ -1,0 +1,97 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from retrieval.data.history import build_histories, whole_windows
+from retrieval.scale import RatingScale
+from retrieval.towers.neural import Sizes
+from retrieval.towers.sequence import SequencePair, SequenceSettings
+from retrieval.towers.tokens import Tokens, tokens
+
+SETTINGS = SequenceSettings(dimension=16, hidden=32, history_length=12)
+RATED = torch.arange(30) < 25
+CONTENT = torch.randn(30, 6, generator=torch.Generator().manual_seed(0))
+SCALE = RatingScale(lowest=1.0, highest=5.0, step=1.0)
+
+
+@pytest.fixture
+def pair() -> SequencePair:
+    torch.manual_seed(0)
+    sizes = Sizes(users=4, movies=30, content=6, genders=3, ages=8, occupations=5, levels=5)
+    made = SequencePair(SETTINGS, sizes, CONTENT, RATED)
+    for parameter in made.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    return made.eval()
+
+
+def told(*sizes: int) -> Tokens:
+    rng = np.random.default_rng(1)
+    events = 12
+    histories = build_histories(
+        np.repeat(np.arange(len(sizes)), events),
+        np.tile(rng.permutation(25)[:events], len(sizes)),
+        np.tile(rng.integers(1, 6, events), len(sizes)).astype(np.float32),
+        np.tile(np.cumsum(rng.integers(0, 5000, events)), len(sizes)),
+        len(sizes),
+    )
+    users = np.arange(len(sizes))
+    windows = whole_windows(histories, users)
+    windows = windows._replace(ends=windows.starts + np.array(sizes))
+    people = np.zeros((len(sizes), 3), np.int64)
+    return tokens(people, histories, windows, np.ones(len(sizes), bool), SCALE, 12)
+
+
+def vectors(pair: SequencePair, made: Tokens) -> torch.Tensor:
+    columns = [torch.from_numpy(column) for column in made[:-1]]
+    with torch.no_grad():
+        found: torch.Tensor = pair(pair.table(), *columns)
+    return found
+
+
+def test_vectors_have_length_one(pair: SequencePair) -> None:
+    found = vectors(pair, told(5, 0))
+    torch.testing.assert_close(found.norm(dim=-1), torch.ones(2, 6))
+    torch.testing.assert_close(pair.movie_vectors().norm(dim=-1), torch.ones(30))
+
+
+def test_later_events_and_padding_change_no_earlier_vector(pair: SequencePair) -> None:
+    both = vectors(pair, told(12, 5))
+    # The fifth event's question is asked at another time than the one the sixth event answers.
+    torch.testing.assert_close(both[0, :5], both[1, :5])
+    alone = vectors(pair, told(5))
+    torch.testing.assert_close(alone[0], both[1, :6])
+
+
+@pytest.mark.parametrize("column", ["movies", "levels", "waits", "people"])
+def test_everything_told_counts(pair: SequencePair, column: str) -> None:
+    made = told(5)
+    other = made._replace(**{column: (getattr(made, column) + 1) % 3})
+    assert not torch.allclose(vectors(pair, made)[0, 5], vectors(pair, other)[0, 5])
+
+
+def test_gaps_and_distances_count(pair: SequencePair) -> None:
+    made = told(5)
+    gaps = np.where(made.gaps > 1, 2 + (made.gaps + 3) % 30, made.gaps)
+    first = vectors(pair, made)[0, 5]
+    assert not torch.allclose(first, vectors(pair, made._replace(gaps=gaps))[0, 5])
+    for block in pair.blocks:
+        torch.nn.init.zeros_(block.get_parameter("distance_bias"))
+    assert not torch.allclose(first, vectors(pair, made)[0, 5])
+
+
+def test_unrated_movies_are_what_their_content_says(pair: SequencePair) -> None:
+    found = pair.new_movie_vectors(CONTENT)
+    torch.testing.assert_close(pair.movie_vectors()[25:], found[25:])
+    assert not torch.allclose(pair.movie_vectors()[:25], found[:25])
+
+
+def test_in_training_some_movies_are_as_if_unrated(pair: SequencePair) -> None:
+    pair.settings = replace(SETTINGS, unknown_movies=0.5)
+    pair.train()
+    with torch.no_grad():
+        table, content = pair.table(), pair.describe(CONTENT)
+    hidden = (table == content).all(dim=1)
+    assert 5 <= hidden[:25].sum() <= 20
+    assert hidden[25:].all()
