@@ -1,5 +1,6 @@
 """The command line: options and printing; the work is done elsewhere."""
 
+import math
 import os
 import sys
 from datetime import UTC, datetime
@@ -292,7 +293,7 @@ def evaluate(
             [
                 {"system": result.system, "questions": result.questions, "count": result.count}
                 | {
-                    name: {"value": metric.value, "95%": metric.half_width}
+                    name: {"value": _finite(metric.value), "95%": _finite(metric.half_width)}
                     for name, metric in result.metrics.items()
                 }
                 for result in results
@@ -517,6 +518,11 @@ def _towers(names: str | None) -> list[Towers]:
             known = ", ".join(Towers)
             raise RequestError(f"unknown towers {name!r}; there are: {known}")
     return [Towers(name) for name in wanted]
+
+
+def _finite(value: float) -> float | None:
+    """Return what JSON can say: it has no word for infinity or for not a number."""
+    return value if math.isfinite(value) else None
 
 
 def _movie(movie: "Movie") -> dict[str, object]:

@@ -118,6 +118,18 @@ class Recommender:
             sequence = QueryTower(run.folder / SEQUENCE_TOWER, threads)
         return cls(run, open_index(run), neural, bayesian, sequence)
 
+    @property
+    def rates(self) -> bool:
+        """Whether a pair predicts ratings."""
+        return self._neural is not None or self._bayesian is not None
+
+    @property
+    def rankings(self) -> tuple[RankBy, ...]:
+        """What lists can be ranked by."""
+        if self._sequence is None:
+            return (RankBy.RATING,)
+        return tuple(RankBy) if self.rates else (RankBy.WATCH,)
+
     def topk(
         self,
         user: int | Person,
@@ -151,7 +163,7 @@ class Recommender:
                 rank,
                 catalogue.movies[catalogue.number(movie)],
                 score,
-                rating if self._rates else None,
+                rating if self.rates else None,
             )
             for rank, (movie, score, rating) in enumerate(
                 zip(*(column[0].tolist() for column in found), strict=True), start=1
@@ -301,21 +313,14 @@ class Recommender:
             RequestError: The run's pairs cannot rank by this.
         """
         ranking = self.run.config.ranking
-        if self._sequence is None or ranking is None:
-            if rank_by not in {None, RankBy.RATING}:
-                raise RequestError(
-                    f"this run cannot rank by {rank_by}: it has no sequence pair; "
-                    "train with --towers neural,bayesian,sequence, or rank by rating"
-                )
-            return rating
-        wanted = rank_by or ranking.rank_by
-        if wanted is RankBy.RATING and self._rates:
-            return rating
-        if wanted is not RankBy.WATCH and not self._rates:
+        wanted = rank_by or (RankBy.RATING if ranking is None else ranking.rank_by)
+        if wanted not in self.rankings:
             raise RequestError(
-                f"this run cannot rank by {wanted}: it predicts no ratings; "
-                "train with --towers neural,bayesian,sequence, or rank by watch"
+                f"this run cannot rank by {wanted}, only by {' or '.join(self.rankings)}; "
+                "train with --towers neural,bayesian,sequence"
             )
+        if self._sequence is None or ranking is None or wanted is RankBy.RATING:
+            return rating
         weight = ranking.rating_weight if wanted is RankBy.BLEND else 0.0
         asked = tokens(
             audience.codes[rows],
@@ -363,18 +368,13 @@ class Recommender:
         seen = None if include_seen else [self._seen(audience, row) for row in rows]
         found = self.index.search(queries, k, seen)
         ratings = np.full(found.ids.shape, np.nan)
-        if self._rates:
+        if self.rates:
             there = found.ids != NO_ID
             which = np.nonzero(there)[0]
             movies = self.index.vectors_of(found.ids[there])
             scores = inner_products(encoded.vectors[which], movies)
             ratings[there] = self._ratings(encoded.offsets[which], scores)
         return TopK(found.ids, found.scores, ratings)
-
-    @property
-    def _rates(self) -> bool:
-        """Whether a pair predicts ratings."""
-        return self._neural is not None or self._bayesian is not None
 
     def _rate(
         self,
@@ -383,7 +383,7 @@ class Recommender:
         movies: NDArray[np.int64],
         times: NDArray[np.int64] | None,
     ) -> Ratings:
-        if not self._rates:
+        if not self.rates:
             raise RequestError(
                 "this run predicts no ratings; train with --towers neural,bayesian,sequence"
             )
@@ -441,7 +441,7 @@ class Recommender:
         parts = np.split(
             self.index.vectors.astype(np.float64), np.cumsum(config.widths)[:-1], axis=1
         )
-        weights = [*config.blend.weights, *([0.0 if self._rates else 1.0] * bool(self._sequence))]
+        weights = [*config.blend.weights, *([0.0 if self.rates else 1.0] * bool(self._sequence))]
         joined = np.hstack([weight * part for weight, part in zip(weights, parts, strict=True)])
         return np.delete(joined, config.biases, axis=1)
 

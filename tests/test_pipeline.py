@@ -14,10 +14,10 @@ from retrieval.data.layouts import read_movies
 from retrieval.errors import DataError, RequestError
 from retrieval.pipeline import add_movies, build_index, train
 from retrieval.recommender import Recommender
-from retrieval.run import open_run
+from retrieval.run import describe_run, open_run
 
 
-@pytest.fixture(scope="module", params=[(Towers.NEURAL,), (Towers.BAYESIAN,), (Towers.SEQUENCE,)])
+@pytest.fixture(scope="module", params=[(Towers.NEURAL,), (Towers.BAYESIAN,)])
 def alone(
     request: pytest.FixtureRequest, data: MovieData, tmp_path_factory: pytest.TempPathFactory
 ) -> Recommender:
@@ -44,8 +44,6 @@ def later(tmp_path: Path) -> pd.DataFrame:
 
 
 def test_each_pair_answers_alone_and_lists_agree_with_pairs(alone: Recommender) -> None:
-    if alone.run.config.towers == (Towers.SEQUENCE,):
-        pytest.skip("predicts no ratings")
     for user in alone.run.users.ids[::20].tolist():
         for row in alone.topk(user, 10):
             assert row.rating == alone.rate(user, row.movie.id).rating
@@ -63,18 +61,27 @@ def test_each_pair_answers_alone_and_lists_agree_with_pairs(alone: Recommender) 
         assert not (alone.run.folder / "user_tower.onnx").exists()
 
 
-def test_the_sequence_pair_alone_ranks_and_predicts_no_ratings(alone: Recommender) -> None:
-    if alone.run.config.towers != (Towers.SEQUENCE,):
-        with pytest.raises(RequestError, match="cannot rank by watch: it has no sequence pair"):
-            alone.topk(1, rank_by=RankBy.WATCH)
-        return
+def test_without_a_sequence_pair_lists_are_ranked_by_rating(alone: Recommender) -> None:
+    assert alone.topk(1, 20) == alone.topk(1, 20, rank_by=RankBy.RATING)
+    with pytest.raises(RequestError, match="cannot rank by watch, only by rating"):
+        alone.topk(1, rank_by=RankBy.WATCH)
+
+
+def test_the_sequence_pair_alone_ranks_and_predicts_no_ratings(
+    data: MovieData, tmp_path: Path
+) -> None:
+    with Progress(disable=True) as progress:
+        train(data, "world", tmp_path / "run", Preset.QUICK, 0, progress, [Towers.SEQUENCE])
+    build_index(tmp_path / "run")
+    alone = Recommender.load(tmp_path / "run")
     rows = alone.topk(1, 20)
     assert rows == alone.topk(1, 20, rank_by=RankBy.WATCH)
     assert {row.rating for row in rows} == {None}
     assert alone.similar(10, 3)[0].cosine <= 1 + 1e-6
+    assert describe_run(alone.run)["validation rmse"] == "predicts no ratings"
     with pytest.raises(RequestError, match="this run predicts no ratings"):
         alone.rate(1, 1)
-    with pytest.raises(RequestError, match="cannot rank by blend: it predicts no ratings"):
+    with pytest.raises(RequestError, match="cannot rank by blend, only by watch"):
         alone.topk(1, rank_by=RankBy.BLEND)
 
 

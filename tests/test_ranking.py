@@ -11,6 +11,11 @@ def test_gain_falls_with_the_rank_and_ends_at_ten() -> None:
     np.testing.assert_allclose(gains, [1, 1 / 2, 1 / np.log2(11), 0])
 
 
+def test_ties_go_against_the_target() -> None:
+    np.testing.assert_allclose(discounted(np.zeros((1, 4)), np.array([1])), [1 / np.log2(5)])
+    np.testing.assert_allclose(discounted(np.zeros((1, 40)), np.array([1])), [0])
+
+
 def world(noise: float) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     rng = np.random.default_rng(0)
     watch, rating = rng.standard_normal((2, 3000, 40))

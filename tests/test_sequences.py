@@ -44,3 +44,16 @@ def test_every_user_with_events_comes_once_in_batches_of_about_as_many_tokens() 
     assert sum(padded) < 1.15 * counts.sum()
     again = shuffled(counts, 1000, np.random.default_rng(2))
     assert [users.tolist() for users in batches] != [users.tolist() for users in again]
+
+
+def test_shares_are_those_of_the_answers() -> None:
+    shares = SEQUENCES.shares(60)
+    answers = [
+        answer
+        for batch in SEQUENCES.batches(100, 0.0, np.random.default_rng(0))
+        for answer in batch.targets.ravel().tolist()
+        if answer != NOTHING
+    ]
+    counted = np.bincount(answers, minlength=60)
+    assert shares.sum() == np.float32(1.0)
+    assert set(np.flatnonzero(shares)) - set(np.flatnonzero(counted)) == {55}  # cannot be foretold

@@ -16,6 +16,13 @@ class Metric(NamedTuple):
     half_width: float
 
 
+def mean(values: NDArray[np.floating]) -> Metric:
+    """Mean of values `(Q,)`; not a number where there are none."""
+    if not len(values):
+        return Metric(float("nan"), float("inf"))
+    return Metric(float(values.mean(dtype=np.float64)), _half_width(values))
+
+
 def root_mean_square_error(predicted: NDArray[np.float64], true: NDArray[np.float64]) -> Metric:
     """Square root of the mean squared error over all questions `(Q,)`, users weighted by questions.
 
@@ -28,7 +35,7 @@ def root_mean_square_error(predicted: NDArray[np.float64], true: NDArray[np.floa
 
 def mean_absolute_error(predicted: NDArray[np.float64], true: NDArray[np.float64]) -> Metric:
     """Mean absolute error over all questions `(Q,)`."""
-    return _mean(np.abs(predicted - true))
+    return mean(np.abs(predicted - true))
 
 
 def ranks(lists: NDArray[np.int64], targets: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -42,19 +49,15 @@ def hit_rate(ranks: NDArray[np.float64], k: int) -> Metric:
 
     Lists leave out what the user has seen in training; nothing is sampled.
     """
-    return _mean((ranks < k).astype(np.float64))
+    return mean((ranks < k).astype(np.float64))
 
 
 def discounted_gain(ranks: NDArray[np.float64], k: int) -> Metric:
     """NDCG@k with one target: `1 / log2(rank + 2)` for ranks from 0 below k, else 0."""
-    return _mean(np.where(ranks < k, 1 / np.log2(ranks + 2), 0.0))
+    return mean(np.where(ranks < k, 1 / np.log2(ranks + 2), 0.0))
 
 
-def _mean(values: NDArray[np.float64]) -> Metric:
-    return Metric(float(values.mean()), _half_width(values))
-
-
-def _half_width(values: NDArray[np.float64]) -> float:
+def _half_width(values: NDArray[np.floating]) -> float:
     if len(values) < 2:
         return float("inf")
     return NORMAL_95 * float(values.std(ddof=1)) / float(np.sqrt(len(values)))

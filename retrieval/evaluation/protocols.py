@@ -20,6 +20,7 @@ from retrieval.evaluation.metrics import (
     Metric,
     discounted_gain,
     hit_rate,
+    mean,
     mean_absolute_error,
     ranks,
     root_mean_square_error,
@@ -174,10 +175,17 @@ def _lists(trial: Trial) -> list[Result]:
         data.movies[known[slice(*np.searchsorted(owners, [user, user + 1]))]]
         for user in data.users[rows]
     ]
-    found = trial.recommender.topk_many(data.user_vocabulary.ids[data.users[rows]], depth)
+    ids, times = data.user_vocabulary.ids[data.users[rows]], data.timestamps[rows]
+    lists = {}
+    for rank_by in trial.recommender.rankings:
+        for told in (False, True):
+            found = trial.recommender.topk_many(
+                ids, depth, times=times if told else None, rank_by=rank_by
+            )
+            name = f"two towers by {rank_by}, {'told' if told else 'not told'} the time"
+            lists[name] = data.movie_vocabulary.numbers(found.movie_ids)
     biases = trial.biases
-    lists = {
-        "two towers": data.movie_vocabulary.numbers(found.movie_ids),
+    lists |= {
         "popularity": most_rated(biases.counts.astype(np.float64), seen, depth),
         "movie mean": most_rated(biases.movie_means, seen, depth),
         "user mean + movie bias": most_rated(biases.movies, seen, depth),
@@ -187,6 +195,7 @@ def _lists(trial: Trial) -> list[Result]:
         places = ranks(ranked, targets)
         metrics = {f"hr@{k}": hit_rate(places, k) for k in DEPTHS}
         metrics |= {f"ndcg@{k}": discounted_gain(places, k) for k in DEPTHS[:1]}
+        metrics["rating of hits"] = mean(data.ratings[rows[places < DEPTHS[0]]])
         results.append(
             Result(
                 system=system, questions="each user's last movie", count=len(rows), metrics=metrics

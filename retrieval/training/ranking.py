@@ -73,5 +73,5 @@ def discounted(scores: Floats, targets: NDArray[np.int64]) -> Floats:
         targets: `(V,)` numbers.
     """
     wanted = scores[np.arange(len(targets)), targets]
-    ranks = (scores > wanted[:, None]).sum(axis=1)
+    ranks = (scores >= wanted[:, None]).sum(axis=1) - 1  # ties go against the target
     return np.where(ranks < DEPTH, 1 / np.log2(ranks + 2), 0.0)

@@ -32,7 +32,7 @@ class SequenceLoopSettings:
     learning_rate: float = 2e-3
     warm_up: int = 100  # steps before the learning rate is at its highest
     untold: float = 0.3  # share of the users whose times of asking are hidden
-    negatives: int = 0  # sampled for each batch; 0: all movies
+    negatives: int = 0  # drawn from all movies, and as many from a batch's answers; 0: every movie
     patience: int = 4  # epochs without improvement before training stops
 
 
@@ -124,8 +124,9 @@ def _epoch(
     """Pass over all users once; return the mean loss of an answer."""
     pair.train()
     total, count = 0.0, 0
+    shares = torch.from_numpy(sequences.shares(len(pair.rated)))
     for batch in sequences.batches(settings.tokens, settings.untold, rng):
-        loss, answers = _loss(pair, batch.tokens, batch.targets, settings.negatives)
+        loss, answers = _loss(pair, batch.tokens, batch.targets, shares, settings.negatives)
         optimizer.zero_grad()
         torch.autograd.backward(loss)
         optimizer.step()
@@ -137,7 +138,11 @@ def _epoch(
 
 
 def _loss(
-    pair: SequencePair, made: Tokens, targets: NDArray[np.int64], negatives: int
+    pair: SequencePair,
+    made: Tokens,
+    targets: NDArray[np.int64],
+    shares: Tensor,
+    negatives: int,
 ) -> tuple[Tensor, int]:
     """Return the mean loss of a batch, and how many answers it has."""
     table = pair.table()
@@ -148,9 +153,11 @@ def _loss(
     movies = F.normalize(table, dim=-1)
     if not negatives:
         return full_softmax(queries, movies, wanted), len(wanted)
-    drawn = torch.randint(len(movies), (negatives,))
-    expected = torch.full((negatives,), math.log(negatives / len(movies)))
-    return sampled_softmax(queries, movies, wanted, drawn, expected), len(wanted)
+    # Popular movies are what is hard to tell apart; movies that nobody watches must be met too.
+    of_batch = wanted[torch.randint(len(wanted), (negatives,))]
+    drawn = torch.cat([of_batch, torch.randint(len(movies), (negatives,))])
+    expected = negatives * (shares[drawn] + 1 / len(movies))
+    return sampled_softmax(queries, movies, wanted, drawn, expected.log()), len(wanted)
 
 
 def validation_gain(

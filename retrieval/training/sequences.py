@@ -36,6 +36,13 @@ class Sequences:
         """How many answers each user has, `(U,)`."""
         return np.minimum(np.diff(self.histories.offsets), self.length + 1)
 
+    def shares(self, movie_count: int) -> NDArray[np.float32]:
+        """Return how often each movie is the answer, `(M,)`, of all answers."""
+        ends = np.repeat(self.histories.offsets[1:], np.diff(self.histories.offsets))
+        recent = ends - np.arange(len(self.histories.movies)) <= self.length + 1
+        counts = np.bincount(self.histories.movies[recent], minlength=movie_count)
+        return np.asarray(counts / max(1, counts.sum()), dtype=np.float32)
+
     def batches(
         self, size: int, untold: float, rng: np.random.Generator
     ) -> Iterator[SequenceBatch]:
