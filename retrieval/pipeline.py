@@ -77,6 +77,7 @@ FEWEST_RATINGS = 100
 
 # Beside the run: what an interrupted training goes on from.
 CHECKPOINT = ".checkpoint"
+SEQUENCE_CHECKPOINT = ".sequence.checkpoint"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,8 +109,8 @@ def train(
 ) -> Trained:
     """Train tower pairs and write them as a run, which replaces one of the same name when whole.
 
-    Interrupted while the Bayesian pair is inferred, the same call goes on from there: what is done
-    is kept beside the folder.
+    Interrupted, the same call goes on with the Bayesian and the sequence pair from where they were:
+    what is done is kept beside the folder.
 
     Args:
         data: What to learn from.
@@ -140,6 +141,7 @@ def train(
         last = choose_last(dataset, rng)
     held_out = validation | last
     checkpoint = beside(folder, CHECKPOINT)
+    sequence_checkpoint = beside(folder, SEQUENCE_CHECKPOINT)
     describer = learn_to_describe(dataset.movie_frame, seed)
     content = describer.describe(dataset.movie_frame)
     inferred, neural, watching, choice = None, None, None, None
@@ -158,7 +160,9 @@ def train(
         neural = train_neural(dataset, content, validation, held_out, planned, seed, progress)
     answers = weigh(dataset, validation & ~last, held_out, neural, inferred)
     if Towers.SEQUENCE in pairs:
-        watching = train_sequence(dataset, content, last, planned, seed, progress)
+        watching = train_sequence(
+            dataset, content, last, planned, seed, sequence_checkpoint, progress
+        )
         choice = rank(dataset, watching, neural, inferred, answers)
     widths = _widths(neural, inferred, watching)
     seconds = time.perf_counter() - began
@@ -194,23 +198,34 @@ def train(
         seen = np.bincount(dataset.users[~held_out], minlength=len(dataset.user_vocabulary)) > 0
         _write_data(partial, config, dataset, seen)
         save_describer(partial / CONTENT, describer)
-        if neural is not None:
-            save_pair(partial, neural.pair)
-            tower = user_tower(neural.pair, neural.known.centre, dataset.scale.unit)
-            export_user_tower(tower, neural.example, partial / USER_TOWER)
-        if inferred is not None:
-            save_bayesian(partial / BAYESIAN, inferred.pair)
-            np.save(partial / MOODS, inferred.moods)
-        if watching is not None:
-            save_sequence_pair(partial, watching.pair)
-            export_sequence_tower(
-                SequenceUserTower(watching.pair), watching.example, partial / SEQUENCE_TOWER
-            )
+        _write_pairs(partial, config, neural, inferred, watching)
         (partial / METRICS).write_text(json.dumps(_metrics(trained, dataset), indent=2) + "\n")
         (partial / CARD).write_text(_card(config, trained, dataset))
         seal(partial)
     remove_checkpoint(checkpoint)
+    sequence_checkpoint.unlink(missing_ok=True)
     return trained
+
+
+def _write_pairs(
+    folder: Path,
+    config: RunConfig,
+    neural: Neural | None,
+    inferred: Inferred | None,
+    watching: Watching | None,
+) -> None:
+    """Write the pairs that were trained, and what encodes users at query time."""
+    if neural is not None:
+        save_pair(folder, neural.pair)
+        tower = user_tower(neural.pair, neural.known.centre, config.scale.unit)
+        export_user_tower(tower, neural.example, folder / USER_TOWER)
+    if inferred is not None:
+        save_bayesian(folder / BAYESIAN, inferred.pair)
+        np.save(folder / MOODS, inferred.moods)
+    if watching is not None:
+        save_sequence_pair(folder, watching.pair)
+        path = folder / SEQUENCE_TOWER
+        export_sequence_tower(SequenceUserTower(watching.pair), watching.example, path)
 
 
 def _widths(

@@ -1,9 +1,10 @@
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from rich.progress import Progress
+from rich.progress import Progress, TaskID
 
 from retrieval.data.history import build_histories
 from retrieval.scale import RatingScale
@@ -16,7 +17,7 @@ from retrieval.training.sequence_loop import (
     fit_sequences,
     validation_gain,
 )
-from retrieval.training.sequences import Sequences
+from retrieval.training.sequences import Sequences, shuffled
 
 USERS, MOVIES, EVENTS = 200, 60, 20
 LOOP = SequenceLoopSettings(epochs=12, tokens=512, warm_up=10, learning_rate=5e-3)
@@ -45,43 +46,98 @@ def walks() -> tuple[Sequences, LastEvents]:
     return sequences, last
 
 
-def fitted(
-    walks: tuple[Sequences, LastEvents], settings: SequenceLoopSettings, seed: int = 0
-) -> tuple[SequencePair, SequenceFit]:
+class Interrupted(Progress):
+    """A display whose user presses Ctrl-C after some steps."""
+
+    def __init__(self, steps: int) -> None:
+        super().__init__(disable=True)
+        self.left = steps
+
+    def advance(self, task_id: TaskID, advance: float = 1) -> None:
+        super().advance(task_id, advance)
+        self.left -= 1
+        if not self.left:
+            raise KeyboardInterrupt
+
+
+def untrained(seed: int) -> SequencePair:
     torch.manual_seed(seed)
     sizes = Sizes(users=USERS, movies=MOVIES, content=1, genders=1, ages=1, occupations=1, levels=5)
-    pair = SequencePair(
-        SequenceSettings(dimension=16, hidden=32, history_length=10, dropout=0.0),
+    return SequencePair(
+        SequenceSettings(dimension=16, hidden=32, history_length=10, dropout=0.1),
         sizes,
         torch.zeros(MOVIES, 1),
         torch.ones(MOVIES, dtype=torch.bool),
     )
+
+
+def fitted(
+    walks: tuple[Sequences, LastEvents],
+    settings: SequenceLoopSettings,
+    folder: Path,
+    seed: int = 0,
+) -> tuple[SequencePair, SequenceFit]:
+    pair = untrained(seed)
     with Progress(disable=True) as progress:
-        return pair, fit_sequences(pair, *walks, settings, seed, progress)
+        return pair, fit_sequences(pair, *walks, settings, seed, folder / "kept", progress)
 
 
 @pytest.mark.parametrize("negatives", [0, 40])
 def test_what_always_comes_next_is_learned(
-    walks: tuple[Sequences, LastEvents], negatives: int
+    walks: tuple[Sequences, LastEvents], negatives: int, tmp_path: Path
 ) -> None:
-    pair, fit = fitted(walks, replace(LOOP, negatives=negatives))
+    pair, fit = fitted(walks, replace(LOOP, negatives=negatives), tmp_path)
     assert fit.epochs[fit.best].told > 0.9
     assert validation_gain(pair, *walks, told=False) == fit.epochs[fit.best].untold > 0.9
     assert fit.epochs[0].training_loss > fit.epochs[-1].training_loss + 1
 
 
-def test_the_same_seed_gives_the_same_pair(walks: tuple[Sequences, LastEvents]) -> None:
+def test_the_same_seed_gives_the_same_pair(
+    walks: tuple[Sequences, LastEvents], tmp_path: Path
+) -> None:
     short = replace(LOOP, epochs=2)
-    (one, _), (same, _), (other, _) = (fitted(walks, short, seed) for seed in (0, 0, 1))
+    (one, _), (same, _), (other, _) = (
+        fitted(walks, short, tmp_path / name, seed) for name, seed in (("a", 0), ("b", 0), ("c", 1))
+    )
     for name, value in one.state_dict().items():
         assert torch.equal(value, same.state_dict()[name]), name
     assert not torch.equal(one.movie_vectors(), other.movie_vectors())
 
 
 def test_training_stops_when_nothing_gets_better_and_keeps_the_best(
-    walks: tuple[Sequences, LastEvents],
+    walks: tuple[Sequences, LastEvents], tmp_path: Path
 ) -> None:
-    pair, fit = fitted(walks, replace(LOOP, epochs=30, patience=2, learning_rate=2e-2))
+    settings = replace(LOOP, epochs=30, patience=2, learning_rate=2e-2)
+    pair, fit = fitted(walks, settings, tmp_path)
     assert len(fit.epochs) < 30
     assert fit.best == len(fit.epochs) - 3
     assert validation_gain(pair, *walks, told=True) == fit.epochs[fit.best].told
+
+
+@pytest.mark.parametrize("steps", [3, 8, 17])
+def test_interrupted_training_goes_on_to_the_same_pair(
+    walks: tuple[Sequences, LastEvents], tmp_path: Path, steps: int
+) -> None:
+    settings = replace(LOOP, epochs=4)
+    whole, fit = fitted(walks, settings, tmp_path / "whole")
+    path = tmp_path / "kept"
+    with Interrupted(steps) as progress, pytest.raises(KeyboardInterrupt):
+        fit_sequences(untrained(0), *walks, settings, 0, path, progress)
+    pair, resumed = untrained(0), Interrupted(10**9)
+    with resumed:
+        again = fit_sequences(pair, *walks, settings, 0, path, resumed)
+    assert again == fit
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, pair.state_dict()[name]), name
+    per_epoch = len(shuffled(walks[0].counts, settings.tokens, np.random.default_rng(0)))
+    assert 10**9 - resumed.left == per_epoch * (4 - (steps - 1) // per_epoch)
+
+
+def test_a_checkpoint_of_another_seed_is_not_gone_on_from(
+    walks: tuple[Sequences, LastEvents], tmp_path: Path
+) -> None:
+    settings = replace(LOOP, epochs=2)
+    expected, _ = fitted(walks, settings, tmp_path / "alone", seed=1)
+    fitted(walks, settings, tmp_path / "shared", seed=0)
+    found, _ = fitted(walks, settings, tmp_path / "shared", seed=1)
+    assert torch.equal(found.movie_vectors(), expected.movie_vectors())

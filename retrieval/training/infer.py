@@ -1,6 +1,5 @@
 """The Bayesian pair inferred: burn-in watched on validation rows, then draws from all rows."""
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.progress import Progress, TaskID
 
+from retrieval.arrays import fingerprint
 from retrieval.data.dataset import Dataset
 from retrieval.data.statistics import root_mean_square
 from retrieval.sampling.checkpoint import BurnIn, Checkpoint
@@ -237,8 +237,7 @@ def _key(
     """Return a hash of all that the chain follows from."""
     fixed = (FORMAT, WINDOW, KEPT, PATIENCE, SETTLING, dataset.scale, dataset.demographics.sizes())
     told = (sorted(asdict(settings).items()), seed, content.shape, fixed)
-    whole = hashlib.sha256(repr(told).encode())
-    for array in (
+    arrays = (
         validation,
         held_out,
         dataset.users,
@@ -247,6 +246,5 @@ def _key(
         dataset.timestamps,
         dataset.user_codes,
         content,
-    ):
-        whole.update(np.ascontiguousarray(array).tobytes())
-    return whole.hexdigest()
+    )
+    return fingerprint(told, arrays)

@@ -3,7 +3,8 @@
 import copy
 import math
 from dataclasses import dataclass
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -12,12 +13,17 @@ from rich.progress import Progress, TaskID
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 (torch's own name for it)
 
+from retrieval.arrays import fingerprint
 from retrieval.data.history import seen, whole_windows
 from retrieval.towers.sequence import SequencePair
 from retrieval.towers.tokens import Tokens, tokens
 from retrieval.training.ranking import discounted
+from retrieval.training.sequence_checkpoint import SequenceCheckpoint, State
 from retrieval.training.sequences import NOTHING, Sequences, shuffled
 from retrieval.training.softmax import full_softmax, sampled_softmax
+
+# Of checkpoints; a new one where training is no longer the same.
+FORMAT = 1
 
 # Users asked together in validation.
 EVALUATION_BATCH = 128
@@ -65,9 +71,12 @@ def fit_sequences(
     validation: LastEvents,
     settings: SequenceLoopSettings,
     seed: int,
+    path: Path,
     progress: Progress,
 ) -> SequenceFit:
     """Train a pair in place, the same way for the same seed and number of threads.
+
+    Interrupted, the same call goes on from the last epoch that was finished.
 
     Args:
         pair: What to train.
@@ -75,66 +84,114 @@ def fit_sequences(
         validation: What decides when to stop and which epoch is kept.
         settings: How.
         seed: Of the order of users, of who is told the time, of dropout and of samples.
+        path: File where interrupted training is kept; the caller removes it.
         progress: Where to show how far it is.
     """
     rng = np.random.default_rng(seed)
     steps = len(shuffled(sequences.counts, settings.tokens, rng)) * settings.epochs
-    optimizer = torch.optim.AdamW(
-        pair.parameters(), lr=settings.learning_rate, betas=(0.9, 0.98), weight_decay=0.0
-    )
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: _share(step, steps, settings.warm_up)
-    )
+    course = _Course(pair, sequences, settings, rng, steps)
+    kept = SequenceCheckpoint(path, _key(pair, sequences, validation, settings, seed))
     task = progress.add_task("training on sequences", total=steps)
     epochs: list[SequenceEpoch] = []
     best, best_weights = 0, pair.state_dict()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        for epoch in range(settings.epochs):
-            loss = _epoch(pair, sequences, settings, optimizer, schedule, rng, progress, task)
-            told = validation_gain(pair, sequences, validation, told=True)
-            epochs.append(
-                SequenceEpoch(loss, told, validation_gain(pair, sequences, validation, told=False))
+        left = kept.load()
+        if left is not None:
+            course.restore(left)
+            epochs = [SequenceEpoch(*epoch) for epoch in left.card["epochs"]]
+            best, best_weights = left.card["best"], left.best
+        while len(epochs) < settings.epochs and len(epochs) - best <= settings.patience:
+            loss = course.epoch(progress, task)
+            told, untold = (
+                validation_gain(pair, sequences, validation, told=told) for told in (True, False)
             )
-            if epoch == 0 or _merit(epochs[-1]) > _merit(epochs[best]):
-                best, best_weights = epoch, copy.deepcopy(pair.state_dict())
+            epochs.append(SequenceEpoch(loss, told, untold))
+            if len(epochs) == 1 or _merit(epochs[-1]) > _merit(epochs[best]):
+                best, best_weights = len(epochs) - 1, copy.deepcopy(pair.state_dict())
+            kept.save(course.state(best_weights, {"epochs": epochs, "best": best}))
             progress.update(
                 task,
-                completed=(epoch + 1) * steps // settings.epochs,
-                description=f"epoch {epoch + 1} of {settings.epochs}: validation NDCG {told:.4f}",
+                completed=len(epochs) * steps // settings.epochs,
+                description=f"epoch {len(epochs)} of {settings.epochs}: validation NDCG {told:.4f}",
             )
-            if epoch - best >= settings.patience:
-                break
     progress.update(task, completed=steps)
     pair.load_state_dict(best_weights)
     pair.eval()
     return SequenceFit(epochs, best)
 
 
-def _epoch(
-    pair: SequencePair,
-    sequences: Sequences,
-    settings: SequenceLoopSettings,
-    optimizer: torch.optim.Optimizer,
-    schedule: torch.optim.lr_scheduler.LRScheduler,
-    rng: np.random.Generator,
-    progress: Progress,
-    task: TaskID,
-) -> float:
-    """Pass over all users once; return the mean loss of an answer."""
-    pair.train()
-    total, count = 0.0, 0
-    shares = torch.from_numpy(sequences.shares(len(pair.rated)))
-    for batch in sequences.batches(settings.tokens, settings.untold, rng):
-        loss, answers = _loss(pair, batch.tokens, batch.targets, shares, settings.negatives)
-        optimizer.zero_grad()
-        torch.autograd.backward(loss)
-        optimizer.step()
-        schedule.step()
-        total += loss.item() * answers
-        count += answers
-        progress.advance(task)
-    return total / max(1, count)
+class _Course:
+    """A pair on its way: what the next step depends on.
+
+    Args:
+        pair: What is trained.
+        sequences: What it learns from.
+        settings: How.
+        rng: Of the order of users, and of who is told the time.
+        steps: How many there will be.
+    """
+
+    def __init__(
+        self,
+        pair: SequencePair,
+        sequences: Sequences,
+        settings: SequenceLoopSettings,
+        rng: np.random.Generator,
+        steps: int,
+    ) -> None:
+        self._pair, self._sequences, self._settings = pair, sequences, settings
+        self._rng, self._steps, self._step = rng, steps, 0
+        self._optimizer = torch.optim.AdamW(pair.parameters(), betas=(0.9, 0.98), weight_decay=0.0)
+
+    def epoch(self, progress: Progress, task: TaskID) -> float:
+        """Pass over all users once; return the mean loss of an answer."""
+        self._pair.train()
+        total, count, settings = 0.0, 0, self._settings
+        shares = torch.from_numpy(self._sequences.shares(len(self._pair.rated)))
+        for batch in self._sequences.batches(settings.tokens, settings.untold, self._rng):
+            loss, answers = _loss(
+                self._pair, batch.tokens, batch.targets, shares, settings.negatives
+            )
+            self._optimizer.zero_grad()
+            torch.autograd.backward(loss)
+            for group in self._optimizer.param_groups:
+                group["lr"] = settings.learning_rate * self._share()
+            self._optimizer.step()
+            self._step += 1
+            total += loss.item() * answers
+            count += answers
+            progress.advance(task)
+        return total / max(1, count)
+
+    def state(self, best: dict[str, Tensor], card: dict[str, Any]) -> State:
+        """Return what `restore` needs; the best weights and more for the card go along."""
+        moments = {
+            f"{place}.{name}": value
+            for place, values in self._optimizer.state_dict()["state"].items()
+            for name, value in values.items()
+        }
+        card = card | {"rng": self._rng.bit_generator.state, "step": self._step}
+        return State(self._pair.state_dict(), best, moments, torch.get_rng_state(), card)
+
+    def restore(self, left: State) -> None:
+        """Go back to where a state was returned; torch's generator too."""
+        moments: dict[int, dict[str, Tensor]] = {}
+        for name, value in left.moments.items():
+            place, which = name.split(".")
+            moments.setdefault(int(place), {})[which] = value
+        groups = self._optimizer.state_dict()["param_groups"]
+        self._optimizer.load_state_dict({"state": moments, "param_groups": groups})
+        self._pair.load_state_dict(left.weights)
+        self._rng.bit_generator.state = left.card["rng"]
+        self._step = left.card["step"]
+        torch.set_rng_state(left.random)
+
+    def _share(self) -> float:
+        """Return the learning rate, of the highest: up in a line, then down along a cosine."""
+        up = min(1.0, (self._step + 1) / self._settings.warm_up)
+        done = min(1.0, self._step / self._steps)
+        return up * (0.05 + 0.475 * (1 + math.cos(math.pi * done)))
 
 
 def _loss(
@@ -208,13 +265,22 @@ def sequence_vectors(
     return np.concatenate(vectors)
 
 
+def _key(
+    pair: SequencePair,
+    sequences: Sequences,
+    validation: LastEvents,
+    settings: SequenceLoopSettings,
+    seed: int,
+) -> str:
+    """Return a hash of all that training follows from."""
+    shapes = [tuple(value.shape) for value in pair.state_dict().values()]
+    told = (FORMAT, pair.settings, settings, seed, shapes, sequences.scale, sequences.length)
+    known = (pair.content.numpy(), pair.rated.numpy(), sequences.people)
+    return fingerprint(told, (*known, *sequences.histories, *validation))
+
+
 def _merit(epoch: SequenceEpoch) -> float:
     return epoch.told + epoch.untold
-
-
-def _share(step: int, steps: int, warm_up: int) -> float:
-    """Return the learning rate of a step, of the highest: up in a line, down along a cosine."""
-    return min(1.0, (step + 1) / warm_up) * (0.05 + 0.475 * (1 + math.cos(math.pi * step / steps)))
 
 
 def _tensors(made: Tokens) -> list[Tensor]:

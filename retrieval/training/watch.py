@@ -1,5 +1,6 @@
 """The watch part: the sequence pair trained, and what lists are ranked by."""
 
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -70,6 +71,7 @@ def train_sequence(
     last: NDArray[np.bool_],
     planned: Plan,
     seed: int,
+    checkpoint: Path,
     progress: Progress,
 ) -> Watching:
     """Train the sequence pair.
@@ -80,6 +82,7 @@ def train_sequence(
         last: `(N,)` mask of the last events of some users, which choose the epoch.
         planned: How.
         seed: Of everything random.
+        checkpoint: File where interrupted training is kept; the caller removes it.
         progress: Where to show how far it is.
     """
     rows = ~last
@@ -93,7 +96,9 @@ def train_sequence(
     rated = np.bincount(dataset.movies[rows], minlength=len(dataset.movie_vocabulary)) > 0
     pair = make_sequence_pair(settings, dataset, content, rated, seed)
     events = _events(dataset, last)
-    fitted = fit_sequences(pair, sequences, events, planned.sequence_loop, seed, progress)
+    fitted = fit_sequences(
+        pair, sequences, events, planned.sequence_loop, seed, checkpoint, progress
+    )
     lengths = np.diff(sequences.histories.offsets)
     users = np.argsort(-lengths, kind="stable")[:8]  # long ones, so that no size is special
     windows = whole_windows(sequences.histories, users)

@@ -1,0 +1,71 @@
+"""Where interrupted training of the sequence pair is kept, so that the same command goes on."""
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from retrieval.files import new_file
+
+CARD = "card"
+
+
+class State(NamedTuple):
+    """Training after some epochs."""
+
+    weights: dict[str, Tensor]  # of the pair
+    best: dict[str, Tensor]  # those of the best epoch
+    moments: dict[str, Tensor]  # of the optimizer
+    random: Tensor  # the state of torch's generator
+    card: dict[str, Any]  # what JSON can say of the rest
+
+
+class SequenceCheckpoint:
+    """One file, of the last epoch that was finished.
+
+    Args:
+        path: Of the file.
+        key: Of everything that training follows from; a file of another key counts for nothing.
+    """
+
+    def __init__(self, path: Path, key: str) -> None:
+        self._path, self._key = path, key
+
+    def load(self) -> State | None:
+        """Return where training was left; None if it was not begun."""
+        if not self._path.is_file():
+            return None
+        with safe_open(self._path, framework="pt") as file:
+            card: dict[str, Any] = json.loads(file.metadata()[CARD])
+            if card.pop("key") != self._key:
+                return None
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        return State(
+            _part(tensors, "weights."),
+            _part(tensors, "best."),
+            _part(tensors, "moments."),
+            tensors["random"],
+            card,
+        )
+
+    def save(self, state: State) -> None:
+        """Keep a state in place of the last one."""
+        tensors = {"random": state.random}
+        for part in ("weights", "best", "moments"):
+            # Copied: the best weights may be the last ones, and a file names nothing twice.
+            named = getattr(state, part).items()
+            tensors |= {f"{part}.{name}": tensor.clone() for name, tensor in named}
+        card = json.dumps(state.card | {"key": self._key})
+        with new_file(self._path) as partial:
+            save_file(tensors, partial, metadata={CARD: card})
+
+
+def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {
+        name.removeprefix(prefix): tensor
+        for name, tensor in tensors.items()
+        if name.startswith(prefix)
+    }
