@@ -5,7 +5,7 @@ import os
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,6 +17,7 @@ from retrieval.errors import RecError, RequestError
 if TYPE_CHECKING:  # these pull in faiss, which --help can do without
     from retrieval.audience import Person
     from retrieval.catalogue import Movie
+    from retrieval.filters import Filter
 
 RUNS = Path("runs")
 
@@ -133,6 +134,19 @@ def topk(
     occupation: OccupationOption = None,
     at: AtOption = None,
     rank_by: RankOption = None,
+    genre: Annotated[
+        list[str] | None, typer.Option(help="Only movies of this genre; again for any of several.")
+    ] = None,
+    year: Annotated[str | None, typer.Option(help="Only movies of 1994, or of 1990-1999.")] = None,
+    allow: Annotated[
+        Path | None, typer.Option(help="Only movies of this CSV file with a column movie_id.")
+    ] = None,
+    deny: Annotated[
+        Path | None, typer.Option(help="No movies of this CSV file with a column movie_id.")
+    ] = None,
+    diversity: Annotated[
+        float, typer.Option(help="From 0, the best, to 1, the least alike.")
+    ] = 0.0,
     include_seen: SeenOption = False,
     users: Annotated[
         Path | None, typer.Option(help="CSV file user_id[,timestamp] of many users.")
@@ -144,15 +158,20 @@ def topk(
     """List what a user should watch, best first."""
     from retrieval.recommender import Recommender
 
+    lists: dict[str, Any] = {
+        "k": k,
+        "rank_by": rank_by,
+        "wanted": _filter(genre, year, allow, deny),
+        "diversity": diversity,
+        "include_seen": include_seen,
+    }
     if users is not None:
         _refuse(user=user, history=history, gender=gender, age=age, occupation=occupation, at=at)
-        _topk_file(_run(run), users, histories, k, _needed(out), rank_by, include_seen)
+        _topk_file(_run(run), users, histories, _needed(out), lists)
         return
     _refuse(histories=histories, out=out)
     person, name = _person(user, history, gender, age, occupation)
-    rows = Recommender.load(_run(run)).topk(
-        person, k, at=_seconds(at), rank_by=rank_by, include_seen=include_seen
-    )
+    rows = Recommender.load(_run(run)).topk(person, at=_seconds(at), **lists)
     if as_json:
         print_json(
             [
@@ -397,13 +416,7 @@ def _run(run: Path | None) -> Path:
 
 
 def _topk_file(
-    run: Path,
-    users: Path,
-    histories: Path | None,
-    k: int,
-    out: Path,
-    rank_by: RankBy | None,
-    include_seen: bool,
+    run: Path, users: Path, histories: Path | None, out: Path, lists: dict[str, Any]
 ) -> None:
     from index.neighbours import NO_ID
     from retrieval.recommender import Recommender
@@ -412,14 +425,7 @@ def _topk_file(
     questions = read_users(users)
     given = None if histories is None else read_histories(histories)
     recommender = Recommender.load(run, threads=os.cpu_count() or 1)
-    found = recommender.topk_many(
-        questions.users,
-        k,
-        times=questions.times,
-        histories=given,
-        rank_by=rank_by,
-        include_seen=include_seen,
-    )
+    found = recommender.topk_many(questions.users, times=questions.times, histories=given, **lists)
     header = (columns.USER_ID, columns.RANK, columns.MOVIE_ID, columns.SCORE, columns.RATING)
     rows = (
         (user, rank, movie, f"{score:.6f}", f"{rating:.6f}")
@@ -454,6 +460,22 @@ def _rate_file(run: Path, pairs: Path, histories: Path | None, out: Path) -> Non
     )
     write_answers(out, header, rows)
     notes().print(f"wrote the ratings of {len(answers.ratings):,} pairs to {out}")
+
+
+def _filter(
+    genres: list[str] | None, years: str | None, allow: Path | None, deny: Path | None
+) -> "Filter | None":
+    from retrieval.filters import Filter, parse_years
+    from retrieval.requests import read_movie_ids
+
+    if genres is None and years is None and allow is None and deny is None:
+        return None
+    return Filter(
+        genres=genres,
+        years=None if years is None else parse_years(years),
+        allow=None if allow is None else read_movie_ids(allow),
+        deny=None if deny is None else read_movie_ids(deny),
+    )
 
 
 def _person(

@@ -10,12 +10,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from index.exact import inner_products
 from index.flat import FlatIndex
-from index.neighbours import NO_ID
+from index.neighbours import NO_ID, Neighbours
 from retrieval.audience import Audience, Event, Person, check_movies, many_people, one_person
 from retrieval.catalogue import Movie
 from retrieval.choices import RankBy, Towers
 from retrieval.data.history import Windows, whole_windows, windows_until
+from retrieval.diversity import diversify
 from retrieval.errors import RequestError
+from retrieval.filters import Filter
 from retrieval.run import (
     BAYESIAN,
     MOODS,
@@ -33,6 +35,9 @@ from retrieval.vocabulary import UNKNOWN
 
 # Pairs rated together in a batch: bounds the memory for their vectors.
 CHUNK = 65_536
+
+# Movies that a diverse list is chosen from, for each of its places.
+CANDIDATES = 10
 
 
 class Rating(NamedTuple):
@@ -74,6 +79,16 @@ class TopK(NamedTuple):
     movie_ids: NDArray[np.int64]  # (Q, K)
     scores: NDArray[np.float64]  # (Q, K)
     ratings: NDArray[np.float64]  # (Q, K), NaN where no pair predicts ratings
+
+
+class _Asked(NamedTuple):
+    """What lists are wanted; the arguments of `Recommender.topk`."""
+
+    k: int
+    rank_by: RankBy | None
+    wanted: Filter | None
+    diversity: float
+    include_seen: bool
 
 
 class Recommender:
@@ -137,6 +152,8 @@ class Recommender:
         *,
         at: int | None = None,
         rank_by: RankBy | None = None,
+        wanted: Filter | None = None,
+        diversity: float = 0.0,
         include_seen: bool = False,
     ) -> list[Recommendation]:
         """Return the k movies with the highest scores, or all that are left.
@@ -147,16 +164,19 @@ class Recommender:
             at: The time of asking, in seconds; None is the time of the last event, and not told to
                 the sequence pair.
             rank_by: What ranks the list; None is what validation chose.
+            wanted: Which movies may come; None is all.
+            diversity: From 0, the best by score, to 1, the least alike.
             include_seen: Whether movies of the history may come back.
 
         Raises:
-            RequestError: An unknown user or movie, an impossible k, or a ranking that the run's
-                pairs cannot give.
+            RequestError: An unknown user, movie or genre, an impossible k or diversity, or a
+                ranking that the run's pairs cannot give.
         """
         audience = self._one(user)
         times = None if at is None else np.array([at])
         row = np.zeros(1, np.int64)
-        found = self._topk(audience, row, times, k, rank_by, include_seen=include_seen)
+        asked = _Asked(k, rank_by, wanted, diversity, include_seen)
+        found = self._topk(audience, row, times, asked)
         catalogue = self.run.catalogue
         return [
             Recommendation(
@@ -192,7 +212,7 @@ class Recommender:
         """
         asked = self.run.catalogue.named(str(movie))
         self._check_k(k)
-        directions = self._directions()
+        directions = self._directions(self.index.vectors)
         lengths = np.linalg.norm(directions, axis=1)
         row = int(np.flatnonzero(self.index.ids == asked.id)[0])
         cosines = directions @ directions[row] / np.maximum(lengths * lengths[row], 1e-12)
@@ -237,6 +257,8 @@ class Recommender:
         times: ArrayLike | None = None,
         histories: Mapping[int, Sequence[Event]] | None = None,
         rank_by: RankBy | None = None,
+        wanted: Filter | None = None,
+        diversity: float = 0.0,
         include_seen: bool = False,
     ) -> TopK:
         """Return top-k lists of Q users.
@@ -247,14 +269,17 @@ class Recommender:
             times: `(Q,)` seconds of asking; None is the time of each user's last event.
             histories: Replace what is stored of these users, known or not.
             rank_by: What ranks the lists; None is what validation chose.
+            wanted: Which movies may come; None is all.
+            diversity: From 0, the best by score, to 1, the least alike.
             include_seen: Whether movies of a history may come back.
 
         Raises:
-            RequestError: An unknown user without a history, or an impossible k.
+            RequestError: As `topk`; an unknown user without a history.
         """
         audience, rows = many_people(self.run, np.asarray(users, dtype=np.int64), histories or {})
-        asked = None if times is None else np.asarray(times)
-        return self._topk(audience, rows, asked, k, rank_by, include_seen=include_seen)
+        at = None if times is None else np.asarray(times)
+        asked = _Asked(k, rank_by, wanted, diversity, include_seen)
+        return self._topk(audience, rows, at, asked)
 
     def encode(
         self, audience: Audience, rows: NDArray[np.int64], times: NDArray[np.int64] | None
@@ -357,16 +382,17 @@ class Recommender:
         audience: Audience,
         rows: NDArray[np.int64],
         times: NDArray[np.int64] | None,
-        k: int,
-        rank_by: RankBy | None,
-        *,
-        include_seen: bool,
+        asked: _Asked,
     ) -> TopK:
-        self._check_k(k)
+        self._check_k(asked.k)
+        if not 0 <= asked.diversity <= 1:
+            raise RequestError(f"diversity is {asked.diversity:g}; it must be from 0 to 1")
         encoded = self.encode(audience, rows, times)
-        queries = self.queries(audience, rows, times, encoded.vectors, rank_by)
-        seen = None if include_seen else [self._seen(audience, row) for row in rows]
-        found = self.index.search(queries, k, seen)
+        queries = self.queries(audience, rows, times, encoded.vectors, asked.rank_by)
+        depth = asked.k if not asked.diversity else min(CANDIDATES * asked.k, len(self.index))
+        found = self.index.search(queries, depth, self._unwanted(audience, rows, asked))
+        if asked.diversity:
+            found = self._diverse(found, asked)
         ratings = np.full(found.ids.shape, np.nan)
         if self.rates:
             there = found.ids != NO_ID
@@ -428,19 +454,43 @@ class Recommender:
         at = None if times is None else distinct[:, 1]
         return self.encode(audience, distinct[:, 0], at), which
 
+    def _unwanted(
+        self, audience: Audience, rows: NDArray[np.int64], asked: _Asked
+    ) -> list[NDArray[np.int64]] | None:
+        """Return the ids that must not come back, for each of Q questions; None where all may."""
+        if asked.include_seen and asked.wanted is None:
+            return None
+        left_out = np.zeros(0, np.int64)
+        if asked.wanted is not None:
+            catalogue = self.run.catalogue
+            left_out = catalogue.vocabulary.ids[~asked.wanted.keeps(catalogue)]
+        if asked.include_seen:
+            return [left_out] * len(rows)
+        return [np.union1d(left_out, self._seen(audience, row)) for row in rows]
+
+    def _diverse(self, found: Neighbours, asked: _Asked) -> Neighbours:
+        """Return lists of k from longer ones, `(Q, K)`, in the order in which they were chosen."""
+        ids = np.full((len(found.ids), asked.k), NO_ID)
+        scores = np.full(ids.shape, -np.inf)
+        for row, (candidates, their_scores) in enumerate(zip(*found, strict=True)):
+            there = candidates != NO_ID
+            directions = self._directions(self.index.vectors_of(candidates[there]))
+            places = diversify(their_scores[there], directions, asked.k, asked.diversity)
+            ids[row, : len(places)] = candidates[places]
+            scores[row, : len(places)] = their_scores[places]
+        return Neighbours(ids, scores)
+
     def _seen(self, audience: Audience, row: int) -> NDArray[np.int64]:
         start, end = audience.histories.offsets[row : row + 2]
         return self.run.catalogue.vocabulary.ids[audience.histories.movies[start:end]]
 
-    def _directions(self) -> NDArray[np.float64]:
-        """Return movie vectors without biases, each pair's part as long as it counts: `(M, D)`.
+    def _directions(self, vectors: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Return movie vectors `(C, D)` without biases, each pair's part as long as it counts.
 
         Where a pair predicts ratings, it says what is similar; else the sequence pair does.
         """
         config = self.run.config
-        parts = np.split(
-            self.index.vectors.astype(np.float64), np.cumsum(config.widths)[:-1], axis=1
-        )
+        parts = np.split(vectors.astype(np.float64), np.cumsum(config.widths)[:-1], axis=1)
         weights = [*config.blend.weights, *([0.0 if self.rates else 1.0] * bool(self._sequence))]
         joined = np.hstack([weight * part for weight, part in zip(weights, parts, strict=True)])
         return np.delete(joined, config.biases, axis=1)

@@ -59,6 +59,15 @@ def _event(part: str) -> Event:
     return event
 
 
+def read_movie_ids(path: Path) -> list[int]:
+    """Read a CSV file with movie_id.
+
+    Raises:
+        DataError: The file cannot be read, with every bad line.
+    """
+    return [int(movie) for movie in _read(path, {columns.MOVIE_ID: int}, {})[columns.MOVIE_ID]]
+
+
 def read_pairs(path: Path) -> Pairs:
     """Read a CSV file with user_id, movie_id and, if wanted, timestamp.
 

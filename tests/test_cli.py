@@ -4,9 +4,11 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from retrieval.choices import RankBy
 from retrieval.cli import main
 
 README = Path(__file__).parent.parent / "README.md"
@@ -82,6 +84,10 @@ def test_batches_of_lists_and_pairs_agree(
         (["topk", "--history", "1:x"], "malformed history at '1:x'"),
         (["topk", "--history", "+1:5"], "adds to a stored history"),
         (["topk", "--user", "1", "--at", "noon"], "malformed time 'noon'"),
+        (["topk", "--user", "1", "--genre", "Horor"], "unknown genre 'Horor'; did you mean Horror"),
+        (["topk", "--user", "1", "--year", "90s"], "malformed years '90s'"),
+        (["topk", "--user", "1", "--allow", "nothing.csv"], "nothing.csv cannot be read"),
+        (["topk", "--user", "1", "--diversity", "2"], "diversity is 2; it must be from 0 to 1"),
         (["topk", "--user", "1", "--out", "x.csv"], "--out x.csv has no effect"),
         (["rate", "--user", "1"], "which movie?"),
         (["rate", "--user", "1", "--movie", "99999"], "unknown movie 99999"),
@@ -100,6 +106,29 @@ def test_what_a_user_can_mend_is_one_line_and_exit_code_1(
     assert captured.out == ""
     assert message in captured.err
     assert captured.err.count("\n") == 1
+
+
+def test_lists_are_filtered_ranked_and_made_diverse_from_the_command_line(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def listed(*words: str) -> list[dict[str, Any]]:
+        rec(monkeypatch, "topk", "--run", str(run), "--user", "9", "--k", "12", "--json", *words)
+        rows: list[dict[str, Any]] = json.loads(capsys.readouterr().out)
+        return rows
+
+    every = listed()
+    genre = every[0]["genres"][0]
+    assert all(genre in row["genres"] for row in listed("--genre", genre.lower()))
+    assert {row["year"] for row in listed("--year", "1990-1999")} <= set(range(1990, 2000))
+    first = [row["movie_id"] for row in every[:3]]
+    (tmp_path / "ids.csv").write_text("movie_id\n" + "\n".join(map(str, first)) + "\n")
+    assert [row["movie_id"] for row in listed("--allow", str(tmp_path / "ids.csv"))] == first
+    denied = listed("--deny", str(tmp_path / "ids.csv"))
+    assert [row["movie_id"] for row in denied[:9]] == [row["movie_id"] for row in every[3:]]
+    assert listed("--rank-by", "watch") != listed("--rank-by", "rating")
+    diverse = [row["movie_id"] for row in listed("--diversity", "0.9")]
+    assert diverse != [row["movie_id"] for row in every]
+    assert diverse[0] == first[0]
 
 
 def test_a_rating_comes_with_its_doubt(
@@ -175,13 +204,21 @@ def test_every_protocol_is_scored_beside_baselines(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
+    towers, ours = "neural,bayesian", {"two towers"}
+    if protocol == "leave-one":
+        towers = "neural,bayesian,sequence"
+        ours = {
+            f"two towers by {rank_by}, {told} the time"
+            for rank_by in RankBy
+            for told in ("told", "not told")
+        }
     rec(
         monkeypatch, "evaluate", "--data", str(world), "--protocol", protocol, "--preset", "quick",
-        "--json",
+        "--towers", towers, "--json",
     )  # fmt: skip
     results = json.loads(capsys.readouterr().out)
     systems = {result["system"] for result in results}
-    assert {"two towers", "movie mean", "user mean + movie bias"} <= systems
+    assert ours | {"movie mean", "user mean + movie bias"} <= systems
     metric = "hr@10" if protocol == "leave-one" else "rmse"
     scores = {row["system"]: row[metric]["value"] for row in results}
     if protocol == "rating":

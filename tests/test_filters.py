@@ -1,0 +1,72 @@
+import numpy as np
+import pytest
+
+from index.neighbours import NO_ID
+from retrieval.catalogue import Catalogue, Movie
+from retrieval.errors import RequestError
+from retrieval.filters import Filter, parse_years
+from retrieval.recommender import Recommender
+
+CATALOGUE = Catalogue(
+    [
+        Movie(1, "One", 1990, ("Comedy", "Drama")),
+        Movie(2, "Two", 1999, ("Drama",)),
+        Movie(4, "Four", None, ("Film-Noir",)),
+        Movie(7, "Seven", 2000, ()),
+    ]
+)
+
+
+def kept(wanted: Filter) -> list[int]:
+    mask = wanted.keeps(CATALOGUE)
+    return [movie.id for movie, keep in zip(CATALOGUE.movies, mask, strict=True) if keep]
+
+
+def test_each_wish_leaves_what_it_says() -> None:
+    assert kept(Filter()) == [1, 2, 4, 7]
+    assert kept(Filter(genres=["comedy", " Film-noir"])) == [1, 4]
+    assert kept(Filter(years=(1990, 1999))) == [1, 2]
+    assert kept(Filter(allow=[7, 1])) == [1, 7]
+    assert kept(Filter(deny=[7, 1])) == [2, 4]
+    assert kept(Filter(genres=["Drama"], years=(1999, 1999), deny=[1])) == [2]
+    assert kept(Filter(allow=[])) == []
+
+
+def test_unknown_genres_and_movies_are_named() -> None:
+    with pytest.raises(RequestError, match="unknown genre 'comdy'; did you mean Comedy"):
+        kept(Filter(genres=["comdy"]))
+    with pytest.raises(RequestError, match="unknown genre 'xyz'; there are: Comedy, Drama"):
+        kept(Filter(genres=["xyz"]))
+    with pytest.raises(RequestError, match="unknown movie 3"):
+        kept(Filter(deny=[3]))
+
+
+def test_years_are_one_or_a_range() -> None:
+    assert parse_years("1994") == (1994, 1994)
+    assert parse_years(" 1990 - 1999") == (1990, 1999)
+    with pytest.raises(RequestError, match="malformed years '90s'; write 1994 or 1990-1999"):
+        parse_years("90s")
+    with pytest.raises(RequestError, match="write 1990-1999"):
+        parse_years("1999-1990")
+
+
+@pytest.mark.parametrize("count", [1, 7, 60, 199])
+def test_lists_are_as_long_as_what_is_allowed_and_the_best_of_it(
+    recommender: Recommender, count: int
+) -> None:
+    ids = np.random.default_rng(count).permutation(recommender.run.catalogue.vocabulary.ids)[:count]
+    wanted = Filter(allow=ids.tolist())
+    every = recommender.topk_many([5, 6], len(recommender.run.catalogue), include_seen=True)
+    for depth in (3, count):
+        found = recommender.topk_many([5, 6], depth, wanted=wanted, include_seen=True)
+        for row, whole in zip(found.movie_ids, every.movie_ids, strict=True):
+            assert row.tolist()[:count] == [m for m in whole.tolist() if m in ids][:depth]
+            assert (row != NO_ID).sum() == min(depth, count)
+
+
+def test_seen_movies_stay_out_of_what_is_allowed(recommender: Recommender) -> None:
+    run = recommender.run
+    start, end = run.histories.offsets[4:6]
+    seen = run.catalogue.vocabulary.ids[run.histories.movies[start:end]].tolist()
+    user = int(run.users.ids[4])
+    assert recommender.topk(user, 5, wanted=Filter(allow=seen)) == []
