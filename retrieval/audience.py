@@ -46,6 +46,7 @@ class Audience(NamedTuple):
 
     users: NDArray[np.int64]  # (A,) number + 1 for the id embedding, or UNKNOWN_USER
     stored: NDArray[np.int64]  # (A,) number of a user whose history is as stored, or UNKNOWN
+    settled: NDArray[np.bool_]  # (A,) whether the pairs are weighed as for users training knew
     codes: NDArray[np.int64]  # (A, 3)
     histories: Histories  # of A
 
@@ -88,6 +89,7 @@ def one_person(run: Run, person: Person) -> Audience:
     return Audience(
         np.array([user]),
         np.array([as_stored]),
+        np.array([as_stored != UNKNOWN and user != UNKNOWN_USER]),
         np.where(given > 0, given, codes)[None, :],
         build_histories(np.zeros(len(movies), np.int64), movies, ratings, timestamps, 1),
     )
@@ -129,6 +131,7 @@ def many_people(
     audience = Audience(
         np.where(trained, numbers + 1, UNKNOWN_USER),
         np.where(replaced, UNKNOWN, numbers),
+        trained & ~replaced,
         codes,
         build_histories(owners, movies, ratings, timestamps, len(ids)),
     )

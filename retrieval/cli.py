@@ -229,6 +229,49 @@ def rate(
 
 
 @app.command()
+def explain(
+    movie: Annotated[str, typer.Option(help="Id or title of a movie.")],
+    run: RunOption = None,
+    user: UserOption = None,
+    history: HistoryOption = None,
+    gender: GenderOption = None,
+    age: AgeOption = None,
+    occupation: OccupationOption = None,
+    at: AtOption = None,
+    rank_by: RankOption = None,
+    k: Annotated[int, typer.Option("--k", min=1, help="How many events.")] = 10,
+    as_json: JsonOption = False,
+) -> None:
+    """Show which events of the history carry a movie's rating, or the score that ranks it."""
+    from retrieval.explanation import explain as explain_answer
+    from retrieval.recommender import Recommender
+
+    person, name = _person(user, history, gender, age, occupation)
+    found = explain_answer(Recommender.load(_run(run)), person, movie, by=rank_by, at=_seconds(at))
+    rows = found.influences[:k]
+    if as_json:
+        print_json(
+            {**_movie(found.movie), "by": found.by, "answer": found.answer}
+            | {
+                "events": [
+                    {**_movie(row.movie), columns.RATING: row.rating}
+                    | {columns.TIMESTAMP: row.timestamp, "effect": row.effect, "share": row.share}
+                    for row in rows
+                ]
+            }
+        )
+        return
+    print_table(
+        f"What carries {found.movie} for {name}: {found.by} {found.answer:.2f}",
+        ("share", "effect", "id", "title", "year", "genres", "rated"),
+        [
+            (f"{row.share:.0%}", f"{row.effect:+.3f}", *_cells(row.movie), row.rating)
+            for row in rows
+        ],
+    )
+
+
+@app.command()
 def similar(
     movie: Annotated[str, typer.Option(help="Id or title of a movie.")],
     run: RunOption = None,

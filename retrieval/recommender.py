@@ -28,10 +28,9 @@ from retrieval.run import (
     open_run,
 )
 from retrieval.towers.bayesian import BayesianTower, Encoded, Questions, load_bayesian
-from retrieval.towers.inputs import UNKNOWN_USER, user_inputs
+from retrieval.towers.inputs import user_inputs
 from retrieval.towers.query import QueryTower, UserVectors
 from retrieval.towers.tokens import tokens
-from retrieval.vocabulary import UNKNOWN
 
 # Pairs rated together in a batch: bounds the memory for their vectors.
 CHUNK = 65_536
@@ -144,6 +143,14 @@ class Recommender:
         if self._sequence is None:
             return (RankBy.RATING,)
         return tuple(RankBy) if self.rates else (RankBy.WATCH,)
+
+    def check_ranking(self, rank_by: RankBy) -> None:
+        """Raise a `RequestError` where the run's pairs cannot rank by this."""
+        if rank_by not in self.rankings:
+            raise RequestError(
+                f"this run cannot rank by {rank_by}, only by {' or '.join(self.rankings)}; "
+                "train with --towers neural,bayesian,sequence"
+            )
 
     def topk(
         self,
@@ -294,8 +301,7 @@ class Recommender:
         windows = _windows(audience, rows, times)
         stored = audience.stored[rows]
         blend, towers = self.run.config.blend, self.run.config.towers
-        known = (stored != UNKNOWN) & (audience.users[rows] != UNKNOWN_USER)
-        weights, offsets = blend.of(known, windows.ends - windows.starts)
+        weights, offsets = blend.of(audience.settled[rows], windows.ends - windows.starts)
         vectors = []
         variances = np.zeros(len(rows), dtype=np.float32)
         if self._neural is not None:
@@ -339,11 +345,7 @@ class Recommender:
         """
         ranking = self.run.config.ranking
         wanted = rank_by or (RankBy.RATING if ranking is None else ranking.rank_by)
-        if wanted not in self.rankings:
-            raise RequestError(
-                f"this run cannot rank by {wanted}, only by {' or '.join(self.rankings)}; "
-                "train with --towers neural,bayesian,sequence"
-            )
+        self.check_ranking(wanted)
         if self._sequence is None or ranking is None or wanted is RankBy.RATING:
             return rating
         weight = ranking.rating_weight if wanted is RankBy.BLEND else 0.0
@@ -360,6 +362,15 @@ class Recommender:
             self._sequence.encode_tokens(asked) / ranking.temperature
         )
         return queries
+
+    def ratings(
+        self, offsets: NDArray[np.float64], scores: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Return the ratings, of any shape, that offsets and inner products stand for."""
+        link = self.run.config.link
+        if link is None:
+            return self.run.config.scale.clip(offsets + scores)
+        return link.ratings(offsets + scores)
 
     def _encode_neural(
         self, tower: QueryTower, audience: Audience, rows: NDArray[np.int64], windows: Windows
@@ -399,7 +410,7 @@ class Recommender:
             which = np.nonzero(there)[0]
             movies = self.index.vectors_of(found.ids[there])
             scores = inner_products(encoded.vectors[which], movies)
-            ratings[there] = self._ratings(encoded.offsets[which], scores)
+            ratings[there] = self.ratings(encoded.offsets[which], scores)
         return TopK(found.ids, found.scores, ratings)
 
     def _rate(
@@ -419,20 +430,12 @@ class Recommender:
             part = slice(start, start + CHUNK)
             vectors = encoded.vectors[which[part]]  # (C, D)
             scores[part] = inner_products(vectors, self.index.vectors_of(movies[part]))
-        ratings = self._ratings(encoded.offsets[which], scores)
+        ratings = self.ratings(encoded.offsets[which], scores)
         link = self.run.config.link
         if link is None:
             return Ratings(ratings, None, None)
         chances = link.chances(encoded.offsets[which] + scores, self._noise(encoded, which, movies))
         return Ratings(ratings, link.deviations(ratings, chances), chances)
-
-    def _ratings(
-        self, offsets: NDArray[np.float64], scores: NDArray[np.float64]
-    ) -> NDArray[np.float64]:
-        link = self.run.config.link
-        if link is None:
-            return self.run.config.scale.clip(offsets + scores)
-        return link.ratings(offsets + scores)
 
     def _noise(
         self, encoded: Encoded, which: NDArray[np.int64], movies: NDArray[np.int64]

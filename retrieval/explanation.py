@@ -1,0 +1,123 @@
+"""Explanations: which events of a history carry an answer, by leaving each out in turn."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from index.exact import inner_products
+from retrieval.audience import Audience, Person, one_person
+from retrieval.catalogue import Movie
+from retrieval.choices import RankBy
+from retrieval.data.history import Histories
+from retrieval.recommender import Recommender
+from retrieval.vocabulary import UNKNOWN
+
+# Events left out in turn, the latest ones; what came before counts all the same.
+MOST = 200
+
+
+class Influence(NamedTuple):
+    """What one event does to an answer."""
+
+    movie: Movie
+    rating: float
+    timestamp: int
+    effect: float  # the answer with the event less the answer without it
+    share: float  # of the sum of all effects, each taken without its sign
+
+
+class Explanation(NamedTuple):
+    """An answer and what carries it."""
+
+    movie: Movie
+    by: RankBy
+    answer: float  # the rating in stars, or the score that ranks the movie
+    influences: list[Influence]  # strongest first
+
+
+def explain(
+    recommender: Recommender,
+    user: int | Person,
+    movie: int | str,
+    *,
+    by: RankBy | None = None,
+    at: int | None = None,
+) -> Explanation:
+    """Return which events carry the rating of a movie, or the score that ranks it.
+
+    A known user is taken as someone who tells all of the history, so that an event can be left out;
+    the answer is close to that of the stored user, not the same.
+
+    Args:
+        recommender: Who answers.
+        user: An id, or a person.
+        movie: An id or a title.
+        by: Explain the rating, or the score that ranks by this; None is what lists are ranked by.
+        at: The time of asking, in seconds; None is the time of the last event.
+
+    Raises:
+        RequestError: An unknown user or movie, or a ranking that the run's pairs cannot give.
+    """
+    run = recommender.run
+    asked = run.catalogue.named(str(movie))
+    person = user if isinstance(user, Person) else Person(user_id=user)
+    audience = one_person(run, person)
+    ranking = run.config.ranking
+    wanted = by or (RankBy.RATING if ranking is None else ranking.rank_by)
+    count = min(MOST, len(audience.histories.movies))
+    answers = _answers(recommender, _without_each(audience, count), asked.id, wanted, at)
+    effects = answers[0] - answers[1:]
+    total = float(np.abs(effects).sum())
+    events = audience.histories
+    first = len(events.movies) - count
+    influences = [
+        Influence(
+            run.catalogue.movies[events.movies[first + place]],
+            float(events.ratings[first + place]),
+            int(events.timestamps[first + place]),
+            float(effects[place]),
+            abs(float(effects[place])) / total if total else 0.0,
+        )
+        for place in np.argsort(-np.abs(effects), kind="stable").tolist()
+    ]
+    return Explanation(asked, wanted, float(answers[0]), influences)
+
+
+def _without_each(audience: Audience, count: int) -> Audience:
+    """Return the one person whole, then without each of the last `count` events, oldest first."""
+    events = audience.histories
+    length = len(events.movies)
+    kept = np.ones((count + 1, length), dtype=bool)
+    kept[np.arange(1, count + 1), np.arange(length - count, length)] = False
+    places = np.nonzero(kept)[1]
+    histories = Histories(
+        np.concatenate([[0], np.cumsum(kept.sum(axis=1))]),
+        events.movies[places],
+        events.ratings[places],
+        events.timestamps[places],
+    )
+    return Audience(
+        users=np.repeat(audience.users, count + 1),
+        stored=np.full(count + 1, UNKNOWN),
+        settled=np.repeat(audience.settled, count + 1),
+        codes=np.repeat(audience.codes, count + 1, axis=0),
+        histories=histories,
+    )
+
+
+def _answers(
+    recommender: Recommender, audience: Audience, movie: int, by: RankBy, at: int | None
+) -> NDArray[np.float64]:
+    """Return the rating in stars, or the score, that each of A people gives a movie, `(A,)`."""
+    rows = np.arange(len(audience.users))
+    # Whoever loses the last event is still asked at the same time.
+    last = int(audience.histories.timestamps.max(initial=0)) if at is None else at
+    times = None if at is None and by is not RankBy.RATING else np.full(len(rows), last)
+    vectors = recommender.index.vectors_of(np.full(len(rows), movie))
+    encoded = recommender.encode(audience, rows, times)
+    if by is RankBy.RATING:
+        recommender.check_ranking(by)
+        return recommender.ratings(encoded.offsets, inner_products(encoded.vectors, vectors))
+    queries = recommender.queries(audience, rows, times, encoded.vectors, by)
+    return inner_products(queries, vectors)

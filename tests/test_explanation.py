@@ -1,0 +1,54 @@
+import numpy as np
+import pytest
+
+from retrieval.audience import Event, Person
+from retrieval.choices import RankBy
+from retrieval.errors import RequestError
+from retrieval.explanation import explain
+from retrieval.recommender import Recommender
+
+EVENTS = [Event(3, 5.0, 100), Event(8, 1.0, 5000), Event(12, 4.0, 9000)]
+
+
+def answer(recommender: Recommender, events: list[Event], by: RankBy, at: int) -> float:
+    if by is RankBy.RATING:
+        return recommender.rate(Person(history=events), 20, at=at).rating
+    rows = recommender.topk(Person(history=events), 190, rank_by=by, at=at)
+    return next(row.score for row in rows if row.movie.id == 20)
+
+
+@pytest.mark.parametrize("by", RankBy)
+def test_an_effect_is_what_changes_when_the_event_is_left_out(
+    recommender: Recommender, by: RankBy
+) -> None:
+    found = explain(recommender, Person(history=EVENTS), 20, by=by, at=9100)
+    whole = answer(recommender, EVENTS, by, 9100)
+    assert found.answer == pytest.approx(whole, abs=1e-4)
+    assert {influence.movie.id for influence in found.influences} == {3, 8, 12}
+    for influence in found.influences:
+        rest = [event for event in EVENTS if event.movie_id != influence.movie.id]
+        effect = whole - answer(recommender, rest, by, 9100)
+        assert influence.effect == pytest.approx(effect, abs=2e-4)
+    sizes = [abs(influence.effect) for influence in found.influences]
+    assert sizes == sorted(sizes, reverse=True)
+    assert sum(influence.share for influence in found.influences) == pytest.approx(1)
+
+
+def test_a_known_user_is_explained_by_the_stored_history(recommender: Recommender) -> None:
+    run = recommender.run
+    found = explain(recommender, 5, 20, by=RankBy.RATING)
+    start, end = run.histories.offsets[run.users.numbers(5) :][:2]
+    stored = run.catalogue.vocabulary.ids[run.histories.movies[start:end]]
+    assert {row.movie.id for row in found.influences} == set(stored.tolist())
+    assert abs(found.answer - recommender.rate(5, 20).rating) < 0.5
+
+
+def test_who_has_told_nothing_has_nothing_to_be_explained_by(recommender: Recommender) -> None:
+    found = explain(recommender, Person(gender="F", history=[]), 20)
+    assert found.influences == []
+    assert np.isfinite(found.answer)
+
+
+def test_unknown_movies_are_named(recommender: Recommender) -> None:
+    with pytest.raises(RequestError, match="unknown movie 99999"):
+        explain(recommender, 5, 99_999)
