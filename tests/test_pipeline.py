@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from rich.progress import Progress
 
+from retrieval import columns
 from retrieval.audience import Event, Person, many_people
 from retrieval.choices import Preset, RankBy, Towers
 from retrieval.data.frames import MovieData
@@ -177,3 +178,13 @@ def test_bad_movies_are_all_reported(tmp_path: Path) -> None:
     assert len(error.value.problems) >= 2
     with pytest.raises(DataError, match="no such file"):
         read_movies(tmp_path / "nothing.csv")
+
+
+def test_two_users_are_enough(data: MovieData, tmp_path: Path) -> None:
+    busiest = data.ratings[columns.USER_ID].value_counts().index[:2]
+    few = replace(data, ratings=data.ratings[data.ratings[columns.USER_ID].isin(busiest)])
+    with Progress(disable=True) as progress:
+        train(few, "few", tmp_path / "run", Preset.QUICK, 0, progress)
+    build_index(tmp_path / "run")
+    rows = Recommender.load(tmp_path / "run").topk(int(busiest[0]), 5)
+    assert len(rows) == 5

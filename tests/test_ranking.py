@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from retrieval.choices import RankBy
-from retrieval.training.ranking import choose_ranking, discounted
+from retrieval.training.ranking import Choice, choose_ranking, discounted, gains_by_weight
 
 
 def test_gain_falls_with_the_rank_and_ends_at_ten() -> None:
@@ -14,6 +14,12 @@ def test_gain_falls_with_the_rank_and_ends_at_ten() -> None:
 def test_ties_go_against_the_target() -> None:
     np.testing.assert_allclose(discounted(np.zeros((1, 4)), np.array([1])), [1 / np.log2(5)])
     np.testing.assert_allclose(discounted(np.zeros((1, 40)), np.array([1])), [0])
+
+
+def chosen(
+    watch: np.ndarray, rating: np.ndarray, seen: np.ndarray, targets: np.ndarray, liked: np.ndarray
+) -> Choice:
+    return choose_ranking(gains_by_weight(watch, rating, seen, targets), liked)
 
 
 def world(noise: float) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -30,8 +36,7 @@ def world(noise: float) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 def test_what_targets_follow_is_what_lists_are_ranked_by(
     planted: float, rank_by: RankBy, least: float, most: float
 ) -> None:
-    watch, rating, seen, targets = world(planted)
-    found = choose_ranking(watch, rating, seen, targets, np.ones(3000, dtype=bool))
+    found = chosen(*world(planted), np.ones(3000, dtype=bool))
     assert found.rank_by is rank_by
     assert least <= found.weight <= most
 
@@ -40,13 +45,19 @@ def test_only_liked_targets_choose() -> None:
     watch, rating, seen, targets = world(1e9)
     liked = np.arange(3000) < 1500
     targets[~liked] = watch[~liked].argmax(axis=1)
-    assert choose_ranking(watch, rating, seen, targets, liked).rank_by is RankBy.RATING
-    assert choose_ranking(watch, rating, seen, targets, ~liked).rank_by is RankBy.WATCH
+    assert chosen(watch, rating, seen, targets, liked).rank_by is RankBy.RATING
+    assert chosen(watch, rating, seen, targets, ~liked).rank_by is RankBy.WATCH
 
 
 def test_seen_movies_take_no_place() -> None:
     watch = np.array([[3.0, 2.0, 1.0]])
     seen = np.array([[True, True, False]])
     liked = np.array([True])
-    found = choose_ranking(watch, np.zeros((1, 3)), seen, np.array([2]), liked)
+    found = chosen(watch, np.zeros((1, 3)), seen, np.array([2]), liked)
     assert found.gains[0].liked == 1.0
+
+
+def test_with_nobody_to_ask_lists_are_ranked_by_watch() -> None:
+    nobody = np.zeros((0, 3))
+    found = chosen(nobody, nobody, nobody > 0, np.zeros(0, np.int64), np.zeros(0, dtype=bool))
+    assert (found.rank_by, found.gains) == (RankBy.WATCH, [])

@@ -82,11 +82,11 @@ def fitted(
         return pair, fit_sequences(pair, *walks, settings, seed, folder / "kept", progress)
 
 
-@pytest.mark.parametrize("negatives", [0, 40])
+@pytest.mark.parametrize("most_movies", [MOVIES, MOVIES - 1])
 def test_what_always_comes_next_is_learned(
-    walks: tuple[Sequences, LastEvents], negatives: int, tmp_path: Path
+    walks: tuple[Sequences, LastEvents], most_movies: int, tmp_path: Path
 ) -> None:
-    pair, fit = fitted(walks, replace(LOOP, negatives=negatives), tmp_path)
+    pair, fit = fitted(walks, replace(LOOP, most_movies=most_movies, negatives=20), tmp_path)
     assert fit.epochs[fit.best].told > 0.9
     assert validation_gain(pair, *walks, told=False) == fit.epochs[fit.best].untold > 0.9
     assert fit.epochs[0].training_loss > fit.epochs[-1].training_loss + 1
@@ -141,3 +141,11 @@ def test_a_checkpoint_of_another_seed_is_not_gone_on_from(
     fitted(walks, settings, tmp_path / "shared", seed=0)
     found, _ = fitted(walks, settings, tmp_path / "shared", seed=1)
     assert torch.equal(found.movie_vectors(), expected.movie_vectors())
+
+
+def test_with_nothing_held_out_every_epoch_is_trained(
+    walks: tuple[Sequences, LastEvents], tmp_path: Path
+) -> None:
+    nothing = LastEvents(*(column[:0] for column in walks[1]))
+    _, fit = fitted((walks[0], nothing), replace(LOOP, epochs=3, patience=1), tmp_path)
+    assert (len(fit.epochs), fit.best) == (3, 2)

@@ -32,37 +32,51 @@ class Choice(NamedTuple):
     gains: list[Gain]
 
 
-def choose_ranking(
-    watch: Floats,
-    rating: Floats,
-    seen: NDArray[np.bool_],
-    targets: NDArray[np.int64],
-    liked: NDArray[np.bool_],
-) -> Choice:
-    """Return the weight at which most of what users liked next is found.
+def gains_by_weight(
+    watch: Floats, rating: Floats, seen: NDArray[np.bool_], targets: NDArray[np.int64]
+) -> Floats:
+    """Return what each of `WEIGHTS` gains for V users, `(W, V)`: see `discounted`.
 
     Args:
         watch: `(V, M)` logits of V users for all movies.
         rating: `(V, M)` scores.
         seen: `(V, M)` whether a movie cannot come back.
         targets: `(V,)` numbers of the movies that came next.
-        liked: `(V,)` whether they were liked.
     """
-    gains = []
-    for weight in WEIGHTS:
-        scores = rating if weight == np.inf else watch + weight * rating
-        found = discounted(np.where(seen, -np.inf, scores), targets)
-        of_liked = found[liked] if liked.any() else found
-        gains.append(Gain(weight, float(of_liked.mean()), float(found.mean())))
-    best = max(gains, key=lambda gain: gain.liked)
+    gains = [
+        discounted(
+            np.where(seen, -np.inf, rating if weight == np.inf else watch + weight * rating),
+            targets,
+        )
+        for weight in WEIGHTS
+    ]
+    return np.array(gains)
+
+
+def choose_ranking(gains: Floats, liked: NDArray[np.bool_]) -> Choice:
+    """Return the weight at which most of what users liked next is found.
+
+    Args:
+        gains: `(W, V)` as `gains_by_weight` returns them.
+        liked: `(V,)` whether the movies that came next were liked.
+    """
+    if not len(liked):
+        return Choice(RankBy.WATCH, 0.0, [])
+    if not liked.any():
+        liked = ~liked
+    found = [
+        Gain(weight, float(of_all[liked].mean()), float(of_all.mean()))
+        for weight, of_all in zip(WEIGHTS, gains, strict=True)
+    ]
+    best = max(found, key=lambda gain: gain.liked)
     match best.weight:
         case 0.0:
-            return Choice(RankBy.WATCH, 0.0, gains)
+            return Choice(RankBy.WATCH, 0.0, found)
         case np.inf:
-            finite = max(gains[:-1], key=lambda gain: gain.liked)
-            return Choice(RankBy.RATING, finite.weight, gains)
+            finite = max(found[:-1], key=lambda gain: gain.liked)
+            return Choice(RankBy.RATING, finite.weight, found)
         case weight:
-            return Choice(RankBy.BLEND, weight, gains)
+            return Choice(RankBy.BLEND, weight, found)
 
 
 def discounted(scores: Floats, targets: NDArray[np.int64]) -> Floats:

@@ -38,7 +38,8 @@ class SequenceLoopSettings:
     learning_rate: float = 2e-3
     warm_up: int = 100  # steps before the learning rate is at its highest
     untold: float = 0.3  # share of the users whose times of asking are hidden
-    negatives: int = 0  # drawn from all movies, and as many from a batch's answers; 0: every movie
+    most_movies: int = 20_000  # of a catalogue that answers are compared with whole
+    negatives: int = 2048  # drawn from a larger one, and as many from a batch's answers
     patience: int = 4  # epochs without improvement before training stops
 
 
@@ -107,7 +108,8 @@ def fit_sequences(
                 validation_gain(pair, sequences, validation, told=told) for told in (True, False)
             )
             epochs.append(SequenceEpoch(loss, told, untold))
-            if len(epochs) == 1 or _merit(epochs[-1]) > _merit(epochs[best]):
+            blind = not len(validation.users)  # then the last epoch is as good a guess as any
+            if blind or len(epochs) == 1 or _merit(epochs[-1]) > _merit(epochs[best]):
                 best, best_weights = len(epochs) - 1, copy.deepcopy(pair.state_dict())
             kept.save(course.state(best_weights, {"epochs": epochs, "best": best}))
             progress.update(
@@ -148,11 +150,11 @@ class _Course:
         """Pass over all users once; return the mean loss of an answer."""
         self._pair.train()
         total, count, settings = 0.0, 0, self._settings
-        shares = torch.from_numpy(self._sequences.shares(len(self._pair.rated)))
+        movies = len(self._pair.rated)
+        shares = torch.from_numpy(self._sequences.shares(movies))
+        negatives = settings.negatives if movies > settings.most_movies else 0
         for batch in self._sequences.batches(settings.tokens, settings.untold, self._rng):
-            loss, answers = _loss(
-                self._pair, batch.tokens, batch.targets, shares, settings.negatives
-            )
+            loss, answers = _loss(self._pair, batch.tokens, batch.targets, shares, negatives)
             self._optimizer.zero_grad()
             torch.autograd.backward(loss)
             for group in self._optimizer.param_groups:

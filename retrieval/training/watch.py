@@ -29,7 +29,7 @@ from retrieval.training.pairs import (
     user_tower,
 )
 from retrieval.training.presets import Plan
-from retrieval.training.ranking import Choice, choose_ranking
+from retrieval.training.ranking import WEIGHTS, Choice, choose_ranking, gains_by_weight
 from retrieval.training.rating import Answers, Neural
 from retrieval.training.sequence_loop import (
     LastEvents,
@@ -42,6 +42,9 @@ from retrieval.training.sequences import Sequences
 # Users whose last event is held out to choose the epoch and the ranking.
 VALIDATION_USERS = 2000
 VALIDATION_SHARE = 0.25
+
+# Users whose lists are compared together.
+CHUNK = 256
 
 # A rating this far up the scale says that the movie was liked: 4 of 1 to 5.
 LIKED = 0.75
@@ -131,28 +134,41 @@ def rank(
         answers: How the scores of these two are weighed.
     """
     events = _events(dataset, watching.last)
-    histories = watching.sequences.histories
     vectors = sequence_vectors(watching.pair, watching.sequences, events, told=True)
-    temperature = watching.pair.settings.temperature
-    watch = vectors @ movie_vectors(watching.pair).T / temperature  # (V, M)
-    rating = np.zeros_like(watch)
+    movies = movie_vectors(watching.pair) / watching.pair.settings.temperature
+    gains = [np.zeros((len(WEIGHTS), 0))]
+    for start in range(0, len(events.users), CHUNK):  # never all users by all movies
+        part = LastEvents(*(column[start : start + CHUNK] for column in events))
+        gains.append(
+            gains_by_weight(
+                (vectors[start : start + CHUNK] @ movies.T).astype(np.float64),
+                _rating_scores(dataset, part, len(movies), neural, inferred, answers),
+                seen(watching.sequences.histories, part.users, len(movies)),
+                part.movies,
+            )
+        )
+    liked = dataset.scale.lowest + LIKED * (dataset.scale.highest - dataset.scale.lowest)
+    return choose_ranking(np.hstack(gains), dataset.ratings[watching.last] >= liked)
+
+
+def _rating_scores(
+    dataset: Dataset,
+    events: LastEvents,
+    movie_count: int,
+    neural: Neural | None,
+    inferred: Inferred | None,
+    answers: Answers,
+) -> NDArray[np.float64]:
+    """Return the scores `(V, M)` by which V users would rate all movies; 0 where no pair says."""
+    scores = np.zeros((len(events.users), movie_count))
     weights = dict(zip(answers.towers, answers.blend.weights, strict=True))
     if neural is not None:
-        rating += weights[Towers.NEURAL] * _neural_scores(neural, dataset, events)
+        scores += weights[Towers.NEURAL] * _neural_scores(neural, dataset, events)
     if inferred is not None:
-        early = inferred.early
-        rating += weights[Towers.BAYESIAN] * (
-            early.users[events.users, :-1] @ early.movies[:, :-1].T + early.movies[:, -1]
-        )
-    known = seen(histories, events.users, watch.shape[1])
-    liked = dataset.scale.lowest + LIKED * (dataset.scale.highest - dataset.scale.lowest)
-    return choose_ranking(
-        watch.astype(np.float64),
-        rating.astype(np.float64),
-        known,
-        events.movies,
-        dataset.ratings[watching.last] >= liked,
-    )
+        users, movies = inferred.early.users[events.users], inferred.early.movies
+        products = users[:, :-1] @ movies[:, :-1].T + movies[:, -1]
+        scores += weights[Towers.BAYESIAN] * products
+    return scores
 
 
 def _events(dataset: Dataset, last: NDArray[np.bool_]) -> LastEvents:
