@@ -38,6 +38,7 @@ check: $(READY)
 bench: $(READY)
 	$(BIN)/python benchmarks/batching.py
 	$(BIN)/python benchmarks/sweeps.py
+	$(BIN)/python benchmarks/sampling_bias.py
 
 clean:
 	rm -rf $(VENV) runs data dist

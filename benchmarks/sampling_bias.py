@@ -1,0 +1,108 @@
+"""What the correction for sampling is worth: popular movies sink without it.
+
+A world where the chance of each movie is known: movies of very unequal popularity, and taste. The
+same vectors are learned by the full softmax, and by negatives from the batch with and without the
+correction.
+"""
+
+import argparse
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from machine import describe
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from retrieval.training.softmax import full_softmax, sampled_softmax
+
+DIMENSION, MOVIES, GROUPS = 16, 1000, 10
+BATCH, STEPS = 512, 1500
+
+
+class World(NamedTuple):
+    """Users and movies, and how likely each user watches each movie."""
+
+    users: Tensor  # (U, D)
+    chances: Tensor  # (U, M)
+    popularity: Tensor  # (M,)
+
+
+def world(seed: int) -> World:
+    """Return 2,000 users; movies whose popularity falls as one over their place."""
+    generator = torch.Generator().manual_seed(seed)
+    users = torch.randn(2000, DIMENSION, generator=generator)
+    tastes = 0.3 * torch.randn(MOVIES, DIMENSION, generator=generator)
+    popularity = 1 / torch.arange(1, MOVIES + 1)
+    chances = (users @ tastes.T + popularity.log()).softmax(dim=1)
+    return World(users, chances, chances.mean(dim=0))
+
+
+def learn(of: World, loss_of: str, seed: int) -> Tensor:
+    """Learn movie vectors with a bias; return the scores `(U, M)` they give."""
+    generator = torch.Generator().manual_seed(seed)
+    movies = torch.zeros(MOVIES, DIMENSION + 1, requires_grad=True)
+    optimizer = torch.optim.Adam([movies], lr=0.02)
+    for step in range(STEPS):
+        rows = torch.randint(len(of.users), (BATCH,), generator=generator)
+        targets = torch.multinomial(of.chances[rows], 1, generator=generator)[:, 0]
+        queries = torch.cat([of.users[rows], torch.ones(BATCH, 1)], dim=1)
+        expected = BATCH * of.popularity[targets]
+        match loss_of:
+            case "full":
+                loss = full_softmax(queries, movies, targets)
+            case "corrected":
+                loss = sampled_softmax(queries, movies, targets, targets, expected.log())
+            case _:
+                alike = torch.full((BATCH,), BATCH / MOVIES).log()
+                loss = sampled_softmax(queries, movies, targets, targets, alike)
+        for group in optimizer.param_groups:
+            group["lr"] = 0.02 * (1 - step / STEPS)
+        optimizer.zero_grad()
+        torch.autograd.backward(loss)
+        optimizer.step()
+    with torch.no_grad():
+        return torch.cat([of.users, torch.ones(len(of.users), 1)], dim=1) @ movies.T
+
+
+def main() -> None:
+    """Learn three times, print a table and draw a plot."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--plot", type=Path)
+    parser.add_argument("--seed", type=int, default=0)
+    asked = parser.parse_args()
+    of = world(asked.seed)
+    truth = of.chances.log()
+    names = ("full", "corrected", "uncorrected")
+    scores = {name: learn(of, name, asked.seed) for name in names}
+    print(describe())
+    print(f"{MOVIES} movies in {GROUPS} groups from popular to rare, seed {asked.seed}")
+    print("scores less the true log-chances, by group, each shifted to a mean of 0:")
+    off = {}
+    for name, found in scores.items():
+        bias = (found - truth).mean(dim=0)
+        bias -= bias.mean()
+        off[name] = bias.view(GROUPS, -1).mean(dim=1).numpy()
+        best = truth.topk(10, dim=1).indices
+        shared = [
+            np.intersect1d(one, other).size
+            for one, other in zip(found.topk(10, dim=1).indices, best, strict=True)
+        ]
+        cells = "  ".join(f"{value:+.2f}" for value in off[name])
+        print(f"{name:12} {cells}   of the true top 10: {np.mean(shared) / 10:.1%}")
+    if asked.plot:
+        figure = Figure(figsize=(7, 3.5))
+        axes = figure.subplots()
+        for name, values in off.items():
+            axes.plot(np.arange(1, GROUPS + 1), values, "o-", label=name)
+        axes.axhline(0, color="grey", linewidth=0.8)
+        axes.set_xlabel("movies, tenths from the most to the least popular")
+        axes.set_ylabel("score less true log-chance")
+        axes.legend(title="softmax")
+        figure.tight_layout()
+        figure.savefig(asked.plot)
+
+
+if __name__ == "__main__":
+    main()
