@@ -471,7 +471,7 @@ def _topk_file(
     found = recommender.topk_many(questions.users, times=questions.times, histories=given, **lists)
     header = (columns.USER_ID, columns.RANK, columns.MOVIE_ID, columns.SCORE, columns.RATING)
     rows = (
-        (user, rank, movie, f"{score:.6f}", f"{rating:.6f}")
+        (user, rank, movie, f"{score:.6f}", "" if math.isnan(rating) else f"{rating:.6f}")
         for user, *lists in zip(questions.users.tolist(), *(f.tolist() for f in found), strict=True)
         for rank, (movie, score, rating) in enumerate(zip(*lists, strict=True), start=1)
         if movie != NO_ID

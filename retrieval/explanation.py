@@ -9,7 +9,7 @@ from index.exact import inner_products
 from retrieval.audience import Audience, Person, one_person
 from retrieval.catalogue import Movie
 from retrieval.choices import RankBy
-from retrieval.data.history import Histories
+from retrieval.data.history import Histories, windows_until
 from retrieval.recommender import Recommender
 from retrieval.vocabulary import UNKNOWN
 
@@ -63,6 +63,8 @@ def explain(
     asked = run.catalogue.named(str(movie))
     person = user if isinstance(user, Person) else Person(user_id=user)
     audience = one_person(run, person)
+    if at is not None:
+        audience = _before(audience, at)
     ranking = run.config.ranking
     wanted = by or (RankBy.RATING if ranking is None else ranking.rank_by)
     count = min(MOST, len(audience.histories.movies))
@@ -82,6 +84,16 @@ def explain(
         for place in np.argsort(-np.abs(effects), kind="stable").tolist()
     ]
     return Explanation(asked, wanted, float(answers[0]), influences)
+
+
+def _before(audience: Audience, at: int) -> Audience:
+    """Return the one person with what had happened by a time."""
+    events = audience.histories
+    end = int(windows_until(events, np.zeros(1, np.int64), np.array([at])).ends[0])
+    cut = Histories(
+        np.array([0, end]), events.movies[:end], events.ratings[:end], events.timestamps[:end]
+    )
+    return audience._replace(histories=cut)
 
 
 def _without_each(audience: Audience, count: int) -> Audience:
@@ -110,14 +122,14 @@ def _answers(
     recommender: Recommender, audience: Audience, movie: int, by: RankBy, at: int | None
 ) -> NDArray[np.float64]:
     """Return the rating in stars, or the score, that each of A people gives a movie, `(A,)`."""
+    recommender.check_ranking(by)
     rows = np.arange(len(audience.users))
     # Whoever loses the last event is still asked at the same time.
     last = int(audience.histories.timestamps.max(initial=0)) if at is None else at
-    times = None if at is None and by is not RankBy.RATING else np.full(len(rows), last)
     vectors = recommender.index.vectors_of(np.full(len(rows), movie))
-    encoded = recommender.encode(audience, rows, times)
+    encoded = recommender.encode(audience, rows, np.full(len(rows), last))
     if by is RankBy.RATING:
-        recommender.check_ranking(by)
         return recommender.ratings(encoded.offsets, inner_products(encoded.vectors, vectors))
+    times = None if at is None else np.full(len(rows), at)
     queries = recommender.queries(audience, rows, times, encoded.vectors, by)
     return inner_products(queries, vectors)

@@ -202,8 +202,10 @@ def train(
         (partial / METRICS).write_text(json.dumps(_metrics(trained, dataset), indent=2) + "\n")
         (partial / CARD).write_text(_card(config, trained, dataset))
         seal(partial)
-    remove_checkpoint(checkpoint)
-    sequence_checkpoint.unlink(missing_ok=True)
+    if Towers.BAYESIAN in pairs:
+        remove_checkpoint(checkpoint)
+    if Towers.SEQUENCE in pairs:
+        sequence_checkpoint.unlink(missing_ok=True)
     return trained
 
 
@@ -417,15 +419,17 @@ def _metrics(trained: Trained, dataset: Dataset) -> dict[str, object]:
 
 
 def _card(config: RunConfig, trained: Trained, dataset: Dataset) -> str:
-    rating = "clip(offset + user vector . movie vector)"
-    if config.link is not None:
-        rating = "link(offset + user vector . movie vector), the link in `config.json`"
-    quality = "It predicts no ratings."
+    quality = rating = "It predicts no ratings."
     if trained.validation_error is not None:
         quality = (
             f"Root mean square error {trained.validation_error:.4f} on {trained.validation_rows:,} "
             "random ratings held out.\nThey chose epochs, burn-in and weights, so expect a little "
             "more on ratings never looked at."
+        )
+        rating = "A rating is `clip(offset + user vector . movie vector)`."
+    if config.link is not None:
+        rating = (
+            "A rating is `link(offset + user vector . movie vector)`, the link in `config.json`."
         )
     return f"""# A two-tower movie model
 
@@ -436,7 +440,7 @@ Trained on {config.data}: {len(dataset.ratings):,} ratings from {config.scale.lo
 
 {quality}
 
-A rating is `{rating}`. `MANIFEST.json` holds the sha256 of every file; `index/` is built by
+{rating} `MANIFEST.json` holds the sha256 of every file; `index/` is built by
 `rec build-index`.
 """
 

@@ -35,6 +35,9 @@ from retrieval.towers.tokens import tokens
 # Pairs rated together in a batch: bounds the memory for their vectors.
 CHUNK = 65_536
 
+# Users whose lists are made together: bounds the memory for their histories and lists.
+USERS = 256
+
 # Movies that a diverse list is chosen from, for each of its places.
 CANDIDATES = 10
 
@@ -286,7 +289,11 @@ class Recommender:
         audience, rows = many_people(self.run, np.asarray(users, dtype=np.int64), histories or {})
         at = None if times is None else np.asarray(times)
         asked = _Asked(k, rank_by, wanted, diversity, include_seen)
-        return self._topk(audience, rows, at, asked)
+        parts = [
+            self._topk(audience, rows[part], None if at is None else at[part], asked)
+            for part in (slice(start, start + USERS) for start in range(0, len(rows), USERS))
+        ]
+        return TopK(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
     def encode(
         self, audience: Audience, rows: NDArray[np.int64], times: NDArray[np.int64] | None

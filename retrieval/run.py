@@ -175,6 +175,7 @@ def describe_run(run: Run) -> dict[str, object]:
     """Return what a run is, for people and programs."""
     config = run.config
     metrics = json.loads((run.folder / METRICS).read_text())
+    rmse = metrics["validation_rmse"]
     return {
         "run": str(run.folder),
         "created": config.created,
@@ -183,7 +184,7 @@ def describe_run(run: Run) -> dict[str, object]:
         "preset": config.preset,
         "seed": config.seed,
         "training seconds": config.training_seconds,
-        "validation rmse": metrics["validation_rmse"] or "predicts no ratings",
+        "validation rmse": "predicts no ratings" if rmse is None else rmse,
         "ranks by": RankBy.RATING if config.ranking is None else config.ranking.rank_by,
         "users": len(run.users),
         "movies": len(run.catalogue),

@@ -52,3 +52,9 @@ def test_who_has_told_nothing_has_nothing_to_be_explained_by(recommender: Recomm
 def test_unknown_movies_are_named(recommender: Recommender) -> None:
     with pytest.raises(RequestError, match="unknown movie 99999"):
         explain(recommender, 5, 99_999)
+
+
+def test_what_came_after_the_time_of_asking_explains_nothing(recommender: Recommender) -> None:
+    found = explain(recommender, Person(history=EVENTS), 20, at=6000)
+    assert {influence.movie.id for influence in found.influences} == {3, 8}
+    assert all(influence.share > 0 for influence in found.influences)

@@ -31,7 +31,7 @@ def world(noise: float) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 @pytest.mark.parametrize(
     ("planted", "rank_by", "least", "most"),
-    [(0.0, RankBy.WATCH, 0, 0), (1.0, RankBy.BLEND, 0.6, 1.5), (1e9, RankBy.RATING, 5, 10)],
+    [(0.0, RankBy.WATCH, 0.05, 0.15), (1.0, RankBy.BLEND, 0.6, 1.5), (1e9, RankBy.RATING, 5, 10)],
 )
 def test_what_targets_follow_is_what_lists_are_ranked_by(
     planted: float, rank_by: RankBy, least: float, most: float

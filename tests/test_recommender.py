@@ -3,13 +3,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from index.exact import exact_search
 from index.neighbours import NO_ID
-from retrieval.audience import Event, Person, many_people
+from retrieval.audience import Event, Person, many_people, one_person
 from retrieval.choices import RankBy
+from retrieval.data.history import whole_windows
 from retrieval.errors import RequestError
 from retrieval.recommender import Recommender
+from retrieval.towers.sequence import SequenceUserTower
+from retrieval.towers.tokens import tokens
+from retrieval.training.pairs import load_sequence_pair
 
 
 def seen_by(recommender: Recommender, user: int) -> list[int]:
@@ -82,9 +87,35 @@ def test_the_time_of_asking_counts_for_what_is_watched_next(recommender: Recomme
     user = int(run.users.ids[3])
     scores = {
         at: recommender.topk(user, 1, at=at, rank_by=RankBy.WATCH)[0].score
-        for at in (None, last + 1, last + 10**7)
+        for at in (None, last, last + 1, last + 10**7)
     }
-    assert len(set(scores.values())) == 3
+    assert len(set(scores.values())) == 4
+
+
+@pytest.mark.parametrize("at", [None, 978_300_000])
+@pytest.mark.parametrize("events", [0, 1, 40])
+def test_what_ranks_by_watch_is_what_the_trained_pair_says(
+    recommender: Recommender, at: int | None, events: int
+) -> None:
+    run = recommender.run
+    pair = load_sequence_pair(run.folder)
+    ids = run.catalogue.vocabulary.ids[:events].tolist()
+    told = [Event(movie, 1.0 + movie % 5, 978_000_000 + 3000 * movie) for movie in ids]
+    person = one_person(run, Person(history=told))
+    windows = whole_windows(person.histories, np.zeros(1, np.int64))
+    if at is not None:
+        windows = windows._replace(times=np.array([at]))
+    made = tokens(
+        person.codes, person.histories, windows, np.array([at is not None]), run.config.scale, 200
+    )
+    with torch.no_grad():
+        columns = [torch.from_numpy(column) for column in made]
+        vector = SequenceUserTower(pair)(*columns)[0]
+        scores = (pair.movie_vectors() @ vector).numpy() / pair.settings.temperature
+    rows = recommender.topk(Person(history=told), 150, at=at, rank_by=RankBy.WATCH)
+    assert len(rows) == 150
+    for row in rows:
+        assert row.score == pytest.approx(scores[run.catalogue.number(row.movie.id)], abs=1e-3)
 
 
 def test_a_stranger_who_tells_nothing_gets_a_list(recommender: Recommender) -> None:

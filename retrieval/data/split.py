@@ -26,7 +26,7 @@ def held_out(
         case Cut.RATING80:
             return _first_fold(len(users), 5, seed)
         case Cut.LEAVE_ONE:
-            return last_of_each(users, timestamps)
+            return last_of_each(users, timestamps) & (np.bincount(users)[users] > 1)
         case Cut.TIME:
             early = timestamps <= np.quantile(timestamps, 0.8)
             return ~early & np.isin(users, users[early])

@@ -9,8 +9,12 @@ from retrieval.choices import RankBy
 
 Floats = NDArray[np.float64]
 
-# Weights of a unit of rating score, the noise of one rating, that are tried.
+# Weights of a unit of rating score that are tried: the noise of a rating with the Bayesian pair, a
+# star with the neural one alone.
 WEIGHTS = (0.0, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, np.inf)
+
+# Of the rating in a blend where nobody is there to ask.
+UNKNOWN_WEIGHT = 0.5
 
 # Where the lists end that validation looks at.
 DEPTH = 10
@@ -61,7 +65,7 @@ def choose_ranking(gains: Floats, liked: NDArray[np.bool_]) -> Choice:
         liked: `(V,)` whether the movies that came next were liked.
     """
     if not len(liked):
-        return Choice(RankBy.WATCH, 0.0, [])
+        return Choice(RankBy.WATCH, UNKNOWN_WEIGHT, [])
     if not liked.any():
         liked = ~liked
     found = [
@@ -69,14 +73,14 @@ def choose_ranking(gains: Floats, liked: NDArray[np.bool_]) -> Choice:
         for weight, of_all in zip(WEIGHTS, gains, strict=True)
     ]
     best = max(found, key=lambda gain: gain.liked)
+    blend = max(found[1:-1], key=lambda gain: gain.liked)  # whoever asks for one gets the best
     match best.weight:
         case 0.0:
-            return Choice(RankBy.WATCH, 0.0, found)
+            return Choice(RankBy.WATCH, blend.weight, found)
         case np.inf:
-            finite = max(found[:-1], key=lambda gain: gain.liked)
-            return Choice(RankBy.RATING, finite.weight, found)
-        case weight:
-            return Choice(RankBy.BLEND, weight, found)
+            return Choice(RankBy.RATING, blend.weight, found)
+        case _:
+            return Choice(RankBy.BLEND, blend.weight, found)
 
 
 def discounted(scores: Floats, targets: NDArray[np.int64]) -> Floats:

@@ -23,7 +23,7 @@ from retrieval.training.sequences import NOTHING, Sequences, shuffled
 from retrieval.training.softmax import full_softmax, sampled_softmax
 
 # Of checkpoints; a new one where training is no longer the same.
-FORMAT = 1
+FORMAT = 2
 
 # Users asked together in validation.
 EVALUATION_BATCH = 128
@@ -39,7 +39,7 @@ class SequenceLoopSettings:
     warm_up: int = 100  # steps before the learning rate is at its highest
     untold: float = 0.3  # share of the users whose times of asking are hidden
     most_movies: int = 20_000  # of a catalogue that answers are compared with whole
-    negatives: int = 2048  # drawn from a larger one, and as many from a batch's answers
+    negatives: int = 2048  # drawn by popularity from a larger one, and as many from all alike
     patience: int = 4  # epochs without improvement before training stops
 
 
@@ -144,17 +144,19 @@ class _Course:
     ) -> None:
         self._pair, self._sequences, self._settings = pair, sequences, settings
         self._rng, self._steps, self._step = rng, steps, 0
+        movies = len(pair.rated)
+        self._negatives = settings.negatives if movies > settings.most_movies else 0
+        self._shares = torch.from_numpy(sequences.shares(movies))
         self._optimizer = torch.optim.AdamW(pair.parameters(), betas=(0.9, 0.98), weight_decay=0.0)
 
     def epoch(self, progress: Progress, task: TaskID) -> float:
         """Pass over all users once; return the mean loss of an answer."""
         self._pair.train()
         total, count, settings = 0.0, 0, self._settings
-        movies = len(self._pair.rated)
-        shares = torch.from_numpy(self._sequences.shares(movies))
-        negatives = settings.negatives if movies > settings.most_movies else 0
         for batch in self._sequences.batches(settings.tokens, settings.untold, self._rng):
-            loss, answers = _loss(self._pair, batch.tokens, batch.targets, shares, negatives)
+            loss, answers = _loss(
+                self._pair, batch.tokens, batch.targets, self._shares, self._negatives
+            )
             self._optimizer.zero_grad()
             torch.autograd.backward(loss)
             for group in self._optimizer.param_groups:
@@ -213,8 +215,9 @@ def _loss(
     if not negatives:
         return full_softmax(queries, movies, wanted), len(wanted)
     # Popular movies are what is hard to tell apart; movies that nobody watches must be met too.
-    of_batch = wanted[torch.randint(len(wanted), (negatives,))]
-    drawn = torch.cat([of_batch, torch.randint(len(movies), (negatives,))])
+    # Not the batch's own answers: among those, what a user watches later would come too often.
+    popular = torch.multinomial(shares, negatives, replacement=True)
+    drawn = torch.cat([popular, torch.randint(len(movies), (negatives,))])
     expected = negatives * (shares[drawn] + 1 / len(movies))
     return sampled_softmax(queries, movies, wanted, drawn, expected.log()), len(wanted)
 

@@ -96,14 +96,15 @@ def train_sequence(
         scale=dataset.scale,
         length=settings.history_length,
     )
-    rated = np.bincount(dataset.movies[rows], minlength=len(dataset.movie_vocabulary)) > 0
+    rated = sequences.shares(len(dataset.movie_vocabulary)) > 0
     pair = make_sequence_pair(settings, dataset, content, rated, seed)
     events = _events(dataset, last)
     fitted = fit_sequences(
         pair, sequences, events, planned.sequence_loop, seed, checkpoint, progress
     )
     lengths = np.diff(sequences.histories.offsets)
-    users = np.argsort(-lengths, kind="stable")[:8]  # long ones, so that no size is special
+    # Long histories and more than one, so that no size is special.
+    users = np.resize(np.argsort(-lengths, kind="stable")[:8], max(2, min(8, len(lengths))))
     windows = whole_windows(sequences.histories, users)
     told = np.arange(len(users)) % 2 == 0
     example = tokens(
@@ -124,7 +125,9 @@ def rank(
     inferred: Inferred | None,
     answers: Answers,
 ) -> Choice:
-    """Choose what lists are ranked by, from last events that no pair has seen.
+    """Choose what lists are ranked by, from last events that no pair was trained on.
+
+    Gains are the mean of what is found when the time of asking is told and when it is not.
 
     Args:
         dataset: All rows.
@@ -134,19 +137,26 @@ def rank(
         answers: How the scores of these two are weighed.
     """
     events = _events(dataset, watching.last)
-    vectors = sequence_vectors(watching.pair, watching.sequences, events, told=True)
+    told, untold = (
+        sequence_vectors(watching.pair, watching.sequences, events, told=told)
+        for told in (True, False)
+    )
     movies = movie_vectors(watching.pair) / watching.pair.settings.temperature
     gains = [np.zeros((len(WEIGHTS), 0))]
     for start in range(0, len(events.users), CHUNK):  # never all users by all movies
         part = LastEvents(*(column[start : start + CHUNK] for column in events))
-        gains.append(
+        rating = _rating_scores(dataset, part, len(movies), neural, inferred, answers)
+        known = seen(watching.sequences.histories, part.users, len(movies))
+        both = [
             gains_by_weight(
                 (vectors[start : start + CHUNK] @ movies.T).astype(np.float64),
-                _rating_scores(dataset, part, len(movies), neural, inferred, answers),
-                seen(watching.sequences.histories, part.users, len(movies)),
+                rating,
+                known,
                 part.movies,
             )
-        )
+            for vectors in (told, untold)
+        ]
+        gains.append(np.mean(both, axis=0))
     liked = dataset.scale.lowest + LIKED * (dataset.scale.highest - dataset.scale.lowest)
     return choose_ranking(np.hstack(gains), dataset.ratings[watching.last] >= liked)
 
