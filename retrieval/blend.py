@@ -37,6 +37,8 @@ class Blend:
     newcomer_offset: float  # added to that one's score
     halfway: float  # ratings told when a newcomer is halfway to the known
     origin: float  # the rating at which the neural pair's score is 0
+    unrated_factors: tuple[float, ...]  # by which the parts of movies without ratings count
+    unrated_shift: float  # added to the bias of such movies in the Bayesian part
 
     def of(self, known: NDArray[np.bool_], told: NDArray[np.int64]) -> Shares:
         """Return what the pairs count for people.

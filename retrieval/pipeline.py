@@ -158,7 +158,7 @@ def train(
         )
     if Towers.NEURAL in pairs:
         neural = train_neural(dataset, content, validation, held_out, planned, seed, progress)
-    answers = weigh(dataset, validation & ~last, held_out, neural, inferred)
+    answers = weigh(dataset, validation & ~last, held_out, content, neural, inferred)
     if Towers.SEQUENCE in pairs:
         watching = train_sequence(
             dataset, content, last, planned, seed, sequence_checkpoint, progress
@@ -275,6 +275,8 @@ def build_index(folder: Path) -> Card:
     """
     run = open_run(folder)
     vectors = np.hstack([_movie_vectors(run, towers) for towers in run.config.towers])
+    rated = np.bincount(run.histories.movies, minlength=len(vectors)) > 0
+    vectors[~rated] = _as_unrated(run.config, vectors[~rated])
     if len(run.added):
         vectors = np.vstack([vectors, run.added])
     index = FlatIndex.build(run.catalogue.vocabulary.ids, vectors)
@@ -316,7 +318,7 @@ def add_movies(folder: Path, movies: pd.DataFrame) -> int:
             parts.append(pair.movies[len(run.catalogue) :])
         if Towers.SEQUENCE in run.config.towers:
             parts.append(new_movie_vectors(load_sequence_pair(folder), content))
-        vectors = np.hstack(parts)
+        vectors = _as_unrated(run.config, np.hstack(parts))
         if len(run.added):
             vectors = np.vstack([run.added, vectors])
         np.save(partial / ADDED, vectors)
@@ -333,6 +335,20 @@ def _index_anew_if_stale(run: Run) -> None:
         open_index(run)
     except RunError:
         build_index(run.folder)
+
+
+def _as_unrated(config: RunConfig, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return joined vectors `(A, D)` of movies without ratings, with what their parts count."""
+    scaled, start = vectors.copy(), 0
+    rating = [towers for towers in config.towers if towers is not Towers.SEQUENCE]
+    for towers, width, factor in zip(
+        rating, config.widths, config.blend.unrated_factors, strict=False
+    ):
+        scaled[:, start : start + width] *= np.float32(factor)
+        if towers is Towers.BAYESIAN:
+            scaled[:, start + width - 1] += np.float32(config.blend.unrated_shift)
+        start += width
+    return scaled
 
 
 def _movie_vectors(run: Run, towers: Towers) -> NDArray[np.float32]:

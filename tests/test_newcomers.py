@@ -18,6 +18,8 @@ def blend(weights: tuple[float, ...], offset: float, halfway: float) -> Blend:
         newcomer_offset=offset,
         halfway=halfway,
         origin=3.0,
+        unrated_factors=(1.0, 1.0),
+        unrated_shift=0.0,
     )
 
 

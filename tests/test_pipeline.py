@@ -15,7 +15,10 @@ from retrieval.data.layouts import read_movies
 from retrieval.errors import DataError, RequestError
 from retrieval.pipeline import add_movies, build_index, train
 from retrieval.recommender import Recommender
-from retrieval.run import describe_run, open_run
+from retrieval.run import BAYESIAN, CONTENT, describe_run, open_run
+from retrieval.towers.bayesian import load_bayesian, unrated_vectors
+from retrieval.towers.content import load_describer
+from retrieval.training.pairs import load_pair, new_movie_vectors
 
 
 @pytest.fixture(scope="module", params=[(Towers.NEURAL,), (Towers.BAYESIAN,)])
@@ -188,3 +191,18 @@ def test_two_users_are_enough(data: MovieData, tmp_path: Path) -> None:
     build_index(tmp_path / "run")
     rows = Recommender.load(tmp_path / "run").topk(int(busiest[0]), 5)
     assert len(rows) == 5
+
+
+def test_movies_without_ratings_count_as_validation_wants(copy: Path, later: pd.DataFrame) -> None:
+    before = open_run(copy)
+    blend, widths = before.config.blend, before.config.widths
+    assert blend.unrated_factors != (1.0, 1.0)
+    add_movies(copy, later)
+    content = load_describer(copy / CONTENT).describe(later[later["movie_id"] > 200])
+    inferred = unrated_vectors(load_bayesian(copy / BAYESIAN), content.matrix())
+    neural = new_movie_vectors(load_pair(copy, before.config), content)
+    found = Recommender.load(copy).index.vectors_of(np.array([9001]))[0]
+    wanted = blend.unrated_factors[1] * inferred[0]
+    wanted[-1] += blend.unrated_shift
+    np.testing.assert_allclose(found[widths[0] : sum(widths[:2])], wanted, atol=1e-5)
+    np.testing.assert_allclose(found[: widths[0]], blend.unrated_factors[0] * neural[0], atol=1e-5)

@@ -61,14 +61,19 @@ def load_bayesian(path: Path) -> Bayesian:
     return Bayesian(**load_file(path))
 
 
+def unrated_vectors(pair: Bayesian, content: NDArray[np.float32]) -> Floats:
+    """Return the vectors `(A, D + 1)` that content `(A, F)` makes likely for unrated movies."""
+    told = np.hstack([np.ones((len(content), 1), np.float32), content])  # (A, 1 + F)
+    return np.asarray(told @ pair.movie_coefficients + pair.usual_raters, dtype=np.float64)
+
+
 def with_movies(pair: Bayesian, content: NDArray[np.float32]) -> Bayesian:
     """Return the pair with movies that nobody has rated, described by content `(A, F)`, at the end.
 
     Their vectors are what their content makes likely; those of unrated movies that training knew
     are as uncertain.
     """
-    told = np.hstack([np.ones((len(content), 1), np.float32), content])  # (A, 1 + F)
-    vectors = told @ pair.movie_coefficients + pair.usual_raters
+    vectors = unrated_vectors(pair, content)
     doubt = np.full(len(content), pair.unrated_variance[0], np.float32)
     moods = pair.mood_law[1:].sum()
     return pair._replace(

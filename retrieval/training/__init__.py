@@ -1,1 +1,6 @@
-"""Training: examples (arrays that batches are sliced from), presets (how much to spend), loop."""
+"""Training: from numbers to tower pairs, and how they are weighed.
+
+Read in this order: presets (how much to spend); examples, pairs, loop (the neural pair); infer (the
+Bayesian pair); weights, newcomers, rating (how they are blended); sequences, softmax, sequence_loop
+(the sequence pair); ranking, watch (what lists are ranked by).
+"""

@@ -9,16 +9,27 @@ from rich.progress import Progress
 from retrieval.blend import Blend
 from retrieval.choices import Towers
 from retrieval.data.dataset import Dataset
+from retrieval.data.history import windows_until
 from retrieval.data.statistics import root_mean_square
 from retrieval.link import Link
+from retrieval.towers.bayesian import unrated_vectors
 from retrieval.towers.content import Content
 from retrieval.towers.inputs import UNKNOWN_USER, UserInputs, user_inputs
+from retrieval.towers.query import UserVectors
 from retrieval.training.examples import Known, held_out_examples, learn, training_examples
 from retrieval.training.infer import Inferred
 from retrieval.training.loop import Fit, fit, predict
 from retrieval.training.newcomers import Trials, bayesian_scores, fit_newcomers, trials
-from retrieval.training.pairs import Pair, encode_users, make_pair, movie_vectors, user_tower
+from retrieval.training.pairs import (
+    Pair,
+    encode_users,
+    make_pair,
+    movie_vectors,
+    new_movie_vectors,
+    user_tower,
+)
 from retrieval.training.presets import Plan
+from retrieval.training.unrated import Parts, fit_unrated
 from retrieval.training.weights import fit_weights
 
 
@@ -79,6 +90,7 @@ def weigh(
     dataset: Dataset,
     rows: NDArray[np.bool_],
     held_out: NDArray[np.bool_],
+    content: Content,
     neural: Neural | None,
     inferred: Inferred | None,
 ) -> Answers:
@@ -88,6 +100,7 @@ def weigh(
         dataset: All rows.
         rows: `(N,)` mask of the validation rows, all of them held out.
         held_out: `(N,)` mask of the rows that no pair has seen.
+        content: Of the movies.
         neural: The neural pair, if trained.
         inferred: The Bayesian pair, if inferred.
     """
@@ -113,6 +126,8 @@ def weigh(
         told.insert(0, _neural_scores(neural, asked, dataset) - origin)
     settled = _settled(weights, origin)
     blend = fit_newcomers(np.column_stack(told), asked.told, asked.ratings, settled, link)
+    parts = _as_unrated(dataset, rows, content, neural, inferred, origin)
+    blend = fit_unrated(parts, dataset.ratings[rows], blend, link)
     towers = (Towers.BAYESIAN,) if neural is None else (Towers.NEURAL, Towers.BAYESIAN)
     return Answers(towers, blend, link, errors)
 
@@ -120,8 +135,58 @@ def weigh(
 def _settled(weights: tuple[float, ...], origin: float) -> Blend:
     """Return the blend in which newcomers are weighed as the known are."""
     return Blend(
-        weights=weights, newcomer_weights=weights, newcomer_offset=0.0, halfway=1.0, origin=origin
+        weights=weights,
+        newcomer_weights=weights,
+        newcomer_offset=0.0,
+        halfway=1.0,
+        origin=origin,
+        unrated_factors=(1.0,) * len(weights),
+        unrated_shift=0.0,
     )
+
+
+def _as_unrated(
+    dataset: Dataset,
+    rows: NDArray[np.bool_],
+    content: Content,
+    neural: Neural | None,
+    inferred: Inferred,
+    origin: float,
+) -> Parts:
+    """Return what the pairs say of rows, a mask `(N,)`, if nobody had rated their movies."""
+    users, movies = dataset.users[rows], dataset.movies[rows]
+    offsets, products = [], []
+    if neural is not None:
+        known = encode_known(neural, dataset, users, dataset.timestamps[rows])
+        vectors = new_movie_vectors(neural.pair, content)[movies]
+        offsets.append(known.offsets - origin)
+        products.append((known.vectors * vectors).sum(axis=1))
+    vectors = unrated_vectors(inferred.early, content.matrix())[movies]
+    offsets.append(inferred.early.users[users, -1])
+    products.append(
+        (inferred.early.users[users, :-1] * vectors[:, :-1]).sum(axis=1) + vectors[:, -1]
+    )
+    return Parts(
+        np.column_stack(offsets).astype(np.float64), np.column_stack(products).astype(np.float64)
+    )
+
+
+def encode_known(
+    neural: Neural, dataset: Dataset, users: NDArray[np.int64], times: NDArray[np.int64]
+) -> UserVectors:
+    """Return what the neural pair's user tower gives known users `(E,)`, asked at times `(E,)`."""
+    histories = neural.known.histories
+    inputs = user_inputs(
+        np.where(neural.known.seen_users[users], users + 1, UNKNOWN_USER),
+        dataset.user_codes[users],
+        histories,
+        windows_until(histories, users, times),
+        dataset.scale,
+        neural.known.centre,
+        neural.pair.settings.history_length,
+    )
+    tower = user_tower(neural.pair, neural.known.centre, dataset.scale.unit)
+    return encode_users(tower, inputs)
 
 
 def _neural_scores(neural: Neural, asked: Trials, dataset: Dataset) -> NDArray[np.float64]:

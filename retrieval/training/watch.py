@@ -14,23 +14,16 @@ from retrieval.data.history import (
     build_histories,
     seen,
     whole_windows,
-    windows_until,
 )
 from retrieval.data.split import last_of_each
 from retrieval.towers.content import Content
-from retrieval.towers.inputs import user_inputs
 from retrieval.towers.sequence import SequencePair
 from retrieval.towers.tokens import Tokens, tokens
 from retrieval.training.infer import Inferred
-from retrieval.training.pairs import (
-    encode_users,
-    make_sequence_pair,
-    movie_vectors,
-    user_tower,
-)
+from retrieval.training.pairs import make_sequence_pair, movie_vectors
 from retrieval.training.presets import Plan
 from retrieval.training.ranking import WEIGHTS, Choice, choose_ranking, gains_by_weight
-from retrieval.training.rating import Answers, Neural
+from retrieval.training.rating import Answers, Neural, encode_known
 from retrieval.training.sequence_loop import (
     LastEvents,
     SequenceFit,
@@ -173,7 +166,8 @@ def _rating_scores(
     scores = np.zeros((len(events.users), movie_count))
     weights = dict(zip(answers.towers, answers.blend.weights, strict=True))
     if neural is not None:
-        scores += weights[Towers.NEURAL] * _neural_scores(neural, dataset, events)
+        known = encode_known(neural, dataset, events.users, events.times)
+        scores += weights[Towers.NEURAL] * (known.vectors @ movie_vectors(neural.pair).T)
     if inferred is not None:
         users, movies = inferred.early.users[events.users], inferred.early.movies
         products = users[:, :-1] @ movies[:, :-1].T + movies[:, -1]
@@ -193,19 +187,3 @@ def _histories(dataset: Dataset, rows: NDArray[np.bool_]) -> Histories:
         dataset.timestamps[rows],
         len(dataset.user_vocabulary),
     )
-
-
-def _neural_scores(neural: Neural, dataset: Dataset, events: LastEvents) -> NDArray[np.float32]:
-    """Return the scores `(V, M)` of all movies for V known users, without the users' offsets."""
-    histories = neural.known.histories
-    inputs = user_inputs(
-        events.users + 1,
-        dataset.user_codes[events.users],
-        histories,
-        windows_until(histories, events.users, events.times),
-        dataset.scale,
-        neural.known.centre,
-        neural.pair.settings.history_length,
-    )
-    tower = user_tower(neural.pair, neural.known.centre, dataset.scale.unit)
-    return np.asarray(encode_users(tower, inputs).vectors @ movie_vectors(neural.pair).T)

@@ -1,0 +1,48 @@
+"""Movies without ratings: how much each pair's word on them counts.
+
+Every validation row is asked about once more, as if nobody had rated its movie. So movies count as
+often as they are rated: what is asked about is seldom the obscure movie that most movies are.
+"""
+
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+
+from retrieval.blend import Blend
+from retrieval.link import Link
+from retrieval.training.newcomers import FIRMNESS
+
+Floats = NDArray[np.float64]
+
+
+class Parts(NamedTuple):
+    """What P pairs say of E questions, their movies taken as unrated."""
+
+    offsets: Floats  # (E, P) of the users
+    products: Floats  # (E, P) of the vectors, the movies' biases included
+
+
+def fit_unrated(asked: Parts, ratings: NDArray[np.float32], blend: Blend, link: Link) -> Blend:
+    """Return the blend with the factors and the shift under which ratings are closest.
+
+    Args:
+        asked: What the pairs say; the last of them is the Bayesian one.
+        ratings: `(E,)`.
+        blend: With the weights of known users.
+        link: From scores to ratings.
+    """
+    weights = np.array(blend.weights)
+    offsets, products = asked.offsets @ weights, asked.products * weights  # (E,), (E, P)
+    start = np.append(np.ones(len(weights)), 0.0)
+
+    def cost(parameters: Floats) -> float:
+        scores = offsets + products @ parameters[:-1] + weights[-1] * parameters[-1]
+        squares = ((link.ratings(scores) - ratings) ** 2).sum()
+        away = ((parameters - start) ** 2).sum()
+        return float(squares + FIRMNESS * away) / max(1, len(ratings))
+
+    *factors, shift = minimize(cost, start, method="BFGS").x.tolist()
+    return replace(blend, unrated_factors=tuple(factors), unrated_shift=shift)
