@@ -57,7 +57,8 @@ def main() -> None:
         parser.error(f"{run} has no sequence pair")
     rows = [row(recommender, whole, test, weight) for weight in WEIGHTS]
     print(describe())
-    print(f"{asked.data.name}, {recommender.run.config.preset}, seed {asked.seed}, told the time")
+    config = recommender.run.config
+    print(f"{asked.data.name}, {config.preset}, seed {config.seed}, told the time")
     print(f"validation chose to rank by {ranking.rank_by.value}, weight {ranking.rating_weight:g}")
     names = list(rows[0].found)
     print("weight  " + "  ".join(f"HR@10 NDCG@10 {name:8}" for name in names) + "  rating of hits")

@@ -6,6 +6,7 @@ correction.
 """
 
 import argparse
+from enum import StrEnum
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,6 +20,14 @@ from retrieval.training.softmax import full_softmax, sampled_softmax
 
 DIMENSION, MOVIES, GROUPS = 16, 1000, 10
 BATCH, STEPS = 512, 1500
+
+
+class Loss(StrEnum):
+    """How vectors are learned."""
+
+    FULL = "full"
+    CORRECTED = "corrected"
+    UNCORRECTED = "uncorrected"
 
 
 class World(NamedTuple):
@@ -39,7 +48,7 @@ def world(seed: int) -> World:
     return World(users, chances, chances.mean(dim=0))
 
 
-def learn(of: World, loss_of: str, seed: int) -> Tensor:
+def learn(of: World, loss_of: Loss, seed: int) -> Tensor:
     """Learn movie vectors with a bias; return the scores `(U, M)` they give."""
     generator = torch.Generator().manual_seed(seed)
     movies = torch.zeros(MOVIES, DIMENSION + 1, requires_grad=True)
@@ -50,11 +59,11 @@ def learn(of: World, loss_of: str, seed: int) -> Tensor:
         queries = torch.cat([of.users[rows], torch.ones(BATCH, 1)], dim=1)
         expected = BATCH * of.popularity[targets]
         match loss_of:
-            case "full":
+            case Loss.FULL:
                 loss = full_softmax(queries, movies, targets)
-            case "corrected":
+            case Loss.CORRECTED:
                 loss = sampled_softmax(queries, movies, targets, targets, expected.log())
-            case _:
+            case Loss.UNCORRECTED:
                 alike = torch.full((BATCH,), BATCH / MOVIES).log()
                 loss = sampled_softmax(queries, movies, targets, targets, alike)
         for group in optimizer.param_groups:
@@ -74,8 +83,7 @@ def main() -> None:
     asked = parser.parse_args()
     of = world(asked.seed)
     truth = of.chances.log()
-    names = ("full", "corrected", "uncorrected")
-    scores = {name: learn(of, name, asked.seed) for name in names}
+    scores = {name: learn(of, name, asked.seed) for name in Loss}
     print(describe())
     print(f"{MOVIES} movies in {GROUPS} groups from popular to rare, seed {asked.seed}")
     print("scores less the true log-chances, by group, each shifted to a mean of 0:")
@@ -90,12 +98,12 @@ def main() -> None:
             for one, other in zip(found.topk(10, dim=1).indices, best, strict=True)
         ]
         cells = "  ".join(f"{value:+.2f}" for value in off[name])
-        print(f"{name:12} {cells}   of the true top 10: {np.mean(shared) / 10:.1%}")
+        print(f"{name.value:12} {cells}   of the true top 10: {np.mean(shared) / 10:.1%}")
     if asked.plot:
         figure = Figure(figsize=(7, 3.5))
         axes = figure.subplots()
         for name, values in off.items():
-            axes.plot(np.arange(1, GROUPS + 1), values, "o-", label=name)
+            axes.plot(np.arange(1, GROUPS + 1), values, "o-", label=name.value)
         axes.axhline(0, color="grey", linewidth=0.8)
         axes.set_xlabel("movies, tenths from the most to the least popular")
         axes.set_ylabel("score less true log-chance")

@@ -19,9 +19,9 @@ def save_arrays(
     path.chmod(0o644)  # safetensors lets only the owner read
 
 
-def fingerprint(told: object, arrays: Iterable[NDArray[Any]]) -> str:
-    """Return a hash of what `told` shows as, and of the bytes of arrays, in their order."""
-    whole = hashlib.sha256(repr(told).encode())
+def fingerprint(facts: object, arrays: Iterable[NDArray[Any]]) -> str:
+    """Return a hash of what `facts` show as, and of the bytes of arrays, in their order."""
+    whole = hashlib.sha256(repr(facts).encode())
     for array in arrays:
         whole.update(np.ascontiguousarray(array).tobytes())
     return whole.hexdigest()

@@ -236,7 +236,7 @@ def _key(
 ) -> str:
     """Return a hash of all that the chain follows from."""
     fixed = (FORMAT, WINDOW, KEPT, PATIENCE, SETTLING, dataset.scale, dataset.demographics.sizes())
-    told = (sorted(asdict(settings).items()), seed, content.shape, fixed)
+    facts = (sorted(asdict(settings).items()), seed, content.shape, fixed)
     arrays = (
         validation,
         held_out,
@@ -247,4 +247,4 @@ def _key(
         dataset.user_codes,
         content,
     )
-    return fingerprint(told, arrays)
+    return fingerprint(facts, arrays)

@@ -118,14 +118,14 @@ def weigh(
     errors[Towers.BAYESIAN] = root_mean_square(link.ratings(scores @ weights) - true)
     origin = float(link.ratings(np.zeros(1))[0])
     asked = trials(dataset, rows, held_out)
-    told = [bayesian_scores(inferred.early, asked, dataset)]
+    as_newcomers = [bayesian_scores(inferred.early, asked, dataset)]
     if neural is not None:
         scores = np.column_stack([neural.ratings[rows] - origin, scores])  # as Towers are ordered
         weights, link = fit_weights(scores, levels, values, thresholds, [0.0, 1.0])
         errors["blend"] = root_mean_square(link.ratings(scores @ weights) - true)
-        told.insert(0, _neural_scores(neural, asked, dataset) - origin)
+        as_newcomers.insert(0, _neural_scores(neural, asked, dataset) - origin)
     settled = _settled(weights, origin)
-    blend = fit_newcomers(np.column_stack(told), asked.told, asked.ratings, settled, link)
+    blend = fit_newcomers(np.column_stack(as_newcomers), asked.told, asked.ratings, settled, link)
     parts = _as_unrated(dataset, rows, content, neural, inferred, origin)
     blend = fit_unrated(parts, dataset.ratings[rows], blend, link)
     towers = (Towers.BAYESIAN,) if neural is None else (Towers.NEURAL, Towers.BAYESIAN)

@@ -279,9 +279,9 @@ def _key(
 ) -> str:
     """Return a hash of all that training follows from."""
     shapes = [tuple(value.shape) for value in pair.state_dict().values()]
-    told = (FORMAT, pair.settings, settings, seed, shapes, sequences.scale, sequences.length)
+    facts = (FORMAT, pair.settings, settings, seed, shapes, sequences.scale, sequences.length)
     known = (pair.content.numpy(), pair.rated.numpy(), sequences.people)
-    return fingerprint(told, (*known, *sequences.histories, *validation))
+    return fingerprint(facts, (*known, *sequences.histories, *validation))
 
 
 def _merit(epoch: SequenceEpoch) -> float:
