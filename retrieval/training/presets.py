@@ -57,7 +57,7 @@ def plan(preset: Preset, ratings: int) -> Plan:
                 loop=LoopSettings(epochs=3, batch_size=batch_size),
                 bayesian=BayesianSettings(dimension=16, most_windows=3, draws=30, spacing=1),
                 sequence=SequenceSettings(),
-                sequence_loop=SequenceLoopSettings(epochs=12, tokens=tokens),
+                sequence_loop=SequenceLoopSettings(epochs=8, tokens=tokens),
             )
         case Preset.DEFAULT:
             return Plan(
