@@ -62,20 +62,21 @@ class _Events(NamedTuple):
 _NO_EVENTS = _Events(np.zeros(0, np.int64), np.zeros(0, np.float32), np.zeros(0, np.int64))
 
 
-def one_person(run: Run, person: Person) -> Audience:
-    """Return an audience of one.
+def one_person(run: Run, user: int | Person) -> Audience:
+    """Return an audience of one, given by id or as a person.
 
     Raises:
         RequestError: An unknown user, movie, gender or occupation, or an impossible rating or age.
     """
-    stored, codes, user = _NO_EVENTS, np.zeros(3, np.int64), UNKNOWN_USER
+    person = user if isinstance(user, Person) else Person(user_id=user)
+    stored, codes, known_as = _NO_EVENTS, np.zeros(3, np.int64), UNKNOWN_USER
     as_stored = UNKNOWN
     if person.user_id is not None:
         number = int(run.users.numbers(person.user_id))
         if number == UNKNOWN:
             raise _unknown_users(run, np.array([person.user_id]))
         stored, codes = _stored(run, number), run.user_codes[number]
-        user = number + 1 if run.trained_users[number] else UNKNOWN_USER
+        known_as = number + 1 if run.trained_users[number] else UNKNOWN_USER
         facts = (person.gender, person.age, person.occupation)
         if person.history is None and not person.added and facts == (None, None, None):
             as_stored = number
@@ -87,9 +88,9 @@ def one_person(run: Run, person: Person) -> Audience:
     ratings = np.concatenate([events.ratings[kept], added.ratings])
     timestamps = np.concatenate([events.timestamps[kept], added.timestamps])
     return Audience(
-        np.array([user]),
+        np.array([known_as]),
         np.array([as_stored]),
-        np.array([as_stored != UNKNOWN and user != UNKNOWN_USER]),
+        np.array([as_stored != UNKNOWN and known_as != UNKNOWN_USER]),
         np.where(given > 0, given, codes)[None, :],
         build_histories(np.zeros(len(movies), np.int64), movies, ratings, timestamps, 1),
     )

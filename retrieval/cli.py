@@ -459,7 +459,7 @@ def _run(run: Path | None) -> Path:
 
 
 def _topk_file(
-    run: Path, users: Path, histories: Path | None, out: Path, lists: dict[str, Any]
+    run: Path, users: Path, histories: Path | None, out: Path, asked: dict[str, Any]
 ) -> None:
     from index.neighbours import NO_ID
     from retrieval.recommender import Recommender
@@ -468,7 +468,7 @@ def _topk_file(
     questions = read_users(users)
     given = None if histories is None else read_histories(histories)
     recommender = Recommender.load(run, threads=os.cpu_count() or 1)
-    found = recommender.topk_many(questions.users, times=questions.times, histories=given, **lists)
+    found = recommender.topk_many(questions.users, times=questions.times, histories=given, **asked)
     header = (columns.USER_ID, columns.RANK, columns.MOVIE_ID, columns.SCORE, columns.RATING)
     rows = (
         (user, rank, movie, f"{score:.6f}", "" if math.isnan(rating) else f"{rating:.6f}")

@@ -59,14 +59,11 @@ def explain(
     Raises:
         RequestError: An unknown user or movie, or a ranking that the run's pairs cannot give.
     """
-    run = recommender.run
+    run, wanted = recommender.run, recommender.ranking(by)
     asked = run.catalogue.named(str(movie))
-    person = user if isinstance(user, Person) else Person(user_id=user)
-    audience = one_person(run, person)
+    audience = one_person(run, user)
     if at is not None:
         audience = _before(audience, at)
-    ranking = run.config.ranking
-    wanted = by or (RankBy.RATING if ranking is None else ranking.rank_by)
     count = min(MOST, len(audience.histories.movies))
     answers = _answers(recommender, _without_each(audience, count), asked.id, wanted, at)
     effects = answers[0] - answers[1:]
@@ -122,7 +119,6 @@ def _answers(
     recommender: Recommender, audience: Audience, movie: int, by: RankBy, at: int | None
 ) -> NDArray[np.float64]:
     """Return the rating in stars, or the score, that each of A people gives a movie, `(A,)`."""
-    recommender.check_ranking(by)
     rows = np.arange(len(audience.users))
     # Whoever loses the last event is still asked at the same time.
     last = int(audience.histories.timestamps.max(initial=0)) if at is None else at

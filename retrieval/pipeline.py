@@ -21,7 +21,6 @@ from retrieval.catalogue import Catalogue, Movie, write_catalogue
 from retrieval.choices import Preset, Towers
 from retrieval.data.dataset import Dataset, encode
 from retrieval.data.frames import MovieData
-from retrieval.data.history import build_histories
 from retrieval.data.split import random_rows
 from retrieval.errors import DataError, Problem, RequestError, RunError
 from retrieval.files import beside, new_folder
@@ -372,13 +371,7 @@ def _write_data(
         dataset.user_vocabulary,
         dataset.user_codes,
         trained_users,
-        build_histories(
-            dataset.users,
-            dataset.movies,
-            dataset.ratings,
-            dataset.timestamps,
-            len(dataset.user_vocabulary),
-        ),
+        dataset.histories(np.ones(len(dataset.users), dtype=bool)),
     )
 
 

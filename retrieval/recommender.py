@@ -84,11 +84,11 @@ class TopK(NamedTuple):
 
 
 class _Asked(NamedTuple):
-    """What lists are wanted; the arguments of `Recommender.topk`."""
+    """What lists are wanted: the arguments of `Recommender.topk`, checked."""
 
     k: int
     rank_by: RankBy | None
-    wanted: Filter | None
+    left_out: NDArray[np.int64]  # ids that a filter keeps from everybody
     diversity: float
     include_seen: bool
 
@@ -147,13 +147,20 @@ class Recommender:
             return (RankBy.RATING,)
         return tuple(RankBy) if self.rates else (RankBy.WATCH,)
 
-    def check_ranking(self, rank_by: RankBy) -> None:
-        """Raise a `RequestError` where the run's pairs cannot rank by this."""
-        if rank_by not in self.rankings:
+    def ranking(self, rank_by: RankBy | None) -> RankBy:
+        """Return what lists are ranked by, asked for or, where it is None, chosen by validation.
+
+        Raises:
+            RequestError: The run's pairs cannot rank by this.
+        """
+        chosen = self.run.config.ranking
+        wanted = rank_by or (RankBy.RATING if chosen is None else chosen.rank_by)
+        if wanted not in self.rankings:
             raise RequestError(
-                f"this run cannot rank by {rank_by}, only by {' or '.join(self.rankings)}; "
+                f"this run cannot rank by {wanted}, only by {' or '.join(self.rankings)}; "
                 "train with --towers neural,bayesian,sequence"
             )
+        return wanted
 
     def topk(
         self,
@@ -182,10 +189,10 @@ class Recommender:
             RequestError: An unknown user, movie or genre, an impossible k or diversity, or a
                 ranking that the run's pairs cannot give.
         """
-        audience = self._one(user)
+        audience = one_person(self.run, user)
         times = None if at is None else np.array([at])
         row = np.zeros(1, np.int64)
-        asked = _Asked(k, rank_by, wanted, diversity, include_seen)
+        asked = self._asked(k, rank_by, wanted, diversity, include_seen=include_seen)
         found = self._topk(audience, row, times, asked)
         catalogue = self.run.catalogue
         return [
@@ -209,7 +216,7 @@ class Recommender:
         """
         asked = self.run.catalogue.named(str(movie))
         times = None if at is None else np.array([at])
-        audience = self._one(user)
+        audience = one_person(self.run, user)
         ratings = self._rate(audience, np.zeros(1, np.int64), np.array([asked.id]), times)
         deviation = None if ratings.deviations is None else float(ratings.deviations[0])
         return Rating(asked, float(ratings.ratings[0]), deviation)
@@ -288,11 +295,12 @@ class Recommender:
         """
         audience, rows = many_people(self.run, np.asarray(users, dtype=np.int64), histories or {})
         at = None if times is None else np.asarray(times)
-        asked = _Asked(k, rank_by, wanted, diversity, include_seen)
-        parts = [
-            self._topk(audience, rows[part], None if at is None else at[part], asked)
-            for part in (slice(start, start + USERS) for start in range(0, len(rows), USERS))
-        ]
+        asked = self._asked(k, rank_by, wanted, diversity, include_seen=include_seen)
+        nobody = np.zeros((0, k))
+        parts = [TopK(nobody.astype(np.int64), nobody, nobody)]
+        for start in range(0, len(rows), USERS):
+            part = slice(start, start + USERS)
+            parts.append(self._topk(audience, rows[part], None if at is None else at[part], asked))
         return TopK(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
     def encode(
@@ -350,9 +358,7 @@ class Recommender:
         Raises:
             RequestError: The run's pairs cannot rank by this.
         """
-        ranking = self.run.config.ranking
-        wanted = rank_by or (RankBy.RATING if ranking is None else ranking.rank_by)
-        self.check_ranking(wanted)
+        wanted, ranking = self.ranking(rank_by), self.run.config.ranking
         if self._sequence is None or ranking is None or wanted is RankBy.RATING:
             return rating
         weight = ranking.rating_weight if wanted is RankBy.BLEND else 0.0
@@ -402,9 +408,6 @@ class Recommender:
         times: NDArray[np.int64] | None,
         asked: _Asked,
     ) -> TopK:
-        self._check_k(asked.k)
-        if not 0 <= asked.diversity <= 1:
-            raise RequestError(f"diversity is {asked.diversity:g}; it must be from 0 to 1")
         encoded = self.encode(audience, rows, times)
         queries = self.queries(audience, rows, times, encoded.vectors, asked.rank_by)
         depth = asked.k if not asked.diversity else min(CANDIDATES * asked.k, len(self.index))
@@ -464,19 +467,31 @@ class Recommender:
         at = None if times is None else distinct[:, 1]
         return self.encode(audience, distinct[:, 0], at), which
 
+    def _asked(
+        self,
+        k: int,
+        rank_by: RankBy | None,
+        wanted: Filter | None,
+        diversity: float,
+        *,
+        include_seen: bool,
+    ) -> _Asked:
+        self._check_k(k)
+        if not 0 <= diversity <= 1:
+            raise RequestError(f"diversity is {diversity:g}; it must be from 0 to 1")
+        left_out = np.zeros(0, np.int64)
+        if wanted is not None:
+            catalogue = self.run.catalogue
+            left_out = catalogue.vocabulary.ids[~wanted.keeps(catalogue)]
+        return _Asked(k, rank_by, left_out, diversity, include_seen)
+
     def _unwanted(
         self, audience: Audience, rows: NDArray[np.int64], asked: _Asked
     ) -> list[NDArray[np.int64]] | None:
         """Return the ids that must not come back, for each of Q questions; None where all may."""
-        if asked.include_seen and asked.wanted is None:
-            return None
-        left_out = np.zeros(0, np.int64)
-        if asked.wanted is not None:
-            catalogue = self.run.catalogue
-            left_out = catalogue.vocabulary.ids[~asked.wanted.keeps(catalogue)]
-        if asked.include_seen:
-            return [left_out] * len(rows)
-        return [np.union1d(left_out, self._seen(audience, row)) for row in rows]
+        if not asked.include_seen:
+            return [np.union1d(asked.left_out, self._seen(audience, row)) for row in rows]
+        return [asked.left_out] * len(rows) if len(asked.left_out) else None
 
     def _diverse(self, found: Neighbours, asked: _Asked) -> Neighbours:
         """Return lists of k from longer ones, `(Q, K)`, in the order in which they were chosen."""
@@ -504,9 +519,6 @@ class Recommender:
         weights = [*config.blend.weights, *([0.0 if self.rates else 1.0] * bool(self._sequence))]
         joined = np.hstack([weight * part for weight, part in zip(weights, parts, strict=True)])
         return np.delete(joined, config.biases, axis=1)
-
-    def _one(self, user: int | Person) -> Audience:
-        return one_person(self.run, user if isinstance(user, Person) else Person(user_id=user))
 
     def _check_k(self, k: int) -> None:
         movies = len(self.run.catalogue)

@@ -3,7 +3,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from rich.progress import Progress, TaskID
+from interrupted import Interrupted
+from rich.progress import Progress
 
 from retrieval.data.dataset import Dataset, encode
 from retrieval.data.frames import MovieData
@@ -82,20 +83,6 @@ def test_features_tell_of_training_rows_alone(dataset: Dataset, held_out: np.nda
     counts = np.bincount(dataset.users[~held_out], minlength=len(rated))
     weights = known.user_features[:, -len(dataset.movie_vocabulary) :].max(axis=1).toarray().ravel()
     np.testing.assert_allclose(weights[counts > 0], 1 / np.sqrt(counts[counts > 0]))
-
-
-class Interrupted(Progress):
-    """A display whose user presses Ctrl-C after some sweeps."""
-
-    def __init__(self, sweeps: int) -> None:
-        super().__init__(disable=True)
-        self.left = sweeps
-
-    def advance(self, task_id: TaskID, advance: float = 1) -> None:
-        super().advance(task_id, advance)
-        self.left -= 1
-        if not self.left:
-            raise KeyboardInterrupt
 
 
 @pytest.mark.parametrize("sweeps", [7, WINDOW, WINDOW + 3, WINDOW + 16])

@@ -137,6 +137,23 @@ def test_seen_movies_never_come_back_unless_asked_for(recommender: Recommender) 
         assert {row.movie.id for row in everything} >= seen
 
 
+@pytest.mark.parametrize("rank_by", RankBy)
+def test_nobody_asked_gives_no_lists(recommender: Recommender, rank_by: RankBy) -> None:
+    found = recommender.topk_many([], 5, rank_by=rank_by)
+    assert found.movie_ids.shape == found.scores.shape == found.ratings.shape == (0, 5)
+
+
+def test_more_users_than_are_asked_together_keep_their_order(
+    recommender: Recommender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    users = recommender.run.users.ids[:9]
+    times = 978_300_000 + 1000 * np.arange(9)
+    whole = recommender.topk_many(users, 5, times=times)
+    monkeypatch.setattr("retrieval.recommender.USERS", 4)
+    parts = recommender.topk_many(users, 5, times=times)
+    np.testing.assert_array_equal(parts.movie_ids, whole.movie_ids)
+
+
 def test_lists_are_as_long_as_asked_or_as_what_is_left(recommender: Recommender) -> None:
     movies = len(recommender.run.catalogue)
     user = int(recommender.run.users.ids[0])

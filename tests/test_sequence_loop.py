@@ -4,7 +4,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from rich.progress import Progress, TaskID
+from interrupted import Interrupted
+from rich.progress import Progress
 
 from retrieval.data.history import build_histories
 from retrieval.scale import RatingScale
@@ -44,20 +45,6 @@ def walks() -> tuple[Sequences, LastEvents]:
     )
     last = LastEvents(np.arange(USERS), movies[:, -1], np.full(USERS, EVENTS * 60))
     return sequences, last
-
-
-class Interrupted(Progress):
-    """A display whose user presses Ctrl-C after some steps."""
-
-    def __init__(self, steps: int) -> None:
-        super().__init__(disable=True)
-        self.left = steps
-
-    def advance(self, task_id: TaskID, advance: float = 1) -> None:
-        super().advance(task_id, advance)
-        self.left -= 1
-        if not self.left:
-            raise KeyboardInterrupt
 
 
 def untrained(seed: int) -> SequencePair:

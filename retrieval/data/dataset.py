@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from retrieval import columns
 from retrieval.data.frames import MovieData
+from retrieval.data.history import Histories, build_histories
 from retrieval.demographics import Demographics
 from retrieval.scale import RatingScale
 from retrieval.vocabulary import Vocabulary
@@ -27,6 +28,16 @@ class Dataset:
     movies: NDArray[np.int64]  # (N,) numbers
     ratings: NDArray[np.float32]  # (N,)
     timestamps: NDArray[np.int64]  # (N,) seconds
+
+    def histories(self, rows: NDArray[np.bool_]) -> Histories:
+        """Return the histories of all users, of the rows of a mask `(N,)` alone."""
+        return build_histories(
+            self.users[rows],
+            self.movies[rows],
+            self.ratings[rows],
+            self.timestamps[rows],
+            len(self.user_vocabulary),
+        )
 
 
 def encode(data: MovieData) -> Dataset:

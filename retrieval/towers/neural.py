@@ -99,13 +99,13 @@ class NeuralPair(nn.Module):
         self.register_buffer("rated", rated)
         d, h = settings.dimension, settings.hidden
 
-        self.movie_ids = _embedding(sizes.movies + 1, d + 1)
+        self.movie_ids = embedding(sizes.movies + 1, d + 1)
         self.describe = _dense(sizes.content, h, d, settings.dropout)
         self.movie_dense = _dense(d + d + MOVIE_STATISTICS, h, d + 1, settings.dropout)
         self.movie_skip = nn.Linear(d, d + 1)
 
-        self.event_movies = _embedding(sizes.movies + 1, d)
-        self.event_levels = _embedding(sizes.levels, d)
+        self.event_movies = embedding(sizes.movies + 1, d)
+        self.event_levels = embedding(sizes.levels, d)
         self.event_dense = nn.Sequential(nn.Linear(d + d + MOVIE_STATISTICS, h), nn.GELU())
         self.event_value = nn.Linear(h, d)
         self.event_key = nn.Linear(h, settings.heads)
@@ -114,10 +114,10 @@ class NeuralPair(nn.Module):
         # At first a history counts for n / (n + 7): trust grows with what is told.
         self.nothing_key = nn.Parameter(torch.full((settings.heads,), math.log(7)))
 
-        self.user_ids = _embedding(sizes.users + 1, d + 1)
-        self.genders = _embedding(sizes.genders, 8)
-        self.age_codes = _embedding(sizes.ages, 8)
-        self.occupations = _embedding(sizes.occupations, 8)
+        self.user_ids = embedding(sizes.users + 1, d + 1)
+        self.genders = embedding(sizes.genders, 8)
+        self.age_codes = embedding(sizes.ages, 8)
+        self.occupations = embedding(sizes.occupations, 8)
         self.user_dense = _dense(d + 24 + USER_STATISTICS + d, h, d + 1, settings.dropout)
         self.user_skip = nn.Linear(d, d + 1)
         for layer in (self.movie_skip, self.user_skip):
@@ -289,10 +289,11 @@ def _dense(inputs: int, hidden: int, outputs: int, dropout: float) -> nn.Sequent
     return nn.Sequential(nn.Linear(inputs, hidden), nn.GELU(), nn.Dropout(dropout), last)
 
 
-def _embedding(rows: int, dimension: int) -> nn.Embedding:
-    embedding = nn.Embedding(rows, dimension)
-    nn.init.normal_(embedding.weight, std=0.02)
-    return embedding
+def embedding(rows: int, dimension: int) -> nn.Embedding:
+    """Return an embedding that starts small."""
+    made = nn.Embedding(rows, dimension)
+    nn.init.normal_(made.weight, std=0.02)
+    return made
 
 
 def _start_small(layer: nn.Linear) -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 (torch's own name for it)
 
-from retrieval.towers.neural import Sizes
+from retrieval.towers.neural import Sizes, embedding
 from retrieval.towers.tokens import GAP_CODES, WAIT_CODES
 
 # Added to what must not be looked at.
@@ -52,15 +52,15 @@ class SequencePair(nn.Module):
         self.register_buffer("content", content)
         self.register_buffer("rated", rated)
         d = settings.dimension
-        self.movie_ids = _embedding(sizes.movies, d)
+        self.movie_ids = embedding(sizes.movies, d)
         self.describe = nn.Linear(sizes.content, d, bias=False)
         nn.init.normal_(self.describe.weight, std=0.01)
-        self.levels = _embedding(sizes.levels + 1, d)  # the first is of the start
-        self.waits = _embedding(WAIT_CODES, d)
-        self.places = _embedding(settings.history_length + 1, d)
-        self.genders = _embedding(sizes.genders, d)
-        self.ages = _embedding(sizes.ages, d)
-        self.occupations = _embedding(sizes.occupations, d)
+        self.levels = embedding(sizes.levels + 1, d)  # the first is of the start
+        self.waits = embedding(WAIT_CODES, d)
+        self.places = embedding(settings.history_length + 1, d)
+        self.genders = embedding(sizes.genders, d)
+        self.ages = embedding(sizes.ages, d)
+        self.occupations = embedding(sizes.occupations, d)
         self.blocks = nn.ModuleList(Block(settings) for _ in range(settings.blocks))
         self.norm = nn.LayerNorm(d)
         self.dropout = nn.Dropout(settings.dropout)
@@ -186,9 +186,3 @@ class SequenceUserTower(nn.Module):
         vectors: Tensor = self.pair(self.pair.table(), movies, levels, people, waits, gaps)
         place = last[:, None, None].expand(-1, 1, vectors.shape[-1])
         return vectors.gather(1, place).squeeze(1)  # (B, 1, D) to (B, D)
-
-
-def _embedding(rows: int, dimension: int) -> nn.Embedding:
-    made = nn.Embedding(rows, dimension)
-    nn.init.normal_(made.weight, std=0.02)
-    return made

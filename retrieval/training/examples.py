@@ -13,7 +13,6 @@ from retrieval.data.dataset import Dataset
 from retrieval.data.history import (
     Histories,
     Windows,
-    build_histories,
     shortened,
     time_order,
     windows_before_events,
@@ -122,11 +121,9 @@ class Examples:
 
 def learn(dataset: Dataset, rows: NDArray[np.bool_]) -> Known:
     """Return what the training rows, a mask `(N,)`, say."""
-    users, movies, ratings = dataset.users[rows], dataset.movies[rows], dataset.ratings[rows]
+    movies, ratings = dataset.movies[rows], dataset.ratings[rows]
     centre = float(ratings.mean(dtype=np.float64))
-    histories = build_histories(
-        users, movies, ratings, dataset.timestamps[rows], len(dataset.user_vocabulary)
-    )
+    histories = dataset.histories(rows)
     ordered = dataset.scale.deviations(histories.ratings, centre)
     movie_count = len(dataset.movie_vocabulary)
     return Known(

@@ -8,13 +8,13 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize
 
 from retrieval.blend import Blend
 from retrieval.data.dataset import Dataset
-from retrieval.data.history import Histories, Windows, build_histories, windows_until
+from retrieval.data.history import Histories, Windows, windows_until
 from retrieval.link import Link
 from retrieval.towers.bayesian import Bayesian, BayesianTower, Questions
+from retrieval.training.weights import FIRMNESS, fit_near
 from retrieval.vocabulary import UNKNOWN
 
 Floats = NDArray[np.float64]
@@ -24,9 +24,6 @@ TOLD = (0, 1, 3, 10, 30)
 
 # Where the search for the halfway count starts.
 HALFWAY = 10.0
-
-# Known users' weights are held to as by this many ratings.
-FIRMNESS = 5.0
 
 
 class Trials(NamedTuple):
@@ -52,14 +49,7 @@ def trials(dataset: Dataset, rows: NDArray[np.bool_], held_out: NDArray[np.bool_
         rows: `(N,)` mask of the rows to ask about, all of them held out.
         held_out: `(N,)` mask of the rows that no pair has seen, and that are not told.
     """
-    rest = ~held_out
-    histories = build_histories(
-        dataset.users[rest],
-        dataset.movies[rest],
-        dataset.ratings[rest],
-        dataset.timestamps[rest],
-        len(dataset.user_vocabulary),
-    )
+    histories = dataset.histories(~held_out)
     asked = np.flatnonzero(rows)
     before = windows_until(histories, dataset.users[asked], dataset.timestamps[asked])
     enough = [before.ends - before.starts >= told for told in TOLD]
@@ -116,10 +106,7 @@ def fit_newcomers(
             halfway=float(np.exp(halfway)),
         )
 
-    def cost(parameters: Floats) -> float:
-        predicted = link.ratings(at(parameters).scores(scores, unknown, told))
-        squares = ((predicted - ratings) ** 2).sum()
-        away = ((parameters - start) ** 2).sum()
-        return float(squares / len(TOLD) + FIRMNESS * away) / max(1, len(ratings))
+    def predicted(parameters: Floats) -> Floats:
+        return link.ratings(at(parameters).scores(scores, unknown, told))
 
-    return at(minimize(cost, start, method="BFGS").x)
+    return at(fit_near(start, predicted, ratings, FIRMNESS * len(TOLD)))

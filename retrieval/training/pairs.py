@@ -9,9 +9,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import TypeAdapter
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import nn
 
+from retrieval.arrays import save_arrays
 from retrieval.data.dataset import Dataset
 from retrieval.data.statistics import MOVIE_STATISTICS
 from retrieval.demographics import AGE_EDGES
@@ -196,8 +197,7 @@ def _sizes(dataset: Dataset, content: NDArray[np.float32]) -> Sizes:
 
 
 def _save(weights: Path, card: Path, pair: Pair | SequencePair, more: dict[str, str]) -> None:
-    save_file({name: value.contiguous() for name, value in pair.state_dict().items()}, weights)
-    weights.chmod(0o644)  # safetensors lets only the owner read
+    save_arrays(weights, {name: value.numpy() for name, value in pair.state_dict().items()})
     shape = {"settings": asdict(pair.settings), "sizes": pair.sizes._asdict()}
     card.write_text(json.dumps(more | shape, indent=2) + "\n")
 

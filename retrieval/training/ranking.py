@@ -74,13 +74,8 @@ def choose_ranking(gains: Floats, liked: NDArray[np.bool_]) -> Choice:
     ]
     best = max(found, key=lambda gain: gain.liked)
     blend = max(found[1:-1], key=lambda gain: gain.liked)  # whoever asks for one gets the best
-    match best.weight:
-        case 0.0:
-            return Choice(RankBy.WATCH, blend.weight, found)
-        case np.inf:
-            return Choice(RankBy.RATING, blend.weight, found)
-        case _:
-            return Choice(RankBy.BLEND, blend.weight, found)
+    alone = {0.0: RankBy.WATCH, np.inf: RankBy.RATING}
+    return Choice(alone.get(best.weight, RankBy.BLEND), blend.weight, found)
 
 
 def discounted(scores: Floats, targets: NDArray[np.int64]) -> Floats:

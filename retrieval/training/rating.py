@@ -9,7 +9,7 @@ from rich.progress import Progress
 from retrieval.blend import Blend
 from retrieval.choices import Towers
 from retrieval.data.dataset import Dataset
-from retrieval.data.history import windows_until
+from retrieval.data.history import Histories, Windows, windows_until
 from retrieval.data.statistics import root_mean_square
 from retrieval.link import Link
 from retrieval.towers.bayesian import unrated_vectors
@@ -176,32 +176,29 @@ def encode_known(
 ) -> UserVectors:
     """Return what the neural pair's user tower gives known users `(E,)`, asked at times `(E,)`."""
     histories = neural.known.histories
-    inputs = user_inputs(
-        np.where(neural.known.seen_users[users], users + 1, UNKNOWN_USER),
-        dataset.user_codes[users],
-        histories,
-        windows_until(histories, users, times),
-        dataset.scale,
-        neural.known.centre,
-        neural.pair.settings.history_length,
-    )
-    tower = user_tower(neural.pair, neural.known.centre, dataset.scale.unit)
-    return encode_users(tower, inputs)
+    known = np.where(neural.known.seen_users[users], users + 1, UNKNOWN_USER)
+    windows = windows_until(histories, users, times)
+    return _encode(neural, dataset, known, dataset.user_codes[users], histories, windows)
 
 
 def _neural_scores(neural: Neural, asked: Trials, dataset: Dataset) -> NDArray[np.float64]:
     """Return the ratings `(E,)` that the neural pair predicts for strangers who tell as much."""
-    inputs = user_inputs(
-        np.full(len(asked.movies), UNKNOWN_USER),
-        asked.codes,
-        asked.histories,
-        asked.windows,
-        dataset.scale,
-        neural.known.centre,
-        neural.pair.settings.history_length,
-    )
-    vectors, offsets = encode_users(
-        user_tower(neural.pair, neural.known.centre, dataset.scale.unit), inputs
-    )
-    products = (vectors * movie_vectors(neural.pair)[asked.movies]).sum(axis=1)
-    return np.asarray(offsets + products, dtype=np.float64)
+    strangers = np.full(len(asked.movies), UNKNOWN_USER)
+    users = _encode(neural, dataset, strangers, asked.codes, asked.histories, asked.windows)
+    products = (users.vectors * movie_vectors(neural.pair)[asked.movies]).sum(axis=1)
+    return np.asarray(users.offsets + products, dtype=np.float64)
+
+
+def _encode(
+    neural: Neural,
+    dataset: Dataset,
+    users: NDArray[np.int64],
+    codes: NDArray[np.int64],
+    histories: Histories,
+    windows: Windows,
+) -> UserVectors:
+    """Return what the neural pair's user tower gives users `(E,)` as `user_inputs` takes them."""
+    scale, centre = dataset.scale, neural.known.centre
+    length = neural.pair.settings.history_length
+    inputs = user_inputs(users, codes, histories, windows, scale, centre, length)
+    return encode_users(user_tower(neural.pair, centre, scale.unit), inputs)

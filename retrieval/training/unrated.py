@@ -9,11 +9,10 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize
 
 from retrieval.blend import Blend
 from retrieval.link import Link
-from retrieval.training.newcomers import FIRMNESS
+from retrieval.training.weights import FIRMNESS, fit_near
 
 Floats = NDArray[np.float64]
 
@@ -38,11 +37,8 @@ def fit_unrated(asked: Parts, ratings: NDArray[np.float32], blend: Blend, link: 
     offsets, products = asked.offsets @ weights, asked.products * weights  # (E,), (E, P)
     start = np.append(np.ones(len(weights)), 0.0)
 
-    def cost(parameters: Floats) -> float:
-        scores = offsets + products @ parameters[:-1] + weights[-1] * parameters[-1]
-        squares = ((link.ratings(scores) - ratings) ** 2).sum()
-        away = ((parameters - start) ** 2).sum()
-        return float(squares + FIRMNESS * away) / max(1, len(ratings))
+    def predicted(parameters: Floats) -> Floats:
+        return link.ratings(offsets + products @ parameters[:-1] + weights[-1] * parameters[-1])
 
-    *factors, shift = minimize(cost, start, method="BFGS").x.tolist()
+    *factors, shift = fit_near(start, predicted, ratings, FIRMNESS).tolist()
     return replace(blend, unrated_factors=tuple(factors), unrated_shift=shift)

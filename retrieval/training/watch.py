@@ -9,12 +9,7 @@ from rich.progress import Progress
 
 from retrieval.choices import Towers
 from retrieval.data.dataset import Dataset
-from retrieval.data.history import (
-    Histories,
-    build_histories,
-    seen,
-    whole_windows,
-)
+from retrieval.data.history import seen, whole_windows
 from retrieval.data.split import last_of_each
 from retrieval.towers.content import Content
 from retrieval.towers.sequence import SequencePair
@@ -81,10 +76,9 @@ def train_sequence(
         checkpoint: File where interrupted training is kept; the caller removes it.
         progress: Where to show how far it is.
     """
-    rows = ~last
     settings = planned.sequence
     sequences = Sequences(
-        histories=_histories(dataset, rows),
+        histories=dataset.histories(~last),
         people=dataset.user_codes,
         scale=dataset.scale,
         length=settings.history_length,
@@ -135,15 +129,16 @@ def rank(
         for told in (True, False)
     )
     movies = movie_vectors(watching.pair) / watching.pair.settings.temperature
+    rating = _rating_vectors(dataset, events, len(movies), neural, inferred, answers)
     gains = [np.zeros((len(WEIGHTS), 0))]
     for start in range(0, len(events.users), CHUNK):  # never all users by all movies
         part = LastEvents(*(column[start : start + CHUNK] for column in events))
-        rating = _rating_scores(dataset, part, len(movies), neural, inferred, answers)
+        scores = (rating.users[start : start + CHUNK] @ rating.movies.T).astype(np.float64)
         known = seen(watching.sequences.histories, part.users, len(movies))
         both = [
             gains_by_weight(
                 (vectors[start : start + CHUNK] @ movies.T).astype(np.float64),
-                rating,
+                scores,
                 known,
                 part.movies,
             )
@@ -154,36 +149,36 @@ def rank(
     return choose_ranking(np.hstack(gains), dataset.ratings[watching.last] >= liked)
 
 
-def _rating_scores(
+class _RatingVectors(NamedTuple):
+    """Vectors whose dot products are the scores by which V users would rate all movies."""
+
+    users: NDArray[np.float32]  # (V, D), 0 components where no pair predicts ratings
+    movies: NDArray[np.float32]  # (M, D)
+
+
+def _rating_vectors(
     dataset: Dataset,
     events: LastEvents,
     movie_count: int,
     neural: Neural | None,
     inferred: Inferred | None,
     answers: Answers,
-) -> NDArray[np.float64]:
-    """Return the scores `(V, M)` by which V users would rate all movies; 0 where no pair says."""
-    scores = np.zeros((len(events.users), movie_count))
+) -> _RatingVectors:
+    """Join the rating parts as a run does, without the users' offsets."""
+    users = [np.zeros((len(events.users), 0), np.float32)]
+    movies = [np.zeros((movie_count, 0), np.float32)]
     weights = dict(zip(answers.towers, answers.blend.weights, strict=True))
     if neural is not None:
         known = encode_known(neural, dataset, events.users, events.times)
-        scores += weights[Towers.NEURAL] * (known.vectors @ movie_vectors(neural.pair).T)
+        users.append(weights[Towers.NEURAL] * known.vectors)
+        movies.append(movie_vectors(neural.pair))
     if inferred is not None:
-        users, movies = inferred.early.users[events.users], inferred.early.movies
-        products = users[:, :-1] @ movies[:, :-1].T + movies[:, -1]
-        scores += weights[Towers.BAYESIAN] * products
-    return scores
+        early = inferred.early.users[events.users].copy()
+        early[:, -1] = 1.0  # for the movies' biases
+        users.append(weights[Towers.BAYESIAN] * early)
+        movies.append(inferred.early.movies)
+    return _RatingVectors(np.hstack(users), np.hstack(movies))
 
 
 def _events(dataset: Dataset, last: NDArray[np.bool_]) -> LastEvents:
     return LastEvents(dataset.users[last], dataset.movies[last], dataset.timestamps[last])
-
-
-def _histories(dataset: Dataset, rows: NDArray[np.bool_]) -> Histories:
-    return build_histories(
-        dataset.users[rows],
-        dataset.movies[rows],
-        dataset.ratings[rows],
-        dataset.timestamps[rows],
-        len(dataset.user_vocabulary),
-    )

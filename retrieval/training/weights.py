@@ -3,7 +3,7 @@
 An ordered probit whose only features are the scores of the pairs.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +16,9 @@ from retrieval.link import Link
 Floats = NDArray[np.float64]
 
 SMALLEST = 1e-12
+
+# What is fitted beside the weights is held to where it starts as by this many ratings.
+FIRMNESS = 5.0
 
 
 class Weights(NamedTuple):
@@ -59,3 +62,26 @@ def fit_weights(
     best = minimize(cost, start, method="BFGS").x
     link = Link(stars=tuple(values), thresholds=tuple(spread_out(best).tolist()))
     return Weights(tuple(best[:pairs].tolist()), link)
+
+
+def fit_near(
+    start: Floats,
+    predicted: Callable[[Floats], Floats],
+    ratings: NDArray[np.float32],
+    firmness: float,
+) -> Floats:
+    """Return the parameters under which ratings are closest, `(P,)`, held to where they start.
+
+    Args:
+        start: `(P,)`.
+        predicted: Gives ratings `(E,)` for parameters.
+        ratings: `(E,)`.
+        firmness: The ratings that the start is worth.
+    """
+
+    def cost(parameters: Floats) -> float:
+        squares = ((predicted(parameters) - ratings) ** 2).sum()
+        away = ((parameters - start) ** 2).sum()
+        return float(squares + firmness * away) / max(1, len(ratings))
+
+    return np.asarray(minimize(cost, start, method="BFGS").x, dtype=np.float64)
