@@ -9,10 +9,11 @@ from retrieval.towers.bayesian import (
     USUAL_COUNT,
     Bayesian,
     BayesianTower,
+    Prior,
     Questions,
     fold_in,
     load_bayesian,
-    prior_mean,
+    prior,
     save_bayesian,
     with_movies,
 )
@@ -38,11 +39,11 @@ def pair() -> Bayesian:
         user_variances=np.array([0.1, 0.2, 0.3], np.float32),
         movie_variances=np.ones(MOVIES, np.float32),
         user_coefficients=vectors(1 + sum(SIZES) + MOVIES),
-        usual=rng.standard_normal(SIZE),
+        usual=vectors(1 + sum(SIZES)),
+        usual_covariance=2 * np.eye(SIZE),
         movie_coefficients=vectors(5),
-        usual_raters=rng.standard_normal(SIZE),
         unrated_variance=np.array([2.5]),
-        precision=root @ root.T + np.eye(SIZE),
+        covariance=root @ root.T + np.eye(SIZE),
         movie_noise=rng.gamma(2.0, 1.0, MOVIES).astype(np.float32),
         movie_products=np.eye(SIZE),
         level_latents=np.array([-2.5, -1.2, 0.0, 1.1, 2.8], np.float32),
@@ -50,49 +51,62 @@ def pair() -> Bayesian:
     )
 
 
-def test_folding_in_is_the_posterior_of_a_linear_regression(pair: Bayesian) -> None:
-    mean, movies = np.array([0.3, -0.2, 0.5, 0.1]), np.array([1, 4, 7, 11, 2])
+@pytest.fixture(scope="module")
+def expected(pair: Bayesian) -> Prior:
+    return Prior(np.array([0.3, -0.2, 0.5, 0.1]), pair.covariance)
+
+
+def test_folding_in_is_the_posterior_of_a_linear_regression(
+    pair: Bayesian, expected: Prior
+) -> None:
+    movies = np.array([1, 4, 7, 11, 2])
     levels = np.array([0, 4, 2, 3, 3])
-    folded = fold_in(pair, mean, movies, levels)
+    folded = fold_in(pair, expected, movies, levels)
     # The same as least squares with the prior as further, exact observations.
     met = np.hstack([pair.movies[movies, :-1], np.ones((5, 1))]).astype(np.float64)
     left = pair.level_latents[levels] - pair.movies[movies, -1]
     scale = 1 / np.sqrt(pair.movie_noise[movies].astype(np.float64))
-    root = np.linalg.cholesky(pair.precision).T
+    root = np.linalg.cholesky(np.linalg.inv(expected.covariance)).T
     whole = np.vstack([met * scale[:, None], root])
-    aim = np.concatenate([left * scale, root @ mean])
-    expected, *_ = np.linalg.lstsq(whole, aim, rcond=None)
-    np.testing.assert_allclose(folded.vector, expected, rtol=1e-6)
+    aim = np.concatenate([left * scale, root @ expected.mean])
+    solved, *_ = np.linalg.lstsq(whole, aim, rcond=None)
+    np.testing.assert_allclose(folded.vector, solved, rtol=1e-6)
     assert folded.variance == pytest.approx(np.trace(np.linalg.inv(whole.T @ whole)))
 
 
-def test_nothing_told_leaves_the_prior_and_more_told_leaves_less_doubt(pair: Bayesian) -> None:
-    mean, none = np.arange(4.0), np.zeros(0, np.int64)
-    empty = fold_in(pair, mean, none, none)
-    np.testing.assert_allclose(empty.vector, mean)
+def test_nothing_told_leaves_the_prior_and_more_told_leaves_less_doubt(
+    pair: Bayesian, expected: Prior
+) -> None:
+    none = np.zeros(0, np.int64)
+    empty = fold_in(pair, expected, none, none)
+    np.testing.assert_allclose(empty.vector, expected.mean)
     doubts = [
-        fold_in(pair, mean, np.arange(count), np.full(count, 3)).variance for count in (0, 1, 4, 12)
+        fold_in(pair, expected, np.arange(count), np.full(count, 3)).variance
+        for count in (0, 1, 4, 12)
     ]
     assert doubts == sorted(doubts, reverse=True)
     assert doubts[0] == pytest.approx(empty.variance)
 
 
-def test_order_does_not_matter(pair: Bayesian) -> None:
+def test_order_does_not_matter(pair: Bayesian, expected: Prior) -> None:
     movies, levels = np.array([3, 1, 8]), np.array([4, 0, 2])
-    turned = fold_in(pair, np.zeros(4), movies[::-1], levels[::-1])
-    expected = fold_in(pair, np.zeros(4), movies, levels)
-    np.testing.assert_allclose(turned.vector, expected.vector)
+    turned = fold_in(pair, expected, movies[::-1], levels[::-1])
+    straight = fold_in(pair, expected, movies, levels)
+    np.testing.assert_allclose(turned.vector, straight.vector)
 
 
 def test_which_movies_were_rated_counts_the_more_there_are(pair: Bayesian) -> None:
-    codes, none = np.array([1, 0, 1]), np.zeros(0, np.int64)
-    known = pair.user_coefficients[[0, 2, 4, 7]].sum(axis=0)
-    np.testing.assert_allclose(prior_mean(pair, codes, SIZES, none), known + pair.usual, rtol=1e-5)
+    codes, facts = np.array([1, 0, 1]), [0, 2, 4, 7]
+    known = pair.user_coefficients[facts].sum(axis=0)
+    usual = pair.usual[facts].sum(axis=0)
+    nothing = prior(pair, codes, SIZES, np.zeros(0, np.int64))
+    np.testing.assert_allclose(nothing.mean, known + usual, rtol=1e-5)
+    np.testing.assert_allclose(nothing.covariance, pair.covariance + pair.usual_covariance)
     movies = np.arange(USUAL_COUNT)  # half is as usual
     rated = pair.user_coefficients[8 + movies].sum(axis=0) / np.sqrt(USUAL_COUNT)
-    np.testing.assert_allclose(
-        prior_mean(pair, codes, SIZES, movies), known + (rated + pair.usual) / 2, rtol=1e-5
-    )
+    half = prior(pair, codes, SIZES, movies)
+    np.testing.assert_allclose(half.mean, known + (rated + usual) / 2, rtol=1e-5)
+    np.testing.assert_allclose(half.covariance, pair.covariance + pair.usual_covariance / 2)
 
 
 def tower(pair: Bayesian) -> BayesianTower:
@@ -151,8 +165,8 @@ def test_strangers_are_folded_in_from_what_they_told_before_asking(pair: Bayesia
     codes = np.array([[2, 1, 0]])
     windows = windows_until(histories, np.array([0]), np.array([15]))
     encoded = of.encode(Questions(np.array([UNKNOWN]), codes, histories, windows, timed=True))
-    mean = prior_mean(pair, codes[0], SIZES, np.array([5]))
-    folded = fold_in(pair, mean, np.array([5]), np.array([4]))
+    expected = prior(pair, codes[0], SIZES, np.array([5]))
+    folded = fold_in(pair, expected, np.array([5]), np.array([4]))
     np.testing.assert_allclose(encoded.vectors[0, :-1], folded.vector[:-1], rtol=1e-5)
     assert encoded.vectors[0, -1] == 1.0
     assert encoded.offsets[0] == pytest.approx(folded.vector[-1])
@@ -163,7 +177,7 @@ def test_added_movies_have_what_their_content_makes_likely(pair: Bayesian) -> No
     content = np.random.default_rng(1).standard_normal((2, 4)).astype(np.float32)
     more = with_movies(pair, content)
     expected = pair.movie_coefficients[0] + content @ pair.movie_coefficients[1:]
-    np.testing.assert_allclose(more.movies[MOVIES:], expected + pair.usual_raters, rtol=1e-5)
+    np.testing.assert_allclose(more.movies[MOVIES:], expected, rtol=1e-5)
     np.testing.assert_array_equal(more.movies[:MOVIES], pair.movies)
     assert more.movie_variances.tolist() == [1.0] * MOVIES + [2.5, 2.5]
 

@@ -4,16 +4,18 @@ Users and movies without ratings have what their features make likely.
 """
 
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
+from sklearn.linear_model import Ridge
 
 from retrieval.data.statistics import root_mean_square
 from retrieval.sampling.collapse import Collapsed, with_one
 from retrieval.sampling.latents import expected_latents
 from retrieval.sampling.problem import Known
-from retrieval.towers.bayesian import Bayesian, Folded, fold_in, prior_mean
+from retrieval.towers.bayesian import Bayesian, Folded, fold_in, prior
 
 Floats = NDArray[np.float64]
 
@@ -22,25 +24,28 @@ def unfold(known: Known, collapsed: Collapsed) -> Bayesian:
     """Return the pair, with everyone as doubtful as someone who has told nothing."""
     problem, ratings = known.problem, known.ratings
     user_counts, movie_counts = known.counts()
-    user_coefficients, movie_coefficients = (
-        collapsed.user_coefficients,
-        collapsed.movie_coefficients,
+    user_facts = known.user_features.shape[1] - len(problem.content)
+    movie_facts = known.movie_features.shape[1] - len(problem.codes)
+    rating, rated = user_counts > 0, movie_counts > 0
+    of_users = _usual(
+        known.user_features, user_facts, collapsed.user_coefficients, problem.users[rating]
     )
-    users, usual = _expected(
-        known.user_features, user_counts, problem.users, user_coefficients, len(problem.content)
+    of_movies = _usual(
+        known.movie_features, movie_facts, collapsed.movie_coefficients, problem.movies[rated]
     )
-    movies, usual_raters = _expected(
-        known.movie_features, movie_counts, problem.movies, movie_coefficients, len(problem.codes)
-    )
-    rated = movie_counts > 0
-    users[problem.users[user_counts > 0]] = collapsed.users[user_counts > 0]
+    user_coefficients = collapsed.user_coefficients[:user_facts] + of_users.coefficients
+    movie_coefficients = collapsed.movie_coefficients[:movie_facts] + of_movies.coefficients
+    users = known.user_features[:, :user_facts] @ user_coefficients
+    movies = known.movie_features[:, :movie_facts] @ movie_coefficients
+    users[problem.users[rating]] = collapsed.users[rating]
     movies[problem.movies[rated]] = collapsed.movies[rated]
     met = with_one(movies)  # (M, D + 1)
     rows = problem.movies[ratings.movies]
     stored = (users[problem.users[ratings.users]] * met[rows]).sum(axis=1) + movies[rows, -1]
     moods = collapsed.mood_law[1:].sum()
-    of_users = with_one(users[problem.users])
-    doubt = float(((of_users @ collapsed.movie_covariance) * of_users).sum(axis=1).mean())
+    meeting = with_one(users[problem.users])
+    spread = collapsed.movie_covariance + of_movies.covariance
+    doubt = float(((meeting @ spread) * meeting).sum(axis=1).mean())
     unrated = collapsed.movie_noise.mean() + moods + doubt
     noise = np.full(len(movies), unrated)
     said = collapsed.movie_noise + moods  # (C,) noise of a rating
@@ -53,17 +58,18 @@ def unfold(known: Known, collapsed: Collapsed) -> Bayesian:
     seen = counts > 0
     products = (met[problem.movies] * movie_counts[:, None]).T @ met[problem.movies]
     products /= movie_counts.sum()
+    stranger = collapsed.covariance + of_users.covariance
     return Bayesian(
         users=users.astype(np.float32),
         movies=movies.astype(np.float32),
-        user_variances=np.full(len(users), (collapsed.covariance * products).sum(), np.float32),
+        user_variances=np.full(len(users), (stranger * products).sum(), np.float32),
         movie_variances=(noise - moods).astype(np.float32),
-        user_coefficients=user_coefficients.astype(np.float32),
-        usual=usual,
-        movie_coefficients=movie_coefficients[: 1 + problem.content.shape[1]].astype(np.float32),
-        usual_raters=usual_raters,
+        user_coefficients=collapsed.user_coefficients.astype(np.float32),
+        usual=of_users.coefficients.astype(np.float32),
+        usual_covariance=of_users.covariance,
+        movie_coefficients=movie_coefficients.astype(np.float32),
         unrated_variance=np.array([unrated - moods]),
-        precision=np.asarray(np.linalg.inv(collapsed.covariance), dtype=np.float64),
+        covariance=collapsed.covariance,
         movie_noise=noise.astype(np.float32),
         movie_products=products,
         level_latents=np.interp(
@@ -96,27 +102,33 @@ def weigh_doubt(pair: Bayesian, known: Known, collapsed: Collapsed) -> tuple[Bay
     return pair, root_mean_square(differences)
 
 
-def _expected(
-    features: sparse.csr_array,
-    counts: NDArray[np.int64],
-    rows: NDArray[np.int64],
-    coefficients: Floats,
-    others: int,
-) -> tuple[Floats, Floats]:
-    """Return the vectors expected of rows without ratings, and what in them is the usual row's.
+class _Usual(NamedTuple):
+    """What facts tell of the part of a prior mean that ratings made, for F facts."""
 
-    Nothing rated, or rated by nobody, is no feature of its own: it is not known yet which.
+    coefficients: Floats  # (F, D + 1)
+    covariance: Floats  # (D + 1, D + 1) of the part around it
+
+
+def _usual(
+    features: sparse.csr_array, facts: int, coefficients: Floats, rows: NDArray[np.int64]
+) -> _Usual:
+    """Return what to expect of who rated what, in place of knowing it.
+
+    Without it, facts would only say what they say beside who rated what, and that is less.
 
     Args:
-        features: `(R, F)`, those of the other side last.
-        counts: `(C,)` ratings of the rows that may have any.
-        rows: `(C,)` numbers of those rows.
-        coefficients: `(F, D + 1)`.
-        others: How many features are of the other side.
+        features: `(R, F + G)`: a constant and other facts, then who rated what.
+        facts: F.
+        coefficients: `(F + G, D + 1)`.
+        rows: `(C,)` numbers of the rows to learn from.
     """
-    known = features.shape[1] - others
-    usual = features[:, known:][rows[counts > 0]].mean(axis=0) @ coefficients[known:]
-    return features[:, :known] @ coefficients[:known] + usual, usual
+    known, rated = features[rows, :facts].toarray(), features[rows, facts:]
+    parts = rated @ coefficients[facts:]  # (C, D + 1)
+    ridge = Ridge().fit(known, parts)
+    expected = ridge.coef_.T.copy()
+    expected[0] += ridge.intercept_
+    away = parts - known @ expected
+    return _Usual(expected, away.T @ away / max(1, len(rows)))
 
 
 def _fold_in_all(pair: Bayesian, known: Known) -> list[Folded]:
@@ -126,6 +138,6 @@ def _fold_in_all(pair: Bayesian, known: Known) -> list[Folded]:
     for user, (start, end) in zip(problem.users.tolist(), pairwise(starts.tolist()), strict=True):
         movies = problem.movies[ratings.movies[start:end]]
         levels = problem.levels[ratings.levels[start:end]]
-        mean = prior_mean(pair, problem.codes[user], problem.sizes, movies)
-        folded.append(fold_in(pair, mean, movies, levels))
+        expected = prior(pair, problem.codes[user], problem.sizes, movies)
+        folded.append(fold_in(pair, expected, movies, levels))
     return folded

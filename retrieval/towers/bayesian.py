@@ -21,7 +21,8 @@ Vectors = NDArray[np.float32]
 Floats = NDArray[np.float64]
 
 # Movies rated before which ones they are counts for half of what it counts for in the end; until
-# then the rest is as of the usual user. The first few say less of taste than of what is famous.
+# then the rest is as is usual for the demographics. The first few say less of taste than of what is
+# famous.
 USUAL_COUNT = 10
 
 
@@ -33,15 +34,22 @@ class Bayesian(NamedTuple):
     user_variances: Vectors  # (U,) that doubt about a user adds to scores
     movie_variances: Vectors  # (M,) that doubt about a movie and its noise add to scores
     user_coefficients: Vectors  # (1 + demographics + M, D + 1)
-    usual: Floats  # (D + 1,) what the movies rated add for the usual user
-    movie_coefficients: Vectors  # (1 + F, D + 1) of content
-    usual_raters: Floats  # (D + 1,) what the users who rated it add for the usual movie
+    usual: Vectors  # (1 + demographics, D + 1) what demographics tell of what movies rated add
+    usual_covariance: Floats  # (D + 1, D + 1) of what they do add around it
+    movie_coefficients: Vectors  # (1 + F, D + 1) of content, where nobody has rated the movie
     unrated_variance: Floats  # (1,) that doubt about an unrated movie and its noise add to scores
-    precision: Floats  # (D + 1, D + 1) of a user around the mean that the coefficients give
+    covariance: Floats  # (D + 1, D + 1) of a user around the mean that the coefficients give
     movie_noise: Vectors  # (M,) variance of what a rating says of its user
     movie_products: Floats  # (D + 1, D + 1) mean outer product of what users meet
     level_latents: Vectors  # (L,) the latent value that a rating of each level stands for
     mood_law: Floats  # (3,) correlation, variance of the lingering mood, variance of the own
+
+
+class Prior(NamedTuple):
+    """What one user's vector is expected to be before ratings tell."""
+
+    mean: Floats  # (D + 1,)
+    covariance: Floats  # (D + 1, D + 1)
 
 
 class Folded(NamedTuple):
@@ -64,7 +72,7 @@ def load_bayesian(path: Path) -> Bayesian:
 def unrated_vectors(pair: Bayesian, content: NDArray[np.float32]) -> Floats:
     """Return the vectors `(A, D + 1)` that content `(A, F)` makes likely for unrated movies."""
     told = np.hstack([np.ones((len(content), 1), np.float32), content])  # (A, 1 + F)
-    return np.asarray(told @ pair.movie_coefficients + pair.usual_raters, dtype=np.float64)
+    return np.asarray(told @ pair.movie_coefficients, dtype=np.float64)
 
 
 def with_movies(pair: Bayesian, content: NDArray[np.float32]) -> Bayesian:
@@ -99,10 +107,10 @@ def fact_columns(codes: NDArray[np.int64], sizes: tuple[int, int, int]) -> NDArr
     return np.concatenate([constant, codes + np.cumsum([1, *sizes[:2]])], axis=-1)
 
 
-def prior_mean(
+def prior(
     pair: Bayesian, codes: NDArray[np.int64], sizes: tuple[int, int, int], movies: NDArray[np.int64]
-) -> Floats:
-    """Return the vector `(D + 1,)` expected of someone who rated these movies, no matter how.
+) -> Prior:
+    """Return what to expect of someone who rated these movies, no matter how.
 
     Args:
         pair: The pair.
@@ -110,22 +118,24 @@ def prior_mean(
         sizes: How many codes each of the three has.
         movies: `(E,)` numbers.
     """
-    mean: Floats = pair.user_coefficients[fact_columns(codes, sizes)].sum(axis=0, dtype=np.float64)
+    facts = fact_columns(codes, sizes)
+    mean: Floats = pair.user_coefficients[facts].sum(axis=0, dtype=np.float64)
+    usual: Floats = pair.usual[facts].sum(axis=0, dtype=np.float64)
     count = len(movies)
     rated: Floats = pair.user_coefficients[1 + sum(sizes) + movies].sum(axis=0, dtype=np.float64)
     share = count / (count + USUAL_COUNT)
-    mean += share * rated / np.sqrt(max(count, 1)) + (1 - share) * pair.usual
-    return mean
+    mean += share * rated / np.sqrt(max(count, 1)) + (1 - share) * usual
+    return Prior(mean, pair.covariance + (1 - share) * pair.usual_covariance)
 
 
 def fold_in(
-    pair: Bayesian, mean: Floats, movies: NDArray[np.int64], levels: NDArray[np.int64]
+    pair: Bayesian, expected: Prior, movies: NDArray[np.int64], levels: NDArray[np.int64]
 ) -> Folded:
     """Return the posterior of a user, given ratings.
 
     Args:
         pair: The pair.
-        mean: `(D + 1,)` of the prior.
+        expected: Of the user before any rating.
         movies: `(E,)` numbers.
         levels: `(E,)` of the ratings.
     """
@@ -133,8 +143,8 @@ def fold_in(
     left = pair.level_latents[levels] - met[:, -1]
     met[:, -1] = 1.0
     weighted = met / pair.movie_noise[movies][:, None]
-    covariance = np.linalg.inv(pair.precision + weighted.T @ met)
-    vector = mean + covariance @ (weighted.T @ (left - met @ mean))
+    covariance = np.linalg.inv(np.linalg.inv(expected.covariance) + weighted.T @ met)
+    vector = expected.mean + covariance @ (weighted.T @ (left - met @ expected.mean))
     return Folded(vector, float((covariance * pair.movie_products).sum()))
 
 
@@ -207,8 +217,8 @@ class BayesianTower:
         part = slice(questions.windows.starts[place], questions.windows.ends[place])
         movies = questions.histories.movies[part].astype(np.int64)
         levels = self._scale.level(questions.histories.ratings[part])
-        mean = prior_mean(self.pair, questions.codes[place], self._sizes, movies)
-        return fold_in(self.pair, mean, movies, levels)
+        expected = prior(self.pair, questions.codes[place], self._sizes, movies)
+        return fold_in(self.pair, expected, movies, levels)
 
     def _mood(self, questions: Questions) -> Floats:
         """Return the moods `(Q,)` of stored users at the time of asking, 0 where it is not given.

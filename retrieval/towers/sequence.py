@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 (torch's own name for it)
 
+from retrieval.towers.dropout import Dropout
 from retrieval.towers.neural import Sizes, embedding
 from retrieval.towers.tokens import GAP_CODES, WAIT_CODES
 
@@ -63,7 +64,7 @@ class SequencePair(nn.Module):
         self.occupations = embedding(sizes.occupations, d)
         self.blocks = nn.ModuleList(Block(settings) for _ in range(settings.blocks))
         self.norm = nn.LayerNorm(d)
-        self.dropout = nn.Dropout(settings.dropout)
+        self.dropout = Dropout(settings.dropout)
 
     def table(self) -> Tensor:
         """Return what is known of each movie, `(M, D)`: its own vector where rated, its content."""
@@ -125,14 +126,15 @@ class Block(nn.Module):
         d, heads = settings.dimension, settings.heads
         self.heads = heads
         self.attention_norm = nn.LayerNorm(d)
-        self.queries_keys_values = nn.Linear(d, 3 * d)
+        # No biases after a norm, which has its own.
+        self.queries_keys_values = nn.Linear(d, 3 * d, bias=False)
         self.attended = nn.Linear(d, d)
         self.gap_bias = nn.Parameter(torch.zeros(heads, GAP_CODES - 1))
         self.distance_bias = nn.Parameter(torch.zeros(heads, settings.history_length + 1))
         self.gate_norm = nn.LayerNorm(d)
-        self.gated = nn.Linear(d, 2 * settings.hidden)
+        self.gated = nn.Linear(d, 2 * settings.hidden, bias=False)
         self.narrowed = nn.Linear(settings.hidden, d)
-        self.dropout = nn.Dropout(settings.dropout)
+        self.dropout = Dropout(settings.dropout)
 
     def forward(self, x: Tensor, gaps: Tensor) -> Tensor:
         """Return `(B, T, D)` from the same and gap codes `(B, T, T)`."""

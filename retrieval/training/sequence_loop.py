@@ -23,7 +23,7 @@ from retrieval.training.sequences import NOTHING, Sequences, shuffled
 from retrieval.training.softmax import full_softmax, sampled_softmax
 
 # Of checkpoints; a new one where training is no longer the same.
-FORMAT = 2
+FORMAT = 3
 
 # Users asked together in validation.
 EVALUATION_BATCH = 128
@@ -252,22 +252,25 @@ def sequence_vectors(
 ) -> NDArray[np.float32]:
     """Return the vectors `(V, D)` of users asked what comes next; see `validation_gain`."""
     pair.eval()
-    vectors = [np.zeros((0, pair.settings.dimension), np.float32)]
+    vectors = np.zeros((len(events.users), pair.settings.dimension), np.float32)
+    lengths = np.minimum(np.diff(sequences.histories.offsets)[events.users], sequences.length)
+    order = np.argsort(lengths, kind="stable")  # so that little is padded
     with torch.no_grad():
         table = pair.table()
-        for start in range(0, len(events.users), EVALUATION_BATCH):
-            users, _, times = (column[start : start + EVALUATION_BATCH] for column in events)
+        for start in range(0, len(order), EVALUATION_BATCH):
+            asked = order[start : start + EVALUATION_BATCH]
+            users = events.users[asked]
             made = tokens(
                 sequences.people[users],
                 sequences.histories,
-                whole_windows(sequences.histories, users)._replace(times=times),
+                whole_windows(sequences.histories, users)._replace(times=events.times[asked]),
                 np.full(len(users), told),
                 sequences.scale,
                 sequences.length,
             )
             every = pair(table, *_tensors(made)[:-1])  # (B, T, D)
-            vectors.append(every[torch.arange(len(users)), made.last].numpy())
-    return np.concatenate(vectors)
+            vectors[asked] = every[torch.arange(len(users)), made.last].numpy()
+    return vectors
 
 
 def _key(
