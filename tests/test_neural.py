@@ -17,7 +17,7 @@ from retrieval.recommender import Recommender
 from retrieval.towers.content import Content, learn_to_describe
 from retrieval.towers.export import export_user_tower
 from retrieval.towers.inputs import UserInputs, age_bucket
-from retrieval.towers.neural import NeuralPair, NeuralSettings, pool, pool_bags
+from retrieval.towers.neural import NeuralPair, NeuralSettings, pool
 from retrieval.towers.notebook import Activation, NotebookPair, NotebookSettings
 from retrieval.towers.query import QueryTower
 from retrieval.training.examples import (
@@ -63,17 +63,36 @@ def neural(dataset: Dataset, known: Known) -> NeuralPair:
     return pair
 
 
-def test_pooling_without_the_big_array_gives_the_same_and_the_same_gradient() -> None:
+def test_each_head_pools_its_own_part() -> None:
     generator = torch.Generator().manual_seed(0)
-    values = torch.randn(30, 8, generator=generator, dtype=torch.float64, requires_grad=True)
-    weights = torch.rand(5, 7, 4, generator=generator, dtype=torch.float64, requires_grad=True)
+    values = torch.randn(30, 8, generator=generator)
+    weights = torch.rand(5, 7, 4, generator=generator)
     events = torch.randint(30, (5, 7), generator=generator)
-    results = []
-    for pooling in (pool, pool_bags):
-        pooled = pooling(values, events, weights)
-        results.append((pooled, *torch.autograd.grad(pooled.pow(2).sum(), (values, weights))))
-    for one, other in zip(*results, strict=True):
-        torch.testing.assert_close(one, other)
+    parts = [
+        torch.stack([weights[row, :, head] @ values[events[row], part] for row in range(5)])
+        for head, part in enumerate((slice(0, 2), slice(2, 4), slice(4, 6), slice(6, 8)))
+    ]
+    torch.testing.assert_close(pool(values, events, weights), torch.cat(parts, 1))
+
+
+def test_the_event_table_has_a_row_for_every_movie_at_every_level(
+    dataset: Dataset, known: Known
+) -> None:
+    pair = neural(dataset, known)
+    described = pair.describe(pair.content)
+    table = pair.event_table(described)
+    for movie, level in ((3, 0), (5, 4)):
+        number = torch.tensor(movie + 1 if pair.rated[movie] else 0)
+        told = torch.cat(
+            [
+                pair.event_movies(number) + described[movie],
+                pair.statistics[movie],
+                pair.event_levels.weight[level],
+            ]
+        )
+        row = movie * pair.sizes.levels + level
+        expected = pair.event_value(torch.nn.functional.gelu(pair.event_hidden(told)))
+        torch.testing.assert_close(table.values[row], expected)
 
 
 def test_an_empty_history_has_no_weight_and_a_long_one_nearly_all(
