@@ -27,7 +27,7 @@ class SequenceSettings:
     heads: int = 2
     hidden: int = 256  # of the gated layer in each block
     history_length: int = 200
-    dropout: float = 0.25
+    dropout: float = 0.2
     temperature: float = 0.05
     unknown_movies: float = 0.02  # share of the movies that are as if unrated, anew in each batch
 

@@ -56,7 +56,7 @@ def plan(preset: Preset, ratings: int) -> Plan:
                 towers=NeuralSettings(history_length=20),
                 loop=LoopSettings(epochs=3, batch_size=batch_size),
                 bayesian=BayesianSettings(dimension=16, most_windows=3, draws=30, spacing=1),
-                sequence=SequenceSettings(),
+                sequence=SequenceSettings(dropout=0.15),
                 sequence_loop=SequenceLoopSettings(epochs=8, tokens=tokens),
             )
         case Preset.DEFAULT:

@@ -23,7 +23,7 @@ from retrieval.training.sequences import NOTHING, Sequences, shuffled
 from retrieval.training.softmax import full_softmax, sampled_softmax
 
 # Of checkpoints; a new one where training is no longer the same.
-FORMAT = 3
+FORMAT = 4
 
 # Users asked together in validation.
 EVALUATION_BATCH = 128
@@ -33,14 +33,15 @@ EVALUATION_BATCH = 128
 class SequenceLoopSettings:
     """How the pair is trained."""
 
-    epochs: int = 24
+    epochs: int = 20
     tokens: int = 8192  # in a batch
-    learning_rate: float = 2e-3
+    learning_rate: float = 8e-3
     warm_up: int = 100  # steps before the learning rate is at its highest
     untold: float = 0.3  # share of the users whose times of asking are hidden
+    earlier: float = 0.5  # share of the long histories that end anywhere, anew in each epoch
     most_movies: int = 20_000  # of a catalogue that answers are compared with whole
     negatives: int = 2048  # drawn by popularity from a larger one, and as many from all alike
-    patience: int = 4  # epochs without improvement before training stops
+    patience: int = 6  # epochs without improvement before training stops
 
 
 class LastEvents(NamedTuple):
@@ -84,7 +85,8 @@ def fit_sequences(
         sequences: What to learn from.
         validation: What decides when to stop and which epoch is kept.
         settings: How.
-        seed: Of the order of users, of who is told the time, of dropout and of samples.
+        seed: Of the order of users, of who is told the time, of where long histories end, of
+            dropout and of samples.
         path: File where interrupted training is kept; the caller removes it.
         progress: Where to show how far it is.
     """
@@ -130,7 +132,7 @@ class _Course:
         pair: What is trained.
         sequences: What it learns from.
         settings: How.
-        rng: Of the order of users, and of who is told the time.
+        rng: Of the order of users, of who is told the time, and of where long histories end.
         steps: How many there will be.
     """
 
@@ -153,7 +155,10 @@ class _Course:
         """Pass over all users once; return the mean loss of an answer."""
         self._pair.train()
         total, count, settings = 0.0, 0, self._settings
-        for batch in self._sequences.batches(settings.tokens, settings.untold, self._rng):
+        batches = self._sequences.batches(
+            settings.tokens, settings.untold, settings.earlier, self._rng
+        )
+        for batch in batches:
             loss, answers = _loss(
                 self._pair, batch.tokens, batch.targets, self._shares, self._negatives
             )

@@ -37,28 +37,44 @@ class Sequences:
         return np.minimum(np.diff(self.histories.offsets), self.length + 1)
 
     def shares(self, movie_count: int) -> NDArray[np.float32]:
-        """Return how often each movie is the answer, `(M,)`, of all answers."""
-        ends = np.repeat(self.histories.offsets[1:], np.diff(self.histories.offsets))
-        recent = ends - np.arange(len(self.histories.movies)) <= self.length + 1
-        counts = np.bincount(self.histories.movies[recent], minlength=movie_count)
+        """Return how often each movie is the answer, `(M,)`, of all events."""
+        counts = np.bincount(self.histories.movies, minlength=movie_count)
         return np.asarray(counts / max(1, counts.sum()), dtype=np.float32)
 
     def batches(
-        self, size: int, untold: float, rng: np.random.Generator
+        self, size: int, untold: float, earlier: float, rng: np.random.Generator
     ) -> Iterator[SequenceBatch]:
         """Give every user once, in batches of about as many tokens, padded to the same length.
 
         Args:
             size: Tokens in a batch.
             untold: Share of the users whose times of asking are hidden.
-            rng: Of the order, and of who is told.
+            earlier: Share of the users whose last event is any that has as many before it as the
+                longest history holds, so that older events are learned from too.
+            rng: Of the order, of who is told, and of the last events.
         """
         for users in shuffled(self.counts, size, rng):
-            yield self.batch(users, rng.random(len(users)) >= untold)
+            starts, ends = self._events_of(users)
+            spare = np.maximum(ends - starts - self.length - 1, 0)
+            back = (rng.random(len(users)) * (spare + 1)).astype(np.int64)
+            ends = ends - np.where(rng.random(len(users)) < earlier, back, 0)
+            yield self.batch(users, rng.random(len(users)) >= untold, ends)
 
-    def batch(self, users: NDArray[np.int64], told: NDArray[np.bool_]) -> SequenceBatch:
-        """Return users `(B,)`, each told or not told `(B,)` when the questions are asked."""
-        starts, ends = self.histories.offsets[users], self.histories.offsets[users + 1]
+    def batch(
+        self,
+        users: NDArray[np.int64],
+        told: NDArray[np.bool_],
+        ends: NDArray[np.int64] | None = None,
+    ) -> SequenceBatch:
+        """Return users `(B,)` with the answers to the questions after each token.
+
+        Args:
+            users: Numbers.
+            told: `(B,)` whether they are told when the questions are asked.
+            ends: `(B,)` places in the histories after their last answers; none means all.
+        """
+        starts, last = self._events_of(users)
+        ends = last if ends is None else ends
         before = np.maximum(starts, ends - 1 - self.length)
         windows = Windows(before, ends - 1, self.histories.timestamps[ends - 1])
         made = tokens(self.people[users], self.histories, windows, told, self.scale, self.length)
@@ -70,6 +86,9 @@ class Sequences:
         return SequenceBatch(
             made, np.where((places > made.last[:, None]) | first, NOTHING, targets)
         )
+
+    def _events_of(self, users: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        return self.histories.offsets[users], self.histories.offsets[users + 1]
 
 
 def shuffled(
