@@ -19,8 +19,8 @@ DENSE = 20_000
 SHAPE, RATE = 1e-3, 1e-3
 START = 1.0
 
-# A singular value below this share of the largest says nothing.
-NEGLIGIBLE = 1e-4
+# A singular value below this share of the largest says nothing, and is lost in single precision.
+NEGLIGIBLE = 1e-3
 
 
 class Regression(Protocol):
@@ -67,11 +67,11 @@ class DenseRegression:
         self._features = features
         rows, columns = features.shape
         self._wide = columns > rows
-        gram = _gram(features.T if self._wide else features)
+        gram = _gram(features.T if self._wide else features).astype(np.float32)
         squares, basis = linalg.eigh(gram, driver="evd", overwrite_a=True)
         kept = squares > NEGLIGIBLE**2 * squares[-1]
-        self._squares = squares[kept]
-        self._basis = np.ascontiguousarray(basis[:, kept], dtype=np.float32)  # P, or Q
+        self._squares = squares[kept].astype(np.float64)
+        self._basis = np.ascontiguousarray(basis[:, kept])  # P, or Q
         self.inner = np.zeros((len(self._squares), 0))  # Q' B
         self.ridge = START
 

@@ -33,7 +33,7 @@ PATIENCE = 2
 SETTLING = 5
 
 # Of checkpoints; a new one where the sampler is no longer the same.
-FORMAT = 2
+FORMAT = 3
 
 # Draws between two states that an interruption can go back to.
 SAVED = 10

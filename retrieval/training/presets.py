@@ -76,8 +76,12 @@ def plan(preset: Preset, ratings: int) -> Plan:
                 bayesian=BayesianSettings(
                     dimension=64, most_windows=12, tolerance=1e-4, draws=200, spacing=3
                 ),
-                sequence=SequenceSettings(dimension=128, blocks=3, heads=4, hidden=256),
-                sequence_loop=SequenceLoopSettings(epochs=40, tokens=tokens),
+                sequence=SequenceSettings(
+                    dimension=128, blocks=3, heads=4, hidden=256, dropout=0.3
+                ),
+                sequence_loop=SequenceLoopSettings(
+                    epochs=40, tokens=tokens, learning_rate=4e-3, patience=12
+                ),
             )
         case Preset.NOTEBOOK:
             return Plan(
