@@ -54,7 +54,7 @@ def plan(preset: Preset, ratings: int) -> Plan:
             return Plan(
                 pairs=every,
                 towers=NeuralSettings(history_length=20),
-                loop=LoopSettings(epochs=3, batch_size=batch_size),
+                loop=LoopSettings(epochs=2, batch_size=batch_size),
                 bayesian=BayesianSettings(dimension=16, most_windows=3, draws=30, spacing=1),
                 sequence=SequenceSettings(dropout=0.15),
                 sequence_loop=SequenceLoopSettings(epochs=8, tokens=tokens),

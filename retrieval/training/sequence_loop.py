@@ -56,8 +56,8 @@ class SequenceEpoch(NamedTuple):
     """One pass over the users."""
 
     training_loss: float
-    told: float  # NDCG@10 of the last events held out, told when they happened
-    untold: float  # the same, not told
+    told: float  # NDCG@10 of every other last event held out, told when it happened
+    untold: float  # of the others, not told
 
 
 class SequenceFit(NamedTuple):
@@ -106,9 +106,7 @@ def fit_sequences(
             best, best_weights = left.card["best"], left.best
         while len(epochs) < settings.epochs and len(epochs) - best <= settings.patience:
             loss = course.epoch(progress, task)
-            told, untold = (
-                validation_gain(pair, sequences, validation, told=told) for told in (True, False)
-            )
+            told, untold = validation_gains(pair, sequences, validation)
             epochs.append(SequenceEpoch(loss, told, untold))
             blind = not len(validation.users)  # then the last epoch is as good a guess as any
             if blind or len(epochs) == 1 or _merit(epochs[-1]) > _merit(epochs[best]):
@@ -227,35 +225,41 @@ def _loss(
     return sampled_softmax(queries, movies, wanted, drawn, expected.log()), len(wanted)
 
 
-def validation_gain(
-    pair: SequencePair, sequences: Sequences, events: LastEvents, *, told: bool
-) -> float:
-    """Return NDCG@10 of events held out, among all movies that their users have not seen.
+class Gains(NamedTuple):
+    """NDCG@10 of last events held out, among all movies that their users have not seen."""
+
+    told: float  # of every other event
+    untold: float  # of the others
+
+
+def validation_gains(pair: SequencePair, sequences: Sequences, events: LastEvents) -> Gains:
+    """Return what a pair finds of events, each the next one of its user.
 
     Args:
         pair: The pair.
         sequences: What was learned from, without the events.
-        events: Each the next one of its user.
-        told: Whether the pair is told when they happened.
+        events: Every other is asked for without telling when it happened.
     """
-    if not len(events.users):
-        return 0.0
-    vectors = sequence_vectors(pair, sequences, events, told=told)
+    told = np.arange(len(events.users)) % 2 == 0
+    vectors = sequence_vectors(pair, sequences, events, told)
     with torch.no_grad():
         movies = pair.movie_vectors().numpy()
-    gains = []
+    gains = [np.zeros(0)]
     for start in range(0, len(events.users), EVALUATION_BATCH):
         part = slice(start, start + EVALUATION_BATCH)
         scores = (vectors[part] @ movies.T).astype(np.float64)  # (B, M)
         scores[seen(sequences.histories, events.users[part], len(movies))] = -np.inf
         gains.append(discounted(scores, events.movies[part]))
-    return float(np.concatenate(gains).mean())
+    of_all = np.concatenate(gains)
+    return Gains(
+        *(float(some.mean()) if len(some) else 0.0 for some in (of_all[told], of_all[~told]))
+    )
 
 
 def sequence_vectors(
-    pair: SequencePair, sequences: Sequences, events: LastEvents, *, told: bool
+    pair: SequencePair, sequences: Sequences, events: LastEvents, told: NDArray[np.bool_]
 ) -> NDArray[np.float32]:
-    """Return the vectors `(V, D)` of users asked what comes next; see `validation_gain`."""
+    """Return the vectors `(V, D)` of users asked what comes next, each told when or not, `(V,)`."""
     pair.eval()
     vectors = np.zeros((len(events.users), pair.settings.dimension), np.float32)
     lengths = np.minimum(np.diff(sequences.histories.offsets)[events.users], sequences.length)
@@ -269,7 +273,7 @@ def sequence_vectors(
                 sequences.people[users],
                 sequences.histories,
                 whole_windows(sequences.histories, users)._replace(times=events.times[asked]),
-                np.full(len(users), told),
+                told[asked],
                 sequences.scale,
                 sequences.length,
             )

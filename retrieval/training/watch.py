@@ -125,7 +125,9 @@ def rank(
     """
     events = _events(dataset, watching.last)
     told, untold = (
-        sequence_vectors(watching.pair, watching.sequences, events, told=told)
+        sequence_vectors(
+            watching.pair, watching.sequences, events, np.full(len(events.users), told)
+        )
         for told in (True, False)
     )
     movies = movie_vectors(watching.pair) / watching.pair.settings.temperature
