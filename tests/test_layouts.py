@@ -42,6 +42,18 @@ def test_ratings_stay_in_the_order_of_the_file(tmp_path: Path) -> None:
     }
 
 
+def test_what_is_listed_by_movie_gives_no_last_rating_away(tmp_path: Path) -> None:
+    rows = [(user, movie) for user in range(1, 101) for movie in range(1, 11)]
+    lines = "".join(f"{user}::{movie}::4::10\n" for user, movie in rows)
+    movies = "".join(f"{movie}::M (1995)::Drama\n" for movie in range(1, 11))
+    ratings = read_folder(write(tmp_path, ratings_dat=lines, movies_dat=movies)).ratings
+    assert sorted(zip(ratings["user_id"], ratings["movie_id"], strict=True)) == rows
+    last = ratings.groupby("user_id")["movie_id"].last()
+    assert 2 <= (last == 10).sum() <= 25  # of 100, one in ten by chance
+    again = read_folder(tmp_path).ratings
+    pd.testing.assert_frame_equal(again, ratings)
+
+
 def test_frames_have_the_promised_types(tmp_path: Path) -> None:
     data = read_folder(write(tmp_path, ratings_dat=RATINGS, movies_dat=MOVIES))
     assert [str(dtype) for dtype in data.ratings.dtypes] == ["int64", "int64", "float32", "int64"]

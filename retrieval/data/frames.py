@@ -12,7 +12,8 @@ class MovieData:
     """Ratings, movies and people, with the columns named in `columns`.
 
     Args:
-        ratings: `columns.RATINGS`, in the order of the file; ids and timestamps int64, float32.
+        ratings: `columns.RATINGS`, in the order of the file, or in random order (always the same)
+            where the file lists them by movie; ids and timestamps int64, float32.
         movies: `columns.MOVIES`; year is a nullable Int64, genres, directors and actors are joined
             by | and empty where not given.
         users: `columns.USERS`; gender and occupation are empty and age NaN where not given. It may

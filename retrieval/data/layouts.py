@@ -4,6 +4,7 @@ import csv
 import io
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from enum import StrEnum
 from itertools import compress
 from pathlib import Path
@@ -80,7 +81,21 @@ def read_folder(folder: Path) -> MovieData:
     if people is not None:
         movies = _with_people(movies, _read_table(people, report), report)
     stars = layout is not Layout.TABLES or _is_movielens_csv(folder)
-    return checked(ratings, movies, users, report, stars=stars)
+    data = checked(ratings, movies, users, report, stars=stars)
+    if _is_listed_by_movie(data.ratings):
+        shuffled = data.ratings.sample(frac=1.0, random_state=0, ignore_index=True)
+        return replace(data, ratings=shuffled)
+    return data
+
+
+def _is_listed_by_movie(ratings: pd.DataFrame) -> bool:
+    """Whether each user's rows ascend by movie, as in MovieLens 10M and later, times being equal.
+
+    Then the order of ratings of one second is not that of rating them, and gives the last one away.
+    """
+    names = (columns.USER_ID, columns.MOVIE_ID, columns.TIMESTAMP)
+    users, movies, times = (np.diff(ratings[name].to_numpy()) for name in names)
+    return bool((movies[users == 0] > 0).all() and (times[users == 0] == 0).any())
 
 
 def read_movies(path: Path) -> pd.DataFrame:
