@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 (torch's own name for it)
 
+from retrieval.data.dataset import Dataset
+
 DIMENSION, BATCH, EPOCHS, PATIENCE = 32, 1024, 60, 3
 HELD_OUT = 0.03
 
@@ -51,15 +53,10 @@ class Joint(nn.Module):
         return F.mse_loss(self.ratings(users, movies), ratings) + retrieval
 
 
-def fit_joint(
-    users: NDArray[np.int64],
-    movies: NDArray[np.int64],
-    ratings: NDArray[np.float32],
-    user_count: int,
-    movie_count: int,
-    seed: int,
-) -> Joint:
-    """Return the baseline trained on rows `(N,)`."""
+def fit_joint(data: Dataset, trained: NDArray[np.bool_], seed: int) -> Joint:
+    """Return the baseline trained on rows, a mask `(N,)`."""
+    users, movies, ratings = (column[trained] for column in (data.users, data.movies, data.ratings))
+    user_count, movie_count = len(data.user_vocabulary), len(data.movie_vocabulary)
     rng = np.random.default_rng(seed)
     torch.manual_seed(seed)
     rows = [torch.from_numpy(column) for column in (users, movies, ratings)]

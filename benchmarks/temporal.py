@@ -34,7 +34,7 @@ from retrieval.choices import Cut, Preset, Towers
 from retrieval.data.dataset import Dataset, encode
 from retrieval.data.history import time_order
 from retrieval.data.layouts import read_folder
-from retrieval.data.split import held_out, last_of_each
+from retrieval.data.split import before_cut, held_out, last_of_each
 from retrieval.display import progress
 from retrieval.evaluation.baselines import fit_biases, most_rated
 from retrieval.evaluation.metrics import discounted_gain, hit_rate, ranks, root_mean_square_error
@@ -55,6 +55,17 @@ class Questions(NamedTuple):
     later: sparse.csr_array  # (V, M) 1 where rated after the cut
 
 
+class Trial(NamedTuple):
+    """A data set cut in time."""
+
+    data: Dataset
+    early: NDArray[np.bool_]  # (N,) rows before the cut
+    test: NDArray[np.bool_]  # (N,) rows to predict
+    seen: sparse.csr_array  # (U, M) 1 where rated before the cut
+    questions: Questions
+    seed: int
+
+
 def main() -> None:
     """Train everything before the cut, ask after it, and print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -66,7 +77,7 @@ def main() -> None:
     data = read_folder(asked.data)
     whole = encode(data)
     test = held_out(Cut.TIME, whole.users, whole.movies, whole.timestamps, asked.seed)
-    early = whole.timestamps <= np.quantile(whole.timestamps, 0.8)
+    early = before_cut(whole.timestamps)
     with TemporaryDirectory() as scratch, progress() as bars:
         run, began = asked.run or Path(scratch) / "run", time.perf_counter()
         if asked.run is None:
@@ -75,19 +86,24 @@ def main() -> None:
             build_index(run)
         seconds = time.perf_counter() - began
         recommender = Recommender.load(run, threads=2)
-    questions = ask(whole, test)
-    seen = sparse.csr_array(
-        (np.ones(early.sum(), np.float32), (whole.users[early], whole.movies[early])),
-        shape=(len(whole.user_vocabulary), len(whole.movie_vocabulary)),
-    )
+    trial = Trial(whole, early, test, who_saw_what(whole, early), ask(whole, test), asked.seed)
+    warnings.simplefilter("ignore", ParameterWarning)  # implicit warns of what it hands itself
     print(describe())
     print(f"{asked.data.name}, preset {recommender.run.config.preset}, seed {asked.seed}")
-    print(f"{test.sum():,} ratings and {len(questions.users):,} lists asked after the cut")
+    print(f"{test.sum():,} ratings and {len(trial.questions.users):,} lists asked after the cut")
     print(f"{'system':34} RMSE    next: HR@10  NDCG@10  later: NDCG@10  recall@10  seconds")
-    of_run(recommender, whole, test, questions, seconds)
-    of_joint(whole, early, test, questions, seen, asked.seed)
-    of_baselines(whole, early, test, questions, seen)
-    of_lists_alone(whole, early, questions, seen, asked.seed)
+    of_run(recommender, trial, seconds)
+    of_joint(trial)
+    of_baselines(trial)
+    of_lists_alone(trial)
+
+
+def who_saw_what(data: Dataset, rows: NDArray[np.bool_]) -> sparse.csr_array:
+    """Return 1 where a user has rated a movie, `(U, M)`, in the rows of a mask `(N,)`."""
+    return sparse.csr_array(
+        (np.ones(rows.sum(), np.float32), (data.users[rows], data.movies[rows])),
+        shape=(len(data.user_vocabulary), len(data.movie_vocabulary)),
+    )
 
 
 def ask(data: Dataset, test: NDArray[np.bool_]) -> Questions:
@@ -95,35 +111,31 @@ def ask(data: Dataset, test: NDArray[np.bool_]) -> Questions:
     rows = np.flatnonzero(test)
     rows = rows[time_order(data.users[rows], data.timestamps[rows])]
     users, first = np.unique(data.users[rows], return_index=True)
-    owners = np.searchsorted(users, data.users[rows])
-    later = sparse.csr_array(
-        (np.ones(len(rows)), (owners, data.movies[rows])),
-        shape=(len(users), len(data.movie_vocabulary)),
-    )
     first = rows[first]
-    return Questions(users, data.timestamps[first], data.movies[first], later)
+    return Questions(
+        users, data.timestamps[first], data.movies[first], who_saw_what(data, test)[users]
+    )
 
 
 def say(
     system: str,
-    ratings: tuple[NDArray[np.float64], NDArray[np.float64]] | None,
-    lists: NDArray[np.int64] | None,
-    questions: Questions,
+    ratings: NDArray[np.float64] | None,
+    lists: NDArray[np.int64],
+    trial: Trial,
     seconds: float,
 ) -> None:
-    """Print a line: ratings predicted and true, and lists `(V, K)` of movie numbers."""
-    cells = f"{system:34} " + ("-      " if ratings is None else error(*ratings))
-    if lists is not None:
-        places = ranks(lists, questions.next)
-        gain, recall = of_many(lists, questions.later)
-        cells += f" {hit_rate(places, K).value:11.4f} {discounted_gain(places, K).value:8.4f}"
-        cells += f" {gain:15.4f} {recall:10.4f}"
-    print(f"{cells}  {seconds:7.0f}", flush=True)
-
-
-def error(predicted: NDArray[np.float64], true: NDArray[np.float64]) -> str:
-    """Return the root mean square error as a cell."""
-    return f"{root_mean_square_error(predicted, true).value:.4f} "
+    """Print a line: what ratings of the test rows and lists `(V, K)` of movie numbers are worth."""
+    error = "-"
+    if ratings is not None:
+        true = trial.data.ratings[trial.test].astype(np.float64)
+        error = f"{root_mean_square_error(ratings, true).value:.4f}"
+    places = ranks(lists, trial.questions.next)
+    gain, recall = of_many(lists, trial.questions.later)
+    print(
+        f"{system:34} {error:7} {hit_rate(places, K).value:11.4f} "
+        f"{discounted_gain(places, K).value:8.4f} {gain:15.4f} {recall:10.4f}  {seconds:7.0f}",
+        flush=True,
+    )
 
 
 def of_many(lists: NDArray[np.int64], relevant: sparse.csr_array) -> tuple[float, float]:
@@ -135,20 +147,14 @@ def of_many(lists: NDArray[np.int64], relevant: sparse.csr_array) -> tuple[float
     return float((hits @ gains / ideal).mean()), float((hits.sum(axis=1) / counts).mean())
 
 
-def of_run(
-    recommender: Recommender,
-    data: Dataset,
-    test: NDArray[np.bool_],
-    questions: Questions,
-    seconds: float,
-) -> None:
+def of_run(recommender: Recommender, trial: Trial, seconds: float) -> None:
     """Print what one run says, by each ranking, told and not told the time."""
-    predicted = recommender.rate_many(
+    data, test, questions = trial.data, trial.test, trial.questions
+    ratings = recommender.rate_many(
         data.user_vocabulary.ids[data.users[test]],
         data.movie_vocabulary.ids[data.movies[test]],
         times=data.timestamps[test],
-    ).ratings
-    ratings = predicted.astype(np.float64), data.ratings[test].astype(np.float64)
+    ).ratings.astype(np.float64)
     for rank_by, told in itertools.product(recommender.rankings, (False, True)):
         found = recommender.topk_many(
             data.user_vocabulary.ids[questions.users],
@@ -157,66 +163,42 @@ def of_run(
             rank_by=rank_by,
         )
         name = f"one run, by {rank_by}, {'told' if told else 'not told'} when"
-        say(name, ratings, data.movie_vocabulary.numbers(found.movie_ids), questions, seconds)
+        say(name, ratings, data.movie_vocabulary.numbers(found.movie_ids), trial, seconds)
 
 
-def of_joint(
-    data: Dataset,
-    early: NDArray[np.bool_],
-    test: NDArray[np.bool_],
-    questions: Questions,
-    seen: sparse.csr_array,
-    seed: int,
-) -> None:
+def of_joint(trial: Trial) -> None:
     """Print what the joint baseline says."""
+    data, users = trial.data, trial.questions.users
     began = time.perf_counter()
-    users, movies = len(data.user_vocabulary), len(data.movie_vocabulary)
-    model = fit_joint(
-        data.users[early], data.movies[early], data.ratings[early], users, movies, seed
-    )
+    model = fit_joint(data, trial.early, trial.seed)
     seconds = time.perf_counter() - began
     with torch.no_grad():
-        rows = [torch.from_numpy(column[test]) for column in (data.users, data.movies)]
-        predicted = data.scale.clip(model.ratings(*rows).numpy().astype(np.float64))
-        scores = model.users.weight[questions.users] @ model.movies.weight.T
-    lists = best(scores.numpy(), questions, seen)
-    ratings = predicted, data.ratings[test].astype(np.float64)
-    say("joint multi-task baseline", ratings, lists, questions, seconds)
+        rows = [torch.from_numpy(column[trial.test]) for column in (data.users, data.movies)]
+        ratings = data.scale.clip(model.ratings(*rows).numpy().astype(np.float64))
+        scores = (model.users.weight[users] @ model.movies.weight.T).numpy()
+    scores = np.where(trial.seen[users].toarray() > 0, -np.inf, scores)
+    lists = np.argsort(-scores, axis=1, kind="stable")[:, :K]
+    say("joint multi-task baseline", ratings, lists, trial, seconds)
 
 
-def of_baselines(
-    data: Dataset,
-    early: NDArray[np.bool_],
-    test: NDArray[np.bool_],
-    questions: Questions,
-    seen: sparse.csr_array,
-) -> None:
+def of_baselines(trial: Trial) -> None:
     """Print what popularity and biases say."""
+    data, early, test, seen = trial.data, trial.early, trial.test, trial.seen
     users, movies, ratings = data.users[early], data.movies[early], data.ratings[early]
-    biases = fit_biases(users, movies, ratings, seen.shape[0], seen.shape[1])
+    biases = fit_biases(users, movies, ratings, *seen.shape)
     predicted = biases.centre + biases.movies[data.movies[test]] + biases.users[data.users[test]]
-    rated = data.scale.clip(predicted), data.ratings[test].astype(np.float64)
-    known = [seen.indices[slice(*seen.indptr[user : user + 2])] for user in questions.users]
-    say("user mean + movie bias", rated, most_rated(biases.movies, known, K), questions, 0)
-    counts = biases.counts.astype(np.float64)
-    say("popularity", None, most_rated(counts, known, K), questions, 0)
+    known = [seen.indices[slice(*seen.indptr[user : user + 2])] for user in trial.questions.users]
+    lists = most_rated(biases.movies, known, K)
+    say("user mean + movie bias", data.scale.clip(predicted), lists, trial, 0)
+    say("popularity", None, most_rated(biases.counts.astype(np.float64), known, K), trial, 0)
 
 
-def of_lists_alone(
-    data: Dataset,
-    early: NDArray[np.bool_],
-    questions: Questions,
-    seen: sparse.csr_array,
-    seed: int,
-) -> None:
+def of_lists_alone(trial: Trial) -> None:
     """Print what peers that do not predict ratings say, at their best settings before the cut."""
-    rows = np.flatnonzero(early)
-    last = np.zeros_like(early)
+    data, rows = trial.data, np.flatnonzero(trial.early)
+    last = np.zeros_like(trial.early)
     last[rows] = last_of_each(data.users[rows], data.timestamps[rows])
-    before = early & ~last
-    past = sparse.csr_array(
-        (np.ones(before.sum(), np.float32), (data.users[before], data.movies[before])), seen.shape
-    )
+    past = who_saw_what(data, trial.early & ~last)
     targets, users = data.movies[last], data.users[last]
     als = itertools.product(FACTORS, REGULARIZATIONS, WEIGHTS)
     families: dict[str, list[Callable[[], RecommenderBase]]] = {
@@ -229,7 +211,7 @@ def of_lists_alone(
                 regularization=penalty,
                 alpha=weight,
                 iterations=ITERATIONS,
-                random_state=seed,
+                random_state=trial.seed,
             )
             for factors, penalty, weight in als
         ],
@@ -240,8 +222,8 @@ def of_lists_alone(
             for make in makers
         ]
         began = time.perf_counter()
-        lists = of_peer(makers[int(np.argmax(gains))](), seen, questions.users)
-        say(name, None, lists, questions, time.perf_counter() - began)
+        lists = of_peer(makers[int(np.argmax(gains))](), trial.seen, trial.questions.users)
+        say(name, None, lists, trial, time.perf_counter() - began)
 
 
 def of_peer(
@@ -249,18 +231,9 @@ def of_peer(
 ) -> NDArray[np.int64]:
     """Return a peer's lists `(V, K)`, trained on who has seen what `(U, M)`."""
     matrix = sparse.csr_matrix(seen)  # all that the library takes
-    warnings.simplefilter("ignore", ParameterWarning)  # it warns of what it hands itself
     model.fit(matrix, show_progress=False)
     lists, _ = model.recommend(users, matrix[users], N=K, filter_already_liked_items=True)
     return np.asarray(lists, dtype=np.int64)
-
-
-def best(
-    scores: NDArray[np.float32], questions: Questions, seen: sparse.csr_array
-) -> NDArray[np.int64]:
-    """Return the unseen movies with the highest scores `(V, M)`, as lists `(V, K)`."""
-    left = np.where(seen[questions.users].toarray() > 0, -np.inf, scores)
-    return np.argsort(-left, axis=1, kind="stable")[:, :K]
 
 
 if __name__ == "__main__":

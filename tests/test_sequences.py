@@ -17,13 +17,13 @@ SEQUENCES = Sequences(
 
 
 def test_each_event_is_the_answer_to_those_before_it() -> None:
-    batch = SEQUENCES.batch(np.array([2, 1]), np.ones(2, dtype=bool))
+    batch = SEQUENCES.batch(np.array([2, 1]), np.ones(2, dtype=bool), np.zeros(2, np.int64))
     assert batch.tokens.movies.tolist() == [[0, 52, 53], [0, 0, 0]]
     assert batch.targets.tolist() == [[51, 52, 53], [50, NOTHING, NOTHING]]
 
 
 def test_a_long_history_is_cut_to_its_end_and_its_middle_is_not_foretold_from_nothing() -> None:
-    batch = SEQUENCES.batch(np.array([3]), np.ones(1, dtype=bool))
+    batch = SEQUENCES.batch(np.array([3]), np.ones(1, dtype=bool), np.zeros(1, np.int64))
     assert batch.tokens.movies.tolist() == [[0, 56, 57, 58, 59]]
     assert batch.targets.tolist() == [[NOTHING, 56, 57, 58, 59]]
 

@@ -88,16 +88,6 @@ def read_folder(folder: Path) -> MovieData:
     return data
 
 
-def _is_listed_by_movie(ratings: pd.DataFrame) -> bool:
-    """Whether each user's rows ascend by movie, as in MovieLens 10M and later, times being equal.
-
-    Then the order of ratings of one second is not that of rating them, and gives the last one away.
-    """
-    names = (columns.USER_ID, columns.MOVIE_ID, columns.TIMESTAMP)
-    users, movies, times = (np.diff(ratings[name].to_numpy()) for name in names)
-    return bool((movies[users == 0] > 0).all() and (times[users == 0] == 0).any())
-
-
 def read_movies(path: Path) -> pd.DataFrame:
     """Read and check movies alone: a .csv or .parquet with named columns, or a movies.dat.
 
@@ -115,6 +105,16 @@ def read_movies(path: Path) -> pd.DataFrame:
         lines = _read_lines(path, Separated("::", names), report)
         return checked_movies(_with_years(lines), report)
     return checked_movies(_tidy(_read_table(path, report)), report)
+
+
+def _is_listed_by_movie(ratings: pd.DataFrame) -> bool:
+    """Whether each user's rows ascend by movie, as in MovieLens 10M and later, times being equal.
+
+    Then the order of ratings of one second is not that of rating them, and gives the last one away.
+    """
+    names = (columns.USER_ID, columns.MOVIE_ID, columns.TIMESTAMP)
+    users, movies, times = (np.diff(ratings[name].to_numpy()) for name in names)
+    return bool((movies[users == 0] > 0).all() and (times[users == 0] == 0).any())
 
 
 def _layout(folder: Path) -> Layout:

@@ -28,12 +28,17 @@ def held_out(
         case Cut.LEAVE_ONE:
             return last_of_each(users, timestamps) & (np.bincount(users)[users] > 1)
         case Cut.TIME:
-            early = timestamps <= np.quantile(timestamps, 0.8)
+            early = before_cut(timestamps)
             return ~early & np.isin(users, users[early])
         case Cut.NEW_USERS:
             return _all_of(users, 0.1, rng)
         case Cut.NEW_MOVIES:
             return _all_of(movies, 0.05, rng)
+
+
+def before_cut(timestamps: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Return the mask `(N,)` of what is known when the cut in time is made, at the 80 % point."""
+    return np.asarray(timestamps <= np.quantile(timestamps, 0.8))
 
 
 def random_rows(count: int, chosen: int, rng: np.random.Generator) -> NDArray[np.bool_]:

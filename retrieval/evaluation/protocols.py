@@ -13,7 +13,7 @@ from retrieval.choices import Cut, Preset, Towers
 from retrieval.data.dataset import Dataset, encode
 from retrieval.data.frames import MovieData
 from retrieval.data.history import time_order
-from retrieval.data.split import held_out
+from retrieval.data.split import before_cut, held_out
 from retrieval.errors import RequestError
 from retrieval.evaluation.baselines import Biases, fit_biases, most_rated, user_biases
 from retrieval.evaluation.metrics import (
@@ -84,7 +84,7 @@ def evaluate(
     asked = held_out(cut, whole.users, whole.movies, whole.timestamps, seed)
     trained = ~asked
     if cut is Cut.TIME:
-        trained = whole.timestamps <= np.quantile(whole.timestamps, 0.8)
+        trained = before_cut(whole.timestamps)
     if not asked.any() or not trained.any():
         raise RequestError(f"{cut} holds out {asked.sum()} of {len(asked)} ratings; use more data")
     train(

@@ -143,7 +143,8 @@ def fold_in(
     left = pair.level_latents[levels] - met[:, -1]
     met[:, -1] = 1.0
     weighted = met / pair.movie_noise[movies][:, None]
-    covariance = np.linalg.inv(np.linalg.inv(expected.covariance) + weighted.T @ met)
+    told = np.eye(met.shape[1]) + expected.covariance @ weighted.T @ met
+    covariance = np.linalg.solve(told, expected.covariance)
     vector = expected.mean + covariance @ (weighted.T @ (left - met @ expected.mean))
     return Folded(vector, float((covariance * pair.movie_products).sum()))
 

@@ -225,20 +225,15 @@ def _loss(
     return sampled_softmax(queries, movies, wanted, drawn, expected.log()), len(wanted)
 
 
-class Gains(NamedTuple):
-    """NDCG@10 of last events held out, among all movies that their users have not seen."""
-
-    told: float  # of every other event
-    untold: float  # of the others
-
-
-def validation_gains(pair: SequencePair, sequences: Sequences, events: LastEvents) -> Gains:
-    """Return what a pair finds of events, each the next one of its user.
+def validation_gains(
+    pair: SequencePair, sequences: Sequences, events: LastEvents
+) -> tuple[float, float]:
+    """Return NDCG@10 told and not told when, among all movies that users have not seen.
 
     Args:
         pair: The pair.
         sequences: What was learned from, without the events.
-        events: Every other is asked for without telling when it happened.
+        events: Each the next one of its user; every other is asked for without telling when.
     """
     told = np.arange(len(events.users)) % 2 == 0
     vectors = sequence_vectors(pair, sequences, events, told)
@@ -251,9 +246,10 @@ def validation_gains(pair: SequencePair, sequences: Sequences, events: LastEvent
         scores[seen(sequences.histories, events.users[part], len(movies))] = -np.inf
         gains.append(discounted(scores, events.movies[part]))
     of_all = np.concatenate(gains)
-    return Gains(
-        *(float(some.mean()) if len(some) else 0.0 for some in (of_all[told], of_all[~told]))
+    of_told, of_untold = (
+        float(some.mean()) if len(some) else 0.0 for some in (of_all[told], of_all[~told])
     )
+    return of_told, of_untold
 
 
 def sequence_vectors(
@@ -262,8 +258,7 @@ def sequence_vectors(
     """Return the vectors `(V, D)` of users asked what comes next, each told when or not, `(V,)`."""
     pair.eval()
     vectors = np.zeros((len(events.users), pair.settings.dimension), np.float32)
-    lengths = np.minimum(np.diff(sequences.histories.offsets)[events.users], sequences.length)
-    order = np.argsort(lengths, kind="stable")  # so that little is padded
+    order = np.argsort(sequences.counts[events.users], kind="stable")  # so that little is padded
     with torch.no_grad():
         table = pair.table()
         for start in range(0, len(order), EVALUATION_BATCH):

@@ -53,28 +53,25 @@ class Sequences:
                 longest history holds, so that older events are learned from too.
             rng: Of the order, of who is told, and of the last events.
         """
+        older = (
+            np.diff(self.histories.offsets) - self.counts
+        )  # (U,) events that no batch would hold
         for users in shuffled(self.counts, size, rng):
-            starts, ends = self._events_of(users)
-            spare = np.maximum(ends - starts - self.length - 1, 0)
-            back = (rng.random(len(users)) * (spare + 1)).astype(np.int64)
-            ends = ends - np.where(rng.random(len(users)) < earlier, back, 0)
-            yield self.batch(users, rng.random(len(users)) >= untold, ends)
+            back = (rng.random(len(users)) * (older[users] + 1)).astype(np.int64)
+            back[rng.random(len(users)) >= earlier] = 0
+            yield self.batch(users, rng.random(len(users)) >= untold, back)
 
     def batch(
-        self,
-        users: NDArray[np.int64],
-        told: NDArray[np.bool_],
-        ends: NDArray[np.int64] | None = None,
+        self, users: NDArray[np.int64], told: NDArray[np.bool_], back: NDArray[np.int64]
     ) -> SequenceBatch:
         """Return users `(B,)` with the answers to the questions after each token.
 
         Args:
             users: Numbers.
             told: `(B,)` whether they are told when the questions are asked.
-            ends: `(B,)` places in the histories after their last answers; none means all.
+            back: `(B,)` latest events that are left out.
         """
-        starts, last = self._events_of(users)
-        ends = last if ends is None else ends
+        starts, ends = self.histories.offsets[users], self.histories.offsets[users + 1] - back
         before = np.maximum(starts, ends - 1 - self.length)
         windows = Windows(before, ends - 1, self.histories.timestamps[ends - 1])
         made = tokens(self.people[users], self.histories, windows, told, self.scale, self.length)
@@ -86,9 +83,6 @@ class Sequences:
         return SequenceBatch(
             made, np.where((places > made.last[:, None]) | first, NOTHING, targets)
         )
-
-    def _events_of(self, users: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        return self.histories.offsets[users], self.histories.offsets[users + 1]
 
 
 def shuffled(
