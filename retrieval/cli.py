@@ -21,6 +21,9 @@ if TYPE_CHECKING:  # these pull in faiss, which --help can do without
 
 RUNS = Path("runs")
 
+# Of an evaluation side by side in a table; more would not fit a terminal.
+METRICS = 4
+
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 data_app = typer.Typer(no_args_is_help=True, help="Fetch, check or make data.")
 app.add_typer(data_app, name="data")
@@ -362,19 +365,22 @@ def evaluate(
             ]
         )
         return
-    print_table(
-        f"{protocol.value} of {data}, preset {preset.value}, seed {seed}",
-        ("questions", "system", "count", *results[0].metrics),
-        [
-            (
-                result.questions,
-                result.system,
-                result.count,
-                *(f"{value:.4f} ± {half:.4f}" for value, half in result.metrics.values()),
-            )
-            for result in results
-        ],
-    )
+    names = list(results[0].metrics)
+    for start in range(0, len(names), METRICS):
+        part = names[start : start + METRICS]
+        print_table(
+            f"{protocol.value} of {data}, preset {preset.value}, seed {seed}",
+            ("questions", "system", "count", *part),
+            [
+                (
+                    result.questions,
+                    result.system,
+                    result.count,
+                    *("{:.4f} ± {:.4f}".format(*result.metrics[name]) for name in part),
+                )
+                for result in results
+            ],
+        )
 
 
 @data_app.command("check")

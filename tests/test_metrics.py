@@ -3,9 +3,12 @@ import pytest
 
 from retrieval.evaluation.baselines import fit_biases, most_rated
 from retrieval.evaluation.metrics import (
+    coverage,
     discounted_gain,
     hit_rate,
     mean_absolute_error,
+    novelty,
+    popularity,
     ranks,
     root_mean_square_error,
 )
@@ -33,6 +36,15 @@ def test_one_target_at_each_rank_worked_by_hand() -> None:
     assert hit_rate(places, 2).value == 0.5
     gains = [1, 1 / np.log2(3), 0, 0]
     assert discounted_gain(places, 2).value == pytest.approx(np.mean(gains))
+
+
+def test_what_lists_show_worked_by_hand() -> None:
+    lists = np.array([[0, 1], [0, -1], [-1, -1], [3, 0]])
+    shares = np.array([0.5, 0.25, 1.0, 0.0])
+    assert coverage(lists, 4).value == 0.75
+    assert popularity(lists, shares).value == pytest.approx((0.375 + 0.5 + 0.25) / 3)
+    # Of 8 users none has rated the last movie: as if one had, which is 3 bits.
+    assert novelty(lists, shares, 8).value == pytest.approx((1.5 + 1 + 2) / 3)
 
 
 def test_biases_recover_a_world_made_of_biases() -> None:

@@ -57,6 +57,44 @@ def discounted_gain(ranks: NDArray[np.float64], k: int) -> Metric:
     return mean(np.where(ranks < k, 1 / np.log2(ranks + 2), 0.0))
 
 
+def coverage(lists: NDArray[np.int64], movies: int) -> Metric:
+    """Share of a catalogue's movies that are in at least one list `(Q, K)` of numbers, -1 none.
+
+    The interval takes the movies for a sample.
+    """
+    listed = np.zeros(movies)
+    listed[lists[lists >= 0]] = 1.0
+    return mean(listed)
+
+
+def popularity(lists: NDArray[np.int64], shares: NDArray[np.float64]) -> Metric:
+    """Mean over lists `(Q, K)` of the mean share of users who had rated what is listed, `(M,)`.
+
+    Source: Abdollahpouri et al., "Managing popularity bias in recommender systems with personalized
+    re-ranking", FLAIRS 2019: average recommendation popularity, here of users instead of ratings.
+    """
+    return _mean_of_lists(lists, shares)
+
+
+def novelty(lists: NDArray[np.int64], shares: NDArray[np.float64], users: int) -> Metric:
+    """Mean over lists `(Q, K)` of the mean self-information, `-log2(share)`, of what is listed.
+
+    Movies that nobody had rated count as if one of the users had.
+
+    Source: Zhou et al., "Solving the apparent diversity-accuracy dilemma of recommender systems",
+    PNAS 2010.
+    """
+    return _mean_of_lists(lists, -np.log2(np.maximum(shares, 1 / users)))
+
+
+def _mean_of_lists(lists: NDArray[np.int64], values: NDArray[np.float64]) -> Metric:
+    """Return the mean over lists that are not empty of the mean value, `(M,)`, of their movies."""
+    there = lists >= 0
+    sums = np.where(there, values[lists], 0.0).sum(axis=1)
+    counts = there.sum(axis=1)
+    return mean(sums[counts > 0] / counts[counts > 0])
+
+
 def _half_width(values: NDArray[np.floating]) -> float:
     if len(values) < 2:
         return float("inf")

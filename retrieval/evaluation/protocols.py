@@ -18,10 +18,13 @@ from retrieval.errors import RequestError
 from retrieval.evaluation.baselines import Biases, fit_biases, most_rated, user_biases
 from retrieval.evaluation.metrics import (
     Metric,
+    coverage,
     discounted_gain,
     hit_rate,
     mean,
     mean_absolute_error,
+    novelty,
+    popularity,
     ranks,
     root_mean_square_error,
 )
@@ -31,7 +34,8 @@ from retrieval.recommender import Recommender
 # Ratings given at query time by users never trained on.
 GIVEN = (0, 1, 5, 10, 20)
 
-DEPTHS = (10, 50, 200)
+TOP = 10
+DEPTHS = (TOP, 50, 200)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,11 +195,18 @@ def _lists(trial: Trial) -> list[Result]:
         "user mean + movie bias": most_rated(biases.movies, seen, depth),
     }
     results = []
+    users = len(np.unique(owners))
+    shares = biases.counts / users  # a user rates a movie once
     for system, ranked in lists.items():
-        places = ranks(ranked, targets)
+        places, top = ranks(ranked, targets), ranked[:, :TOP]
         metrics = {f"hr@{k}": hit_rate(places, k) for k in DEPTHS}
-        metrics |= {f"ndcg@{k}": discounted_gain(places, k) for k in DEPTHS[:1]}
-        metrics["rating of hits"] = mean(data.ratings[rows[places < DEPTHS[0]]])
+        metrics[f"ndcg@{TOP}"] = discounted_gain(places, TOP)
+        metrics["rating of hits"] = mean(data.ratings[rows[places < TOP]])
+        metrics |= {
+            f"coverage@{TOP}": coverage(top, len(shares)),
+            f"popularity@{TOP}": popularity(top, shares),
+            f"novelty@{TOP}": novelty(top, shares, users),
+        }
         results.append(
             Result(
                 system=system, questions="each user's last movie", count=len(rows), metrics=metrics

@@ -5,6 +5,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from rich.progress import Progress
+from sklearn.linear_model import Ridge
+from sklearn.model_selection import KFold, cross_val_predict
 
 from retrieval.blend import Blend
 from retrieval.choices import Towers
@@ -12,7 +14,6 @@ from retrieval.data.dataset import Dataset
 from retrieval.data.history import Histories, Windows, windows_until
 from retrieval.data.statistics import root_mean_square
 from retrieval.link import Link
-from retrieval.towers.bayesian import unrated_vectors
 from retrieval.towers.content import Content
 from retrieval.towers.inputs import UNKNOWN_USER, UserInputs, user_inputs
 from retrieval.towers.query import UserVectors
@@ -31,6 +32,9 @@ from retrieval.training.pairs import (
 from retrieval.training.presets import Plan
 from retrieval.training.unrated import Parts, fit_unrated
 from retrieval.training.weights import fit_weights
+
+# Parts of the catalogue, each of which the others say something about.
+FOLDS = 10
 
 
 class Neural(NamedTuple):
@@ -161,7 +165,10 @@ def _as_unrated(
         vectors = new_movie_vectors(neural.pair, content)[movies]
         offsets.append(known.offsets - origin)
         products.append((known.vectors * vectors).sum(axis=1))
-    vectors = unrated_vectors(inferred.early, content.matrix())[movies]
+    # From the other movies: of these, the coefficients know already what they are to guess.
+    folds = KFold(min(FOLDS, len(inferred.early.movies)), shuffle=True, random_state=0)
+    guessed = cross_val_predict(Ridge(), content.matrix(), inferred.early.movies, cv=folds)
+    vectors = guessed[movies]
     offsets.append(inferred.early.users[users, -1])
     products.append(
         (inferred.early.users[users, :-1] * vectors[:, :-1]).sum(axis=1) + vectors[:, -1]
