@@ -7,7 +7,7 @@ import torch
 from retrieval.data.history import build_histories, whole_windows
 from retrieval.scale import RatingScale
 from retrieval.towers.neural import Sizes
-from retrieval.towers.sequence import SequencePair, SequenceSettings
+from retrieval.towers.sequence import SequencePair, SequenceSettings, SequenceUserTower
 from retrieval.towers.tokens import Tokens, tokens
 
 SETTINGS = SequenceSettings(dimension=16, hidden=32, history_length=12)
@@ -95,3 +95,11 @@ def test_in_training_some_movies_are_as_if_unrated(pair: SequencePair) -> None:
     hidden = (table == content).all(dim=1)
     assert 5 <= hidden[:25].sum() <= 20
     assert hidden[25:].all()
+
+
+def test_the_user_tower_gives_the_vector_of_the_last_question(pair: SequencePair) -> None:
+    made = told(12, 5, 0)
+    every = vectors(pair, made)
+    with torch.no_grad():
+        found = SequenceUserTower(pair)(*(torch.from_numpy(column) for column in made))
+    torch.testing.assert_close(found, every[torch.arange(3), torch.from_numpy(made.last)])

@@ -93,16 +93,31 @@ class SequencePair(nn.Module):
             waits: `(B, T)`.
             gaps: `(B, T, T)`.
         """
-        d = self.settings.dimension
-        nothing = table.new_zeros(1, d)
-        known = F.embedding(movies, torch.cat([nothing, table]))  # (B, T, D)
-        x = known * math.sqrt(d) + self.levels(levels) + self.waits(waits)
-        x = x + self.places.weight[: movies.shape[1]]
-        x = torch.cat([x[:, :1] + self._person(people)[:, None], x[:, 1:]], dim=1)
-        x = self.dropout(x)
-        for block in self.blocks:
-            x = block(x, gaps)
+        x = self.dropout(self.embed(with_nothing(table), movies, levels, people, waits))
+        between = distances(movies.shape[1])
+        for block in self.layers():
+            x = block(x, gaps, block.distance_bias[:, None, between])
         return F.normalize(self.norm(x), dim=-1)
+
+    def embed(
+        self, known: Tensor, movies: Tensor, levels: Tensor, people: Tensor, waits: Tensor
+    ) -> Tensor:
+        """Return what each token is, `(B, T, D)`, before it has looked at others.
+
+        Args:
+            known: What `with_nothing` made of the table; the others as for `forward`.
+            movies: `(B, T)`.
+            levels: `(B, T)`.
+            people: `(B, 3)`.
+            waits: `(B, T)`.
+        """
+        x = F.embedding(movies, known) * math.sqrt(self.settings.dimension)  # (B, T, D)
+        x = x + self.levels(levels) + self.waits(waits) + self.places.weight[: movies.shape[1]]
+        return torch.cat([x[:, :1] + self._person(people)[:, None], x[:, 1:]], dim=1)
+
+    def layers(self) -> "list[Block]":
+        """Return the blocks, first to last."""
+        return [block for block in self.blocks if isinstance(block, Block)]
 
     def movie_vectors(self) -> Tensor:
         """Return the vectors of the whole catalogue, `(M, D)`."""
@@ -136,44 +151,68 @@ class Block(nn.Module):
         self.narrowed = nn.Linear(settings.hidden, d)
         self.dropout = Dropout(settings.dropout)
 
-    def forward(self, x: Tensor, gaps: Tensor) -> Tensor:
-        """Return `(B, T, D)` from the same and gap codes `(B, T, T)`."""
-        x = x + self.dropout(self.attended(self._attend(self.attention_norm(x), gaps)))
+    def forward(
+        self, x: Tensor, gaps: Tensor, distances: Tensor, asked: Tensor | None = None
+    ) -> Tensor:
+        """Return what tokens are after looking at those before, `(B, Q, D)`.
+
+        Args:
+            x: `(B, T, D)`.
+            gaps: `(B, Q, T)` codes.
+            distances: `(H, B, Q, T)` biases, or with sizes of 1.
+            asked: `(B, Q)` places of the tokens that look; None is all of them, Q = T.
+        """
+        y = self.attention_norm(x)
+        if asked is None:
+            looking = y
+        else:
+            places = asked[:, :, None].expand(-1, -1, x.shape[-1])
+            x, looking = x.gather(1, places), y.gather(1, places)
+        x = x + self.dropout(self.attended(self._attend(looking, y, gaps, distances)))
         value, gate = self.gated(self.gate_norm(x)).chunk(2, dim=-1)
         gated: Tensor = self.dropout(self.narrowed(value * F.silu(gate)))
         return x + gated
 
-    def _attend(self, x: Tensor, gaps: Tensor) -> Tensor:
+    def _attend(self, looking: Tensor, x: Tensor, gaps: Tensor, distances: Tensor) -> Tensor:
         b, t, d = x.shape
-        parts = self.queries_keys_values(x).view(b, t, 3, self.heads, d // self.heads)
-        queries, keys, values = parts.permute(2, 3, 0, 1, 4).flatten(1, 2)  # (H * B, T, D / H)
-        scores = torch.baddbmm(
-            self._biases(gaps), queries, keys.transpose(1, 2), alpha=(d // self.heads) ** -0.5
-        )
-        met = torch.bmm(scores.softmax(dim=-1), values)  # (H * B, T, D / H)
-        return met.view(self.heads, b, t, -1).permute(1, 2, 0, 3).reshape(b, t, d)
+        width = d // self.heads
+        weights = self.queries_keys_values.weight  # (3 * D, D)
+        queries = F.linear(looking, weights[:d]).view(b, -1, self.heads, width)
+        queries = queries.permute(2, 0, 1, 3).flatten(0, 1)  # (H * B, Q, D / H)
+        rest = F.linear(x, weights[d:]).view(b, t, 2, self.heads, width)
+        keys, values = rest.permute(2, 3, 0, 1, 4).flatten(1, 2)  # (H * B, T, D / H)
+        biases = (self._of_gaps(gaps) + distances).flatten(0, 1)  # (H * B, Q, T)
+        scores = torch.baddbmm(biases, queries, keys.transpose(1, 2), alpha=width**-0.5)
+        met = torch.bmm(scores.softmax(dim=-1), values)  # (H * B, Q, D / H)
+        return met.view(self.heads, b, -1, width).permute(1, 2, 0, 3).reshape(b, -1, d)
 
-    def _biases(self, gaps: Tensor) -> Tensor:
-        """Return what is added to attention, `(H * B, T, T)`."""
-        b, t, _ = gaps.shape
+    def _of_gaps(self, gaps: Tensor) -> Tensor:
+        """Return biases `(H, B, Q, T)` for codes `(B, Q, T)`."""
+        b, q, t = gaps.shape
         never = self.gap_bias.new_full((self.heads, 1), NEVER)
         table = torch.cat([never, self.gap_bias], dim=1)[:, None]  # (H, 1, codes)
         # Gathered along rows: an embedding of so few numbers a row is ten times slower.
-        of_gaps = table.expand(-1, b * t, -1).gather(
-            2, gaps.view(1, b * t, t).expand(self.heads, -1, -1)
-        )
-        places = torch.arange(t)
-        distances = (places[:, None] - places).clamp(min=0)
-        of_distances = self.distance_bias[:, distances]  # (H, T, T)
-        return (of_gaps.view(self.heads, b, t, t) + of_distances[:, None]).view(-1, t, t)
+        codes = gaps.view(1, b * q, t).expand(self.heads, -1, -1)
+        return table.expand(-1, b * q, -1).gather(2, codes).view(self.heads, b, q, t)
 
 
 class SequenceUserTower(nn.Module):
-    """The user tower alone: the vector for the question after the last token."""
+    """The user tower alone: the vector for the question after the last token.
+
+    What does not depend on the user is made once, and in the last block nothing but that question.
+    """
+
+    known: Tensor
 
     def __init__(self, pair: SequencePair) -> None:
         super().__init__()
         self.pair = pair
+        pair.eval()
+        self.register_buffer("known", with_nothing(pair.table()).detach())
+        between = distances(pair.settings.history_length + 1)
+        for place, block in enumerate(pair.layers()[:-1]):
+            biases = block.distance_bias[:, None, between].detach()
+            self.register_buffer(f"distances_{place}", biases)
 
     def forward(
         self,
@@ -185,6 +224,24 @@ class SequenceUserTower(nn.Module):
         last: Tensor,
     ) -> Tensor:
         """Return `(B, D)` from the columns of `Tokens`."""
-        vectors: Tensor = self.pair(self.pair.table(), movies, levels, people, waits, gaps)
-        place = last[:, None, None].expand(-1, 1, vectors.shape[-1])
-        return vectors.gather(1, place).squeeze(1)  # (B, 1, D) to (B, D)
+        t = movies.shape[1]
+        x = self.pair.embed(self.known, movies, levels, people, waits)
+        *earlier, final = self.pair.layers()
+        for place, block in enumerate(earlier):
+            x = block(x, gaps, self.get_buffer(f"distances_{place}")[:, :, :t, :t])
+        asked = last[:, None]  # (B, 1)
+        away = (asked - torch.arange(t)).clamp(min=0)[:, None]  # (B, 1, T)
+        gaps = gaps.gather(1, asked[:, :, None].expand(-1, -1, t))  # (B, 1, T)
+        x = final(x, gaps, final.distance_bias[:, away], asked)  # (B, 1, D)
+        return F.normalize(self.pair.norm(x), dim=-1).squeeze(1)
+
+
+def with_nothing(table: Tensor) -> Tensor:
+    """Return a table `(M, D)` with a row of zeros before it, for tokens that are no movie."""
+    return torch.cat([table.new_zeros(1, table.shape[1]), table])
+
+
+def distances(count: int) -> Tensor:
+    """Return how many tokens lie from each place to each before it, `(T, T)`; 0 to those after."""
+    places = torch.arange(count)
+    return (places[:, None] - places).clamp(min=0)

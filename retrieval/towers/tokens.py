@@ -66,8 +66,8 @@ def tokens(
             histories.offsets, np.zeros(1, np.int32), np.zeros(1, np.float32), np.zeros(1, np.int64)
         )
     base = histories.timestamps[positions[:, min(1, len(places) - 1)]]
-    since = np.where(there, histories.timestamps[positions] - base[:, None], 0).astype(np.int64)
-    asked = np.where(counts > 0, windows.times - base, 0)[:, None]  # (B, 1)
+    since = _seconds(np.where(there, histories.timestamps[positions] - base[:, None], 0))
+    asked = _seconds(np.where(counts > 0, windows.times - base, 0))[:, None]  # (B, 1)
     following = np.concatenate([since[:, 1:], asked], axis=1)
     following = np.where(places == counts[:, None], asked, following)  # (B, T)
     waits = 1 + doublings(following - since)
@@ -76,7 +76,7 @@ def tokens(
     gaps = doublings(until[:, :, None] - since[:, None, :])  # (B, T, T)
     gaps += np.where(told, TOLD, UNTOLD).astype(np.int32)[:, None, None]
     gaps[:, :, 0] = START
-    gaps[:, places[:, None] < places] = MASKED
+    gaps *= places[:, None] >= places  # the later ones are MASKED
     return Tokens(
         movies=np.where(there, histories.movies[positions].astype(np.int64) + 1, 0),
         levels=np.where(there, scale.level(histories.ratings[positions]).astype(np.int64) + 1, 0),
@@ -87,8 +87,15 @@ def tokens(
     )
 
 
-def doublings(seconds: NDArray[np.int64]) -> NDArray[np.int32]:
+def doublings(seconds: NDArray[np.integer]) -> NDArray[np.int32]:
     """Return 0 for less than a second, then one bucket for each doubling, of any shape."""
-    # The exponent of a float says it, at a tenth of the cost of a logarithm.
-    exponents = (np.maximum(seconds, 0).astype(np.float32).view(np.int32) >> 23) - 126
-    return np.asarray(np.clip(exponents, 0, AGE_BUCKETS - 1))
+    # The exponent of a float says it, at a tenth of the cost of a logarithm; a sign makes it less.
+    exponents: NDArray[np.int32] = seconds.astype(np.float32).view(np.int32) >> 23
+    exponents -= 126
+    return np.clip(exponents, 0, AGE_BUCKETS - 1, out=exponents)
+
+
+def _seconds(seconds: NDArray[np.int64]) -> NDArray[np.int32]:
+    """Return seconds as half as wide numbers: up to 34 years."""
+    limits = np.iinfo(np.int32)
+    return np.clip(seconds, limits.min // 2, limits.max // 2).astype(np.int32)
