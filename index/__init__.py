@@ -1,5 +1,6 @@
 """Nearest-neighbour search by inner product; knows nothing of users, movies or torch.
 
 Read in this order: vectors (the checked door), neighbours (what a search returns), exact (the numpy
-oracle), flat (FAISS), store (a folder on disk).
+oracle), kinds, candidates (FAISS), search (the index), store (a folder on disk), tuning (which kind
+and how hard it must look).
 """

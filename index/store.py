@@ -1,73 +1,121 @@
-"""An index on disk: the FAISS file, the plain vectors, and what they are."""
+"""An index on disk: the FAISS file, ids, vectors, and what they are."""
 
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from index.flat import FlatIndex
+from index.candidates import Candidates
+from index.kinds import Effort, Kind
+from index.search import Index
 from index.vectors import fingerprint
 
 INDEX_FILE = "index.faiss"
-VECTORS_FILE = "vectors.npy"
+VECTORS_FILE = "vectors.npy"  # where the FAISS file does not hold them
 IDS_FILE = "ids.npy"
 CARD_FILE = "index.json"
 
 
 class StaleIndexError(ValueError):
-    """An index that was built from other vectors than those beside it, or from another source."""
+    """An index whose vectors are not those it was saved with, or are of another source."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Card:
-    """What an index is. `source` names what the vectors were made by."""
+    """What an index is.
 
-    kind: str
+    Args:
+        kind: How candidates are found.
+        metric: By what vectors are compared.
+        dimension: D.
+        count: Of the vectors, without the removed ones.
+        removed: Rows that are never found.
+        length: What vectors are brought to where a kind wants them equally long.
+        effort: How hard it looks.
+        fingerprint: Of all rows' ids and vectors.
+        source: What the vectors were made by.
+    """
+
+    kind: Kind
     metric: str
     dimension: int
     count: int
+    removed: int
+    length: float
+    effort: Effort
     fingerprint: str
     source: str
 
 
-def save_index(folder: Path, index: FlatIndex, source: str) -> Card:
-    """Write index, vectors and card into an existing folder."""
+def save_index(folder: Path, index: Index, source: str) -> Card:
+    """Write index, ids, vectors and card into an existing folder."""
     card = Card(
-        kind="flat",
+        kind=index.kind,
         metric="inner product",
         dimension=index.dimension,
         count=len(index),
-        fingerprint=fingerprint(index.ids, index.vectors),
+        removed=len(index.all_ids) - len(index),
+        length=index.candidates.length,
+        effort=index.effort,
+        fingerprint=fingerprint(index.all_ids, index.all_vectors),
         source=source,
     )
-    index.write(folder / INDEX_FILE)
-    np.save(folder / VECTORS_FILE, index.vectors)
-    np.save(folder / IDS_FILE, index.ids)
+    index.candidates.write(folder / INDEX_FILE)
+    if index.kind is not Kind.EXACT:
+        np.save(folder / VECTORS_FILE, index.all_vectors)
+    np.save(folder / IDS_FILE, index.all_ids)
     (folder / CARD_FILE).write_text(json.dumps(asdict(card), indent=2) + "\n")
     return card
 
 
-def load_index(folder: Path, source: str) -> FlatIndex:
+def read_card(folder: Path) -> Card:
+    """Read what an index is.
+
+    Raises:
+        ValueError: The file is missing or cannot be read.
+    """
+    try:
+        facts: dict[str, Any] = json.loads((folder / CARD_FILE).read_text())
+        effort = Effort(**facts.pop("effort"))
+        return Card(**facts | {"kind": Kind(facts["kind"]), "effort": effort})
+    except (OSError, TypeError, KeyError, AttributeError, ValueError) as error:
+        raise ValueError(f"{folder} does not hold an index: {error}") from error
+
+
+def load_index(folder: Path, source: str, *, mapped: bool = True) -> Index:
     """Load an index whose vectors were made by `source`.
+
+    Args:
+        folder: What `save_index` wrote into.
+        source: What the vectors were made by.
+        mapped: Whether to map files instead of loading them; then nothing can be added.
 
     Raises:
         StaleIndexError: The card, the index and the vectors beside it do not belong together, or
             the index was built from another source.
         ValueError: A file is missing or cannot be read.
     """
-    try:
-        card = Card(**json.loads((folder / CARD_FILE).read_text()))
-        vectors = np.load(folder / VECTORS_FILE, mmap_mode="r")
-        ids = np.load(folder / IDS_FILE)
-    except (OSError, TypeError, EOFError, ValueError) as error:
-        raise ValueError(f"{folder} does not hold an index: {error}") from error
+    card = read_card(folder)
     if card.source != source:
         raise StaleIndexError(f"{folder} was built from another model")
-    index = FlatIndex.read(folder / INDEX_FILE)
-    for made in (fingerprint(index.ids, index.vectors), fingerprint(ids, vectors)):
-        if made != card.fingerprint:
-            raise StaleIndexError(
-                f"{folder} has fingerprint {card.fingerprint[:12]}, its vectors have {made[:12]}"
-            )
-    return index
+    candidates = Candidates.read(
+        folder / INDEX_FILE, card.kind, card.dimension, card.length, mapped=mapped
+    )
+    try:
+        ids = np.load(folder / IDS_FILE)
+        held = card.kind is Kind.EXACT
+        vectors = (
+            candidates.vectors()
+            if held
+            else np.load(folder / VECTORS_FILE, mmap_mode="r" if mapped else None)
+        )
+    except (OSError, EOFError, ValueError) as error:
+        raise ValueError(f"{folder} does not hold an index: {error}") from error
+    made = fingerprint(ids, vectors)
+    if made != card.fingerprint or len(candidates) != len(ids):
+        raise StaleIndexError(
+            f"{folder} has fingerprint {card.fingerprint[:12]}, its vectors have {made[:12]}"
+        )
+    return Index(ids, vectors, candidates, card.effort)

@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from rich.progress import Progress
 
-from index.flat import FlatIndex
+from index.search import Index
 from index.store import Card, save_index
 from retrieval import columns
 from retrieval.blend import Ranking
@@ -278,7 +278,7 @@ def build_index(folder: Path) -> Card:
     vectors[~rated] = _as_unrated(run.config, vectors[~rated])
     if len(run.added):
         vectors = np.vstack([vectors, run.added])
-    index = FlatIndex.build(run.catalogue.vocabulary.ids, vectors)
+    index = Index.build(run.catalogue.vocabulary.ids, vectors)
     with new_folder(folder / INDEX) as partial:
         return save_index(partial, index, run.model)
 

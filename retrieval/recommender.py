@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from index.exact import inner_products
-from index.flat import FlatIndex
 from index.neighbours import NO_ID, Neighbours
+from index.search import Index
 from retrieval.audience import Audience, Event, Person, check_movies, many_people, one_person
 from retrieval.catalogue import Movie
 from retrieval.choices import RankBy, Towers
@@ -99,7 +99,7 @@ class Recommender:
     def __init__(
         self,
         run: Run,
-        index: FlatIndex,
+        index: Index,
         neural: QueryTower | None,
         bayesian: BayesianTower | None,
         sequence: QueryTower | None,

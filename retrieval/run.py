@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
-from index.flat import FlatIndex
+from index.search import Index
 from index.store import StaleIndexError, load_index
 from retrieval.blend import Blend, Ranking
 from retrieval.catalogue import Catalogue, read_catalogue, write_catalogue
@@ -146,7 +146,7 @@ def open_run(folder: Path) -> Run:
     return run
 
 
-def open_index(run: Run) -> FlatIndex:
+def open_index(run: Run) -> Index:
     """Open the index of a run.
 
     Raises:

@@ -1,0 +1,239 @@
+"""Candidates from FAISS: rows that may be the best for a query.
+
+They are scored again, exactly, by whoever asks for them: what counts is that the best are among
+them. Where vectors are of unequal length, lists of those that point the same way hold few of those
+with the largest inner products. So an ivf and an ivfpq hold vectors made equally long by one more
+component, which is 0 in queries: then they are one and the same. An hnsw finds more without it:
+paths to the best lead over long vectors.
+
+Source: Bachrach et al., "Speeding up the Xbox recommender system using a Euclidean transformation
+for inner-product spaces", RecSys 2014; Morozov and Babenko, "Non-metric similarity graphs for
+maximum inner product search", NeurIPS 2018.
+"""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import faiss
+import numpy as np
+from numpy.typing import NDArray
+
+from index.kinds import Effort, Kind
+from index.vectors import Vectors
+
+Mask = NDArray[np.bool_]
+
+# Lists of an ivf, for each square root of the number of vectors.
+LISTS = 2.0
+
+# Vectors of each list that its centre is learned from, and passes over them: a quarter and less of
+# FAISS's own, for a tenth of the time.
+SAMPLE, PASSES = 64, 10
+
+# Neighbours of a node of an hnsw, and nodes in sight when one is added.
+LINKS, ADDING = 32, 100
+
+
+# Vectors that codes of four bits are learned from.
+FEWEST = 16
+
+
+class Proposal(NamedTuple):
+    """C candidates for each of Q queries, best first as far as the kind can tell."""
+
+    scores: NDArray[np.float32]  # (Q, C) inner products as far as the kind can tell
+    rows: NDArray[np.int64]  # (Q, C), -1 where there are no more
+
+
+class Candidates:
+    """A FAISS index over R vectors, known by their rows.
+
+    Args:
+        kind: Which.
+        index: Made by `build` or read from a file.
+        dimension: D; the FAISS index may have more.
+        length: What vectors are brought to where they are made equally long.
+        fixed: Whether nothing can be added.
+    """
+
+    def __init__(
+        self, kind: Kind, index: faiss.Index, dimension: int, length: float, *, fixed: bool = False
+    ) -> None:
+        self.kind, self.dimension, self.length = kind, dimension, length
+        self._index, self._fixed = index, fixed
+        self._lists: NDArray[np.int64] | None = None  # (R,) that rows are in, once asked for
+
+    @classmethod
+    def build(cls, kind: Kind, vectors: Vectors) -> "Candidates":
+        """Index vectors `(R, D)`, the same way for the same vectors and number of threads."""
+        count, dimension = vectors.shape
+        length = float(np.sqrt(_squares(vectors).max(initial=0.0)))
+        index = _empty(kind, count, dimension + _extra(kind))
+        made = cls(kind, index, dimension, length)
+        held = made._held(vectors)
+        if count:
+            index.train(np.resize(held, (max(count, FEWEST), held.shape[1])))
+            index.add(held)
+        return made
+
+    @classmethod
+    def read(
+        cls, path: Path, kind: Kind, dimension: int, length: float, *, mapped: bool
+    ) -> "Candidates":
+        """Read what `write` wrote.
+
+        Args:
+            path: The file.
+            kind: What it was written by.
+            dimension: Likewise.
+            length: Likewise.
+            mapped: Whether to map the file instead of loading it; then nothing can be added.
+
+        Raises:
+            ValueError: The file holds nothing of the kind.
+        """
+        try:
+            index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC if mapped else 0)
+        except RuntimeError as error:
+            raise ValueError(f"{path} cannot be read by FAISS") from error
+        wanted = type(_empty(kind, 1, dimension + _extra(kind)))
+        if not isinstance(index, wanted) or index.d != dimension + _extra(kind):
+            raise ValueError(f"{path} is not an index of kind {kind} in {dimension} dimensions")
+        return cls(kind, index, dimension, length, fixed=mapped)
+
+    def write(self, path: Path) -> None:
+        """Write one file, readable by FAISS alone."""
+        faiss.write_index(self._index, str(path))
+
+    def __len__(self) -> int:
+        """Return R."""
+        return int(self._index.ntotal)
+
+    def vectors(self) -> Vectors:
+        """Return a view, `(R, D)`, of what an exact index holds."""
+        count, dimension = len(self), self.dimension
+        held = faiss.rev_swig_ptr(self._index.get_xb(), count * dimension)
+        return np.asarray(held.reshape(count, dimension))
+
+    def add(self, vectors: Vectors) -> None:
+        """Add vectors `(A, D)` as the next rows.
+
+        Raises:
+            ValueError: The index is mapped from a file.
+        """
+        if self._fixed:
+            raise ValueError("the index is mapped from a file; load it with mapped=False to add")
+        self._index.add(self._held(vectors))
+        self._lists = None
+
+    def propose(
+        self, queries: Vectors, count: int, effort: Effort, allowed: Mask | None = None
+    ) -> Proposal:
+        """Return candidates.
+
+        Args:
+            queries: `(Q, D)`.
+            count: How many for each query, at most R.
+            effort: How hard to look.
+            allowed: `(R,)` the rows that may be candidates; None is all.
+        """
+        selector = None
+        if allowed is not None:
+            bits = np.packbits(allowed, bitorder="little")  # which the selector does not keep
+            selector = faiss.IDSelectorBitmap(bits)
+        match self.kind:
+            case Kind.IVF | Kind.IVFPQ:
+                lists = min(effort.breadth, self._index.nlist)
+                parameters = faiss.SearchParametersIVF(nprobe=lists, sel=selector)
+            case Kind.HNSW:
+                nodes = max(effort.breadth, count)
+                parameters = faiss.SearchParametersHNSW(efSearch=nodes, sel=selector)
+            case Kind.EXACT | Kind.SQ8:
+                parameters = faiss.SearchParameters(sel=selector)
+        return Proposal(*self._index.search(self._asked(queries), count, params=parameters))
+
+    def sizes(self, rows: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
+        """Return how many of some rows, `(S,)`, or of all are in each list of an ivf or ivfpq."""
+        lists = self._index.nlist
+        if rows is None:
+            return np.array([self._index.invlists.list_size(place) for place in range(lists)])
+        if self._lists is None:
+            self._lists = self._lists_of_rows()
+        return np.bincount(self._lists[rows], minlength=lists)
+
+    def breadth(self, queries: Vectors, breadth: int, sizes: NDArray[np.int64]) -> int:
+        """Return the lists to visit so that enough of what is allowed is looked at.
+
+        That is as many vectors as the breadth would look at if all were allowed. What is allowed
+        may lie anywhere but near a query.
+
+        Args:
+            queries: `(Q, D)`.
+            breadth: Lists to visit if all were allowed.
+            sizes: How much of what is allowed each list holds, as `sizes` returns it.
+        """
+        lists = int(self._index.nlist)
+        _, nearest = self._index.quantizer.search(self._asked(queries), lists)  # (Q, lists)
+        usual = self.sizes()[nearest[:, :breadth]].sum(axis=1)
+        reached = np.cumsum(sizes[nearest], axis=1) < usual[:, None]
+        return min(lists, 1 + int(reached.sum(axis=1).max(initial=0)))
+
+    def _lists_of_rows(self) -> NDArray[np.int64]:
+        lists = np.zeros(len(self), np.int64)
+        for place in range(self._index.nlist):
+            size = self._index.invlists.list_size(place)
+            if size:
+                rows = faiss.rev_swig_ptr(self._index.invlists.get_ids(place), size)
+                lists[rows] = place
+        return lists
+
+    def _asked(self, queries: Vectors) -> Vectors:
+        extra = _extra(self.kind)
+        return np.pad(queries, ((0, 0), (0, extra))) if extra else queries
+
+    def _held(self, vectors: Vectors) -> Vectors:
+        if not _extra(self.kind):
+            return vectors
+        missing = np.sqrt(np.maximum(self.length**2 - _squares(vectors), 0.0))
+        return np.hstack([vectors, missing[:, None]])
+
+
+def _extra(kind: Kind) -> int:
+    """Return how many components vectors have more, to make them equally long."""
+    return 1 if kind in (Kind.IVF, Kind.IVFPQ) else 0
+
+
+def _empty(kind: Kind, count: int, dimension: int) -> faiss.Index:
+    """Return an index for about so many vectors of a dimension."""
+    lists = max(1, min(round(LISTS * count**0.5), count // 4))
+    metric = faiss.METRIC_INNER_PRODUCT
+    centres = faiss.IndexFlatIP(dimension)
+    match kind:
+        case Kind.EXACT:
+            return faiss.IndexFlatIP(dimension)
+        case Kind.IVF:
+            return _quick(faiss.IndexIVFFlat(centres, dimension, lists, metric))
+        case Kind.HNSW:
+            index = faiss.IndexHNSWFlat(dimension, LINKS, metric)
+            index.hnsw.efConstruction = ADDING
+            return index
+        case Kind.IVFPQ:
+            # Four bits for each component.
+            index = faiss.IndexIVFPQFastScan(centres, dimension, lists, dimension, 4, metric)
+            index.by_residual = True
+            return _quick(index)
+        case Kind.SQ8:
+            code = faiss.ScalarQuantizer.QT_8bit_uniform
+            return faiss.IndexScalarQuantizer(dimension, code, metric)
+
+
+def _quick(index: faiss.IndexIVF) -> faiss.IndexIVF:
+    """Return an index that learns its centres from few vectors in few passes."""
+    index.cp.max_points_per_centroid, index.cp.niter = SAMPLE, PASSES
+    index.cp.min_points_per_centroid = 1  # and says nothing when there are fewer than it likes
+    return index
+
+
+def _squares(vectors: Vectors) -> NDArray[np.float32]:
+    """Return squared lengths `(R,)`."""
+    return np.asarray(np.einsum("rd,rd->r", vectors, vectors))

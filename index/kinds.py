@@ -1,0 +1,39 @@
+"""The kinds of index there are, and how hard an approximate one looks."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Kind(StrEnum):
+    """How candidates are found."""
+
+    EXACT = "exact"
+    IVF = "ivf"
+    HNSW = "hnsw"
+    IVFPQ = "ivfpq"
+    SQ8 = "sq8"
+
+
+# Kinds that keep vectors in lists around centres.
+LISTED = (Kind.IVF, Kind.IVFPQ)
+
+# Kinds whose candidates are in no reliable order: their codes are shorter than the vectors.
+CODED = (Kind.IVFPQ, Kind.SQ8)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Effort:
+    """How hard an index looks: more finds more, and takes longer. An exact one has no use for it.
+
+    Args:
+        breadth: Lists that an ivf or ivfpq visits, or nodes that an hnsw keeps in sight.
+        oversampling: Candidates that an ivfpq or sq8 scores exactly for each that is wanted.
+    """
+
+    breadth: int = 32
+    oversampling: int = 1
+
+    def __post_init__(self) -> None:
+        """Refuse what finds nothing."""
+        if min(self.breadth, self.oversampling) < 1:
+            raise ValueError(f"breadth and oversampling must be at least 1, got {self}")

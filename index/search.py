@@ -1,0 +1,343 @@
+"""The index: vectors under ids, candidates from one kind of FAISS index, exact scores."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import faiss
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from index.candidates import Candidates, Mask, Proposal
+from index.exact import Row, best, inner_products, padded
+from index.kinds import CODED, LISTED, Effort, Kind
+from index.neighbours import NO_ID, Neighbours
+from index.vectors import Ids, Vectors, checked_ids, checked_vectors
+
+# Candidates beyond what is asked, so that a second, deeper search is seldom needed.
+SPARE = 8
+
+# Queries searched together: enough to use matrix products, few enough to share one depth.
+CHUNK = 256
+
+# Where fewer than this share of the vectors is allowed, those are scanned and no others.
+SCANNED = 0.06
+
+# Up to this share, an exact index skips what is not allowed; beyond, it is faster to let it have
+# everything and to leave out afterwards.
+SELECTED = 0.25
+
+# Scanning so many vectors takes as long as one more candidate of an approximate index.
+SCANS = 10
+
+# How much harder an approximate index looks where not all is allowed: what is then the best is
+# farther down, where it finds less.
+HARDER = 2
+
+
+@dataclass
+class Selection:
+    """Which rows may be results."""
+
+    rows: NDArray[np.int64]  # (S,) ascending
+    mask: Mask  # (R,)
+    sizes: NDArray[np.int64] | None = None  # of the lists of an ivf, once asked for
+
+
+class Index:
+    """An inner-product index over vectors with ids.
+
+    Whatever its kind, scores are exact and a search returns as many results as are left: an
+    approximate kind may miss a better one, no more. Removed vectors stay as rows that are never
+    found, until the index is built anew.
+
+    Args:
+        ids: `(R,)`, `NO_ID` where the vector was removed.
+        vectors: `(R, D)`.
+        candidates: Over these.
+        effort: How hard to look.
+    """
+
+    def __init__(self, ids: Ids, vectors: Vectors, candidates: Candidates, effort: Effort) -> None:
+        self.effort, self.candidates = effort, candidates
+        self._vectors = vectors
+        self._name(ids)
+
+    @classmethod
+    def build(
+        cls,
+        ids: ArrayLike,
+        vectors: ArrayLike,
+        kind: Kind = Kind.EXACT,
+        effort: Effort | None = None,
+    ) -> "Index":
+        """Index vectors `(N, D)` under distinct ids `(N,)`."""
+        checked = checked_vectors(vectors)
+        named = checked_ids(ids, len(checked))
+        candidates = Candidates.build(kind, checked)
+        held = candidates.vectors() if kind is Kind.EXACT else checked
+        return cls(named, held, candidates, effort or Effort())
+
+    def _name(self, ids: Ids) -> None:
+        """Take the ids of rows; everything that follows from them is worked out here."""
+        self.all_ids = ids
+        alive = ids != NO_ID
+        self._alive = None if alive.all() else Selection(np.flatnonzero(alive), alive)
+        rows = np.flatnonzero(alive)
+        order = rows[np.argsort(ids[rows], kind="stable")]
+        self._sorted_ids, self._sorted_rows = ids[order], order
+        # Of what may still be found, for the rounding of float32.
+        self._longest = float(np.linalg.norm(self._vectors, axis=1).max(initial=0.0))
+
+    @property
+    def kind(self) -> Kind:
+        """How candidates are found."""
+        return self.candidates.kind
+
+    @property
+    def dimension(self) -> int:
+        """D."""
+        return self.candidates.dimension
+
+    @property
+    def ids(self) -> Ids:
+        """The ids of the N vectors, `(N,)`, in the order of their rows."""
+        return self.all_ids if self._alive is None else self.all_ids[self._alive.rows]
+
+    @property
+    def vectors(self) -> Vectors:
+        """The N vectors, `(N, D)`, in the order of `ids`."""
+        return self._vectors if self._alive is None else self._vectors[self._alive.rows]
+
+    @property
+    def all_vectors(self) -> Vectors:
+        """All R vectors, `(R, D)`, the removed ones too."""
+        return self._vectors
+
+    def __len__(self) -> int:
+        """Return N."""
+        return len(self._sorted_ids)
+
+    def vectors_of(self, ids: Ids) -> Vectors:
+        """Read vectors back: `ids` of any shape S gives `(*S, D)`.
+
+        Raises:
+            KeyError: An id is not in the index.
+        """
+        return self._vectors[self._rows(ids)]
+
+    def select(self, ids: Ids) -> Selection:
+        """Return what restricts searches to some ids, `(S,)`.
+
+        Raises:
+            KeyError: An id is not in the index.
+        """
+        mask = np.zeros(len(self.all_ids), dtype=bool)
+        mask[self._rows(ids)] = True
+        return Selection(np.flatnonzero(mask), mask)
+
+    def put(self, ids: ArrayLike, vectors: ArrayLike) -> None:
+        """Add vectors `(A, D)` under ids `(A,)`; those that are there are replaced."""
+        checked = checked_vectors(vectors, self.dimension)
+        named = checked_ids(ids, len(checked))
+        kept = np.where(np.isin(self.all_ids, named), NO_ID, self.all_ids)
+        self.candidates.add(checked)
+        if self.kind is Kind.EXACT:
+            self._vectors = self.candidates.vectors()
+        else:
+            self._vectors = np.concatenate([self._vectors, checked])
+        self._name(np.concatenate([kept, named]))
+
+    def remove(self, ids: ArrayLike) -> None:
+        """Take vectors out.
+
+        Raises:
+            KeyError: An id is not in the index.
+        """
+        named = self.all_ids.copy()
+        named[self._rows(np.asarray(ids, dtype=np.int64))] = NO_ID
+        self._name(named)
+
+    def search(
+        self,
+        queries: ArrayLike,
+        k: int,
+        excluded: Sequence[Ids] | None = None,
+        allowed: Selection | None = None,
+    ) -> Neighbours:
+        """Return min(k, what is left) results for each query.
+
+        What may not come back never costs a result that may: few allowed vectors are scanned; of
+        many, candidates are sought among the allowed, or in such number that enough are allowed.
+
+        Args:
+            queries: `(Q, D)`.
+            k: Results wanted for each query, at least 1.
+            excluded: For each query, ids that must not be returned; others than the index has do
+                not matter.
+            allowed: What alone may be returned, made by `select` of the index as it is.
+        """
+        checked = checked_vectors(queries, self.dimension)
+        if k < 1:
+            raise ValueError(f"k must be at least 1, got {k}")
+        nothing = np.empty(0, np.int64)
+        left_out = [nothing] * len(checked)
+        if excluded is not None:
+            left_out = [self._known_rows(ids) for ids in excluded]
+        chosen = self._chosen(allowed)
+        depths = np.array([k + len(rows) + SPARE for rows in left_out], dtype=np.int64)
+        results: list[Row] = [(nothing, np.empty(0))] * len(checked)
+        scanned = np.zeros(len(checked), dtype=bool)  # because the first look found too few
+        waiting = np.argsort(depths, kind="stable")
+        while len(waiting):
+            chunk, waiting = waiting[:CHUNK], waiting[CHUNK:]
+            depth = int(depths[chunk].max())
+            look = self._look(checked[chunk], depth, chosen, scan=bool(scanned[chunk].any()))
+            unsettled = []
+            for place, scores, rows in zip(chunk, *look.proposal, strict=True):
+                kept = self._kept(rows, k, left_out[place], chosen, look)
+                results[place] = self._best(checked[place], rows[kept], k)
+                if not self._settled(checked[place], results[place], k, scores, kept, look):
+                    unsettled.append(place)
+            depths[unsettled] = 4 * depth if look.exact else depth
+            scanned[unsettled] = not look.exact
+            waiting = np.concatenate([waiting, np.array(unsettled, dtype=np.int64)])
+        return padded(results, k)
+
+    def _look(
+        self, queries: Vectors, depth: int, chosen: Selection | None, *, scan: bool
+    ) -> "_Look":
+        """Return about so many candidates that are allowed, in the way that takes least time."""
+        count = len(self.all_ids)
+        left = count if chosen is None else len(chosen.rows)
+        share = left / max(1, count)
+        exact = self.kind is Kind.EXACT
+        match self.kind:
+            case Kind.EXACT | Kind.SQ8:
+                scanned = share <= SCANNED
+                selected = share <= SELECTED
+            case Kind.IVF | Kind.IVFPQ:
+                scanned = left <= SCANS * depth
+                selected = True
+            case Kind.HNSW:
+                scanned = left * share <= SCANS * max(depth, self.effort.breadth)
+                selected = False
+        if scan or depth >= left or (scanned and chosen is not None):
+            return self._scan(queries, min(depth, left), chosen)
+        mask, effort = None, self.effort
+        if chosen is not None and selected:
+            mask = chosen.mask
+            if self.kind in LISTED:
+                if chosen.sizes is None:
+                    chosen.sizes = self.candidates.sizes(chosen.rows)
+                lists = self.candidates.breadth(queries, effort.breadth, chosen.sizes)
+                effort = replace(effort, breadth=lists)
+        elif chosen is not None:
+            depth = math.ceil(depth / share)
+            effort = replace(effort, breadth=math.ceil(HARDER * effort.breadth / share))
+        depth = min(depth * self._oversampling(chosen), count)
+        proposal = self.candidates.propose(queries, depth, effort, mask)
+        return _Look(proposal, exact=exact, complete=exact and depth >= count)
+
+    def _oversampling(self, chosen: Selection | None) -> int:
+        """Return the candidates of a look that are scored exactly, for each that is wanted."""
+        if self.kind not in CODED:
+            return 1
+        return self.effort.oversampling * (1 if chosen is None else HARDER)
+
+    def _scan(self, queries: Vectors, depth: int, chosen: Selection | None) -> "_Look":
+        """Return the best candidates of all that are allowed."""
+        if chosen is None:
+            left = len(self.all_ids)
+            vectors = self._vectors
+        else:
+            left = len(chosen.rows)
+            vectors = self._vectors[chosen.rows]
+        if not left:
+            nothing = np.empty((len(queries), 0))
+            proposal = Proposal(nothing.astype(np.float32), nothing.astype(np.int64))
+            return _Look(proposal, exact=True, complete=True)
+        scores, places = faiss.knn(queries, vectors, depth, faiss.METRIC_INNER_PRODUCT)
+        rows = places if chosen is None else chosen.rows[places]
+        return _Look(Proposal(scores, rows), exact=True, complete=depth >= left)
+
+    def _kept(
+        self,
+        rows: NDArray[np.int64],
+        k: int,
+        left_out: NDArray[np.int64],
+        chosen: Selection | None,
+        look: "_Look",
+    ) -> NDArray[np.int64]:
+        """Return the places of the candidates, `(C,)` of a query, that are worth a second look."""
+        may = rows >= 0
+        if chosen is not None:
+            may &= chosen.mask[rows]
+        if len(left_out):
+            may &= ~np.isin(rows, left_out)
+        places = np.flatnonzero(may)
+        if look.complete:
+            return places
+        return places[: SPARE + (k if look.exact else k * self._oversampling(chosen))]
+
+    def _best(self, query: Vectors, rows: NDArray[np.int64], k: int) -> Row:
+        """Return the k best of some rows, by their exact scores."""
+        scores = inner_products(query[None, :], self._vectors[rows])
+        return best(self.all_ids[rows], scores, k)
+
+    def _settled(
+        self,
+        query: Vectors,
+        result: Row,
+        k: int,
+        scores: NDArray[np.float32],
+        kept: NDArray[np.int64],
+        look: "_Look",
+    ) -> bool:
+        """Whether a deeper look could not add to a result, or, if approximate, need not.
+
+        FAISS ranks by float32 sums: equal or nearly equal scores may be cut off in any order.
+        """
+        if look.complete:
+            return True
+        if len(result[0]) < k:
+            return False
+        if not look.exact:
+            return bool(np.isfinite(scores[-1]))  # else there were fewer candidates than wanted
+        worst = scores[kept[-1]] if len(kept) == k + SPARE else scores[-1]
+        rounding = self.dimension * np.finfo(np.float32).eps * np.linalg.norm(query) * self._longest
+        return bool(result[1][-1] > worst + rounding)
+
+    def _chosen(self, allowed: Selection | None) -> Selection | None:
+        """Return which rows may be results; None is all."""
+        if allowed is None or self._alive is None:
+            return allowed or self._alive
+        rows = allowed.rows[self._alive.mask[allowed.rows]]
+        return Selection(rows, allowed.mask & self._alive.mask)
+
+    def _rows(self, ids: Ids) -> NDArray[np.int64]:
+        rows, there = self._find(np.asarray(ids, dtype=np.int64))
+        if not there.all():
+            raise KeyError(f"not in the index: {np.asarray(ids)[~there][:5].tolist()}")
+        return rows
+
+    def _known_rows(self, ids: Ids) -> NDArray[np.int64]:
+        """Return the rows of the ids that the index has."""
+        rows, there = self._find(ids)
+        return rows[there]
+
+    def _find(self, ids: Ids) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """Return rows of ids, and whether they are there, of the same shape."""
+        if not len(self):
+            return np.zeros(ids.shape, np.int64), np.zeros(ids.shape, bool)
+        places = np.minimum(np.searchsorted(self._sorted_ids, ids), len(self) - 1)
+        return self._sorted_rows[places], self._sorted_ids[places] == ids
+
+
+class _Look(NamedTuple):
+    """What one search for candidates gave."""
+
+    proposal: Proposal
+    exact: bool  # whether the scores are inner products, but for rounding
+    complete: bool  # whether all that may be results are candidates

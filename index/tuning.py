@@ -1,0 +1,148 @@
+"""Tuning: the fastest index that finds what it should, measured on queries of one's own."""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from index.kinds import CODED, Effort, Kind
+from index.neighbours import Neighbours
+from index.search import Index
+from index.vectors import Ids, Vectors
+
+# Fewer vectors than this are scanned in less time than anything around a search takes.
+SMALL = 20_000
+
+# Efforts tried, each until the target is reached.
+BREADTHS = (4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048)
+OVERSAMPLINGS = (1, 2, 4, 8, 16, 32)
+
+
+class Trial(NamedTuple):
+    """What an index of one kind and effort is worth."""
+
+    kind: Kind
+    effort: Effort
+    recall: float  # share of the exact results found, of the queries that chose the effort
+    check: float  # of the other queries
+    milliseconds: float  # median of one query alone
+    build_seconds: float
+
+
+class Tuned(NamedTuple):
+    """The index that was chosen, and what it was chosen from."""
+
+    chosen: Index
+    trials: list[Trial]  # the one of the chosen index first
+
+
+class Questions(NamedTuple):
+    """Q queries as they are asked."""
+
+    queries: Vectors  # (Q, D)
+    k: int
+    excluded: Sequence[Ids]  # Q
+
+
+def tune(
+    ids: Ids,
+    vectors: Vectors,
+    questions: Questions,
+    target: float,
+    kinds: Iterable[Kind] = tuple(Kind),
+    report: Callable[[Trial], None] = lambda _: None,
+) -> Tuned:
+    """Build indexes of several kinds; return the fastest that finds a share of what is there.
+
+    Half of the questions choose efforts and the kind; the others say what recall came of it.
+
+    Args:
+        ids: `(N,)`.
+        vectors: `(N, D)`.
+        questions: At least two.
+        target: Recall to reach, from 0 to 1; an exact index always does.
+        kinds: Which to try.
+        report: Called with each trial.
+    """
+    began = time.perf_counter()
+    exact = Index.build(ids, vectors)
+    seconds = time.perf_counter() - began
+    truth = exact.search(questions.queries, questions.k, questions.excluded)
+    trials: list[tuple[Trial, Index]] = []
+    for kind in kinds:
+        for made in _of_kind(kind, ids, vectors, questions, truth, target, exact, seconds):
+            trials.append(made)
+            report(made[0])
+    reached = [(trial, index) for trial, index in trials if trial.recall >= target]
+    chosen, index = min(
+        reached or [max(trials, key=lambda made: made[0].recall)],
+        key=lambda made: made[0].milliseconds,
+    )
+    index.effort = chosen.effort  # which later trials have changed
+    return Tuned(index, [chosen, *(trial for trial, _ in trials if trial is not chosen)])
+
+
+def _of_kind(
+    kind: Kind,
+    ids: Ids,
+    vectors: Vectors,
+    questions: Questions,
+    truth: Neighbours,
+    target: float,
+    exact: Index,
+    exact_seconds: float,
+) -> Iterator[tuple[Trial, Index]]:
+    """Yield trials of one kind, of more and more effort, until one reaches the target."""
+    began = time.perf_counter()
+    index = exact if kind is Kind.EXACT else Index.build(ids, vectors, kind)
+    seconds = exact_seconds if kind is Kind.EXACT else time.perf_counter() - began
+    for effort in _efforts(kind):
+        index.effort = effort
+        found, milliseconds = timed(index, questions)
+        chosen, check = (recall(found.ids[half::2], truth.ids[half::2]) for half in (0, 1))
+        yield Trial(kind, effort, chosen, check, milliseconds, seconds), index
+        if chosen >= target and kind not in CODED:
+            return
+
+
+def _efforts(kind: Kind) -> list[Effort]:
+    match kind:
+        case Kind.EXACT:
+            return [Effort()]
+        case Kind.IVF | Kind.HNSW:
+            return [Effort(breadth=breadth) for breadth in BREADTHS]
+        case Kind.SQ8:
+            return [Effort(oversampling=more) for more in OVERSAMPLINGS[:3]]
+        case Kind.IVFPQ:
+            return [
+                Effort(breadth=breadth, oversampling=more)
+                for breadth in BREADTHS[2:8:2]
+                for more in OVERSAMPLINGS[1::2]
+            ]
+
+
+def timed(index: Index, questions: Questions) -> tuple[Neighbours, float]:
+    """Ask one query after another; return all results and the median milliseconds of one."""
+    results: list[Neighbours] = []
+    times = []
+    for place, excluded in enumerate(questions.excluded):
+        query = questions.queries[place : place + 1]
+        began = time.perf_counter()
+        results.append(index.search(query, questions.k, [excluded]))
+        times.append(time.perf_counter() - began)
+    found = Neighbours(
+        np.concatenate([result.ids for result in results]),
+        np.concatenate([result.scores for result in results]),
+    )
+    return found, 1000 * float(np.median(times))
+
+
+def recall(found: Ids, truth: Ids) -> float:
+    """Return the mean share of the exact results `(Q, K)` that are found; empty places are none."""
+    shares = [
+        np.isin(wanted[wanted >= 0], ids).mean()
+        for ids, wanted in zip(found, truth, strict=True)
+        if (wanted >= 0).any()
+    ]
+    return float(np.mean(shares)) if shares else 1.0

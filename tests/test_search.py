@@ -1,0 +1,260 @@
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from index.candidates import Candidates
+from index.exact import exact_search, inner_products
+from index.kinds import Effort, Kind
+from index.neighbours import NO_ID
+from index.search import Index
+from index.store import StaleIndexError, load_index, save_index
+from index.tuning import recall
+
+KINDS = pytest.mark.parametrize("kind", Kind)
+
+# Enough to find nearly all in the worlds of these tests.
+EFFORT = Effort(breadth=48, oversampling=8)
+
+
+def made(
+    count: int, dimension: int = 8, seed: int = 0, queries: int = 5
+) -> tuple[Index, np.ndarray, np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    ids = rng.permutation(10 * count)[:count].astype(np.int64)
+    vectors = rng.normal(size=(count, dimension)).astype(np.float32)
+    asked = rng.normal(size=(queries, dimension)).astype(np.float32)
+    return Index.build(ids, vectors), ids, vectors, asked
+
+
+class World(NamedTuple):
+    """Vectors in clusters, of unequal length, as movies have them."""
+
+    ids: np.ndarray
+    vectors: np.ndarray
+    queries: np.ndarray
+    indexes: dict[Kind, Index]
+
+
+@pytest.fixture(scope="module")
+def world() -> World:
+    rng = np.random.default_rng(0)
+    count, dimension = 20_000, 17
+    centres = rng.normal(size=(40, dimension))
+    vectors = centres[rng.integers(0, 40, count)] + 0.5 * rng.normal(size=(count, dimension))
+    vectors *= rng.lognormal(0, 0.4, (count, 1))
+    ids = rng.permutation(3 * count)[:count].astype(np.int64)
+    vectors = vectors.astype(np.float32)
+    queries = rng.normal(size=(40, dimension)).astype(np.float32)
+    indexes = {kind: Index.build(ids, vectors, kind, EFFORT) for kind in Kind}
+    return World(ids, vectors, queries, indexes)
+
+
+@settings(deadline=None)
+@given(st.integers(1, 300), st.integers(1, 40), st.integers(0, 5), st.floats(0, 1), st.floats(0, 1))
+def test_results_are_those_of_the_numpy_oracle(
+    count: int, k: int, seed: int, excluded_share: float, allowed_share: float
+) -> None:
+    index, ids, vectors, queries = made(count, seed=seed)
+    rng = np.random.default_rng(seed)
+    excluded = [ids[rng.random(count) < excluded_share] for _ in queries]
+    allowed = rng.random(count) < allowed_share
+    found = index.search(queries, k, excluded, index.select(ids[allowed]))
+    wanted = exact_search(ids[allowed], vectors[allowed], queries, k, excluded)
+    np.testing.assert_array_equal(found.ids, wanted.ids)
+    np.testing.assert_array_equal(found.scores, wanted.scores)
+
+
+@KINDS
+@pytest.mark.parametrize("share", [1.0, 0.5, 0.2, 0.05, 0.01, 0.0005, 0.0])
+def test_as_many_results_as_are_left_with_their_exact_scores(
+    world: World, kind: Kind, share: float
+) -> None:
+    rng = np.random.default_rng(1)
+    allowed = world.ids[rng.random(len(world.ids)) < share]
+    excluded = [rng.choice(world.ids, 300, replace=False) for _ in world.queries]
+    index = world.indexes[kind]
+    found = index.search(world.queries, 20, excluded, index.select(allowed))
+    for row, (ids, scores) in enumerate(zip(*found, strict=True)):
+        left = np.setdiff1d(allowed, excluded[row])
+        there = ids != NO_ID
+        assert there.sum() == min(20, len(left))
+        assert np.isin(ids[there], left).all()
+        assert (np.diff(scores[there]) <= 0).all()
+        exact = inner_products(world.queries[row][None], index.vectors_of(ids[there]))
+        np.testing.assert_array_equal(scores[there], exact)
+
+
+def recall_of(world: World, kind: Kind, k: int, allowed: np.ndarray | None) -> float:
+    index, oracle = world.indexes[kind], world.indexes[Kind.EXACT]
+    chosen = None if allowed is None else index.select(world.ids[allowed])
+    truth = oracle.search(world.queries, k, None, chosen)
+    return recall(index.search(world.queries, k, None, chosen).ids, truth.ids)
+
+
+@KINDS
+@pytest.mark.parametrize("share", [0.7, 0.3, 0.1, 0.03, 0.01])
+@pytest.mark.parametrize("which", ["any", "cluster", "far"])
+def test_filters_cost_no_recall(world: World, kind: Kind, share: float, which: str) -> None:
+    rng = np.random.default_rng(2)
+    worth = {
+        "any": rng.random(len(world.ids)),
+        "cluster": -((world.vectors - world.vectors[0]) ** 2).sum(axis=1),
+        "far": -(world.vectors @ world.queries[0]),  # what the first query likes least
+    }[which]
+    allowed = worth >= np.quantile(worth, 1 - share)
+    unfiltered = recall_of(world, kind, 20, None)
+    assert unfiltered > 0.9
+    assert recall_of(world, kind, 20, allowed) >= unfiltered - 0.005
+
+
+def test_an_exact_index_misses_nothing_whatever_is_allowed(world: World) -> None:
+    rng = np.random.default_rng(3)
+    for share in (0.9, 0.2, 0.02):
+        allowed = rng.random(len(world.ids)) < share
+        index = world.indexes[Kind.EXACT]
+        found = index.search(world.queries, 9, None, index.select(world.ids[allowed]))
+        wanted = exact_search(world.ids[allowed], world.vectors[allowed], world.queries, 9)
+        np.testing.assert_array_equal(found.ids, wanted.ids)
+
+
+@KINDS
+def test_vectors_are_added_replaced_and_removed_and_stay_so(kind: Kind, tmp_path: Path) -> None:
+    rng = np.random.default_rng(4)
+    vectors = rng.normal(size=(3000, 8)).astype(np.float32)
+    queries = rng.normal(size=(2, 8)).astype(np.float32)
+    index = Index.build(np.arange(3000), vectors, kind, EFFORT)
+    best = index.search(queries, 1).ids[:, 0]
+    index.remove(best[:1])
+    index.put([5000, best[1]], np.stack([2 * queries[0], -queries[1]]))
+
+    def check(index: Index) -> None:
+        found = index.search(queries, 50)
+        assert found.ids[0, 0] == 5000
+        assert found.scores[0, 0] == pytest.approx(2 * queries[0] @ queries[0])
+        assert best[0] not in found.ids
+        assert best[1] not in found.ids[1]
+        assert len(index) == 3000
+        assert set(index.ids) == set(range(3000)) - {best[0]} | {5000}
+        np.testing.assert_array_equal(index.vectors_of(best[1:])[0], -queries[1])
+        np.testing.assert_array_equal(index.vectors, index.vectors_of(index.ids))
+        every = index.search(queries, 3001)
+        assert ((every.ids != NO_ID).sum(axis=1) == 3000).all()
+        with pytest.raises(KeyError, match="not in the index"):
+            index.vectors_of(best[:1])
+
+    check(index)
+    save_index(tmp_path, index, "model")
+    check(load_index(tmp_path, "model"))
+    again = load_index(tmp_path, "model", mapped=False)
+    again.put([6000], 3 * queries[:1])
+    assert again.search(queries, 1).ids[0, 0] == 6000
+
+
+@KINDS
+def test_a_mapped_index_is_not_written_to(kind: Kind, tmp_path: Path) -> None:
+    _, ids, vectors, _ = made(300)
+    save_index(tmp_path, Index.build(ids, vectors, kind), "model")
+    with pytest.raises(ValueError, match="mapped=False"):
+        load_index(tmp_path, "model").put([1], vectors[:1])
+
+
+def test_what_was_allowed_and_then_removed_is_not_found() -> None:
+    index, ids, _, queries = made(100)
+    allowed = index.select(ids[:10])
+    index.remove(ids[:5])
+    found = index.search(queries, 10, None, allowed)
+    assert set(found.ids.ravel()) == {*ids[5:10], NO_ID}
+
+
+@KINDS
+@pytest.mark.parametrize("count", [0, 1, 3, 40])
+def test_small_indexes_of_every_kind_answer(kind: Kind, count: int) -> None:
+    _, ids, vectors, queries = made(40)
+    found = Index.build(ids[:count], vectors[:count], kind).search(queries, 5)
+    wanted = exact_search(ids[:count], vectors[:count], queries, 5)
+    np.testing.assert_array_equal(found.ids, wanted.ids)
+
+
+def test_equal_vectors_come_in_the_order_of_their_ids_however_many() -> None:
+    ids = np.arange(500)[::-1].copy()
+    vectors = np.ones((500, 4), np.float32)
+    found = Index.build(ids, vectors).search(np.ones((1, 4)), 3)
+    assert found.ids.tolist() == [[0, 1, 2]]
+
+
+def test_every_result_is_returned_when_few_are_left() -> None:
+    index, ids, _, queries = made(20)
+    found = index.search(queries, 10, [ids[:15]] * 5)
+    assert ((found.ids != NO_ID).sum(axis=1) == 5).all()
+    assert np.isneginf(found.scores[:, 5:]).all()
+    assert not np.isin(found.ids, ids[:15]).any()
+
+
+def test_many_queries_of_unequal_depth_are_answered_in_their_order() -> None:
+    index, ids, vectors, queries = made(400, queries=600)
+    excluded = [ids[: row % 350] for row in range(600)]
+    found = index.search(queries, 7, excluded)
+    np.testing.assert_array_equal(found.ids, exact_search(ids, vectors, queries, 7, excluded).ids)
+
+
+def test_vectors_are_read_back_as_they_were_given() -> None:
+    index, ids, vectors, _ = made(50)
+    np.testing.assert_array_equal(index.vectors_of(ids[[3, 1]]), vectors[[3, 1]])
+    with pytest.raises(KeyError, match="not in the index"):
+        index.vectors_of(np.array([ids.max() + 1]))
+
+
+@pytest.mark.parametrize(
+    ("vectors", "message"),
+    [
+        ([1.0, 2.0], "must be a matrix"),
+        ([[1.0], [np.nan]], "row 1 is not"),
+        ([[np.inf], [1.0]], "row 0 is not"),
+    ],
+)
+def test_bad_vectors_are_refused(vectors: list[float], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Index.build([0, 1], vectors)
+
+
+def test_bad_ids_and_queries_are_refused() -> None:
+    with pytest.raises(ValueError, match="distinct"):
+        Index.build([1, 1], np.ones((2, 3)))
+    with pytest.raises(ValueError, match="one for each vector"):
+        Index.build([1], np.ones((2, 3)))
+    index = Index.build([1, 2], np.ones((2, 3)))
+    with pytest.raises(ValueError, match="dimension 4, the index has 3"):
+        index.search(np.ones((1, 4)), 1)
+    with pytest.raises(ValueError, match="at least 1"):
+        index.search(np.ones((1, 3)), 0)
+
+
+def test_an_index_comes_back_from_disk(tmp_path: Path) -> None:
+    index, _, _, queries = made(30)
+    save_index(tmp_path, index, "model a")
+    back = load_index(tmp_path, "model a")
+    np.testing.assert_array_equal(back.search(queries, 5).ids, index.search(queries, 5).ids)
+
+
+def test_an_index_of_another_model_or_other_vectors_is_refused(tmp_path: Path) -> None:
+    index, _, vectors, _ = made(30)
+    save_index(tmp_path, index, "model a")
+    with pytest.raises(StaleIndexError, match="another model"):
+        load_index(tmp_path, "model b")
+    vectors[0, 0] += 1
+    Candidates.build(Kind.EXACT, vectors).write(tmp_path / "index.faiss")
+    with pytest.raises(StaleIndexError, match="fingerprint"):
+        load_index(tmp_path, "model a")
+
+
+def test_a_truncated_index_is_refused(tmp_path: Path) -> None:
+    index, _, _, _ = made(30)
+    save_index(tmp_path, index, "model a")
+    whole = (tmp_path / "index.faiss").read_bytes()
+    (tmp_path / "index.faiss").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ValueError, match="cannot be read"):
+        load_index(tmp_path, "model a")
