@@ -18,7 +18,8 @@ from retrieval.choices import Preset, Towers
 from retrieval.data.layouts import read_folder
 from retrieval.display import progress
 from retrieval.evaluation.metrics import root_mean_square_error
-from retrieval.pipeline import build_index, train
+from retrieval.indexing import build_index
+from retrieval.pipeline import train
 from retrieval.recommender import Recommender
 
 

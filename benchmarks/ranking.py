@@ -17,7 +17,8 @@ from retrieval.data.layouts import read_folder
 from retrieval.data.split import held_out
 from retrieval.display import progress
 from retrieval.evaluation.metrics import discounted_gain, hit_rate, mean, ranks
-from retrieval.pipeline import build_index, train
+from retrieval.indexing import build_index
+from retrieval.pipeline import train
 from retrieval.recommender import Recommender
 from retrieval.training.ranking import WEIGHTS
 

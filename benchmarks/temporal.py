@@ -38,7 +38,8 @@ from retrieval.data.split import before_cut, held_out, last_of_each
 from retrieval.display import progress
 from retrieval.evaluation.baselines import fit_biases, most_rated
 from retrieval.evaluation.metrics import discounted_gain, hit_rate, ranks, root_mean_square_error
-from retrieval.pipeline import build_index, train
+from retrieval.indexing import build_index
+from retrieval.pipeline import train
 from retrieval.recommender import Recommender
 
 K = 10
@@ -155,7 +156,7 @@ def of_run(recommender: Recommender, trial: Trial, seconds: float) -> None:
         data.movie_vocabulary.ids[data.movies[test]],
         times=data.timestamps[test],
     ).ratings.astype(np.float64)
-    for rank_by, told in itertools.product(recommender.rankings, (False, True)):
+    for rank_by, told in itertools.product(recommender.encoder.rankings, (False, True)):
         found = recommender.topk_many(
             data.user_vocabulary.ids[questions.users],
             K,

@@ -4,9 +4,10 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
+import faiss
 import numpy as np
 
-from index.kinds import CODED, Effort, Kind
+from index.kinds import CODED, LISTED, Effort, Kind
 from index.neighbours import Neighbours
 from index.search import Index
 from index.vectors import Ids, Vectors
@@ -26,8 +27,21 @@ class Trial(NamedTuple):
     effort: Effort
     recall: float  # share of the exact results found, of the queries that chose the effort
     check: float  # of the other queries
-    milliseconds: float  # median of one query alone
+    milliseconds: float  # median of one query alone, on one thread
     build_seconds: float
+
+    def facts(self) -> dict[str, object]:
+        """Return the trial as a row of a table."""
+        of_lists = self.effort.breadth if self.kind in (*LISTED, Kind.HNSW) else None
+        return {
+            "kind": self.kind,
+            "breadth": of_lists,
+            "oversampling": self.effort.oversampling if self.kind in CODED else None,
+            "recall": round(self.recall, 4),
+            "other half": round(self.check, 4),
+            "ms": round(self.milliseconds, 4),
+            "build s": round(self.build_seconds, 2),
+        }
 
 
 class Tuned(NamedTuple):
@@ -83,6 +97,15 @@ def tune(
     return Tuned(index, [chosen, *(trial for trial, _ in trials if trial is not chosen)])
 
 
+def pareto(trials: Iterable[Trial]) -> list[Trial]:
+    """Return the trials that no other beats in recall and time, fastest first."""
+    front: list[Trial] = []
+    for trial in sorted(trials, key=lambda trial: (trial.milliseconds, -trial.recall)):
+        if not front or trial.recall > front[-1].recall:
+            front.append(trial)
+    return front
+
+
 def _of_kind(
     kind: Kind,
     ids: Ids,
@@ -123,14 +146,17 @@ def _efforts(kind: Kind) -> list[Effort]:
 
 
 def timed(index: Index, questions: Questions) -> tuple[Neighbours, float]:
-    """Ask one query after another; return all results and the median milliseconds of one."""
+    """Ask one query after another on one thread; return results and the median milliseconds."""
     results: list[Neighbours] = []
     times = []
+    threads = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(1)
     for place, excluded in enumerate(questions.excluded):
         query = questions.queries[place : place + 1]
         began = time.perf_counter()
         results.append(index.search(query, questions.k, [excluded]))
         times.append(time.perf_counter() - began)
+    faiss.omp_set_num_threads(threads)
     found = Neighbours(
         np.concatenate([result.ids for result in results]),
         np.concatenate([result.scores for result in results]),

@@ -15,6 +15,7 @@ from retrieval.display import notes, print_json, print_table, progress
 from retrieval.errors import RecError, RequestError
 
 if TYPE_CHECKING:  # these pull in faiss, which --help can do without
+    from index.kinds import Kind
     from retrieval.audience import Person
     from retrieval.catalogue import Movie
     from retrieval.filters import Filter
@@ -102,13 +103,51 @@ def train(
 
 
 @app.command("build-index")
-def build_index(run: RunOption = None) -> None:
+def build_index(
+    run: RunOption = None,
+    kind: Annotated[
+        str, typer.Option(help="auto, exact, ivf, hnsw, ivfpq or sq8; auto is exact if small.")
+    ] = "auto",
+    target_recall: Annotated[
+        float, typer.Option(help="Share of the exact results that an approximate kind must find.")
+    ] = 0.99,
+    as_json: JsonOption = False,
+) -> None:
     """Embed the whole catalogue of a run into its index."""
-    from retrieval.pipeline import build_index as build
+    from index.tuning import pareto
+    from retrieval.indexing import build_index as build
 
-    folder = _run(run)
-    card = build(folder)
-    notes().print(f"indexed {card.count:,} movies x {card.dimension} into {folder / 'index'}")
+    folder, wanted = _run(run), _kind(kind)
+    with progress() as bars:
+        task = bars.add_task("measuring indexes", total=None)
+        built = build(
+            folder,
+            wanted,
+            target_recall,
+            lambda trial: bars.update(
+                task, advance=1, description=f"{trial.kind}: recall {trial.recall:.3f}"
+            ),
+        )
+        bars.remove_task(task)
+    card = built.card
+    if as_json:
+        print_json(
+            {"kind": card.kind, "count": card.count, "dimension": card.dimension}
+            | {"trials": [trial.facts() for trial in built.trials]}
+        )
+        return
+    if built.trials:
+        chosen = built.trials[0]
+        front = pareto(built.trials)
+        print_table(
+            "No other finds more in less time",
+            ("", *front[0].facts()),
+            [("*" if trial is chosen else "", *trial.facts().values()) for trial in front],
+        )
+        if chosen.recall < target_recall:
+            notes().print(f"no effort tried reaches {target_recall:g}; this one comes nearest")
+    size = f"{card.count:,} movies x {card.dimension}"
+    notes().print(f"indexed {size} into {folder / 'index'}, kind {card.kind}")
 
 
 @app.command("add-movies")
@@ -118,7 +157,7 @@ def add_movies(
 ) -> None:
     """Add movies that nobody has rated yet to a run and its index, without training again."""
     from retrieval.data.layouts import read_movies
-    from retrieval.pipeline import add_movies as add
+    from retrieval.indexing import add_movies as add
 
     folder = _run(run)
     frame = read_movies(movies)
@@ -589,6 +628,17 @@ def _towers(names: str | None) -> list[Towers]:
             known = ", ".join(Towers)
             raise RequestError(f"unknown towers {name!r}; there are: {known}")
     return [Towers(name) for name in wanted]
+
+
+def _kind(name: str) -> "Kind | None":
+    """Read the kind of an index; None is for measuring to choose."""
+    from index.kinds import Kind
+
+    if name == "auto":
+        return None
+    if name not in list(Kind):
+        raise RequestError(f"unknown kind {name!r}; there are: auto, {', '.join(Kind)}")
+    return Kind(name)
 
 
 def _finite(value: float) -> float | None:

@@ -59,7 +59,7 @@ def explain(
     Raises:
         RequestError: An unknown user or movie, or a ranking that the run's pairs cannot give.
     """
-    run, wanted = recommender.run, recommender.ranking(by)
+    run, wanted = recommender.run, recommender.encoder.ranking(by)
     asked = run.catalogue.named(str(movie))
     audience = one_person(run, user)
     if at is not None:
@@ -119,13 +119,13 @@ def _answers(
     recommender: Recommender, audience: Audience, movie: int, by: RankBy, at: int | None
 ) -> NDArray[np.float64]:
     """Return the rating in stars, or the score, that each of A people gives a movie, `(A,)`."""
-    rows = np.arange(len(audience.users))
+    encoder, rows = recommender.encoder, np.arange(len(audience.users))
     # Whoever loses the last event is still asked at the same time.
     last = int(audience.histories.timestamps.max(initial=0)) if at is None else at
     vectors = recommender.index.vectors_of(np.full(len(rows), movie))
-    encoded = recommender.encode(audience, rows, np.full(len(rows), last))
+    encoded = encoder.encode(audience, rows, np.full(len(rows), last))
     if by is RankBy.RATING:
-        return recommender.ratings(encoded.offsets, inner_products(encoded.vectors, vectors))
+        return encoder.ratings(encoded.offsets, inner_products(encoded.vectors, vectors))
     times = None if at is None else np.full(len(rows), at)
-    queries = recommender.queries(audience, rows, times, encoded.vectors, by)
+    queries = encoder.queries(audience, rows, times, encoded.vectors, by)
     return inner_products(queries, vectors)

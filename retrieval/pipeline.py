@@ -1,7 +1,6 @@
 """The steps from a data folder to a run, and from a run to its index."""
 
 import json
-import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,49 +12,38 @@ import pandas as pd
 from numpy.typing import NDArray
 from rich.progress import Progress
 
-from index.search import Index
-from index.store import Card, save_index
 from retrieval import columns
 from retrieval.blend import Ranking
-from retrieval.catalogue import Catalogue, Movie, write_catalogue
+from retrieval.catalogue import Catalogue, Movie
 from retrieval.choices import Preset, Towers
 from retrieval.data.dataset import Dataset, encode
 from retrieval.data.frames import MovieData
 from retrieval.data.split import random_rows
-from retrieval.errors import DataError, Problem, RequestError, RunError
+from retrieval.errors import DataError, Problem, RequestError
 from retrieval.files import beside, new_folder
 from retrieval.run import (
-    ADDED,
     BAYESIAN,
     CARD,
     CONTENT,
-    INDEX,
     METRICS,
     MOODS,
-    MOVIES,
     SEQUENCE_TOWER,
     USER_TOWER,
     VERSION,
-    Run,
     RunConfig,
-    open_index,
-    open_run,
     seal,
     write_run,
 )
 from retrieval.sampling.checkpoint import remove_checkpoint
-from retrieval.towers.bayesian import load_bayesian, save_bayesian, with_movies
-from retrieval.towers.content import learn_to_describe, load_describer, save_describer
+from retrieval.towers.bayesian import save_bayesian
+from retrieval.towers.content import learn_to_describe, save_describer
 from retrieval.towers.export import export_sequence_tower, export_user_tower
 from retrieval.towers.sequence import SequenceUserTower
 from retrieval.training.infer import Inferred, infer
 from retrieval.training.loop import Fit
 from retrieval.training.pairs import (
     has_bias,
-    load_pair,
-    load_sequence_pair,
     movie_vectors,
-    new_movie_vectors,
     save_pair,
     save_sequence_pair,
     user_tower,
@@ -65,7 +53,6 @@ from retrieval.training.ranking import Choice
 from retrieval.training.rating import Neural, train_neural, weigh
 from retrieval.training.sequence_loop import SequenceFit
 from retrieval.training.watch import Watching, choose_last, rank, train_sequence
-from retrieval.vocabulary import UNKNOWN
 
 # Rows held out to decide when to stop and how to blend: enough to tell epochs apart, too few to be
 # missed.
@@ -266,100 +253,6 @@ def _ranking(watching: Watching | None, choice: Choice | None) -> Ranking | None
     )
 
 
-def build_index(folder: Path) -> Card:
-    """Embed the whole catalogue of a run and index it; an index that was there is replaced.
-
-    Raises:
-        RunError: The run is missing or damaged.
-    """
-    run = open_run(folder)
-    vectors = np.hstack([_movie_vectors(run, towers) for towers in run.config.towers])
-    rated = np.bincount(run.histories.movies, minlength=len(vectors)) > 0
-    vectors[~rated] = _as_unrated(run.config, vectors[~rated])
-    if len(run.added):
-        vectors = np.vstack([vectors, run.added])
-    index = Index.build(run.catalogue.vocabulary.ids, vectors)
-    with new_folder(folder / INDEX) as partial:
-        return save_index(partial, index, run.model)
-
-
-def add_movies(folder: Path, movies: pd.DataFrame) -> int:
-    """Add movies that nobody has rated yet to a run, and index them, without training again.
-
-    Args:
-        folder: Of the run, which is replaced when the new one is whole.
-        movies: With the columns `columns.MOVIES`; those the run has are left as they are.
-
-    Returns:
-        How many were added.
-
-    Raises:
-        RunError: The run is missing or damaged.
-        RequestError: The run's pair cannot tell anything of them.
-    """
-    run = open_run(folder)
-    unknown = run.catalogue.vocabulary.numbers(movies[columns.MOVIE_ID]) == UNKNOWN
-    fresh = movies[unknown]
-    if fresh.empty:
-        _index_anew_if_stale(run)
-        return 0
-    content = load_describer(folder / CONTENT).describe(fresh)
-    parts = []
-    if Towers.NEURAL in run.config.towers:
-        parts.append(new_movie_vectors(load_pair(folder, run.config), content))
-    with new_folder(folder) as partial:
-        for path in folder.iterdir():
-            if path.is_file():
-                shutil.copyfile(path, partial / path.name)
-        if Towers.BAYESIAN in run.config.towers:
-            pair = with_movies(load_bayesian(folder / BAYESIAN), content.matrix())
-            save_bayesian(partial / BAYESIAN, pair)
-            parts.append(pair.movies[len(run.catalogue) :])
-        if Towers.SEQUENCE in run.config.towers:
-            parts.append(new_movie_vectors(load_sequence_pair(folder), content))
-        vectors = _as_unrated(run.config, np.hstack(parts))
-        if len(run.added):
-            vectors = np.vstack([run.added, vectors])
-        np.save(partial / ADDED, vectors)
-        listed = [*run.catalogue.movies, *_listed(fresh)]
-        write_catalogue(partial / MOVIES, Catalogue(listed, len(vectors)))
-        seal(partial)
-    build_index(folder)
-    return len(fresh)
-
-
-def _index_anew_if_stale(run: Run) -> None:
-    """Build the index where movies were added and the index was not, the process being killed."""
-    try:
-        open_index(run)
-    except RunError:
-        build_index(run.folder)
-
-
-def _as_unrated(config: RunConfig, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return joined vectors `(A, D)` of movies without ratings, with what their parts count."""
-    scaled, start = vectors.copy(), 0
-    rating = [towers for towers in config.towers if towers is not Towers.SEQUENCE]
-    for towers, width, factor in zip(
-        rating, config.widths, config.blend.unrated_factors, strict=False
-    ):
-        scaled[:, start : start + width] *= np.float32(factor)
-        if towers is Towers.BAYESIAN:
-            scaled[:, start + width - 1] += np.float32(config.blend.unrated_shift)
-        start += width
-    return scaled
-
-
-def _movie_vectors(run: Run, towers: Towers) -> NDArray[np.float32]:
-    match towers:
-        case Towers.NEURAL:
-            return movie_vectors(load_pair(run.folder, run.config))
-        case Towers.BAYESIAN:
-            return load_bayesian(run.folder / BAYESIAN).movies[: -run.catalogue.added or None]
-        case Towers.SEQUENCE:
-            return movie_vectors(load_sequence_pair(run.folder))
-
-
 def _write_data(
     folder: Path, config: RunConfig, dataset: Dataset, trained_users: NDArray[np.bool_]
 ) -> None:
@@ -367,7 +260,7 @@ def _write_data(
     write_run(
         folder,
         config,
-        Catalogue(_listed(dataset.movie_frame)),
+        Catalogue(listed(dataset.movie_frame)),
         dataset.user_vocabulary,
         dataset.user_codes,
         trained_users,
@@ -375,7 +268,7 @@ def _write_data(
     )
 
 
-def _listed(frame: pd.DataFrame) -> list[Movie]:
+def listed(frame: pd.DataFrame) -> list[Movie]:
     """Return the movies of a frame with the columns `columns.MOVIES`."""
     years = frame[columns.YEAR].astype(object).where(frame[columns.YEAR].notna(), None)
     return [

@@ -13,24 +13,16 @@ from index.neighbours import NO_ID, Neighbours
 from index.search import Index
 from retrieval.audience import Audience, Event, Person, check_movies, many_people, one_person
 from retrieval.catalogue import Movie
-from retrieval.choices import RankBy, Towers
-from retrieval.data.history import Windows, whole_windows, windows_until
+from retrieval.choices import RankBy
 from retrieval.diversity import diversify
+from retrieval.encoder import Encoder
 from retrieval.errors import RequestError
 from retrieval.filters import Filter
 from retrieval.run import (
-    BAYESIAN,
-    MOODS,
-    SEQUENCE_TOWER,
-    USER_TOWER,
-    Run,
     open_index,
     open_run,
 )
-from retrieval.towers.bayesian import BayesianTower, Encoded, Questions, load_bayesian
-from retrieval.towers.inputs import user_inputs
-from retrieval.towers.query import QueryTower, UserVectors
-from retrieval.towers.tokens import tokens
+from retrieval.towers.bayesian import Encoded
 
 # Pairs rated together in a batch: bounds the memory for their vectors.
 CHUNK = 65_536
@@ -96,16 +88,9 @@ class _Asked(NamedTuple):
 class Recommender:
     """Answers questions from one run and its index."""
 
-    def __init__(
-        self,
-        run: Run,
-        index: Index,
-        neural: QueryTower | None,
-        bayesian: BayesianTower | None,
-        sequence: QueryTower | None,
-    ) -> None:
-        self.run, self.index = run, index
-        self._neural, self._bayesian, self._sequence = neural, bayesian, sequence
+    def __init__(self, encoder: Encoder, index: Index) -> None:
+        self.run, self.encoder, self.index = encoder.run, encoder, index
+        self.stopwatch = encoder.stopwatch
 
     @classmethod
     def load(cls, folder: Path | str, *, threads: int = 1) -> "Recommender":
@@ -120,47 +105,7 @@ class Recommender:
         """
         faiss.omp_set_num_threads(threads)
         run = open_run(Path(folder))
-        neural, bayesian, sequence = None, None, None
-        if Towers.NEURAL in run.config.towers:
-            neural = QueryTower(run.folder / USER_TOWER, threads)
-        if Towers.BAYESIAN in run.config.towers:
-            bayesian = BayesianTower(
-                load_bayesian(run.folder / BAYESIAN),
-                np.load(run.folder / MOODS, mmap_mode="r"),
-                run.histories,
-                run.config.demographics.sizes(),
-                run.config.scale,
-            )
-        if Towers.SEQUENCE in run.config.towers:
-            sequence = QueryTower(run.folder / SEQUENCE_TOWER, threads)
-        return cls(run, open_index(run), neural, bayesian, sequence)
-
-    @property
-    def rates(self) -> bool:
-        """Whether a pair predicts ratings."""
-        return self._neural is not None or self._bayesian is not None
-
-    @property
-    def rankings(self) -> tuple[RankBy, ...]:
-        """What lists can be ranked by."""
-        if self._sequence is None:
-            return (RankBy.RATING,)
-        return tuple(RankBy) if self.rates else (RankBy.WATCH,)
-
-    def ranking(self, rank_by: RankBy | None) -> RankBy:
-        """Return what lists are ranked by, asked for or, where it is None, chosen by validation.
-
-        Raises:
-            RequestError: The run's pairs cannot rank by this.
-        """
-        chosen = self.run.config.ranking
-        wanted = rank_by or (RankBy.RATING if chosen is None else chosen.rank_by)
-        if wanted not in self.rankings:
-            raise RequestError(
-                f"this run cannot rank by {wanted}, only by {' or '.join(self.rankings)}; "
-                "train with --towers neural,bayesian,sequence"
-            )
-        return wanted
+        return cls(Encoder(run, threads), open_index(run))
 
     def topk(
         self,
@@ -200,7 +145,7 @@ class Recommender:
                 rank,
                 catalogue.movies[catalogue.number(movie)],
                 score,
-                rating if self.rates else None,
+                rating if self.encoder.rates else None,
             )
             for rank, (movie, score, rating) in enumerate(
                 zip(*(column[0].tolist() for column in found), strict=True), start=1
@@ -229,7 +174,7 @@ class Recommender:
         """
         asked = self.run.catalogue.named(str(movie))
         self._check_k(k)
-        directions = self._directions(self.index.vectors)
+        directions = self.encoder.directions(self.index.vectors)
         lengths = np.linalg.norm(directions, axis=1)
         row = int(np.flatnonzero(self.index.ids == asked.id)[0])
         cosines = directions @ directions[row] / np.maximum(lengths * lengths[row], 1e-12)
@@ -303,104 +248,6 @@ class Recommender:
             parts.append(self._topk(audience, rows[part], None if at is None else at[part], asked))
         return TopK(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
-    def encode(
-        self, audience: Audience, rows: NDArray[np.int64], times: NDArray[np.int64] | None
-    ) -> Encoded:
-        """Return the query vectors of Q questions about ratings.
-
-        Args:
-            audience: The people.
-            rows: `(Q,)` which of them each question is about.
-            times: `(Q,)` seconds of asking; None is the time of each one's last event.
-        """
-        windows = _windows(audience, rows, times)
-        stored = audience.stored[rows]
-        blend, towers = self.run.config.blend, self.run.config.towers
-        weights, offsets = blend.of(audience.settled[rows], windows.ends - windows.starts)
-        vectors = []
-        variances = np.zeros(len(rows), dtype=np.float32)
-        if self._neural is not None:
-            weight = weights[:, towers.index(Towers.NEURAL)]
-            users = self._encode_neural(self._neural, audience, rows, windows)
-            vectors.append(weight[:, None] * users.vectors)
-            offsets = offsets + weight * (users.offsets.astype(np.float64) - blend.origin)
-        if self._bayesian is not None:
-            weight = weights[:, towers.index(Towers.BAYESIAN)]
-            asked = Questions(
-                stored, audience.codes[rows], audience.histories, windows, times is not None
-            )
-            answers = self._bayesian.encode(asked)
-            vectors.append(weight[:, None] * answers.vectors)
-            offsets = offsets + weight * answers.offsets
-            variances = answers.variances
-        if self._sequence is not None:  # which has no say in ratings
-            vectors.append(np.zeros((len(rows), self.run.config.widths[-1])))
-        return Encoded(np.hstack(vectors).astype(np.float32), offsets, variances)
-
-    def queries(
-        self,
-        audience: Audience,
-        rows: NDArray[np.int64],
-        times: NDArray[np.int64] | None,
-        rating: NDArray[np.float32],
-        rank_by: RankBy | None,
-    ) -> NDArray[np.float32]:
-        """Return the vectors that rank the lists of Q questions, `(Q, D)`.
-
-        Args:
-            audience: The people.
-            rows: `(Q,)` which of them each question is about.
-            times: `(Q,)` seconds of asking; None is the time of each one's last event, not told to
-                the sequence pair.
-            rating: `(Q, D)` the vectors that rate, as `encode` returns them.
-            rank_by: What to rank by; None is what validation chose.
-
-        Raises:
-            RequestError: The run's pairs cannot rank by this.
-        """
-        wanted, ranking = self.ranking(rank_by), self.run.config.ranking
-        if self._sequence is None or ranking is None or wanted is RankBy.RATING:
-            return rating
-        weight = ranking.rating_weight if wanted is RankBy.BLEND else 0.0
-        asked = tokens(
-            audience.codes[rows],
-            audience.histories,
-            _windows(audience, rows, times),
-            np.full(len(rows), times is not None),
-            self.run.config.scale,
-            ranking.history_length,
-        )
-        queries = np.float32(weight) * rating
-        queries[:, -self.run.config.widths[-1] :] = (
-            self._sequence.encode_tokens(asked) / ranking.temperature
-        )
-        return queries
-
-    def ratings(
-        self, offsets: NDArray[np.float64], scores: NDArray[np.float64]
-    ) -> NDArray[np.float64]:
-        """Return the ratings, of any shape, that offsets and inner products stand for."""
-        link = self.run.config.link
-        if link is None:
-            return self.run.config.scale.clip(offsets + scores)
-        return link.ratings(offsets + scores)
-
-    def _encode_neural(
-        self, tower: QueryTower, audience: Audience, rows: NDArray[np.int64], windows: Windows
-    ) -> UserVectors:
-        config = self.run.config
-        return tower.encode(
-            user_inputs(
-                audience.users[rows],
-                audience.codes[rows],
-                audience.histories,
-                windows,
-                config.scale,
-                config.centre,
-                config.history_length,
-            )
-        )
-
     def _topk(
         self,
         audience: Audience,
@@ -408,19 +255,19 @@ class Recommender:
         times: NDArray[np.int64] | None,
         asked: _Asked,
     ) -> TopK:
-        encoded = self.encode(audience, rows, times)
-        queries = self.queries(audience, rows, times, encoded.vectors, asked.rank_by)
+        encoded = self.encoder.encode(audience, rows, times)
+        queries = self.encoder.queries(audience, rows, times, encoded.vectors, asked.rank_by)
         depth = asked.k if not asked.diversity else min(CANDIDATES * asked.k, len(self.index))
         found = self.index.search(queries, depth, self._unwanted(audience, rows, asked))
         if asked.diversity:
             found = self._diverse(found, asked)
         ratings = np.full(found.ids.shape, np.nan)
-        if self.rates:
+        if self.encoder.rates:
             there = found.ids != NO_ID
             which = np.nonzero(there)[0]
             movies = self.index.vectors_of(found.ids[there])
             scores = inner_products(encoded.vectors[which], movies)
-            ratings[there] = self.ratings(encoded.offsets[which], scores)
+            ratings[there] = self.encoder.ratings(encoded.offsets[which], scores)
         return TopK(found.ids, found.scores, ratings)
 
     def _rate(
@@ -430,7 +277,7 @@ class Recommender:
         movies: NDArray[np.int64],
         times: NDArray[np.int64] | None,
     ) -> Ratings:
-        if not self.rates:
+        if not self.encoder.rates:
             raise RequestError(
                 "this run predicts no ratings; train with --towers neural,bayesian,sequence"
             )
@@ -440,23 +287,14 @@ class Recommender:
             part = slice(start, start + CHUNK)
             vectors = encoded.vectors[which[part]]  # (C, D)
             scores[part] = inner_products(vectors, self.index.vectors_of(movies[part]))
-        ratings = self.ratings(encoded.offsets[which], scores)
+        ratings = self.encoder.ratings(encoded.offsets[which], scores)
         link = self.run.config.link
         if link is None:
             return Ratings(ratings, None, None)
-        chances = link.chances(encoded.offsets[which] + scores, self._noise(encoded, which, movies))
+        chances = link.chances(
+            encoded.offsets[which] + scores, self.encoder.noise(encoded, which, movies)
+        )
         return Ratings(ratings, link.deviations(ratings, chances), chances)
-
-    def _noise(
-        self, encoded: Encoded, which: NDArray[np.int64], movies: NDArray[np.int64]
-    ) -> NDArray[np.float64]:
-        """Return the variance of true ratings' latent values around scores, 1 the usual: `(Q,)`."""
-        usual = self.run.config.noise
-        if self._bayesian is None or usual is None:
-            return np.ones(len(movies))
-        numbers = self.run.catalogue.vocabulary.numbers(movies)
-        of_movies = self._bayesian.pair.movie_variances[numbers].astype(np.float64)
-        return (encoded.variances[which] + of_movies) / usual
 
     def _encode_once(
         self, audience: Audience, rows: NDArray[np.int64], times: NDArray[np.int64] | None
@@ -465,7 +303,7 @@ class Recommender:
         asked = np.stack([rows, np.zeros_like(rows) if times is None else times], axis=1)
         distinct, which = np.unique(asked, axis=0, return_inverse=True)
         at = None if times is None else distinct[:, 1]
-        return self.encode(audience, distinct[:, 0], at), which
+        return self.encoder.encode(audience, distinct[:, 0], at), which
 
     def _asked(
         self,
@@ -499,7 +337,7 @@ class Recommender:
         scores = np.full(ids.shape, -np.inf)
         for row, (candidates, their_scores) in enumerate(zip(*found, strict=True)):
             there = candidates != NO_ID
-            directions = self._directions(self.index.vectors_of(candidates[there]))
+            directions = self.encoder.directions(self.index.vectors_of(candidates[there]))
             places = diversify(their_scores[there], directions, asked.k, asked.diversity)
             ids[row, : len(places)] = candidates[places]
             scores[row, : len(places)] = their_scores[places]
@@ -509,29 +347,9 @@ class Recommender:
         start, end = audience.histories.offsets[row : row + 2]
         return self.run.catalogue.vocabulary.ids[audience.histories.movies[start:end]]
 
-    def _directions(self, vectors: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Return movie vectors `(C, D)` without biases, each pair's part as long as it counts.
-
-        Where a pair predicts ratings, it says what is similar; else the sequence pair does.
-        """
-        config = self.run.config
-        parts = np.split(vectors.astype(np.float64), np.cumsum(config.widths)[:-1], axis=1)
-        weights = [*config.blend.weights, *([0.0 if self.rates else 1.0] * bool(self._sequence))]
-        joined = np.hstack([weight * part for weight, part in zip(weights, parts, strict=True)])
-        return np.delete(joined, config.biases, axis=1)
-
     def _check_k(self, k: int) -> None:
         movies = len(self.run.catalogue)
         if not 1 <= k <= movies:
             raise RequestError(
                 f"k is {k}; it must be from 1 to {movies}, the size of the catalogue"
             )
-
-
-def _windows(
-    audience: Audience, rows: NDArray[np.int64], times: NDArray[np.int64] | None
-) -> Windows:
-    """Return what Q questions may look at: what had happened when they are asked."""
-    if times is None:
-        return whole_windows(audience.histories, rows)
-    return windows_until(audience.histories, rows, times)

@@ -146,8 +146,12 @@ def open_run(folder: Path) -> Run:
     return run
 
 
-def open_index(run: Run) -> Index:
+def open_index(run: Run, *, mapped: bool = True) -> Index:
     """Open the index of a run.
+
+    Args:
+        run: The run.
+        mapped: Whether to map its files instead of loading them; then nothing can be added.
 
     Raises:
         RunError: There is no index, or it is not of this model, or a file is damaged.
@@ -159,7 +163,7 @@ def open_index(run: Run) -> Index:
             f"{run.folder} has no index yet; build it with rec build-index --run {run.folder}"
         )
     try:
-        index = load_index(run.folder / INDEX, run.model)
+        index = load_index(run.folder / INDEX, run.model, mapped=mapped)
     except StaleIndexError as error:
         raise RunError(f"stale index: {error}; {remedy}") from error
     except ValueError as error:

@@ -9,7 +9,8 @@ from retrieval.choices import Preset
 from retrieval.data.frames import MovieData
 from retrieval.data.layouts import read_folder
 from retrieval.data.synthetic import write_world
-from retrieval.pipeline import build_index, train
+from retrieval.indexing import build_index
+from retrieval.pipeline import train
 from retrieval.recommender import Recommender
 
 

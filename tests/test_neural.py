@@ -12,7 +12,8 @@ from retrieval.data.dataset import Dataset, encode
 from retrieval.data.frames import MovieData
 from retrieval.data.split import random_rows
 from retrieval.data.statistics import running_sums
-from retrieval.pipeline import build_index, train
+from retrieval.indexing import build_index
+from retrieval.pipeline import train
 from retrieval.recommender import Recommender
 from retrieval.towers.content import Content, learn_to_describe
 from retrieval.towers.export import export_user_tower
@@ -209,7 +210,7 @@ def test_the_notebook_has_the_published_shape(
 def test_the_notebook_is_trained_indexed_and_served(data: MovieData, tmp_path: Path) -> None:
     with Progress(disable=True) as progress:
         train(data, "world", tmp_path / "run", Preset.NOTEBOOK, 0, progress)
-    assert build_index(tmp_path / "run").dimension == 32
+    assert build_index(tmp_path / "run").card.dimension == 32
     rows = Recommender.load(tmp_path / "run").topk(1, 5)
     assert len({row.rating for row in rows}) > 1 or rows[0].rating in {1.0, 5.0}
 

@@ -48,8 +48,8 @@ def test_batches_answer_as_single_questions_do(recommender: Recommender) -> None
 def test_lists_are_what_brute_force_finds(recommender: Recommender, rank_by: RankBy) -> None:
     users = recommender.run.users.ids
     audience, rows = many_people(recommender.run, users, {})
-    rating = recommender.encode(audience, rows, None).vectors
-    queries = recommender.queries(audience, rows, None, rating, rank_by)
+    rating = recommender.encoder.encode(audience, rows, None).vectors
+    queries = recommender.encoder.queries(audience, rows, None, rating, rank_by)
     excluded = [np.array(seen_by(recommender, user)) for user in users.tolist()]
     index = recommender.index
     wanted = exact_search(index.ids, index.vectors, queries, 20, excluded)

@@ -15,7 +15,8 @@ from retrieval.choices import Preset
 from retrieval.data.frames import MovieData
 from retrieval.errors import RunError
 from retrieval.files import beside, new_file, new_folder, recover
-from retrieval.pipeline import build_index, train
+from retrieval.indexing import build_index
+from retrieval.pipeline import train
 from retrieval.run import newest_run, open_index, open_run
 
 

@@ -28,7 +28,8 @@ from retrieval.evaluation.metrics import (
     ranks,
     root_mean_square_error,
 )
-from retrieval.pipeline import build_index, train
+from retrieval.indexing import build_index
+from retrieval.pipeline import train
 from retrieval.recommender import Recommender
 
 # Ratings given at query time by users never trained on.
@@ -181,7 +182,7 @@ def _lists(trial: Trial) -> list[Result]:
     ]
     ids, times = data.user_vocabulary.ids[data.users[rows]], data.timestamps[rows]
     lists = {}
-    for rank_by in trial.recommender.rankings:
+    for rank_by in trial.recommender.encoder.rankings:
         for told in (False, True):
             found = trial.recommender.topk_many(
                 ids, depth, times=times if told else None, rank_by=rank_by

@@ -1,0 +1,211 @@
+"""The user half of one dot product: from people and their histories to query vectors.
+
+Needs no torch: the towers are files that ONNX Runtime runs, and one that numpy solves.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retrieval.audience import Audience
+from retrieval.choices import RankBy, Towers
+from retrieval.data.history import Windows, whole_windows, windows_until
+from retrieval.errors import RequestError
+from retrieval.run import BAYESIAN, MOODS, SEQUENCE_TOWER, USER_TOWER, Run
+from retrieval.stopwatch import Stopwatch
+from retrieval.towers.bayesian import BayesianTower, Encoded, Questions, load_bayesian
+from retrieval.towers.inputs import user_inputs
+from retrieval.towers.query import QueryTower, UserVectors
+from retrieval.towers.tokens import tokens
+
+
+class Encoder:
+    """The user towers of one run, and how their scores are to be read.
+
+    Args:
+        run: The run.
+        threads: For the towers.
+
+    Raises:
+        RunError: A file of the run is damaged.
+    """
+
+    def __init__(self, run: Run, threads: int) -> None:
+        self.run, self.stopwatch = run, Stopwatch()
+        self._neural, self._bayesian, self._sequence = None, None, None
+        if Towers.NEURAL in run.config.towers:
+            self._neural = QueryTower(run.folder / USER_TOWER, threads)
+        if Towers.BAYESIAN in run.config.towers:
+            self._bayesian = BayesianTower(
+                load_bayesian(run.folder / BAYESIAN),
+                np.load(run.folder / MOODS, mmap_mode="r"),
+                run.histories,
+                run.config.demographics.sizes(),
+                run.config.scale,
+            )
+        if Towers.SEQUENCE in run.config.towers:
+            self._sequence = QueryTower(run.folder / SEQUENCE_TOWER, threads)
+
+    @property
+    def rates(self) -> bool:
+        """Whether a pair predicts ratings."""
+        return self._neural is not None or self._bayesian is not None
+
+    @property
+    def rankings(self) -> tuple[RankBy, ...]:
+        """What lists can be ranked by."""
+        if self._sequence is None:
+            return (RankBy.RATING,)
+        return tuple(RankBy) if self.rates else (RankBy.WATCH,)
+
+    def ranking(self, rank_by: RankBy | None) -> RankBy:
+        """Return what lists are ranked by, asked for or, where it is None, chosen by validation.
+
+        Raises:
+            RequestError: The run's pairs cannot rank by this.
+        """
+        chosen = self.run.config.ranking
+        wanted = rank_by or (RankBy.RATING if chosen is None else chosen.rank_by)
+        if wanted not in self.rankings:
+            raise RequestError(
+                f"this run cannot rank by {wanted}, only by {' or '.join(self.rankings)}; "
+                "train with --towers neural,bayesian,sequence"
+            )
+        return wanted
+
+    def encode(
+        self, audience: Audience, rows: NDArray[np.int64], times: NDArray[np.int64] | None
+    ) -> Encoded:
+        """Return the query vectors of Q questions about ratings.
+
+        Args:
+            audience: The people.
+            rows: `(Q,)` which of them each question is about.
+            times: `(Q,)` seconds of asking; None is the time of each one's last event.
+        """
+        windows = _windows(audience, rows, times)
+        stored = audience.stored[rows]
+        blend, towers = self.run.config.blend, self.run.config.towers
+        weights, offsets = blend.of(audience.settled[rows], windows.ends - windows.starts)
+        vectors = []
+        variances = np.zeros(len(rows), dtype=np.float32)
+        if self._neural is not None:
+            weight = weights[:, towers.index(Towers.NEURAL)]
+            users = self._encode_neural(self._neural, audience, rows, windows)
+            vectors.append(weight[:, None] * users.vectors)
+            offsets = offsets + weight * (users.offsets.astype(np.float64) - blend.origin)
+            self.stopwatch.lap("neural tower")
+        if self._bayesian is not None:
+            weight = weights[:, towers.index(Towers.BAYESIAN)]
+            asked = Questions(
+                stored, audience.codes[rows], audience.histories, windows, times is not None
+            )
+            answers = self._bayesian.encode(asked)
+            vectors.append(weight[:, None] * answers.vectors)
+            offsets = offsets + weight * answers.offsets
+            variances = answers.variances
+            self.stopwatch.lap("Bayesian tower")
+        if self._sequence is not None:  # which has no say in ratings
+            vectors.append(np.zeros((len(rows), self.run.config.widths[-1])))
+        return Encoded(np.hstack(vectors).astype(np.float32), offsets, variances)
+
+    def queries(
+        self,
+        audience: Audience,
+        rows: NDArray[np.int64],
+        times: NDArray[np.int64] | None,
+        rating: NDArray[np.float32],
+        rank_by: RankBy | None,
+    ) -> NDArray[np.float32]:
+        """Return the vectors that rank the lists of Q questions, `(Q, D)`.
+
+        Args:
+            audience: The people.
+            rows: `(Q,)` which of them each question is about.
+            times: `(Q,)` seconds of asking; None is the time of each one's last event, not told to
+                the sequence pair.
+            rating: `(Q, D)` the vectors that rate, as `encode` returns them.
+            rank_by: What to rank by; None is what validation chose.
+
+        Raises:
+            RequestError: The run's pairs cannot rank by this.
+        """
+        wanted, ranking = self.ranking(rank_by), self.run.config.ranking
+        if self._sequence is None or ranking is None or wanted is RankBy.RATING:
+            return rating
+        weight = ranking.rating_weight if wanted is RankBy.BLEND else 0.0
+        asked = tokens(
+            audience.codes[rows],
+            audience.histories,
+            _windows(audience, rows, times),
+            np.full(len(rows), times is not None),
+            self.run.config.scale,
+            ranking.history_length,
+        )
+        queries = np.float32(weight) * rating
+        self.stopwatch.lap("tokens")
+        watch = self._sequence.encode_tokens(asked) / ranking.temperature
+        queries[:, -self.run.config.widths[-1] :] = watch
+        self.stopwatch.lap("sequence tower")
+        return queries
+
+    def ratings(
+        self, offsets: NDArray[np.float64], scores: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Return the ratings, of any shape, that offsets and inner products stand for."""
+        link = self.run.config.link
+        if link is None:
+            return self.run.config.scale.clip(offsets + scores)
+        return link.ratings(offsets + scores)
+
+    def _encode_neural(
+        self, tower: QueryTower, audience: Audience, rows: NDArray[np.int64], windows: Windows
+    ) -> UserVectors:
+        config = self.run.config
+        return tower.encode(
+            user_inputs(
+                audience.users[rows],
+                audience.codes[rows],
+                audience.histories,
+                windows,
+                config.scale,
+                config.centre,
+                config.history_length,
+            )
+        )
+
+    def noise(
+        self, encoded: Encoded, which: NDArray[np.int64], movies: NDArray[np.int64]
+    ) -> NDArray[np.float64]:
+        """Return the variances `(Q,)` of true ratings' latent values around scores, 1 the usual.
+
+        Args:
+            encoded: People.
+            which: `(Q,)` which of them each question is about.
+            movies: `(Q,)` ids.
+        """
+        usual = self.run.config.noise
+        if self._bayesian is None or usual is None:
+            return np.ones(len(movies))
+        numbers = self.run.catalogue.vocabulary.numbers(movies)
+        of_movies = self._bayesian.pair.movie_variances[numbers].astype(np.float64)
+        return (encoded.variances[which] + of_movies) / usual
+
+    def directions(self, vectors: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Return movie vectors `(C, D)` without biases, each pair's part as long as it counts.
+
+        Where a pair predicts ratings, it says what is similar; else the sequence pair does.
+        """
+        config = self.run.config
+        parts = np.split(vectors.astype(np.float64), np.cumsum(config.widths)[:-1], axis=1)
+        weights = [*config.blend.weights, *([0.0 if self.rates else 1.0] * bool(self._sequence))]
+        joined = np.hstack([weight * part for weight, part in zip(weights, parts, strict=True)])
+        return np.delete(joined, config.biases, axis=1)
+
+
+def _windows(
+    audience: Audience, rows: NDArray[np.int64], times: NDArray[np.int64] | None
+) -> Windows:
+    """Return what Q questions may look at: what had happened when they are asked."""
+    if times is None:
+        return whole_windows(audience.histories, rows)
+    return windows_until(audience.histories, rows, times)

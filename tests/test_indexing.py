@@ -1,0 +1,139 @@
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from rich.progress import Progress
+
+from index.kinds import Kind
+from index.tuning import recall
+from retrieval.audience import Event, Person
+from retrieval.choices import Preset, Towers
+from retrieval.data.frames import MovieData
+from retrieval.data.layouts import read_movies
+from retrieval.errors import DataError, RequestError
+from retrieval.indexing import add_movies, build_index
+from retrieval.pipeline import train
+from retrieval.recommender import Recommender
+from retrieval.run import BAYESIAN, CONTENT, open_run
+from retrieval.towers.bayesian import load_bayesian, unrated_vectors
+from retrieval.towers.content import load_describer
+from retrieval.training.pairs import load_pair, new_movie_vectors
+
+
+@pytest.fixture
+def copy(run: Path, tmp_path: Path) -> Path:
+    shutil.copytree(run, tmp_path / "run")
+    return tmp_path / "run"
+
+
+@pytest.fixture
+def later(tmp_path: Path) -> pd.DataFrame:
+    (tmp_path / "movies.csv").write_text(
+        "movie_id,title,genres\n0,The First Comedy (2003),Comedy\n7,There Already (1999),Drama\n"
+        "9001,A Late Drama (2004),Drama|War\n"
+    )
+    return read_movies(tmp_path / "movies.csv")
+
+
+def test_added_movies_are_rated_and_listed_and_leave_the_others_alone(
+    copy: Path, later: pd.DataFrame, recommender: Recommender
+) -> None:
+    assert add_movies(copy, later) == 2
+    more = Recommender.load(copy)
+    users, movies = recommender.run.users.ids[:30], recommender.run.catalogue.vocabulary.ids[:30]
+    before, after = (each.rate_many(users, movies) for each in (recommender, more))
+    np.testing.assert_array_equal(before.ratings, after.ratings)
+    for user in users[:5].tolist():
+        listed = {row.movie.id: row.rating for row in more.topk(user, len(more.run.catalogue))}
+        assert {0, 9001} <= listed.keys()
+        answer = more.rate(user, "a late drama")
+        assert (answer.movie.id, answer.rating) == (9001, listed[9001])
+        assert answer.deviation is not None
+    assert add_movies(copy, later) == 0
+
+
+def test_an_added_movie_is_as_one_of_its_kind_that_was_there_unrated(
+    copy: Path, data: MovieData, tmp_path: Path, later: pd.DataFrame
+) -> None:
+    # Train with the movies in the catalogue, unrated, and without: nearly the same vectors.
+    whole = pd.concat([data.movies, later[later["movie_id"] != 7]], ignore_index=True)
+    folder = tmp_path / "whole"
+    with Progress(disable=True) as progress:
+        more = replace(data, movies=whole)
+        train(more, "world", folder, Preset.QUICK, 0, progress, [Towers.BAYESIAN])
+    build_index(folder)
+    there, users = Recommender.load(folder), open_run(copy).users.ids
+    add_movies(copy, later)
+    added = Recommender.load(copy)
+    for movie in (0, 9001):
+        one, other = (
+            each.rate_many(users, np.full(len(users), movie)).ratings for each in (there, added)
+        )
+        assert np.corrcoef(one, other)[0, 1] > 0.6
+        assert abs(one.mean() - other.mean()) < 0.4
+
+
+def test_histories_may_not_hold_movies_that_training_did_not_know(
+    copy: Path, later: pd.DataFrame
+) -> None:
+    add_movies(copy, later)
+    recommender = Recommender.load(copy)
+    with pytest.raises(RequestError, match="movie 9001 was added after training"):
+        recommender.topk(Person(history=[Event(9001, 4.0)]))
+
+
+def test_bad_movies_are_all_reported(tmp_path: Path) -> None:
+    (tmp_path / "movies.csv").write_text("movie_id,title,year\nx,A,1999\n2,B,19\n2,C,1990\n")
+    with pytest.raises(DataError) as error:
+        read_movies(tmp_path / "movies.csv")
+    assert len(error.value.problems) >= 2
+    with pytest.raises(DataError, match="no such file"):
+        read_movies(tmp_path / "nothing.csv")
+
+
+def test_movies_without_ratings_count_as_validation_wants(copy: Path, later: pd.DataFrame) -> None:
+    before = open_run(copy)
+    blend, widths = before.config.blend, before.config.widths
+    assert blend.unrated_factors != (1.0, 1.0)
+    add_movies(copy, later)
+    content = load_describer(copy / CONTENT).describe(later[later["movie_id"] > 200])
+    inferred = unrated_vectors(load_bayesian(copy / BAYESIAN), content.matrix())
+    neural = new_movie_vectors(load_pair(copy, before.config), content)
+    found = Recommender.load(copy).index.vectors_of(np.array([9001]))[0]
+    wanted = blend.unrated_factors[1] * inferred[0]
+    wanted[-1] += blend.unrated_shift
+    np.testing.assert_allclose(found[widths[0] : sum(widths[:2])], wanted, atol=1e-5)
+    np.testing.assert_allclose(found[: widths[0]], blend.unrated_factors[0] * neural[0], atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in Kind if kind is not Kind.EXACT])
+def test_an_approximate_index_answers_like_the_exact_one(
+    copy: Path, later: pd.DataFrame, recommender: Recommender, kind: Kind
+) -> None:
+    built = build_index(copy, kind, target=0.95)
+    assert built.card.kind is kind
+    assert {trial.kind for trial in built.trials} == {kind}
+    assert built.trials[0].recall >= 0.95
+    approximate, users = Recommender.load(copy), recommender.run.users.ids[:20]
+    exact, found = (each.topk_many(users, 10) for each in (recommender, approximate))
+    assert recall(found.movie_ids, exact.movie_ids) > 0.9
+    pairs = np.repeat(users, 10)
+    rated = approximate.rate_many(pairs, found.movie_ids.ravel()).ratings
+    np.testing.assert_array_equal(found.ratings.ravel(), rated)
+    add_movies(copy, later)
+    assert Recommender.load(copy).index.kind is kind
+    assert len(Recommender.load(copy).topk(1, 202, include_seen=True)) == 202
+
+
+def test_small_catalogues_are_searched_exactly_without_measuring(copy: Path) -> None:
+    built = build_index(copy, None)
+    assert built.card.kind is Kind.EXACT
+    assert built.trials == []
+
+
+def test_an_impossible_target_is_refused(copy: Path) -> None:
+    with pytest.raises(RequestError, match=r"target recall is 1\.5"):
+        build_index(copy, Kind.IVF, target=1.5)

@@ -1,0 +1,61 @@
+import numpy as np
+import pytest
+
+from index.kinds import Effort, Kind
+from index.tuning import Questions, Trial, pareto, recall, tune
+
+
+@pytest.fixture(scope="module")
+def made() -> tuple[np.ndarray, np.ndarray, Questions]:
+    rng = np.random.default_rng(0)
+    vectors = rng.normal(size=(20, 12))[rng.integers(0, 20, 30_000)]
+    vectors = (vectors + 0.5 * rng.normal(size=vectors.shape)).astype(np.float32)
+    ids = np.arange(30_000) * 7
+    queries = rng.normal(size=(60, 12)).astype(np.float32)
+    excluded = [rng.choice(ids, 50, replace=False) for _ in queries]
+    return ids, vectors, Questions(queries, 10, excluded)
+
+
+def trial(kind: Kind, recall: float, milliseconds: float) -> Trial:
+    return Trial(kind, Effort(), recall, recall, milliseconds, 1.0)
+
+
+def test_what_is_chosen_reaches_the_target(
+    made: tuple[np.ndarray, np.ndarray, Questions],
+) -> None:
+    ids, vectors, questions = made
+    said: list[Trial] = []
+    tuned = tune(ids, vectors, questions, 0.9, report=said.append)
+    chosen = tuned.trials[0]
+    assert {each.kind for each in said} == set(Kind)
+    assert set(said) == set(tuned.trials)
+    assert chosen.milliseconds == min(t.milliseconds for t in said if t.recall >= 0.9)
+    assert (tuned.chosen.kind, tuned.chosen.effort) == (chosen.kind, chosen.effort)
+    exact = next(each for each in said if each.kind is Kind.EXACT)
+    assert exact.recall == exact.check == 1.0
+    # The other half was not chosen on, yet finds about as much.
+    assert chosen.check > 0.85
+    found = tuned.chosen.search(questions.queries, 10, questions.excluded)
+    assert recall(found.ids[::2], found.ids[::2]) == 1.0
+
+
+def test_where_nothing_reaches_the_target_the_nearest_is_taken(
+    made: tuple[np.ndarray, np.ndarray, Questions],
+) -> None:
+    ids, vectors, questions = made
+    few = Questions(questions.queries[:6], 10, questions.excluded[:6])
+    tuned = tune(ids, vectors, few, 1.1, [Kind.HNSW])
+    assert tuned.trials[0].recall == max(each.recall for each in tuned.trials)
+
+
+def test_the_front_is_what_no_other_beats() -> None:
+    slow = trial(Kind.EXACT, 1.0, 9.0)
+    beaten = trial(Kind.SQ8, 0.8, 5.0)
+    quick, good = trial(Kind.IVF, 0.8, 1.0), trial(Kind.HNSW, 0.95, 3.0)
+    assert pareto([slow, beaten, good, quick]) == [quick, good, slow]
+
+
+def test_recall_is_the_share_of_what_there_is() -> None:
+    truth = np.array([[1, 2, 3, 4], [5, 6, -1, -1], [-1, -1, -1, -1]])
+    found = np.array([[4, 1, 9, 8], [6, 5, 7, -1], [1, 2, 3, 4]])
+    assert recall(found, truth) == pytest.approx((0.5 + 1.0) / 2)
