@@ -149,7 +149,7 @@ class Candidates:
                 nodes = max(effort.breadth, count)
                 parameters = faiss.SearchParametersHNSW(efSearch=nodes, sel=selector)
             case Kind.EXACT | Kind.SQ8:
-                parameters = faiss.SearchParameters(sel=selector)
+                parameters = None if selector is None else faiss.SearchParameters(sel=selector)
         return Proposal(*self._index.search(self._asked(queries), count, params=parameters))
 
     def sizes(self, rows: NDArray[np.int64] | None = None) -> NDArray[np.int64]:

@@ -275,7 +275,8 @@ class Index:
         if chosen is not None:
             may &= chosen.mask[rows]
         if len(left_out):
-            may &= ~np.isin(rows, left_out)
+            places = np.minimum(np.searchsorted(left_out, rows), len(left_out) - 1)
+            may &= left_out[places] != rows
         places = np.flatnonzero(may)
         if look.complete:
             return places
@@ -323,9 +324,9 @@ class Index:
         return rows
 
     def _known_rows(self, ids: Ids) -> NDArray[np.int64]:
-        """Return the rows of the ids that the index has."""
+        """Return the rows, ascending, of the ids that the index has."""
         rows, there = self._find(ids)
-        return rows[there]
+        return np.sort(rows[there])
 
     def _find(self, ids: Ids) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
         """Return rows of ids, and whether they are there, of the same shape."""

@@ -54,12 +54,12 @@ class Audience(NamedTuple):
 class _Events(NamedTuple):
     """One person's events."""
 
-    movies: NDArray[np.int64]  # (E,) numbers
+    movies: NDArray[np.int32]  # (E,) numbers
     ratings: NDArray[np.float32]  # (E,)
     timestamps: NDArray[np.int64]  # (E,) seconds
 
 
-_NO_EVENTS = _Events(np.zeros(0, np.int64), np.zeros(0, np.float32), np.zeros(0, np.int64))
+_NO_EVENTS = _Events(np.zeros(0, np.int32), np.zeros(0, np.float32), np.zeros(0, np.int64))
 
 
 def one_person(run: Run, user: int | Person) -> Audience:
@@ -82,17 +82,25 @@ def one_person(run: Run, user: int | Person) -> Audience:
             as_stored = number
     given = run.config.demographics.codes(person.gender, person.age, person.occupation)
     events = stored if person.history is None else _events(run, person.history, 0)
-    added = _events(run, person.added, int(events.timestamps.max(initial=0)))
-    kept = ~np.isin(events.movies, added.movies)
-    movies = np.concatenate([events.movies[kept], added.movies])
-    ratings = np.concatenate([events.ratings[kept], added.ratings])
-    timestamps = np.concatenate([events.timestamps[kept], added.timestamps])
+    if person.added:
+        added = _events(run, person.added, int(events.timestamps.max(initial=0)))
+        kept = ~np.isin(events.movies, added.movies)
+        events = _Events(
+            np.concatenate([events.movies[kept], added.movies]),
+            np.concatenate([events.ratings[kept], added.ratings]),
+            np.concatenate([events.timestamps[kept], added.timestamps]),
+        )
+    if as_stored == UNKNOWN:
+        owner = np.zeros(len(events.movies), np.int64)
+        histories = build_histories(owner, *events, 1)
+    else:  # which is in order
+        histories = Histories(np.array([0, len(events.movies)]), *events)
     return Audience(
         np.array([known_as]),
         np.array([as_stored]),
         np.array([as_stored != UNKNOWN and known_as != UNKNOWN_USER]),
         np.where(given > 0, given, codes)[None, :],
-        build_histories(np.zeros(len(movies), np.int64), movies, ratings, timestamps, 1),
+        histories,
     )
 
 
@@ -149,7 +157,7 @@ def check_movies(run: Run, ids: NDArray[np.int64]) -> None:
 def _stored(run: Run, number: int) -> _Events:
     start, end = run.histories.offsets[number : number + 2]
     _, movies, ratings, timestamps = run.histories
-    return _Events(movies[start:end].astype(np.int64), ratings[start:end], timestamps[start:end])
+    return _Events(movies[start:end], ratings[start:end], timestamps[start:end])
 
 
 def _events(run: Run, events: Sequence[Event], last: int) -> _Events:
@@ -177,7 +185,7 @@ def _events(run: Run, events: Sequence[Event], last: int) -> _Events:
             f"ratings run from {scale.lowest:g} to {scale.highest:g}"
         )
     return _Events(
-        numbers,
+        numbers.astype(np.int32),
         ratings.astype(np.float32),
         np.array(times, dtype=np.int64),
     )

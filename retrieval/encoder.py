@@ -70,7 +70,7 @@ class Encoder:
                 f"this run cannot rank by {wanted}, only by {' or '.join(self.rankings)}; "
                 "train with --towers neural,bayesian,sequence"
             )
-        return wanted
+        return RankBy(wanted)
 
     def encode(
         self, audience: Audience, rows: NDArray[np.int64], times: NDArray[np.int64] | None
@@ -88,6 +88,7 @@ class Encoder:
         weights, offsets = blend.of(audience.settled[rows], windows.ends - windows.starts)
         vectors = []
         variances = np.zeros(len(rows), dtype=np.float32)
+        self.stopwatch.lap("windows")
         if self._neural is not None:
             weight = weights[:, towers.index(Towers.NEURAL)]
             users = self._encode_neural(self._neural, audience, rows, windows)

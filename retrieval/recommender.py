@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from index.exact import inner_products
 from index.neighbours import NO_ID, Neighbours
-from index.search import Index
+from index.search import Index, Selection
 from retrieval.audience import Audience, Event, Person, check_movies, many_people, one_person
 from retrieval.catalogue import Movie
 from retrieval.choices import RankBy
@@ -80,7 +80,7 @@ class _Asked(NamedTuple):
 
     k: int
     rank_by: RankBy | None
-    left_out: NDArray[np.int64]  # ids that a filter keeps from everybody
+    allowed: Selection | None  # what a filter lets through
     diversity: float
     include_seen: bool
 
@@ -136,22 +136,26 @@ class Recommender:
         """
         audience = one_person(self.run, user)
         times = None if at is None else np.array([at])
-        row = np.zeros(1, np.int64)
         asked = self._asked(k, rank_by, wanted, diversity, include_seen=include_seen)
-        found = self._topk(audience, row, times, asked)
-        catalogue = self.run.catalogue
-        return [
-            Recommendation(
-                rank,
-                catalogue.movies[catalogue.number(movie)],
-                score,
-                rating if self.encoder.rates else None,
+        self.stopwatch.lap("history")
+        found = self._topk(audience, np.zeros(1, np.int64), times, asked)
+        there = found.movie_ids[0] != NO_ID
+        catalogue, rates = self.run.catalogue, self.encoder.rates
+        numbers = catalogue.vocabulary.numbers(found.movie_ids[0, there])
+        rows = [
+            Recommendation(rank, catalogue.movies[number], score, rating if rates else None)
+            for rank, (number, score, rating) in enumerate(
+                zip(
+                    numbers.tolist(),
+                    found.scores[0, there].tolist(),
+                    found.ratings[0, there].tolist(),
+                    strict=True,
+                ),
+                start=1,
             )
-            for rank, (movie, score, rating) in enumerate(
-                zip(*(column[0].tolist() for column in found), strict=True), start=1
-            )
-            if movie != NO_ID
         ]
+        self.stopwatch.lap("titles")
+        return rows
 
     def rate(self, user: int | Person, movie: int | str, *, at: int | None = None) -> Rating:
         """Return how a user would rate a movie, given by id or title.
@@ -258,9 +262,11 @@ class Recommender:
         encoded = self.encoder.encode(audience, rows, times)
         queries = self.encoder.queries(audience, rows, times, encoded.vectors, asked.rank_by)
         depth = asked.k if not asked.diversity else min(CANDIDATES * asked.k, len(self.index))
-        found = self.index.search(queries, depth, self._unwanted(audience, rows, asked))
+        seen = None if asked.include_seen else [self._seen(audience, row) for row in rows]
+        found = self.index.search(queries, depth, seen, asked.allowed)
         if asked.diversity:
             found = self._diverse(found, asked)
+        self.stopwatch.lap("search")
         ratings = np.full(found.ids.shape, np.nan)
         if self.encoder.rates:
             there = found.ids != NO_ID
@@ -268,6 +274,7 @@ class Recommender:
             movies = self.index.vectors_of(found.ids[there])
             scores = inner_products(encoded.vectors[which], movies)
             ratings[there] = self.encoder.ratings(encoded.offsets[which], scores)
+        self.stopwatch.lap("ratings")
         return TopK(found.ids, found.scores, ratings)
 
     def _rate(
@@ -317,19 +324,11 @@ class Recommender:
         self._check_k(k)
         if not 0 <= diversity <= 1:
             raise RequestError(f"diversity is {diversity:g}; it must be from 0 to 1")
-        left_out = np.zeros(0, np.int64)
+        allowed = None
         if wanted is not None:
             catalogue = self.run.catalogue
-            left_out = catalogue.vocabulary.ids[~wanted.keeps(catalogue)]
-        return _Asked(k, rank_by, left_out, diversity, include_seen)
-
-    def _unwanted(
-        self, audience: Audience, rows: NDArray[np.int64], asked: _Asked
-    ) -> list[NDArray[np.int64]] | None:
-        """Return the ids that must not come back, for each of Q questions; None where all may."""
-        if not asked.include_seen:
-            return [np.union1d(asked.left_out, self._seen(audience, row)) for row in rows]
-        return [asked.left_out] * len(rows) if len(asked.left_out) else None
+            allowed = self.index.select(catalogue.vocabulary.ids[wanted.keeps(catalogue)])
+        return _Asked(k, rank_by, allowed, diversity, include_seen)
 
     def _diverse(self, found: Neighbours, asked: _Asked) -> Neighbours:
         """Return lists of k from longer ones, `(Q, K)`, in the order in which they were chosen."""

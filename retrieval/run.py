@@ -138,12 +138,17 @@ def open_run(folder: Path) -> Run:
         user_codes=np.load(folder / USER_CODES),
         trained_users=np.load(folder / TRAINED_USERS),
         histories=Histories(
-            *(np.load(folder / HISTORY.format(name), mmap_mode="r") for name in Histories._fields)
+            *(_mapped(folder / HISTORY.format(name)) for name in Histories._fields)
         ),
         added=added,
     )
     _agree(run)
     return run
+
+
+def _mapped(path: Path) -> NDArray[Any]:
+    """Return an array mapped from a file; as a plain one, it is twice as fast to index."""
+    return np.asarray(np.load(path, mmap_mode="r"))
 
 
 def open_index(run: Run, *, mapped: bool = True) -> Index:

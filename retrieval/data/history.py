@@ -41,7 +41,7 @@ def time_order(users: NDArray[np.int64], timestamps: NDArray[np.int64]) -> NDArr
 
 def build_histories(
     users: NDArray[np.int64],
-    movies: NDArray[np.int64],
+    movies: NDArray[np.integer],
     ratings: NDArray[np.float32],
     timestamps: NDArray[np.int64],
     user_count: int,

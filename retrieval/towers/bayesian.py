@@ -198,10 +198,10 @@ class BayesianTower:
         rows[stored] = self.pair.users[questions.stored[stored]]
         variances[stored] = self.pair.user_variances[questions.stored[stored]]
         told = np.flatnonzero(~stored)
-        windows = questions.windows
-        keys = np.column_stack([windows.starts, windows.ends, questions.codes])[told]
-        _, first, which = np.unique(keys, axis=0, return_index=True, return_inverse=True)
         if len(told):  # the same ratings are folded in once, whenever and whatever is asked
+            windows = questions.windows
+            keys = np.column_stack([windows.starts, windows.ends, questions.codes])[told]
+            _, first, which = np.unique(keys, axis=0, return_index=True, return_inverse=True)
             folded = [self._fold_in(questions, place) for place in told[first].tolist()]
             rows[told] = np.array([user.vector for user in folded])[which]
             variances[told] = np.array([user.variance for user in folded])[which]

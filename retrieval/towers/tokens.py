@@ -7,7 +7,7 @@ it, at query time the last question is the one that is asked.
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from retrieval.data.history import Histories, Windows
 from retrieval.scale import RatingScale
@@ -22,6 +22,9 @@ GAP_CODES = UNTOLD + AGE_BUCKETS
 
 # Codes of a wait between a token and the question after it; 0 where no time is told.
 WAIT_CODES = 1 + AGE_BUCKETS
+
+# The exponent of the float for half a second, as it is stored.
+LEAST = 126
 
 
 class Tokens(NamedTuple):
@@ -73,8 +76,9 @@ def tokens(
     waits = 1 + doublings(following - since)
     waits[:, 0] = 0  # nothing to wait since
     until = np.where(told[:, None], following, since)
-    gaps = doublings(until[:, :, None] - since[:, None, :])  # (B, T, T)
-    gaps += np.where(told, TOLD, UNTOLD).astype(np.int32)[:, None, None]
+    gaps = doublings(
+        until[:, :, None] - since[:, None, :], np.where(told, TOLD, UNTOLD)[:, None, None]
+    )  # (B, T, T)
     gaps[:, :, 0] = START
     gaps *= places[:, None] >= places  # the later ones are MASKED
     return Tokens(
@@ -87,12 +91,18 @@ def tokens(
     )
 
 
-def doublings(seconds: NDArray[np.integer]) -> NDArray[np.int32]:
-    """Return 0 for less than a second, then one bucket for each doubling, of any shape."""
+def doublings(seconds: NDArray[np.integer], first: ArrayLike = 0) -> NDArray[np.int32]:
+    """Return a first code for less than a second, then one for each doubling, of any shape.
+
+    Args:
+        seconds: Of any shape.
+        first: That seconds can be broadcast with.
+    """
     # The exponent of a float says it, at a tenth of the cost of a logarithm; a sign makes it less.
     exponents: NDArray[np.int32] = seconds.astype(np.float32).view(np.int32) >> 23
-    exponents -= 126
-    return np.clip(exponents, 0, AGE_BUCKETS - 1, out=exponents)
+    np.minimum(np.maximum(exponents, LEAST, out=exponents), LEAST + AGE_BUCKETS - 1, out=exponents)
+    exponents += np.asarray(first, np.int32) - np.int32(LEAST)
+    return exponents
 
 
 def _seconds(seconds: NDArray[np.int64]) -> NDArray[np.int32]:
