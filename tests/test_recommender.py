@@ -1,5 +1,6 @@
 import shutil
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
@@ -261,3 +262,9 @@ def test_a_run_is_answered_from_a_copy_elsewhere(run: Path, tmp_path: Path) -> N
     shutil.copytree(run, tmp_path / "copy")
     here, there = Recommender.load(run), Recommender.load(tmp_path / "copy")
     assert here.topk(1, 5) == there.topk(1, 5)
+
+
+def test_a_ranking_may_be_named_by_a_string(recommender: Recommender) -> None:
+    named = recommender.topk(1, 10, rank_by=cast("RankBy", "rating"))
+    assert named == recommender.topk(1, 10, rank_by=RankBy.RATING)
+    assert named != recommender.topk(1, 10, rank_by=RankBy.WATCH)
