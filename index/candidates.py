@@ -109,6 +109,18 @@ class Candidates:
         """Return R."""
         return int(self._index.ntotal)
 
+    @property
+    def size(self) -> int:
+        """Bytes that the index takes."""
+        counted = 0
+
+        def count(part: bytes) -> None:
+            nonlocal counted
+            counted += len(part)
+
+        faiss.write_index(self._index, faiss.PyCallbackIOWriter(count))
+        return counted
+
     def vectors(self) -> Vectors:
         """Return a view, `(R, D)`, of what an exact index holds."""
         count, dimension = len(self), self.dimension

@@ -29,6 +29,7 @@ class Trial(NamedTuple):
     check: float  # of the other queries
     milliseconds: float  # median of one query alone, on one thread
     build_seconds: float
+    megabytes: float  # of the index, without the vectors that scores are made from
 
     def facts(self) -> dict[str, object]:
         """Return the trial as a row of a table."""
@@ -41,6 +42,7 @@ class Trial(NamedTuple):
             "other half": round(self.check, 4),
             "ms": round(self.milliseconds, 4),
             "build s": round(self.build_seconds, 2),
+            "MB": round(self.megabytes, 1),
         }
 
 
@@ -120,11 +122,12 @@ def _of_kind(
     began = time.perf_counter()
     index = exact if kind is Kind.EXACT else Index.build(ids, vectors, kind)
     seconds = exact_seconds if kind is Kind.EXACT else time.perf_counter() - began
+    megabytes = index.candidates.size / 1e6
     for effort in _efforts(kind):
         index.effort = effort
         found, milliseconds = timed(index, questions)
         chosen, check = (recall(found.ids[half::2], truth.ids[half::2]) for half in (0, 1))
-        yield Trial(kind, effort, chosen, check, milliseconds, seconds), index
+        yield Trial(kind, effort, chosen, check, milliseconds, seconds, megabytes), index
         if chosen >= target and kind not in CODED:
             return
 

@@ -147,6 +147,24 @@ def many_people(
     return audience, rows
 
 
+def some(audience: Audience, rows: NDArray[np.int64]) -> tuple[Audience, NDArray[np.int64]]:
+    """Return the people among rows `(Q,)` alone, and which of them each row is, `(Q,)`."""
+    people, which = np.unique(rows, return_inverse=True)
+    events = audience.histories
+    offsets = events.offsets
+    counts = offsets[people + 1] - offsets[people]
+    ends = np.cumsum(counts)
+    places = np.arange(counts.sum()) + np.repeat(offsets[people] - (ends - counts), counts)
+    histories = Histories(
+        np.append(0, ends), events.movies[places], events.ratings[places], events.timestamps[places]
+    )
+    users, stored, settled, codes, _ = audience
+    return (
+        Audience(users[people], stored[people], settled[people], codes[people], histories),
+        which,
+    )
+
+
 def check_movies(run: Run, ids: NDArray[np.int64]) -> None:
     """Raise a `RequestError` for the first id that is no movie."""
     unknown = run.catalogue.vocabulary.numbers(ids) == UNKNOWN

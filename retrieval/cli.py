@@ -422,6 +422,75 @@ def evaluate(
         )
 
 
+@app.command()
+def bench(
+    run: RunOption = None,
+    events: Annotated[
+        int, typer.Option(min=0, help="Ask for users with at least so many ratings.")
+    ] = 200,
+    sizes: Annotated[
+        str, typer.Option(help="Sizes of catalogues like the run's, as in 4000,100000.")
+    ] = "4000,100000",
+    kinds: Annotated[
+        str | None, typer.Option(help="Kinds of index to measure in them; default all.")
+    ] = None,
+    target_recall: Annotated[float, typer.Option(help="Recall to reach.")] = 0.98,
+    seed: SeedOption = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure how long answers take, here and in larger catalogues."""
+    from index.kinds import Kind
+    from retrieval.bench import all_at_once, by_size, cold_start, fastest, one_by_one
+    from retrieval.recommender import Recommender
+
+    folder, wanted = _run(run), [_kind(name.strip()) for name in (kinds or "").split(",") if name]
+    counts = _sizes(sizes)
+    recommender = Recommender.load(folder)
+    with progress() as bars:
+        task = bars.add_task("users one by one", total=None)
+        latency = one_by_one(recommender, events, seed)
+        bars.update(task, description="from a cold start")
+        cold = cold_start(recommender.run)
+        bars.update(task, description="all users")
+        everyone = all_at_once(Recommender.load(folder, threads=os.cpu_count() or 1))
+        bars.update(task, description="larger catalogues")
+        chosen = [kind for kind in wanted if kind] or list(Kind)
+        measured = []
+        for row in by_size(recommender, counts, target_recall, chosen, seed):
+            measured.append(row)
+            bars.update(task, description=f"{row.movies:,} movies, {row.trial.kind}")
+        bars.remove_task(task)
+    users = len(recommender.run.users)
+    if as_json:
+        print_json(
+            {
+                "run": str(folder),
+                "one user, ms": latency._asdict(),
+                "cold start, s": cold,
+                "all users": {"users": users, "seconds": everyone},
+                "catalogues": [{"movies": row.movies} | row.trial.facts() for row in measured],
+            }
+        )
+        return
+    print_table(
+        f"The list of 20 of a user with {events} or more ratings, one thread",
+        ("stage", "ms"),
+        [(stage, f"{spent:.3f}") for stage, spent in latency.stages.items()]
+        + [("p50", f"{latency.p50:.3f}"), ("p95", f"{latency.p95:.3f}")]
+        + [("p99", f"{latency.p99:.3f}")],
+    )
+    print(f"from nothing, with its own process: {cold:.2f} s")
+    print(f"the lists of all {users:,} users: {everyone:.2f} s")
+    print_table(
+        f"Catalogues like the run's: fastest to find {target_recall:g} of the best 20, or nearest",
+        ("movies", *measured[0].trial.facts()),
+        [
+            (f"{row.movies:,}", *row.trial.facts().values())
+            for row in fastest(measured, target_recall)
+        ],
+    )
+
+
 @data_app.command("check")
 def data_check(
     folder: Annotated[Path, typer.Argument(help="Folder of ratings, movies and users.")],
@@ -639,6 +708,13 @@ def _kind(name: str) -> "Kind | None":
     if name not in list(Kind):
         raise RequestError(f"unknown kind {name!r}; there are: auto, {', '.join(Kind)}")
     return Kind(name)
+
+
+def _sizes(text: str) -> list[int]:
+    """Read numbers separated by commas."""
+    if not all(part.strip().isdecimal() and int(part) for part in text.split(",")):
+        raise RequestError(f"malformed sizes {text!r}; write 4000,100000")
+    return [int(part) for part in text.split(",")]
 
 
 def _finite(value: float) -> float | None:

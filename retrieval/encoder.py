@@ -23,17 +23,16 @@ class Encoder:
 
     Args:
         run: The run.
-        threads: For the towers.
 
     Raises:
         RunError: A file of the run is damaged.
     """
 
-    def __init__(self, run: Run, threads: int) -> None:
+    def __init__(self, run: Run) -> None:
         self.run, self.stopwatch = run, Stopwatch()
         self._neural, self._bayesian, self._sequence = None, None, None
         if Towers.NEURAL in run.config.towers:
-            self._neural = QueryTower(run.folder / USER_TOWER, threads)
+            self._neural = QueryTower(run.folder / USER_TOWER)
         if Towers.BAYESIAN in run.config.towers:
             self._bayesian = BayesianTower(
                 load_bayesian(run.folder / BAYESIAN),
@@ -43,7 +42,7 @@ class Encoder:
                 run.config.scale,
             )
         if Towers.SEQUENCE in run.config.towers:
-            self._sequence = QueryTower(run.folder / SEQUENCE_TOWER, threads)
+            self._sequence = QueryTower(run.folder / SEQUENCE_TOWER)
 
     @property
     def rates(self) -> bool:

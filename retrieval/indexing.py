@@ -1,6 +1,5 @@
 """From a run to its index, and movies added to both."""
 
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -89,7 +88,7 @@ def questions(run: Run, count: int = USERS) -> Questions:
     """Return what users of a run, drawn at random, ask for: their lists without what they saw."""
     rng = np.random.default_rng(run.config.seed)
     users = rng.choice(run.users.ids, min(count, len(run.users)), replace=False)
-    encoder = Encoder(run, threads=os.cpu_count() or 1)
+    encoder = Encoder(run)
     audience, rows = many_people(run, users, {})
     rating = encoder.encode(audience, rows, None).vectors
     queries = encoder.queries(audience, rows, None, rating, None)

@@ -1,8 +1,9 @@
 """Answers from a run: how a user would rate a movie, and what to watch next. Needs no torch."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import faiss
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from index.exact import inner_products
 from index.neighbours import NO_ID, Neighbours
 from index.search import Index, Selection
-from retrieval.audience import Audience, Event, Person, check_movies, many_people, one_person
+from retrieval.audience import Audience, Event, Person, check_movies, many_people, one_person, some
 from retrieval.catalogue import Movie
 from retrieval.choices import RankBy
 from retrieval.diversity import diversify
@@ -24,11 +25,16 @@ from retrieval.run import (
 )
 from retrieval.towers.bayesian import Encoded
 
+Result = TypeVar("Result")
+
 # Pairs rated together in a batch: bounds the memory for their vectors.
 CHUNK = 65_536
 
 # Users whose lists are made together: bounds the memory for their histories and lists.
-USERS = 256
+USERS = 64
+
+# People whose ratings are encoded together.
+PEOPLE = 4096
 
 # Movies that a diverse list is chosen from, for each of its places.
 CANDIDATES = 10
@@ -88,9 +94,9 @@ class _Asked(NamedTuple):
 class Recommender:
     """Answers questions from one run and its index."""
 
-    def __init__(self, encoder: Encoder, index: Index) -> None:
+    def __init__(self, encoder: Encoder, index: Index, threads: int) -> None:
         self.run, self.encoder, self.index = encoder.run, encoder, index
-        self.stopwatch = encoder.stopwatch
+        self.stopwatch, self._threads = encoder.stopwatch, threads
 
     @classmethod
     def load(cls, folder: Path | str, *, threads: int = 1) -> "Recommender":
@@ -98,14 +104,14 @@ class Recommender:
 
         Args:
             folder: The run.
-            threads: For encoding and searching; one answers a single question fastest.
+            threads: That share the answers to many questions; a single one is fastest alone.
 
         Raises:
             RunError: The run or its index is missing, damaged or stale.
         """
-        faiss.omp_set_num_threads(threads)
+        faiss.omp_set_num_threads(1)
         run = open_run(Path(folder))
-        return cls(Encoder(run, threads), open_index(run))
+        return cls(Encoder(run), open_index(run), threads)
 
     def topk(
         self,
@@ -245,12 +251,20 @@ class Recommender:
         audience, rows = many_people(self.run, np.asarray(users, dtype=np.int64), histories or {})
         at = None if times is None else np.asarray(times)
         asked = self._asked(k, rank_by, wanted, diversity, include_seen=include_seen)
-        nobody = np.zeros((0, k))
-        parts = [TopK(nobody.astype(np.int64), nobody, nobody)]
-        for start in range(0, len(rows), USERS):
-            part = slice(start, start + USERS)
-            parts.append(self._topk(audience, rows[part], None if at is None else at[part], asked))
-        return TopK(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+        shape = (len(rows), k)
+        made = TopK(np.empty(shape, np.int64), np.empty(shape), np.empty(shape))
+        # Histories of one length together: nothing is padded.
+        order = np.argsort(np.diff(audience.histories.offsets)[rows], kind="stable")
+        parts = [order[start : start + USERS] for start in range(0, len(rows), USERS)]
+
+        def fill(part: NDArray[np.int64]) -> None:
+            people, which = some(audience, rows[part])
+            found = self._topk(people, which, None if at is None else at[part], asked)
+            for column, values in zip(made, found, strict=True):
+                column[part] = values
+
+        self._share(fill, parts)
+        return made
 
     def _topk(
         self,
@@ -309,8 +323,23 @@ class Recommender:
         """Encode each distinct (person, time) once; return also which one each question needs."""
         asked = np.stack([rows, np.zeros_like(rows) if times is None else times], axis=1)
         distinct, which = np.unique(asked, axis=0, return_inverse=True)
-        at = None if times is None else distinct[:, 1]
-        return self.encoder.encode(audience, distinct[:, 0], at), which
+
+        def encode(part: NDArray[np.int64]) -> Encoded:
+            people, each = some(audience, part[:, 0])
+            return self.encoder.encode(people, each, None if times is None else part[:, 1])
+
+        starts = range(0, max(1, len(distinct)), PEOPLE)
+        parts = self._share(encode, [distinct[start : start + PEOPLE] for start in starts])
+        return Encoded(*(np.concatenate(column) for column in zip(*parts, strict=True))), which
+
+    def _share(
+        self, work: Callable[[NDArray[np.int64]], Result], parts: Sequence[NDArray[np.int64]]
+    ) -> list[Result]:
+        """Return what becomes of parts, the threads sharing them."""
+        if len(parts) == 1:  # which a thread of its own would only delay
+            return [work(parts[0])]
+        with ThreadPoolExecutor(self._threads, "rec", faiss.omp_set_num_threads, (1,)) as pool:
+            return list(pool.map(work, parts))
 
     def _asked(
         self,

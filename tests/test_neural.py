@@ -169,7 +169,7 @@ def test_the_exported_user_tower_and_the_index_give_what_the_pair_gives(
     inputs = UserInputs(*(column.numpy() for column in batch.users))
     unit = dataset.scale.unit
     export_user_tower(user_tower(pair, known.centre, unit), inputs, tmp_path / "tower.onnx")
-    vectors, offsets = QueryTower(tmp_path / "tower.onnx", threads=1).encode(inputs)
+    vectors, offsets = QueryTower(tmp_path / "tower.onnx").encode(inputs)
     movies = batch.movies.numbers.numpy()
     served = offsets + (vectors * movie_vectors(pair)[movies]).sum(1)
     full = batch.movies._replace(statistics=pair.statistics[batch.movies.numbers])

@@ -17,7 +17,7 @@ def made() -> tuple[np.ndarray, np.ndarray, Questions]:
 
 
 def trial(kind: Kind, recall: float, milliseconds: float) -> Trial:
-    return Trial(kind, Effort(), recall, recall, milliseconds, 1.0)
+    return Trial(kind, Effort(), recall, recall, milliseconds, 1.0, 1.0)
 
 
 def test_what_is_chosen_reaches_the_target(

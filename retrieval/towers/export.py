@@ -65,7 +65,7 @@ def _export(
             external_data=False,
             verbose=False,
         )
-    exported = QueryTower(path, threads=1)
+    exported = QueryTower(path)
     # One user alone too: an exporter can take the size of its example for the only one.
     for inputs in (example, example.part(slice(1))):
         with torch.no_grad():

@@ -11,10 +11,10 @@ from retrieval.errors import RunError
 from retrieval.towers.inputs import UserInputs
 from retrieval.towers.tokens import Tokens
 
-# Users encoded together, at histories of usual length: enough to keep the cores busy, few enough
-# to stay in the cache.
+# Users encoded together, at histories of usual length: enough to spread what each call costs, few
+# enough to stay in the cache.
 CHUNK = 1024
-TOKENS_CHUNK = 32
+TOKENS_CHUNK = 8
 
 
 class UserVectors(NamedTuple):
@@ -31,9 +31,9 @@ class QueryTower:
         RunError: The file cannot be read.
     """
 
-    def __init__(self, path: Path, threads: int) -> None:
+    def __init__(self, path: Path) -> None:
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
+        options.intra_op_num_threads = 1  # several questions are asked at once instead
         options.inter_op_num_threads = 1
         try:
             self._session = onnxruntime.InferenceSession(
