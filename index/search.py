@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from index.candidates import Candidates, Mask, Proposal
-from index.exact import Row, best, inner_products, padded
+from index.exact import inner_products
 from index.kinds import CODED, LISTED, Effort, Kind
 from index.neighbours import NO_ID, Neighbours
 from index.vectors import Ids, Vectors, checked_ids, checked_vectors
@@ -20,6 +20,13 @@ SPARE = 8
 
 # Queries searched together: enough to use matrix products, few enough to share one depth.
 CHUNK = 256
+
+# Candidates scored exactly together: bounds the memory for them in double precision.
+SCORED = 16_384
+
+# Of so few vectors, all scores at once and a partition take less time than FAISS, which keeps the
+# best as it goes.
+FEW = 20_000
 
 # Where fewer than this share of the vectors is allowed, those are scanned and no others.
 SCANNED = 0.06
@@ -61,7 +68,8 @@ class Index:
 
     def __init__(self, ids: Ids, vectors: Vectors, candidates: Candidates, effort: Effort) -> None:
         self.effort, self.candidates = effort, candidates
-        self._vectors = vectors
+        # A file may be mapped at any address, and sums over odd ones take ten times as long.
+        self._vectors = vectors if len(vectors) > FEW else np.require(vectors, requirements="A")
         self._name(ids)
 
     @classmethod
@@ -181,29 +189,25 @@ class Index:
         checked = checked_vectors(queries, self.dimension)
         if k < 1:
             raise ValueError(f"k must be at least 1, got {k}")
-        nothing = np.empty(0, np.int64)
-        left_out = [nothing] * len(checked)
-        if excluded is not None:
-            left_out = [self._known_rows(ids) for ids in excluded]
+        banned, counts = self._banned(excluded, len(checked))
         chosen = self._chosen(allowed)
-        depths = np.array([k + len(rows) + SPARE for rows in left_out], dtype=np.int64)
-        results: list[Row] = [(nothing, np.empty(0))] * len(checked)
+        found = Neighbours(
+            np.full((len(checked), k), NO_ID, np.int64), np.full((len(checked), k), -np.inf)
+        )
+        depths = k + SPARE + counts
         scanned = np.zeros(len(checked), dtype=bool)  # because the first look found too few
         waiting = np.argsort(depths, kind="stable")
         while len(waiting):
             chunk, waiting = waiting[:CHUNK], waiting[CHUNK:]
             depth = int(depths[chunk].max())
             look = self._look(checked[chunk], depth, chosen, scan=bool(scanned[chunk].any()))
-            unsettled = []
-            for place, scores, rows in zip(chunk, *look.proposal, strict=True):
-                kept = self._kept(rows, k, left_out[place], chosen, look)
-                results[place] = self._best(checked[place], rows[kept], k)
-                if not self._settled(checked[place], results[place], k, scores, kept, look):
-                    unsettled.append(place)
+            kept = self._kept(look, k, chunk, banned, chosen)
+            self._fill(found, chunk, look.proposal.rows, kept, checked)
+            unsettled = chunk[~self._settled(look, kept, found.scores[chunk, -1], checked[chunk])]
             depths[unsettled] = 4 * depth if look.exact else depth
             scanned[unsettled] = not look.exact
-            waiting = np.concatenate([waiting, np.array(unsettled, dtype=np.int64)])
-        return padded(results, k)
+            waiting = np.concatenate([waiting, unsettled])
+        return found
 
     def _look(
         self, queries: Vectors, depth: int, chosen: Selection | None, *, scan: bool
@@ -223,6 +227,7 @@ class Index:
             case Kind.HNSW:
                 scanned = left * share <= SCANS * max(depth, self.effort.breadth)
                 selected = False
+        scan = scan or (exact and count <= FEW)
         if scan or depth >= left or (scanned and chosen is not None):
             return self._scan(queries, min(depth, left), chosen)
         mask, effort = None, self.effort
@@ -258,57 +263,105 @@ class Index:
             nothing = np.empty((len(queries), 0))
             proposal = Proposal(nothing.astype(np.float32), nothing.astype(np.int64))
             return _Look(proposal, exact=True, complete=True)
-        scores, places = faiss.knn(queries, vectors, depth, faiss.METRIC_INNER_PRODUCT)
+        scores, places = _nearest(queries, vectors, depth)
         rows = places if chosen is None else chosen.rows[places]
         return _Look(Proposal(scores, rows), exact=True, complete=depth >= left)
 
     def _kept(
         self,
-        rows: NDArray[np.int64],
-        k: int,
-        left_out: NDArray[np.int64],
-        chosen: Selection | None,
         look: "_Look",
-    ) -> NDArray[np.int64]:
-        """Return the places of the candidates, `(C,)` of a query, that are worth a second look."""
+        k: int,
+        chunk: NDArray[np.int64],
+        banned: NDArray[np.int64],
+        chosen: Selection | None,
+    ) -> "_Kept":
+        """Choose the candidates that are worth a second look.
+
+        Args:
+            look: What was found for C queries.
+            k: Results wanted for each.
+            chunk: `(C,)` which queries they are.
+            banned: What must not be returned, as `_banned` returns it.
+            chosen: What may be returned.
+        """
+        rows = look.proposal.rows
         may = rows >= 0
         if chosen is not None:
             may &= chosen.mask[rows]
-        if len(left_out):
-            places = np.minimum(np.searchsorted(left_out, rows), len(left_out) - 1)
-            may &= left_out[places] != rows
-        places = np.flatnonzero(may)
-        if look.complete:
-            return places
-        return places[: SPARE + (k if look.exact else k * self._oversampling(chosen))]
+        if len(banned):
+            keys = chunk[:, None] * len(self.all_ids) + rows
+            places = np.minimum(np.searchsorted(banned, keys), len(banned) - 1)
+            may &= banned[places] != keys
+        ranks = may.cumsum(axis=1)
+        limit = rows.shape[1]
+        if not look.complete:
+            limit = SPARE + (k if look.exact else k * self._oversampling(chosen))
+        may &= ranks <= limit
+        return _Kept(may, may.sum(axis=1), limit)
 
-    def _best(self, query: Vectors, rows: NDArray[np.int64], k: int) -> Row:
-        """Return the k best of some rows, by their exact scores."""
-        scores = inner_products(query[None, :], self._vectors[rows])
-        return best(self.all_ids[rows], scores, k)
+    def _fill(
+        self,
+        found: Neighbours,
+        chunk: NDArray[np.int64],
+        rows: NDArray[np.int64],
+        kept: "_Kept",
+        queries: Vectors,
+    ) -> None:
+        """Put the best of the candidates kept, by their exact scores, where results belong."""
+        which, places = np.nonzero(kept.mask)
+        theirs = rows[which, places]
+        exact = np.empty(len(theirs))
+        for start in range(0, len(theirs), SCORED):
+            part = slice(start, start + SCORED)
+            exact[part] = inner_products(queries[chunk[which[part]]], self._vectors[theirs[part]])
+        first = np.cumsum(kept.counts) - kept.counts
+        shape = (len(chunk), int(kept.counts.max(initial=0)))
+        scores, ids = np.full(shape, -np.inf), np.full(shape, NO_ID, np.int64)
+        columns = np.arange(len(theirs)) - first[which]
+        scores[which, columns], ids[which, columns] = exact, self.all_ids[theirs]
+        order = np.lexsort((ids, -scores))[:, : found.ids.shape[1]]
+        found.ids[chunk, : order.shape[1]] = np.take_along_axis(ids, order, axis=1)
+        found.scores[chunk, : order.shape[1]] = np.take_along_axis(scores, order, axis=1)
 
     def _settled(
-        self,
-        query: Vectors,
-        result: Row,
-        k: int,
-        scores: NDArray[np.float32],
-        kept: NDArray[np.int64],
-        look: "_Look",
-    ) -> bool:
-        """Whether a deeper look could not add to a result, or, if approximate, need not.
+        self, look: "_Look", kept: "_Kept", last: NDArray[np.float64], queries: Vectors
+    ) -> NDArray[np.bool_]:
+        """Return whether a deeper look could not add to results, or, if approximate, need not.
 
         FAISS ranks by float32 sums: equal or nearly equal scores may be cut off in any order.
+
+        Args:
+            look: What was found for C queries.
+            kept: The candidates that had a second look.
+            last: `(C,)` the scores of the last results.
+            queries: `(C, D)`.
         """
         if look.complete:
-            return True
-        if len(result[0]) < k:
-            return False
-        if not look.exact:
-            return bool(np.isfinite(scores[-1]))  # else there were fewer candidates than wanted
-        worst = scores[kept[-1]] if len(kept) == k + SPARE else scores[-1]
-        rounding = self.dimension * np.finfo(np.float32).eps * np.linalg.norm(query) * self._longest
-        return bool(result[1][-1] > worst + rounding)
+            return np.ones(len(last), dtype=bool)
+        rough = look.proposal.scores
+        if not look.exact:  # where there were fewer candidates than wanted, some were missed
+            return np.isfinite(last) & np.isfinite(rough[:, -1])
+        columns = np.arange(rough.shape[1])
+        ends = np.where(kept.mask, columns, 0).max(axis=1)
+        ends = np.where(kept.counts == kept.limit, ends, rough.shape[1] - 1)
+        worst = np.take_along_axis(rough, ends[:, None], axis=1)[:, 0]
+        lengths = np.linalg.norm(queries, axis=1) * self._longest
+        return np.asarray(last > worst + self.dimension * np.finfo(np.float32).eps * lengths)
+
+    def _banned(
+        self, excluded: Sequence[Ids] | None, count: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return a key for each query and row that it must not return, sorted, and their number.
+
+        Returns:
+            `(X,)` query times R plus row; `(Q,)` how many for each query.
+        """
+        if excluded is None:
+            return np.empty(0, np.int64), np.zeros(count, np.int64)
+        owners = np.repeat(np.arange(count), [len(ids) for ids in excluded])
+        rows, there = self._find(np.concatenate([np.empty(0, np.int64), *excluded]))
+        keys = np.sort(owners[there] * len(self.all_ids) + rows[there])
+        return keys, np.bincount(owners[there], minlength=count)
 
     def _chosen(self, allowed: Selection | None) -> Selection | None:
         """Return which rows may be results; None is all."""
@@ -323,17 +376,33 @@ class Index:
             raise KeyError(f"not in the index: {np.asarray(ids)[~there][:5].tolist()}")
         return rows
 
-    def _known_rows(self, ids: Ids) -> NDArray[np.int64]:
-        """Return the rows, ascending, of the ids that the index has."""
-        rows, there = self._find(ids)
-        return np.sort(rows[there])
-
     def _find(self, ids: Ids) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
         """Return rows of ids, and whether they are there, of the same shape."""
         if not len(self):
             return np.zeros(ids.shape, np.int64), np.zeros(ids.shape, bool)
         places = np.minimum(np.searchsorted(self._sorted_ids, ids), len(self) - 1)
         return self._sorted_rows[places], self._sorted_ids[places] == ids
+
+
+def _nearest(queries: Vectors, vectors: Vectors, count: int) -> Proposal:
+    """Return the rows of the largest inner products of all vectors, by float32 sums."""
+    if len(vectors) > FEW:
+        return Proposal(*faiss.knn(queries, vectors, count, faiss.METRIC_INNER_PRODUCT))
+    scores = queries @ vectors.T  # (Q, N)
+    rows = np.argpartition(scores, len(vectors) - count, axis=1)[:, -count:]
+    best = np.take_along_axis(scores, rows, axis=1)
+    order = np.argsort(-best, axis=1)
+    return Proposal(
+        np.take_along_axis(best, order, axis=1), np.take_along_axis(rows, order, axis=1)
+    )
+
+
+class _Kept(NamedTuple):
+    """Which candidates of Q queries have a second look."""
+
+    mask: NDArray[np.bool_]  # (Q, C)
+    counts: NDArray[np.int64]  # (Q,)
+    limit: int  # the most that a query may have
 
 
 class _Look(NamedTuple):

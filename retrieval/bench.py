@@ -11,7 +11,6 @@ import numpy as np
 from index.imitation import imitate
 from index.kinds import Kind
 from index.tuning import Questions, Trial, tune
-from retrieval.errors import RequestError
 from retrieval.indexing import questions
 from retrieval.recommender import Recommender
 from retrieval.run import Run
@@ -29,7 +28,7 @@ class Latency(NamedTuple):
     """Milliseconds of answers to one user after another, on one thread, warm."""
 
     users: int
-    events: int  # the fewest that any of them has in the history
+    events: float  # that they have in the history, on average
     p50: float
     p95: float
     p99: float
@@ -43,18 +42,12 @@ class Sized(NamedTuple):
     trial: Trial
 
 
-def one_by_one(recommender: Recommender, events: int, seed: int) -> Latency:
-    """Measure top-k lists of known users who have at least so many events.
-
-    Raises:
-        RequestError: Nobody has.
-    """
+def one_by_one(recommender: Recommender, events: int) -> Latency:
+    """Measure top-k lists of the known users who have most nearly so many events."""
     run = recommender.run
-    users = run.users.ids[np.diff(run.histories.offsets) >= events]
-    if not len(users):
-        raise RequestError(f"no user has {events} events; ask for fewer")
-    rng = np.random.default_rng(seed)
-    asked = rng.choice(users, USERS).tolist()  # again and again, if they are few
+    counts = np.diff(run.histories.offsets)
+    nearest = np.argsort(np.abs(counts - events), kind="stable")[:USERS]
+    asked = run.users.ids[nearest].tolist()
     for user in asked[:WARM_UP]:
         recommender.topk(user, K)
     times = []
@@ -71,7 +64,7 @@ def one_by_one(recommender: Recommender, events: int, seed: int) -> Latency:
     }
     recommender.stopwatch.stop()
     p50, p95, p99 = np.percentile(times, [50, 95, 99]).tolist()
-    return Latency(len(asked), events, p50, p95, p99, stages)
+    return Latency(len(asked), float(counts[nearest].mean()), p50, p95, p99, stages)
 
 
 def all_at_once(recommender: Recommender) -> float:

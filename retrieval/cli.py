@@ -426,7 +426,7 @@ def evaluate(
 def bench(
     run: RunOption = None,
     events: Annotated[
-        int, typer.Option(min=0, help="Ask for users with at least so many ratings.")
+        int, typer.Option(min=0, help="Ask for users with about so many ratings.")
     ] = 200,
     sizes: Annotated[
         str, typer.Option(help="Sizes of catalogues like the run's, as in 4000,100000.")
@@ -448,7 +448,7 @@ def bench(
     recommender = Recommender.load(folder)
     with progress() as bars:
         task = bars.add_task("users one by one", total=None)
-        latency = one_by_one(recommender, events, seed)
+        latency = one_by_one(recommender, events)
         bars.update(task, description="from a cold start")
         cold = cold_start(recommender.run)
         bars.update(task, description="all users")
@@ -473,7 +473,7 @@ def bench(
         )
         return
     print_table(
-        f"The list of 20 of a user with {events} or more ratings, one thread",
+        f"The list of 20 of a user with {latency.events:.0f} ratings on average, one thread",
         ("stage", "ms"),
         [(stage, f"{spent:.3f}") for stage, spent in latency.stages.items()]
         + [("p50", f"{latency.p50:.3f}"), ("p95", f"{latency.p95:.3f}")]

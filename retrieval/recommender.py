@@ -8,6 +8,7 @@ from typing import NamedTuple, TypeVar
 import faiss
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from threadpoolctl import ThreadpoolController
 
 from index.exact import inner_products
 from index.neighbours import NO_ID, Neighbours
@@ -97,6 +98,7 @@ class Recommender:
     def __init__(self, encoder: Encoder, index: Index, threads: int) -> None:
         self.run, self.encoder, self.index = encoder.run, encoder, index
         self.stopwatch, self._threads = encoder.stopwatch, threads
+        self._libraries = ThreadpoolController()
 
     @classmethod
     def load(cls, folder: Path | str, *, threads: int = 1) -> "Recommender":
@@ -338,7 +340,9 @@ class Recommender:
         """Return what becomes of parts, the threads sharing them."""
         if len(parts) == 1:  # which a thread of its own would only delay
             return [work(parts[0])]
-        with ThreadPoolExecutor(self._threads, "rec", faiss.omp_set_num_threads, (1,)) as pool:
+        pool = ThreadPoolExecutor(self._threads, "rec", faiss.omp_set_num_threads, (1,))
+        # Each thread has a core of its own to multiply matrices on.
+        with self._libraries.limit(limits=1, user_api="blas"), pool:
             return list(pool.map(work, parts))
 
     def _asked(
