@@ -4,7 +4,9 @@ They are scored again, exactly, by whoever asks for them: what counts is that th
 them. Where vectors are of unequal length, lists of those that point the same way hold few of those
 with the largest inner products. So an ivf and an ivfpq hold vectors made equally long by one more
 component, which is 0 in queries: then they are one and the same. An hnsw finds more without it:
-paths to the best lead over long vectors.
+paths to the best lead over long vectors. And where queries weigh some components more than others,
+nearness must: what is held is scaled by how large components of queries are, queries by the
+inverse, and inner products stay what they are.
 
 Source: Bachrach et al., "Speeding up the Xbox recommender system using a Euclidean transformation
 for inner-product spaces", RecSys 2014; Morozov and Babenko, "Non-metric similarity graphs for
@@ -18,10 +20,11 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from index.kinds import Effort, Kind
+from index.kinds import LISTED, Effort, Kind
 from index.vectors import Vectors
 
 Mask = NDArray[np.bool_]
+Scale = NDArray[np.float32]
 
 # Lists of an ivf, for each square root of the number of vectors.
 LISTS = 2.0
@@ -31,8 +34,14 @@ LISTS = 2.0
 SAMPLE, PASSES = 64, 10
 
 # Neighbours of a node of an hnsw, and nodes in sight when one is added.
-LINKS, ADDING = 32, 100
+LINKS, ADDING = 32, 200
 
+
+# Components of a code that are decoded together; where some are left over, all are slow.
+LANES = 16
+
+# No component is scaled by less than this share of the largest.
+LEAST_SCALE = 1e-3
 
 # Vectors that codes of four bits are learned from.
 FEWEST = 16
@@ -51,25 +60,35 @@ class Candidates:
     Args:
         kind: Which.
         index: Made by `build` or read from a file.
-        dimension: D; the FAISS index may have more.
+        scale: `(D,)` what components of vectors are multiplied by, and of queries divided by.
         length: What vectors are brought to where they are made equally long.
         fixed: Whether nothing can be added.
     """
 
     def __init__(
-        self, kind: Kind, index: faiss.Index, dimension: int, length: float, *, fixed: bool = False
+        self, kind: Kind, index: faiss.Index, scale: Scale, length: float, *, fixed: bool = False
     ) -> None:
-        self.kind, self.dimension, self.length = kind, dimension, length
+        self.kind, self.scale, self.length = kind, scale, length
         self._index, self._fixed = index, fixed
         self._lists: NDArray[np.int64] | None = None  # (R,) that rows are in, once asked for
 
     @classmethod
-    def build(cls, kind: Kind, vectors: Vectors) -> "Candidates":
-        """Index vectors `(R, D)`, the same way for the same vectors and number of threads."""
+    def build(cls, kind: Kind, vectors: Vectors, queries: Vectors | None = None) -> "Candidates":
+        """Index vectors, the same way for the same vectors and number of threads.
+
+        Args:
+            kind: Which.
+            vectors: `(R, D)`.
+            queries: `(Q, D)` a few of those that will be asked; None takes components as they are.
+        """
         count, dimension = vectors.shape
-        length = float(np.sqrt(_squares(vectors).max(initial=0.0)))
-        index = _empty(kind, count, dimension + _extra(kind))
-        made = cls(kind, index, dimension, length)
+        scale = np.ones(dimension, np.float32)
+        if queries is not None and kind is not Kind.EXACT:
+            scale = np.sqrt((queries**2).mean(axis=0))
+            scale = np.maximum(scale, LEAST_SCALE * scale.max())
+        length = float(np.sqrt(_squares(vectors * scale).max(initial=0.0)))
+        index = _empty(kind, count, dimension + _extra(kind, dimension))
+        made = cls(kind, index, scale, length)
         held = made._held(vectors)
         if count:
             index.train(np.resize(held, (max(count, FEWEST), held.shape[1])))
@@ -78,14 +97,14 @@ class Candidates:
 
     @classmethod
     def read(
-        cls, path: Path, kind: Kind, dimension: int, length: float, *, mapped: bool
+        cls, path: Path, kind: Kind, scale: Scale, length: float, *, mapped: bool
     ) -> "Candidates":
         """Read what `write` wrote.
 
         Args:
             path: The file.
             kind: What it was written by.
-            dimension: Likewise.
+            scale: Likewise, `(D,)`.
             length: Likewise.
             mapped: Whether to map the file instead of loading it; then nothing can be added.
 
@@ -96,10 +115,15 @@ class Candidates:
             index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC if mapped else 0)
         except RuntimeError as error:
             raise ValueError(f"{path} cannot be read by FAISS") from error
-        wanted = type(_empty(kind, 1, dimension + _extra(kind)))
-        if not isinstance(index, wanted) or index.d != dimension + _extra(kind):
-            raise ValueError(f"{path} is not an index of kind {kind} in {dimension} dimensions")
-        return cls(kind, index, dimension, length, fixed=mapped)
+        held = len(scale) + _extra(kind, len(scale))
+        if not isinstance(index, type(_empty(kind, 1, held))) or index.d != held:
+            raise ValueError(f"{path} is not an index of kind {kind} in {len(scale)} dimensions")
+        return cls(kind, index, scale, length, fixed=mapped)
+
+    @property
+    def dimension(self) -> int:
+        """D; the FAISS index may have more."""
+        return len(self.scale)
 
     def write(self, path: Path) -> None:
         """Write one file, readable by FAISS alone."""
@@ -200,19 +224,32 @@ class Candidates:
         return lists
 
     def _asked(self, queries: Vectors) -> Vectors:
-        extra = _extra(self.kind)
-        return np.pad(queries, ((0, 0), (0, extra))) if extra else queries
+        """Return what the index is asked for queries `(Q, D)`."""
+        if self.kind is Kind.EXACT:
+            return queries
+        extra = _extra(self.kind, self.dimension)
+        return np.pad(queries / self.scale, ((0, 0), (0, extra)))
 
     def _held(self, vectors: Vectors) -> Vectors:
-        if not _extra(self.kind):
+        """Return what the index holds of vectors `(A, D)`."""
+        if self.kind is Kind.EXACT:
             return vectors
-        missing = np.sqrt(np.maximum(self.length**2 - _squares(vectors), 0.0))
-        return np.hstack([vectors, missing[:, None]])
+        extra = _extra(self.kind, self.dimension)
+        held = np.pad(vectors * self.scale, ((0, 0), (0, extra)))
+        if self.kind in LISTED:
+            held[:, -1] = np.sqrt(np.maximum(self.length**2 - _squares(held), 0.0))
+        return held
 
 
-def _extra(kind: Kind) -> int:
-    """Return how many components vectors have more, to make them equally long."""
-    return 1 if kind in (Kind.IVF, Kind.IVFPQ) else 0
+def _extra(kind: Kind, dimension: int) -> int:
+    """Return how many components the index has more, to make vectors equally long or codes full."""
+    match kind:
+        case Kind.IVF | Kind.IVFPQ:
+            return 1
+        case Kind.SQ8:
+            return -dimension % LANES
+        case Kind.EXACT | Kind.HNSW:
+            return 0
 
 
 def _empty(kind: Kind, count: int, dimension: int) -> faiss.Index:

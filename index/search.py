@@ -79,11 +79,21 @@ class Index:
         vectors: ArrayLike,
         kind: Kind = Kind.EXACT,
         effort: Effort | None = None,
+        queries: Vectors | None = None,
     ) -> "Index":
-        """Index vectors `(N, D)` under distinct ids `(N,)`."""
+        """Index vectors.
+
+        Args:
+            ids: `(N,)` distinct ones.
+            vectors: `(N, D)`.
+            kind: How candidates are found.
+            effort: How hard to look.
+            queries: `(Q, D)` a few of those that will be asked; an approximate kind finds more if
+                it knows them.
+        """
         checked = checked_vectors(vectors)
         named = checked_ids(ids, len(checked))
-        candidates = Candidates.build(kind, checked)
+        candidates = Candidates.build(kind, checked, queries)
         held = candidates.vectors() if kind is Kind.EXACT else checked
         return cls(named, held, candidates, effort or Effort())
 

@@ -15,6 +15,7 @@ from index.vectors import fingerprint
 INDEX_FILE = "index.faiss"
 VECTORS_FILE = "vectors.npy"  # where the FAISS file does not hold them
 IDS_FILE = "ids.npy"
+SCALE_FILE = "scale.npy"
 CARD_FILE = "index.json"
 
 
@@ -66,6 +67,7 @@ def save_index(folder: Path, index: Index, source: str) -> Card:
     if index.kind is not Kind.EXACT:
         np.save(folder / VECTORS_FILE, index.all_vectors)
     np.save(folder / IDS_FILE, index.all_ids)
+    np.save(folder / SCALE_FILE, index.candidates.scale)
     (folder / CARD_FILE).write_text(json.dumps(asdict(card), indent=2) + "\n")
     return card
 
@@ -100,10 +102,11 @@ def load_index(folder: Path, source: str, *, mapped: bool = True) -> Index:
     card = read_card(folder)
     if card.source != source:
         raise StaleIndexError(f"{folder} was built from another model")
-    candidates = Candidates.read(
-        folder / INDEX_FILE, card.kind, card.dimension, card.length, mapped=mapped
-    )
     try:
+        scale = np.load(folder / SCALE_FILE)
+        candidates = Candidates.read(
+            folder / INDEX_FILE, card.kind, scale, card.length, mapped=mapped
+        )
         ids = np.load(folder / IDS_FILE)
         held = card.kind is Kind.EXACT
         vectors = (

@@ -111,6 +111,23 @@ def test_filters_cost_no_recall(world: World, kind: Kind, share: float, which: s
     assert recall_of(world, kind, 20, allowed) >= unfiltered - 0.005
 
 
+@pytest.mark.parametrize("kind", [Kind.IVF, Kind.HNSW])
+def test_an_index_that_knows_the_queries_finds_more_in_the_same_time(kind: Kind) -> None:
+    rng = np.random.default_rng(5)
+    loud = np.repeat([0.02, 1.0], [24, 8])  # what queries hardly look at, and what they do
+    vectors = (rng.normal(size=(6000, 32)) / loud**0.5).astype(np.float32)
+    queries = (rng.normal(size=(60, 32)) * loud).astype(np.float32)
+    truth, effort = exact_search(np.arange(6000), vectors, queries, 10).ids, Effort(breadth=12)
+    blind, knowing = (
+        recall(
+            Index.build(np.arange(6000), vectors, kind, effort, known).search(queries, 10).ids,
+            truth,
+        )
+        for known in (None, queries[:30])
+    )
+    assert knowing > blind + 0.02
+
+
 def test_an_exact_index_misses_nothing_whatever_is_allowed(world: World) -> None:
     rng = np.random.default_rng(3)
     for share in (0.9, 0.2, 0.02):
