@@ -330,8 +330,9 @@ class Index:
         columns = np.arange(len(theirs)) - first[which]
         scores[which, columns], ids[which, columns] = exact, self.all_ids[theirs]
         order = np.lexsort((ids, -scores))[:, : found.ids.shape[1]]
-        found.ids[chunk, : order.shape[1]] = np.take_along_axis(ids, order, axis=1)
-        found.scores[chunk, : order.shape[1]] = np.take_along_axis(scores, order, axis=1)
+        each = np.arange(len(chunk))[:, None]
+        found.ids[chunk, : order.shape[1]] = ids[each, order]
+        found.scores[chunk, : order.shape[1]] = scores[each, order]
 
     def _settled(
         self, look: "_Look", kept: "_Kept", last: NDArray[np.float64], queries: Vectors
@@ -351,10 +352,8 @@ class Index:
         rough = look.proposal.scores
         if not look.exact:  # where there were fewer candidates than wanted, some were missed
             return np.isfinite(last) & np.isfinite(rough[:, -1])
-        columns = np.arange(rough.shape[1])
-        ends = np.where(kept.mask, columns, 0).max(axis=1)
-        ends = np.where(kept.counts == kept.limit, ends, rough.shape[1] - 1)
-        worst = np.take_along_axis(rough, ends[:, None], axis=1)[:, 0]
+        worst = np.where(kept.mask, rough, np.inf).min(axis=1)
+        worst = np.where(kept.counts == kept.limit, worst, rough[:, -1])
         lengths = np.linalg.norm(queries, axis=1) * self._longest
         return np.asarray(last > worst + self.dimension * np.finfo(np.float32).eps * lengths)
 
@@ -401,10 +400,8 @@ def _nearest(queries: Vectors, vectors: Vectors, count: int) -> Proposal:
     scores = queries @ vectors.T  # (Q, N)
     rows = np.argpartition(scores, len(vectors) - count, axis=1)[:, -count:]
     best = np.take_along_axis(scores, rows, axis=1)
-    order = np.argsort(-best, axis=1)
-    return Proposal(
-        np.take_along_axis(best, order, axis=1), np.take_along_axis(rows, order, axis=1)
-    )
+    order, each = np.argsort(-best, axis=1), np.arange(len(best))[:, None]
+    return Proposal(best[each, order], rows[each, order])
 
 
 class _Kept(NamedTuple):
