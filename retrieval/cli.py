@@ -285,11 +285,10 @@ def explain(
     as_json: JsonOption = False,
 ) -> None:
     """Show which events of the history carry a movie's rating, or the score that ranks it."""
-    from retrieval.explanation import explain as explain_answer
     from retrieval.recommender import Recommender
 
     person, name = _person(user, history, gender, age, occupation)
-    found = explain_answer(Recommender.load(_run(run)), person, movie, by=rank_by, at=_seconds(at))
+    found = Recommender.load(_run(run)).explain(person, movie, by=rank_by, at=_seconds(at))
     rows = found.influences[:k]
     if as_json:
         print_json(

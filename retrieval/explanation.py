@@ -6,11 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from index.exact import inner_products
+from index.search import Index
 from retrieval.audience import Audience, Person, one_person
 from retrieval.catalogue import Movie
 from retrieval.choices import RankBy
 from retrieval.data.history import Histories, windows_until
-from retrieval.recommender import Recommender
+from retrieval.encoder import Encoder
 from retrieval.vocabulary import UNKNOWN
 
 # Events left out in turn, the latest ones; what came before counts all the same.
@@ -37,7 +38,8 @@ class Explanation(NamedTuple):
 
 
 def explain(
-    recommender: Recommender,
+    encoder: Encoder,
+    index: Index,
     user: int | Person,
     movie: int | str,
     *,
@@ -50,7 +52,8 @@ def explain(
     the answer is close to that of the stored user, not the same.
 
     Args:
-        recommender: Who answers.
+        encoder: What encodes users.
+        index: The movies.
         user: An id, or a person.
         movie: An id or a title.
         by: Explain the rating, or the score that ranks by this; None is what lists are ranked by.
@@ -59,13 +62,13 @@ def explain(
     Raises:
         RequestError: An unknown user or movie, or a ranking that the run's pairs cannot give.
     """
-    run, wanted = recommender.run, recommender.encoder.ranking(by)
+    run, wanted = encoder.run, encoder.ranking(by)
     asked = run.catalogue.named(str(movie))
     audience = one_person(run, user)
     if at is not None:
         audience = _before(audience, at)
     count = min(MOST, len(audience.histories.movies))
-    answers = _answers(recommender, _without_each(audience, count), asked.id, wanted, at)
+    answers = _answers(encoder, index, _without_each(audience, count), asked.id, wanted, at)
     effects = answers[0] - answers[1:]
     total = float(np.abs(effects).sum())
     events = audience.histories
@@ -116,13 +119,13 @@ def _without_each(audience: Audience, count: int) -> Audience:
 
 
 def _answers(
-    recommender: Recommender, audience: Audience, movie: int, by: RankBy, at: int | None
+    encoder: Encoder, index: Index, audience: Audience, movie: int, by: RankBy, at: int | None
 ) -> NDArray[np.float64]:
     """Return the rating in stars, or the score, that each of A people gives a movie, `(A,)`."""
-    encoder, rows = recommender.encoder, np.arange(len(audience.users))
+    rows = np.arange(len(audience.users))
     # Whoever loses the last event is still asked at the same time.
     last = int(audience.histories.timestamps.max(initial=0)) if at is None else at
-    vectors = recommender.index.vectors_of(np.full(len(rows), movie))
+    vectors = index.vectors_of(np.full(len(rows), movie))
     encoded = encoder.encode(audience, rows, np.full(len(rows), last))
     if by is RankBy.RATING:
         return encoder.ratings(encoded.offsets, inner_products(encoded.vectors, vectors))

@@ -19,6 +19,7 @@ from retrieval.choices import RankBy
 from retrieval.diversity import diversify
 from retrieval.encoder import Encoder
 from retrieval.errors import RequestError
+from retrieval.explanation import Explanation, explain
 from retrieval.filters import Filter
 from retrieval.run import (
     open_index,
@@ -198,6 +199,31 @@ class Recommender:
                 [(place, float(cosines[place])) for place in order if place != row][:k], start=1
             )
         ]
+
+    def explain(
+        self,
+        user: int | Person,
+        movie: int | str,
+        *,
+        by: RankBy | None = None,
+        at: int | None = None,
+    ) -> Explanation:
+        """Return which events of the history carry a movie's rating, or the score that ranks it.
+
+        A known user is taken as someone who tells all of the history, so that an event can be left
+        out; the answer is close to that of the stored user, not the same.
+
+        Args:
+            user: An id, or a person.
+            movie: An id or a title.
+            by: Explain the rating, or the score that ranks by this; None is what lists are ranked
+                by.
+            at: The time of asking, in seconds; None is the time of the last event.
+
+        Raises:
+            RequestError: An unknown user or movie, or a ranking that the run's pairs cannot give.
+        """
+        return explain(self.encoder, self.index, user, movie, by=by, at=at)
 
     def rate_many(
         self,

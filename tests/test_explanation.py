@@ -4,7 +4,6 @@ import pytest
 from retrieval.audience import Event, Person
 from retrieval.choices import RankBy
 from retrieval.errors import RequestError
-from retrieval.explanation import explain
 from retrieval.recommender import Recommender
 
 EVENTS = [Event(3, 5.0, 100), Event(8, 1.0, 5000), Event(12, 4.0, 9000)]
@@ -21,7 +20,7 @@ def answer(recommender: Recommender, events: list[Event], by: RankBy, at: int) -
 def test_an_effect_is_what_changes_when_the_event_is_left_out(
     recommender: Recommender, by: RankBy
 ) -> None:
-    found = explain(recommender, Person(history=EVENTS), 20, by=by, at=9100)
+    found = recommender.explain(Person(history=EVENTS), 20, by=by, at=9100)
     whole = answer(recommender, EVENTS, by, 9100)
     assert found.answer == pytest.approx(whole, abs=1e-4)
     assert {influence.movie.id for influence in found.influences} == {3, 8, 12}
@@ -36,7 +35,7 @@ def test_an_effect_is_what_changes_when_the_event_is_left_out(
 
 def test_a_known_user_is_explained_by_the_stored_history(recommender: Recommender) -> None:
     run = recommender.run
-    found = explain(recommender, 5, 20, by=RankBy.RATING)
+    found = recommender.explain(5, 20, by=RankBy.RATING)
     start, end = run.histories.offsets[run.users.numbers(5) :][:2]
     stored = run.catalogue.vocabulary.ids[run.histories.movies[start:end]]
     assert {row.movie.id for row in found.influences} == set(stored.tolist())
@@ -44,17 +43,17 @@ def test_a_known_user_is_explained_by_the_stored_history(recommender: Recommende
 
 
 def test_who_has_told_nothing_has_nothing_to_be_explained_by(recommender: Recommender) -> None:
-    found = explain(recommender, Person(gender="F", history=[]), 20)
+    found = recommender.explain(Person(gender="F", history=[]), 20)
     assert found.influences == []
     assert np.isfinite(found.answer)
 
 
 def test_unknown_movies_are_named(recommender: Recommender) -> None:
     with pytest.raises(RequestError, match="unknown movie 99999"):
-        explain(recommender, 5, 99_999)
+        recommender.explain(5, 99_999)
 
 
 def test_what_came_after_the_time_of_asking_explains_nothing(recommender: Recommender) -> None:
-    found = explain(recommender, Person(history=EVENTS), 20, at=6000)
+    found = recommender.explain(Person(history=EVENTS), 20, at=6000)
     assert {influence.movie.id for influence in found.influences} == {3, 8}
     assert all(influence.share > 0 for influence in found.influences)
