@@ -5,8 +5,9 @@ them. Where vectors are of unequal length, lists of those that point the same wa
 with the largest inner products. So an ivf and an ivfpq hold vectors made equally long by one more
 component, which is 0 in queries: then they are one and the same. An hnsw finds more without it:
 paths to the best lead over long vectors. And where queries weigh some components more than others,
-nearness must: what is held is scaled by how large components of queries are, queries by the
-inverse, and inner products stay what they are.
+nearness should: what is held is scaled by how large components of queries are, queries by the
+inverse, and inner products stay what they are. How far to go is tried on a sample: a bias, which
+all queries weigh alike and much, leads graphs astray.
 
 Source: Bachrach et al., "Speeding up the Xbox recommender system using a Euclidean transformation
 for inner-product spaces", RecSys 2014; Morozov and Babenko, "Non-metric similarity graphs for
@@ -39,6 +40,11 @@ LINKS, ADDING = 32, 200
 
 # Components of a code that are decoded together; where some are left over, all are slow.
 LANES = 16
+
+# Vectors, and results of each query, that scales are tried on; how hard the index then looks, and
+# the powers of the size of queries' components that are tried.
+TRIED, WANTED, LITTLE = 5000, 20, 8
+POWERS = (0.0, 0.5, 1.0)
 
 # No component is scaled by less than this share of the largest.
 LEAST_SCALE = 1e-3
@@ -73,19 +79,16 @@ class Candidates:
         self._lists: NDArray[np.int64] | None = None  # (R,) that rows are in, once asked for
 
     @classmethod
-    def build(cls, kind: Kind, vectors: Vectors, queries: Vectors | None = None) -> "Candidates":
+    def build(cls, kind: Kind, vectors: Vectors, scale: Scale | None = None) -> "Candidates":
         """Index vectors, the same way for the same vectors and number of threads.
 
         Args:
             kind: Which.
             vectors: `(R, D)`.
-            queries: `(Q, D)` a few of those that will be asked; None takes components as they are.
+            scale: `(D,)` as `best_scale` returns it; None takes components as they are.
         """
         count, dimension = vectors.shape
-        scale = np.ones(dimension, np.float32)
-        if queries is not None and kind is not Kind.EXACT:
-            scale = np.sqrt((queries**2).mean(axis=0))
-            scale = np.maximum(scale, LEAST_SCALE * scale.max())
+        scale = np.ones(dimension, np.float32) if scale is None else scale
         length = float(np.sqrt(_squares(vectors * scale).max(initial=0.0)))
         index = _empty(kind, count, dimension + _extra(kind, dimension))
         made = cls(kind, index, scale, length)
@@ -250,6 +253,28 @@ def _extra(kind: Kind, dimension: int) -> int:
             return -dimension % LANES
         case Kind.EXACT | Kind.HNSW:
             return 0
+
+
+def best_scale(kind: Kind, vectors: Vectors, queries: Vectors) -> Scale | None:
+    """Return the scale with which an index that looks at little finds most; None for no scale.
+
+    Args:
+        kind: Of the index.
+        vectors: `(R, D)`, of which a sample is tried.
+        queries: `(Q, D)` a few of those that will be asked.
+    """
+    if kind is Kind.EXACT or len(vectors) < TRIED:
+        return None
+    sample = vectors[:: len(vectors) // TRIED]
+    sizes = np.sqrt((queries**2).mean(axis=0))
+    sizes = np.maximum(sizes, LEAST_SCALE * sizes.max())
+    best = np.argpartition(queries @ sample.T, -WANTED, axis=1)[:, -WANTED:]
+    found = []
+    for power in POWERS:
+        index = Candidates.build(kind, sample, sizes**power)
+        rows = index.propose(queries, WANTED, Effort(breadth=LITTLE)).rows
+        found.append(sum(np.isin(*both).sum() for both in zip(best, rows, strict=True)))
+    return np.asarray(sizes ** POWERS[int(np.argmax(found))])
 
 
 def _empty(kind: Kind, count: int, dimension: int) -> faiss.Index:

@@ -9,7 +9,7 @@ import faiss
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from index.candidates import Candidates, Mask, Proposal
+from index.candidates import Candidates, Mask, Proposal, best_scale
 from index.exact import inner_products
 from index.kinds import CODED, LISTED, Effort, Kind
 from index.neighbours import NO_ID, Neighbours
@@ -93,7 +93,8 @@ class Index:
         """
         checked = checked_vectors(vectors)
         named = checked_ids(ids, len(checked))
-        candidates = Candidates.build(kind, checked, queries)
+        scale = None if queries is None else best_scale(kind, checked, queries)
+        candidates = Candidates.build(kind, checked, scale)
         held = candidates.vectors() if kind is Kind.EXACT else checked
         return cls(named, held, candidates, effort or Effort())
 

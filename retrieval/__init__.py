@@ -2,5 +2,6 @@
 
 Read in this order: errors, columns, choices, scale, vocabulary, demographics (words); data (raw
 files to numbers and histories); towers; sampling; training; run (the folder); pipeline (the steps
-that make one); audience, filters, recommender (answers); explanation, evaluation; cli.
+that make one); audience, filters, encoder (people to queries); indexing; explanation, recommender
+(answers); evaluation, bench; cli.
 """
