@@ -76,7 +76,7 @@ def row(recommender: Recommender, data: Dataset, test: NDArray[np.bool_], weight
     if run.config.ranking is None:
         raise ValueError("a run without a sequence pair")
     ranking = replace(run.config.ranking, rating_weight=weight if np.isfinite(weight) else 0.0)
-    recommender.run = replace(run, config=replace(run.config, ranking=ranking))
+    recommender.encoder.run = replace(run, config=replace(run.config, ranking=ranking))
     targets, ratings = data.movies[test], data.ratings[test]
     found = recommender.topk_many(
         data.user_vocabulary.ids[data.users[test]],

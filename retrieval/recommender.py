@@ -21,10 +21,7 @@ from retrieval.encoder import Encoder
 from retrieval.errors import RequestError
 from retrieval.explanation import Explanation, explain
 from retrieval.filters import Filter
-from retrieval.run import (
-    open_index,
-    open_run,
-)
+from retrieval.run import Run, open_index, open_run
 from retrieval.towers.bayesian import Encoded
 
 Result = TypeVar("Result")
@@ -97,7 +94,7 @@ class Recommender:
     """Answers questions from one run and its index."""
 
     def __init__(self, encoder: Encoder, index: Index, threads: int) -> None:
-        self.run, self.encoder, self.index = encoder.run, encoder, index
+        self.encoder, self.index = encoder, index
         self.stopwatch, self._threads = encoder.stopwatch, threads
         self._libraries = ThreadpoolController()
 
@@ -115,6 +112,11 @@ class Recommender:
         faiss.omp_set_num_threads(1)
         run = open_run(Path(folder))
         return cls(Encoder(run), open_index(run), threads)
+
+    @property
+    def run(self) -> Run:
+        """What the answers come from."""
+        return self.encoder.run
 
     def topk(
         self,

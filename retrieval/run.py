@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
 from index.search import Index
-from index.store import StaleIndexError, load_index
+from index.store import StaleIndexError, load_index, read_card
 from retrieval.blend import Blend, Ranking
 from retrieval.catalogue import Catalogue, read_catalogue, write_catalogue
 from retrieval.choices import RankBy, Towers
@@ -199,8 +199,19 @@ def describe_run(run: Run) -> dict[str, object]:
         "movies": len(run.catalogue),
         "ratings": len(run.histories.movies),
         "scale": f"{config.scale.lowest:g} to {config.scale.highest:g}",
-        "index": "built" if (run.folder / INDEX).is_dir() else "not built",
+        "index": _index_in_words(run),
     }
+
+
+def _index_in_words(run: Run) -> str:
+    """Return of what kind the index is, and whether it is of this model."""
+    try:
+        card = read_card(run.folder / INDEX)
+    except ValueError:
+        return "not built"
+    return f"{card.kind}, {card.count:,} movies x {card.dimension}" + (
+        "" if card.source == run.model else ", stale"
+    )
 
 
 def newest_run(root: Path) -> Path:

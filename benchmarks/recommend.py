@@ -1,0 +1,174 @@
+"""Lists of each user's next movie from end to end, beside libraries that people would use.
+
+python benchmarks/recommend.py --data FOLDER [--preset default] [--run FOLDER] [--seed N]
+                               [--rectools PYTHON]
+
+Everyone learns from all but each user's last rating, and is asked for ten movies that the user has
+not seen: of one user after another, and of all at once. implicit comes with the extra `bench`;
+RecTools wants an environment of its own (pip install 'rectools[torch,lightfm]'), whose interpreter
+is to be named. Nothing is chosen on the last ratings.
+"""
+
+import argparse
+import json
+import subprocess
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+from implicit.als import AlternatingLeastSquares
+from implicit.bpr import BayesianPersonalizedRanking
+from implicit.nearest_neighbours import BM25Recommender
+from implicit.recommender_base import RecommenderBase
+from implicit.utils import ParameterWarning
+from machine import describe
+from numpy.typing import NDArray
+from scipy import sparse
+
+from retrieval.choices import Cut, Preset, RankBy, Towers
+from retrieval.data.dataset import Dataset, encode
+from retrieval.data.history import time_order
+from retrieval.data.layouts import read_folder
+from retrieval.data.split import held_out
+from retrieval.display import progress
+from retrieval.evaluation.metrics import discounted_gain, hit_rate, ranks
+from retrieval.indexing import build_index
+from retrieval.pipeline import train
+from retrieval.recommender import Recommender
+
+K, ONE_BY_ONE = 10, 200
+
+# Runs the peer in its own environment: there is nothing of this project in it.
+PEER = Path(__file__).with_name("rectools_peer.py")
+
+
+def main() -> None:
+    """Train everyone, ask everyone, and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--preset", type=Preset, default=Preset.DEFAULT)
+    parser.add_argument("--run", type=Path, help="trained on the leave-one cut; none trains one")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--rectools", type=Path, help="interpreter that has RecTools")
+    asked = parser.parse_args()
+    data = read_folder(asked.data)
+    whole = encode(data)
+    test = held_out(Cut.LEAVE_ONE, whole.users, whole.movies, whole.timestamps, asked.seed)
+    print(describe())
+    print(f"{asked.data.name}, seed {asked.seed}: the last movie of {test.sum():,} users")
+    print(f"{'system':38} HR@10   NDCG@10  train s  one user ms  all users s")
+    with TemporaryDirectory() as scratch:
+        run, began = asked.run or Path(scratch) / "run", time.perf_counter()
+        if asked.run is None:
+            kept = replace(data, ratings=data.ratings[~test])
+            with progress() as bars:
+                train(kept, "", run, asked.preset, asked.seed, bars, [Towers.SEQUENCE])
+            build_index(run)
+        of_run(run, whole, test, time.perf_counter() - began)
+        of_implicit(whole, test, asked.seed)
+        if asked.rectools:
+            of_rectools(asked.rectools, Path(scratch), whole, test, asked.seed)
+
+
+def say(
+    system: str,
+    lists: NDArray[np.int64],
+    targets: NDArray[np.int64],
+    training: float,
+    one: float,
+    everyone: float,
+) -> None:
+    """Print a line for lists `(Q, K)` of movie numbers."""
+    places = ranks(lists, targets)
+    print(
+        f"{system:38} {hit_rate(places, K).value:.4f}  {discounted_gain(places, K).value:.4f} "
+        f"{training:9.0f} {one:12.2f} {everyone:12.2f}",
+        flush=True,
+    )
+
+
+def median_milliseconds(ask: Callable[[int], object], users: NDArray[np.int64]) -> float:
+    """Return what one user's list takes, one asked after another."""
+    times = []
+    for user in users[:ONE_BY_ONE].tolist():
+        began = time.perf_counter()
+        ask(user)
+        times.append(time.perf_counter() - began)
+    return 1000 * float(np.median(times))
+
+
+def of_run(folder: Path, data: Dataset, test: NDArray[np.bool_], training: float) -> None:
+    """Print what a run does, told and not told the time."""
+    recommender = Recommender.load(folder, threads=2)
+    users, times = data.user_vocabulary.ids[data.users[test]], data.timestamps[test]
+    moments = dict(zip(users.tolist(), times.tolist(), strict=True))
+    for told in (False, True):
+        began = time.perf_counter()
+        at = times if told else None
+        found = recommender.topk_many(users, K, times=at, rank_by=RankBy.WATCH)
+        everyone = time.perf_counter() - began
+
+        def ask(user: int, *, told: bool = told) -> object:
+            at = moments[user] if told else None
+            return recommender.topk(user, K, at=at, rank_by=RankBy.WATCH)
+
+        name = f"rec, {recommender.run.config.preset}, {'told' if told else 'not told'} when"
+        lists = data.movie_vocabulary.numbers(found.movie_ids)
+        one = median_milliseconds(ask, users)
+        say(name, lists, data.movies[test], training, one, everyone)
+
+
+def of_implicit(data: Dataset, test: NDArray[np.bool_], seed: int) -> None:
+    """Print what implicit's models do, at settings its users would start from."""
+    warnings.simplefilter("ignore", ParameterWarning)  # implicit warns of what it hands itself
+    shape = (len(data.user_vocabulary), len(data.movie_vocabulary))
+    rows = ~test
+    ones = np.ones(rows.sum(), np.float32)
+    seen = sparse.csr_matrix((ones, (data.users[rows], data.movies[rows])), shape=shape)
+    models: dict[str, RecommenderBase] = {
+        "implicit ALS, 64 factors": AlternatingLeastSquares(64, random_state=seed),
+        "implicit BPR, 64 factors": BayesianPersonalizedRanking(64, random_state=seed),
+        "implicit item-kNN, BM25": BM25Recommender(K=100),
+    }
+    users = data.users[test]
+    for name, model in models.items():
+        began = time.perf_counter()
+        model.fit(seen, show_progress=False)
+        training = time.perf_counter() - began
+
+        def ask(user: int, model: RecommenderBase = model) -> object:
+            return model.recommend(user, seen[user], N=K)
+
+        one, began = median_milliseconds(ask, users), time.perf_counter()
+        lists, _ = model.recommend(users, seen[users], N=K)
+        everyone = time.perf_counter() - began
+        say(name, lists.astype(np.int64), data.movies[test], training, one, everyone)
+
+
+def of_rectools(
+    python: Path, scratch: Path, data: Dataset, test: NDArray[np.bool_], seed: int
+) -> None:
+    """Print what RecTools' SASRec does, in its own environment."""
+    rows = np.flatnonzero(~test)
+    rows = rows[time_order(data.users[rows], data.timestamps[rows])]
+    np.savez(
+        scratch / "known.npz",
+        user_id=data.users[rows],
+        movie_id=data.movies[rows],
+        asked=data.users[test],
+    )
+    command = [str(python), str(PEER), str(scratch / "known.npz"), str(scratch), str(seed)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 (ours)
+    if done.returncode:
+        raise SystemExit(f"{python} {PEER.name} failed:\n{done.stderr[-2000:]}")
+    said = json.loads(done.stdout.splitlines()[-1])
+    lists = np.load(scratch / "lists.npy")
+    say(said["name"], lists, data.movies[test], said["training"], said["one"], said["everyone"])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,44 @@
+from index.kinds import Effort, Kind
+from index.tuning import Trial
+from retrieval.bench import Sized, by_size, fastest, one_by_one
+from retrieval.recommender import Recommender
+
+
+def test_stages_add_up_to_the_time_of_an_answer(recommender: Recommender) -> None:
+    latency = one_by_one(recommender, 20)
+    assert {"history", "neural tower", "sequence tower", "search", "titles"} <= set(latency.stages)
+    assert all(spent > 0 for spent in latency.stages.values())
+    assert latency.p50 <= latency.p95 <= latency.p99
+    assert 10 < latency.events < 60
+    # Nothing is measured any more.
+    recommender.topk(1, 3)
+    assert sum(latency.stages.values()) > 0
+    before = dict(recommender.stopwatch.seconds)
+    recommender.topk(1, 3)
+    assert before == recommender.stopwatch.seconds
+
+
+def test_kinds_are_measured_in_catalogues_of_the_sizes_asked_for(
+    recommender: Recommender,
+) -> None:
+    rows = list(by_size(recommender, [100, 3000], 0.9, [Kind.EXACT, Kind.IVF], 0))
+    assert {(row.movies, row.trial.kind) for row in rows} == {
+        (size, kind) for size in (100, 3000) for kind in (Kind.EXACT, Kind.IVF)
+    }
+    for row in rows:
+        assert row.trial.megabytes >= row.movies * 4 * recommender.index.dimension / 1e6
+        if row.trial.kind is Kind.EXACT:
+            assert row.trial.recall == 1.0
+
+
+def test_the_fastest_that_finds_enough_stands_for_its_kind() -> None:
+    def row(kind: Kind, recall: float, milliseconds: float) -> Sized:
+        return Sized(10, Trial(kind, Effort(), recall, recall, milliseconds, 1.0, 1.0))
+
+    slow, quick, poor = (
+        row(Kind.IVF, 1.0, 3.0),
+        row(Kind.IVF, 0.98, 2.0),
+        row(Kind.IVF, 0.5, 1.0),
+    )
+    nearest, worse = row(Kind.HNSW, 0.9, 5.0), row(Kind.HNSW, 0.8, 1.0)
+    assert fastest([slow, quick, poor, nearest, worse], 0.97) == [quick, nearest]
