@@ -38,6 +38,13 @@ SELECTED = 0.25
 # Scanning so many vectors takes as long as one more candidate of an approximate index.
 SCANS = 10
 
+# Where the largest id is less than so many times the number of rows, a table of all ids below it
+# says which row each is: looking an id up in a sorted list of a million misses the cache 20 times.
+DENSE = 16
+
+# In that table: no such id.
+NO_ROW = -1
+
 # How much harder an approximate index looks where not all is allowed: what is then the best is
 # farther down, where it finds less.
 HARDER = 2
@@ -104,8 +111,15 @@ class Index:
         alive = ids != NO_ID
         self._alive = None if alive.all() else Selection(np.flatnonzero(alive), alive)
         rows = np.flatnonzero(alive)
-        order = rows[np.argsort(ids[rows], kind="stable")]
-        self._sorted_ids, self._sorted_rows = ids[order], order
+        self._count = len(rows)
+        largest = int(ids.max(initial=NO_ID))
+        self._table: NDArray[np.int32] | None = None
+        if largest < DENSE * len(ids):
+            self._table = np.full(largest + 1, NO_ROW, np.int32)
+            self._table[ids[rows]] = rows
+        else:
+            order = rows[np.argsort(ids[rows], kind="stable")]
+            self._sorted_ids, self._sorted_rows = ids[order], order
         # Of what may still be found, for the rounding of float32.
         self._longest = float(np.linalg.norm(self._vectors, axis=1).max(initial=0.0))
 
@@ -136,7 +150,7 @@ class Index:
 
     def __len__(self) -> int:
         """Return N."""
-        return len(self._sorted_ids)
+        return self._count
 
     def vectors_of(self, ids: Ids) -> Vectors:
         """Read vectors back: `ids` of any shape S gives `(*S, D)`.
@@ -390,6 +404,10 @@ class Index:
         """Return rows of ids, and whether they are there, of the same shape."""
         if not len(self):
             return np.zeros(ids.shape, np.int64), np.zeros(ids.shape, bool)
+        if self._table is not None:
+            within = (ids >= 0) & (ids < len(self._table))
+            rows = self._table[np.where(within, ids, 0)].astype(np.int64)
+            return rows, within & (rows != NO_ROW)
         places = np.minimum(np.searchsorted(self._sorted_ids, ids), len(self) - 1)
         return self._sorted_rows[places], self._sorted_ids[places] == ids
 

@@ -25,6 +25,7 @@ def made(
 ) -> tuple[Index, np.ndarray, np.ndarray, np.ndarray]:
     rng = np.random.default_rng(seed)
     ids = rng.permutation(10 * count)[:count].astype(np.int64)
+    ids *= 1 + 1000 * (seed % 2)  # close together, or far apart
     vectors = rng.normal(size=(count, dimension)).astype(np.float32)
     asked = rng.normal(size=(queries, dimension)).astype(np.float32)
     return Index.build(ids, vectors), ids, vectors, asked
