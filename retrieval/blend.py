@@ -38,6 +38,7 @@ class Blend:
     halfway: float  # ratings told when a newcomer is halfway to the known
     origin: float  # the rating at which the neural pair's score is 0
     unrated_factors: tuple[float, ...]  # by which the parts of movies without ratings count
+    unrated_offset_factors: tuple[float, ...]  # by which users' offsets then count
     unrated_shift: float  # added to the bias of such movies in the Bayesian part
 
     def of(self, known: NDArray[np.bool_], told: NDArray[np.int64]) -> Shares:

@@ -76,6 +76,8 @@ class Encoder:
     ) -> Encoded:
         """Return the query vectors of Q questions about ratings.
 
+        Each pair's part ends in the user's offset: movies without ratings take some of it away.
+
         Args:
             audience: The people.
             rows: `(Q,)` which of them each question is about.
@@ -91,8 +93,9 @@ class Encoder:
         if self._neural is not None:
             weight = weights[:, towers.index(Towers.NEURAL)]
             users = self._encode_neural(self._neural, audience, rows, windows)
-            vectors.append(weight[:, None] * users.vectors)
-            offsets = offsets + weight * (users.offsets.astype(np.float64) - blend.origin)
+            own = users.offsets.astype(np.float64) - blend.origin
+            vectors.append(weight[:, None] * np.column_stack([users.vectors, own]))
+            offsets = offsets + weight * own
             self.stopwatch.lap("neural tower")
         if self._bayesian is not None:
             weight = weights[:, towers.index(Towers.BAYESIAN)]
@@ -100,7 +103,7 @@ class Encoder:
                 stored, audience.codes[rows], audience.histories, windows, times is not None
             )
             answers = self._bayesian.encode(asked)
-            vectors.append(weight[:, None] * answers.vectors)
+            vectors.append(weight[:, None] * np.column_stack([answers.vectors, answers.offsets]))
             offsets = offsets + weight * answers.offsets
             variances = answers.variances
             self.stopwatch.lap("Bayesian tower")

@@ -122,7 +122,7 @@ def add_movies(folder: Path, movies: pd.DataFrame) -> int:
     content = load_describer(folder / CONTENT).describe(fresh)
     parts = []
     if Towers.NEURAL in run.config.towers:
-        parts.append(new_movie_vectors(load_pair(folder, run.config), content))
+        parts.append(_with_offset(new_movie_vectors(load_pair(folder, run.config), content)))
     with new_folder(folder) as partial:
         for path in folder.iterdir():
             if path.is_file():
@@ -130,7 +130,7 @@ def add_movies(folder: Path, movies: pd.DataFrame) -> int:
         if Towers.BAYESIAN in run.config.towers:
             pair = with_movies(load_bayesian(folder / BAYESIAN), content.matrix())
             save_bayesian(partial / BAYESIAN, pair)
-            parts.append(pair.movies[len(run.catalogue) :])
+            parts.append(_with_offset(pair.movies[len(run.catalogue) :]))
         if Towers.SEQUENCE in run.config.towers:
             parts.append(new_movie_vectors(load_sequence_pair(folder), content))
         vectors = _as_unrated(run.config, np.hstack(parts))
@@ -170,23 +170,29 @@ def _vectors(run: Run) -> NDArray[np.float32]:
 
 def _as_unrated(config: RunConfig, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return joined vectors `(A, D)` of movies without ratings, with what their parts count."""
-    scaled, start = vectors.copy(), 0
+    scaled, start, blend = vectors.copy(), 0, config.blend
     rating = [towers for towers in config.towers if towers is not Towers.SEQUENCE]
-    for towers, width, factor in zip(
-        rating, config.widths, config.blend.unrated_factors, strict=False
-    ):
-        scaled[:, start : start + width] *= np.float32(factor)
+    for place, towers in enumerate(rating):
+        end = start + config.widths[place]
+        scaled[:, start:end] *= np.float32(blend.unrated_factors[place])
+        scaled[:, end - 1] = blend.unrated_offset_factors[place] - 1
         if towers is Towers.BAYESIAN:
-            scaled[:, start + width - 1] += np.float32(config.blend.unrated_shift)
-        start += width
+            scaled[:, end - 2] += np.float32(blend.unrated_shift)
+        start = end
     return scaled
+
+
+def _with_offset(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return vectors `(M, D)` with a component that meets users' offsets, for `_as_unrated`."""
+    return np.pad(vectors, ((0, 0), (0, 1)))
 
 
 def _movie_vectors(run: Run, towers: Towers) -> NDArray[np.float32]:
     match towers:
         case Towers.NEURAL:
-            return movie_vectors(load_pair(run.folder, run.config))
+            return _with_offset(movie_vectors(load_pair(run.folder, run.config)))
         case Towers.BAYESIAN:
-            return load_bayesian(run.folder / BAYESIAN).movies[: -run.catalogue.added or None]
+            vectors = load_bayesian(run.folder / BAYESIAN).movies
+            return _with_offset(vectors[: -run.catalogue.added or None])
         case Towers.SEQUENCE:
             return movie_vectors(load_sequence_pair(run.folder))

@@ -219,26 +219,33 @@ def _write_pairs(
 def _widths(
     neural: Neural | None, inferred: Inferred | None, watching: Watching | None
 ) -> tuple[int, ...]:
-    """Return how many components of a movie vector each pair has."""
-    vectors = []
+    """Return how many components of a movie vector each pair has: one for offsets, to rate."""
+    widths = []
     if neural is not None:
-        vectors.append(movie_vectors(neural.pair))
+        widths.append(movie_vectors(neural.pair).shape[1] + 1)
     if inferred is not None:
-        vectors.append(inferred.pair.movies)
+        widths.append(inferred.pair.movies.shape[1] + 1)
     if watching is not None:
-        vectors.append(movie_vectors(watching.pair))
-    return tuple(part.shape[1] for part in vectors)
+        widths.append(watching.pair.settings.dimension)
+    return tuple(widths)
 
 
 def _biases(
     towers: Sequence[Towers], widths: Sequence[int], neural: Neural | None
 ) -> tuple[int, ...]:
-    """Return which components of the joined movie vectors are biases: the last ones of pairs."""
-    ends = dict(zip(towers, np.cumsum(widths).tolist(), strict=True))
-    biased = [Towers.BAYESIAN]
-    if neural is not None and has_bias(neural.pair.settings):
-        biased.append(Towers.NEURAL)
-    return tuple(end - 1 for pair, end in ends.items() if pair in biased)
+    """Return which components of the joined movie vectors are biases, or meet users' offsets.
+
+    They are the last ones of the pairs that rate.
+    """
+    biases = []
+    for pair, end in zip(towers, np.cumsum(widths).tolist(), strict=True):
+        if pair is Towers.BAYESIAN or (
+            pair is Towers.NEURAL and neural is not None and has_bias(neural.pair.settings)
+        ):
+            biases.append(end - 2)
+        if pair is not Towers.SEQUENCE:
+            biases.append(end - 1)
+    return tuple(biases)
 
 
 def _ranking(watching: Watching | None, choice: Choice | None) -> Ranking | None:

@@ -103,10 +103,12 @@ def test_movies_without_ratings_count_as_validation_wants(copy: Path, later: pd.
     inferred = unrated_vectors(load_bayesian(copy / BAYESIAN), content.matrix())
     neural = new_movie_vectors(load_pair(copy, before.config), content)
     found = Recommender.load(copy).index.vectors_of(np.array([9001]))[0]
-    wanted = blend.unrated_factors[1] * inferred[0]
-    wanted[-1] += blend.unrated_shift
+    wanted = blend.unrated_factors[1] * np.append(inferred[0], 0.0)
+    wanted[-2] += blend.unrated_shift
+    wanted[-1] = blend.unrated_offset_factors[1] - 1
     np.testing.assert_allclose(found[widths[0] : sum(widths[:2])], wanted, atol=1e-5)
-    np.testing.assert_allclose(found[: widths[0]], blend.unrated_factors[0] * neural[0], atol=1e-5)
+    wanted = np.append(blend.unrated_factors[0] * neural[0], blend.unrated_offset_factors[0] - 1)
+    np.testing.assert_allclose(found[: widths[0]], wanted, atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", [kind for kind in Kind if kind is not Kind.EXACT])

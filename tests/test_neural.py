@@ -210,7 +210,7 @@ def test_the_notebook_has_the_published_shape(
 def test_the_notebook_is_trained_indexed_and_served(data: MovieData, tmp_path: Path) -> None:
     with Progress(disable=True) as progress:
         train(data, "world", tmp_path / "run", Preset.NOTEBOOK, 0, progress)
-    assert build_index(tmp_path / "run").card.dimension == 32
+    assert build_index(tmp_path / "run").card.dimension == 33
     rows = Recommender.load(tmp_path / "run").topk(1, 5)
     assert len({row.rating for row in rows}) > 1 or rows[0].rating in {1.0, 5.0}
 

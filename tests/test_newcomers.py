@@ -19,6 +19,7 @@ def blend(weights: tuple[float, ...], offset: float, halfway: float) -> Blend:
         halfway=halfway,
         origin=3.0,
         unrated_factors=(1.0, 1.0),
+        unrated_offset_factors=(1.0, 1.0),
         unrated_shift=0.0,
     )
 

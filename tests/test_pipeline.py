@@ -77,7 +77,7 @@ def test_pairs_are_blended_as_validation_wants(recommender: Recommender) -> None
     assert sum(config.blend.weights) > 0.3
     assert config.link is not None
     assert config.link.stars == (1.0, 2.0, 3.0, 4.0, 5.0)
-    assert len(config.biases) == 2
+    assert len(config.biases) == 4
 
 
 def test_doubt_is_less_about_those_who_told_more(recommender: Recommender) -> None:

@@ -13,6 +13,7 @@ BLEND = Blend(
     halfway=1.0,
     origin=3.0,
     unrated_factors=(1.0, 1.0),
+    unrated_offset_factors=(1.0, 1.0),
     unrated_shift=0.0,
 )
 
@@ -24,11 +25,13 @@ def asked(count: int) -> Parts:
 
 def test_planted_factors_and_shift_are_found() -> None:
     made = asked(40_000)
-    scores = made.offsets @ BLEND.weights + made.products @ (0.4 * 1.7, 0.8 * 0.3) + 0.8 * 0.5
+    scores = made.products @ (0.4 * 1.7, 0.8 * 0.3) + 0.8 * 0.5
+    scores += made.offsets @ (0.4 * 2.5, 0.8 * 0.2)
     latents = scores + np.random.default_rng(1).standard_normal(len(scores))
     ratings = 1 + np.searchsorted(LINK.thresholds, latents).astype(np.float32)
     found = fit_unrated(made, ratings, BLEND, LINK)
     np.testing.assert_allclose(found.unrated_factors, (1.7, 0.3), atol=0.05)
+    np.testing.assert_allclose(found.unrated_offset_factors, (2.5, 0.2), atol=0.05)
     assert found.unrated_shift == pytest.approx(0.5, abs=0.03)
     assert found.weights == BLEND.weights
 

@@ -145,6 +145,7 @@ def _settled(weights: tuple[float, ...], origin: float) -> Blend:
         halfway=1.0,
         origin=origin,
         unrated_factors=(1.0,) * len(weights),
+        unrated_offset_factors=(1.0,) * len(weights),
         unrated_shift=0.0,
     )
 

@@ -1,7 +1,9 @@
 """Movies without ratings: how much each pair's word on them counts.
 
 Every validation row is asked about once more, as if nobody had rated its movie. So movies count as
-often as they are rated: what is asked about is seldom the obscure movie that most movies are.
+often as they are rated: what is asked about is seldom the obscure movie that most movies are. What
+a pair says of a user in general counts for more where it says more of the movie, so users' offsets
+are weighed anew too.
 """
 
 from dataclasses import replace
@@ -34,11 +36,16 @@ def fit_unrated(asked: Parts, ratings: NDArray[np.float32], blend: Blend, link: 
         link: From scores to ratings.
     """
     weights = np.array(blend.weights)
-    offsets, products = asked.offsets @ weights, asked.products * weights  # (E,), (E, P)
-    start = np.append(np.ones(len(weights)), 0.0)
+    parts = np.hstack([asked.products * weights, asked.offsets * weights])  # (E, 2 * P)
+    start = np.append(np.ones(parts.shape[1]), 0.0)
 
     def predicted(parameters: Floats) -> Floats:
-        return link.ratings(offsets + products @ parameters[:-1] + weights[-1] * parameters[-1])
+        return link.ratings(parts @ parameters[:-1] + weights[-1] * parameters[-1])
 
     *factors, shift = fit_near(start, predicted, ratings, FIRMNESS).tolist()
-    return replace(blend, unrated_factors=tuple(factors), unrated_shift=shift)
+    return replace(
+        blend,
+        unrated_factors=tuple(factors[: len(weights)]),
+        unrated_offset_factors=tuple(factors[len(weights) :]),
+        unrated_shift=shift,
+    )
