@@ -14,6 +14,8 @@ for inner-product spaces", RecSys 2014; Morozov and Babenko, "Non-metric similar
 maximum inner product search", NeurIPS 2018.
 """
 
+import ctypes
+import weakref
 from pathlib import Path
 from typing import NamedTuple
 
@@ -149,10 +151,14 @@ class Candidates:
         return counted
 
     def vectors(self) -> Vectors:
-        """Return a view, `(R, D)`, of what an exact index holds."""
+        """Return a view, `(R, D)`, of what an exact index holds, and which keeps it alive."""
         count, dimension = len(self), self.dimension
-        held = faiss.rev_swig_ptr(self._index.get_xb(), count * dimension)
-        return np.asarray(held.reshape(count, dimension))
+        if not count:
+            return np.zeros((0, dimension), np.float32)
+        buffer = (ctypes.c_float * (count * dimension)).from_address(int(self._index.get_xb()))
+        # It would be gone with the last other reference to it; this one lasts as long as the view.
+        weakref.finalize(buffer, lambda _: None, self._index)
+        return np.ctypeslib.as_array(buffer).reshape(count, dimension)
 
     def add(self, vectors: Vectors) -> None:
         """Add vectors `(A, D)` as the next rows.

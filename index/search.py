@@ -175,11 +175,13 @@ class Index:
         checked = checked_vectors(vectors, self.dimension)
         named = checked_ids(ids, len(checked))
         kept = np.where(np.isin(self.all_ids, named), NO_ID, self.all_ids)
-        self.candidates.add(checked)
-        if self.kind is Kind.EXACT:
+        vectors = np.concatenate([self._vectors, checked])
+        if self.kind is Kind.EXACT:  # anew, so that views of the old ones stay what they are
+            self.candidates = Candidates.build(Kind.EXACT, vectors)
             self._vectors = self.candidates.vectors()
         else:
-            self._vectors = np.concatenate([self._vectors, checked])
+            self.candidates.add(checked)
+            self._vectors = vectors
         self._name(np.concatenate([kept, named]))
 
     def remove(self, ids: ArrayLike) -> None:

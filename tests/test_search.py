@@ -172,7 +172,17 @@ def test_vectors_are_added_replaced_and_removed_and_stay_so(kind: Kind, tmp_path
     assert again.search(queries, 1).ids[0, 0] == 6000
 
 
-@KINDS
+def test_views_outlive_the_index_and_what_is_put_into_it() -> None:
+    _, ids, vectors, _ = made(5000)
+    index = Index.build(ids, vectors)
+    view = index.vectors
+    index.put(ids[:2500], -vectors[:2500])
+    del index
+    Index.build(ids, np.zeros_like(vectors))  # takes the memory that is free
+    np.testing.assert_array_equal(view, vectors)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in Kind if kind is not Kind.EXACT])
 def test_a_mapped_index_is_not_written_to(kind: Kind, tmp_path: Path) -> None:
     _, ids, vectors, _ = made(300)
     save_index(tmp_path, Index.build(ids, vectors, kind), "model")
