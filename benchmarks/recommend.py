@@ -28,6 +28,7 @@ from implicit.utils import ParameterWarning
 from machine import describe
 from numpy.typing import NDArray
 from scipy import sparse
+from threadpoolctl import threadpool_limits
 
 from retrieval.choices import Cut, Preset, RankBy, Towers
 from retrieval.data.dataset import Dataset, encode
@@ -69,7 +70,8 @@ def main() -> None:
                 train(kept, "", run, asked.preset, asked.seed, bars, [Towers.SEQUENCE])
             build_index(run)
         of_run(run, whole, test, time.perf_counter() - began)
-        of_implicit(whole, test, asked.seed)
+        with threadpool_limits(1, "blas"):  # as implicit wants it
+            of_implicit(whole, test, asked.seed)
         if asked.rectools:
             of_rectools(asked.rectools, Path(scratch), whole, test, asked.seed)
 

@@ -29,6 +29,7 @@ from joint import fit_joint
 from machine import describe
 from numpy.typing import NDArray
 from scipy import sparse
+from threadpoolctl import threadpool_limits
 
 from retrieval.choices import Cut, Preset, Towers
 from retrieval.data.dataset import Dataset, encode
@@ -96,7 +97,8 @@ def main() -> None:
     of_run(recommender, trial, seconds)
     of_joint(trial)
     of_baselines(trial)
-    of_lists_alone(trial)
+    with threadpool_limits(1, "blas"):  # as implicit wants it
+        of_lists_alone(trial)
 
 
 def who_saw_what(data: Dataset, rows: NDArray[np.bool_]) -> sparse.csr_array:
