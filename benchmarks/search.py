@@ -248,6 +248,7 @@ def draw(points: Sequence[Point], path: Path) -> None:
     """Draw what is missed against time: down and left is better."""
     mpl.rcParams["svg.hashsalt"] = "search"  # the same file for the same figures
     figure, axes = plt.subplots(figsize=(7, 4.5))
+    axes.set_prop_cycle(color=[*mpl.color_sequences["tab10"], "black"])
     for system in dict.fromkeys(point.system for point in points):
         own = sorted(
             (point for point in points if point.system == system),
