@@ -105,8 +105,9 @@ def by_size(
             rng.choice(size, min(len(seen), size // 2), replace=False) for seen in asked.excluded
         ]
         made = Questions(asked.queries, K, excluded)
-        for trial in tune(ids, vectors, made, target, kinds).trials:
-            yield Sized(size, trial)
+        for kind in kinds:  # one after another, so that memory holds one
+            for trial in tune(ids, vectors, made, target, [kind]).trials:
+                yield Sized(size, trial)
 
 
 def fastest(measured: Sequence[Sized], target: float) -> list[Sized]:
