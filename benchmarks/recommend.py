@@ -63,13 +63,13 @@ def main() -> None:
     print(f"{asked.data.name}, seed {asked.seed}: the last movie of {test.sum():,} users")
     print(f"{'system':38} HR@10   NDCG@10  train s  one user ms  all users s")
     with TemporaryDirectory() as scratch:
-        run, began = asked.run or Path(scratch) / "run", time.perf_counter()
+        run = asked.run or Path(scratch) / "run"
         if asked.run is None:
             kept = replace(data, ratings=data.ratings[~test])
             with progress() as bars:
                 train(kept, "", run, asked.preset, asked.seed, bars, [Towers.SEQUENCE])
             build_index(run)
-        of_run(run, whole, test, time.perf_counter() - began)
+        of_run(run, whole, test)
         with threadpool_limits(1, "blas"):  # as implicit wants it
             of_implicit(whole, test, asked.seed)
         if asked.rectools:
@@ -103,9 +103,12 @@ def median_milliseconds(ask: Callable[[int], object], users: NDArray[np.int64]) 
     return 1000 * float(np.median(times))
 
 
-def of_run(folder: Path, data: Dataset, test: NDArray[np.bool_], training: float) -> None:
+def of_run(folder: Path, data: Dataset, test: NDArray[np.bool_]) -> None:
     """Print what a run does, told and not told the time."""
     recommender = Recommender.load(folder, threads=2)
+    run = recommender.run
+    if len(run.histories.movies) != (~test).sum():
+        raise SystemExit(f"{folder} was not trained on all but the last ratings")
     users, times = data.user_vocabulary.ids[data.users[test]], data.timestamps[test]
     moments = dict(zip(users.tolist(), times.tolist(), strict=True))
     for told in (False, True):
@@ -118,10 +121,10 @@ def of_run(folder: Path, data: Dataset, test: NDArray[np.bool_], training: float
             at = moments[user] if told else None
             return recommender.topk(user, K, at=at, rank_by=RankBy.WATCH)
 
-        name = f"rec, {recommender.run.config.preset}, {'told' if told else 'not told'} when"
+        name = f"rec, {run.config.preset}, {'told' if told else 'not told'} when"
         lists = data.movie_vocabulary.numbers(found.movie_ids)
         one = median_milliseconds(ask, users)
-        say(name, lists, data.movies[test], training, one, everyone)
+        say(name, lists, data.movies[test], run.config.training_seconds, one, everyone)
 
 
 def of_implicit(data: Dataset, test: NDArray[np.bool_], seed: int) -> None:

@@ -26,11 +26,11 @@ from matplotlib import pyplot as plt
 from numpy.typing import NDArray
 from usearch.index import Index as Usearch
 
-from index.imitation import imitate
 from index.kinds import Kind
 from index.search import Index
 from index.tuning import Questions, recall, tune
 from index.vectors import Vectors
+from retrieval.bench import larger
 from retrieval.indexing import questions
 from retrieval.run import open_index, open_run
 
@@ -63,13 +63,8 @@ def main() -> None:
     asked = parser.parse_args()
     run = open_run(asked.run)
     of_users = questions(run)
-    vectors = imitate(open_index(run).vectors, asked.size, asked.seed)
-    rng = np.random.default_rng(asked.seed)
-    seen = [
-        rng.choice(asked.size, min(len(ids), asked.size // 2), replace=False)
-        for ids in of_users.excluded
-    ]
-    made = Questions(of_users.queries, of_users.k, seen)
+    vectors, made = larger(open_index(run).vectors, of_users, asked.size, asked.seed)
+    seen = made.excluded
     truth = Index.build(np.arange(asked.size), vectors).search(made.queries, made.k, seen).ids
     print(describe())
     print(f"{asked.size:,} vectors of {vectors.shape[1]} like those of {asked.run}, {len(seen)}")

@@ -78,7 +78,9 @@ class Candidates:
     ) -> None:
         self.kind, self.scale, self.length = kind, scale, length
         self._index, self._fixed = index, fixed
-        self._lists: NDArray[np.int64] | None = None  # (R,) that rows are in, once asked for
+        # Once asked for: the lists that rows are in, (R,), and how many rows each of them has.
+        self._lists: NDArray[np.int64] | None = None
+        self._sizes: NDArray[np.int64] | None = None
 
     @classmethod
     def build(cls, kind: Kind, vectors: Vectors, scale: Scale | None = None) -> "Candidates":
@@ -169,7 +171,7 @@ class Candidates:
         if self._fixed:
             raise ValueError("the index is mapped from a file; load it with mapped=False to add")
         self._index.add(self._held(vectors))
-        self._lists = None
+        self._lists, self._sizes = None, None
 
     def propose(
         self, queries: Vectors, count: int, effort: Effort, allowed: Mask | None = None
@@ -199,12 +201,10 @@ class Candidates:
 
     def sizes(self, rows: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
         """Return how many of some rows, `(S,)`, or of all are in each list of an ivf or ivfpq."""
-        lists = self._index.nlist
-        if rows is None:
-            return np.array([self._index.invlists.list_size(place) for place in range(lists)])
         if self._lists is None:
             self._lists = self._lists_of_rows()
-        return np.bincount(self._lists[rows], minlength=lists)
+        lists = self._lists if rows is None else self._lists[rows]
+        return np.bincount(lists, minlength=self._index.nlist)
 
     def breadth(self, queries: Vectors, breadth: int, sizes: NDArray[np.int64]) -> int:
         """Return the lists to visit so that enough of what is allowed is looked at.
@@ -219,7 +219,9 @@ class Candidates:
         """
         lists = int(self._index.nlist)
         _, nearest = self._index.quantizer.search(self._asked(queries), lists)  # (Q, lists)
-        usual = self.sizes()[nearest[:, :breadth]].sum(axis=1)
+        if self._sizes is None:
+            self._sizes = self.sizes()
+        usual = self._sizes[nearest[:, :breadth]].sum(axis=1)
         reached = np.cumsum(sizes[nearest], axis=1) < usual[:, None]
         return min(lists, 1 + int(reached.sum(axis=1).max(initial=0)))
 

@@ -75,8 +75,7 @@ class Index:
 
     def __init__(self, ids: Ids, vectors: Vectors, candidates: Candidates, effort: Effort) -> None:
         self.effort, self.candidates = effort, candidates
-        # A file may be mapped at any address, and sums over odd ones take ten times as long.
-        self._vectors = vectors if len(vectors) > FEW else np.require(vectors, requirements="A")
+        self._hold(vectors)
         self._name(ids)
 
     @classmethod
@@ -105,6 +104,13 @@ class Index:
         held = candidates.vectors() if kind is Kind.EXACT else checked
         return cls(named, held, candidates, effort or Effort())
 
+    def _hold(self, vectors: Vectors) -> None:
+        """Take the vectors of rows."""
+        # A file may be mapped at any address, and sums over odd ones take ten times as long.
+        self._vectors = vectors if len(vectors) > FEW else np.require(vectors, requirements="A")
+        # What float32 rounds is in proportion to it.
+        self._longest = float(np.linalg.norm(vectors, axis=1).max(initial=0.0))
+
     def _name(self, ids: Ids) -> None:
         """Take the ids of rows; everything that follows from them is worked out here."""
         self.all_ids = ids
@@ -120,8 +126,6 @@ class Index:
         else:
             order = rows[np.argsort(ids[rows], kind="stable")]
             self._sorted_ids, self._sorted_rows = ids[order], order
-        # Of what may still be found, for the rounding of float32.
-        self._longest = float(np.linalg.norm(self._vectors, axis=1).max(initial=0.0))
 
     @property
     def kind(self) -> Kind:
@@ -171,17 +175,23 @@ class Index:
         return Selection(np.flatnonzero(mask), mask)
 
     def put(self, ids: ArrayLike, vectors: ArrayLike) -> None:
-        """Add vectors `(A, D)` under ids `(A,)`; those that are there are replaced."""
+        """Add vectors `(A, D)` under ids `(A,)`; those that are there are replaced.
+
+        Raises:
+            ValueError: The index is approximate and mapped from a file.
+        """
         checked = checked_vectors(vectors, self.dimension)
         named = checked_ids(ids, len(checked))
         kept = np.where(np.isin(self.all_ids, named), NO_ID, self.all_ids)
         vectors = np.concatenate([self._vectors, checked])
         if self.kind is Kind.EXACT:  # anew, so that views of the old ones stay what they are
             self.candidates = Candidates.build(Kind.EXACT, vectors)
-            self._vectors = self.candidates.vectors()
+            vectors = self.candidates.vectors()
+        elif not len(self.candidates):  # which have learned nothing from no vectors
+            self.candidates = Candidates.build(self.kind, vectors)
         else:
             self.candidates.add(checked)
-            self._vectors = vectors
+        self._hold(vectors)
         self._name(np.concatenate([kept, named]))
 
     def remove(self, ids: ArrayLike) -> None:
@@ -232,7 +242,7 @@ class Index:
             self._fill(found, chunk, look.proposal.rows, kept, checked)
             unsettled = chunk[~self._settled(look, kept, found.scores[chunk, -1], checked[chunk])]
             depths[unsettled] = 4 * depth if look.exact else depth
-            scanned[unsettled] = not look.exact
+            scanned[unsettled] |= not look.exact
             waiting = np.concatenate([waiting, unsettled])
         return found
 
@@ -263,7 +273,7 @@ class Index:
             if self.kind in LISTED:
                 if chosen.sizes is None:
                     chosen.sizes = self.candidates.sizes(chosen.rows)
-                lists = self.candidates.breadth(queries, effort.breadth, chosen.sizes)
+                lists = self.candidates.breadth(queries, HARDER * effort.breadth, chosen.sizes)
                 effort = replace(effort, breadth=lists)
         elif chosen is not None:
             depth = math.ceil(depth / share)
@@ -346,6 +356,7 @@ class Index:
         scores, ids = np.full(shape, -np.inf), np.full(shape, NO_ID, np.int64)
         columns = np.arange(len(theirs)) - first[which]
         scores[which, columns], ids[which, columns] = exact, self.all_ids[theirs]
+        found.ids[chunk], found.scores[chunk] = NO_ID, -np.inf  # which an earlier look had filled
         order = np.lexsort((ids, -scores))[:, : found.ids.shape[1]]
         each = np.arange(len(chunk))[:, None]
         found.ids[chunk, : order.shape[1]] = ids[each, order]
@@ -368,7 +379,7 @@ class Index:
             return np.ones(len(last), dtype=bool)
         rough = look.proposal.scores
         if not look.exact:  # where there were fewer candidates than wanted, some were missed
-            return np.isfinite(last) & np.isfinite(rough[:, -1])
+            return np.isfinite(last) & (look.proposal.rows[:, -1] >= 0)
         worst = np.where(kept.mask, rough, np.inf).min(axis=1)
         worst = np.where(kept.counts == kept.limit, worst, rough[:, -1])
         lengths = np.linalg.norm(queries, axis=1) * self._longest

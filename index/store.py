@@ -1,5 +1,6 @@
 """An index on disk: the FAISS file, ids, vectors, and what they are."""
 
+import hashlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -36,6 +37,7 @@ class Card:
         length: What vectors are brought to where a kind wants them equally long.
         effort: How hard it looks.
         fingerprint: Of all rows' ids and vectors.
+        candidates: sha256 of the FAISS file where it does not hold the vectors, and of the scale.
         source: What the vectors were made by.
     """
 
@@ -47,11 +49,14 @@ class Card:
     length: float
     effort: Effort
     fingerprint: str
+    candidates: str
     source: str
 
 
 def save_index(folder: Path, index: Index, source: str) -> Card:
     """Write index, ids, vectors and card into an existing folder."""
+    index.candidates.write(folder / INDEX_FILE)
+    np.save(folder / SCALE_FILE, index.candidates.scale)
     card = Card(
         kind=index.kind,
         metric="inner product",
@@ -61,13 +66,12 @@ def save_index(folder: Path, index: Index, source: str) -> Card:
         length=index.candidates.length,
         effort=index.effort,
         fingerprint=fingerprint(index.all_ids, index.all_vectors),
+        candidates=_sum_of_candidates(folder, index.kind),
         source=source,
     )
-    index.candidates.write(folder / INDEX_FILE)
     if index.kind is not Kind.EXACT:
         np.save(folder / VECTORS_FILE, index.all_vectors)
     np.save(folder / IDS_FILE, index.all_ids)
-    np.save(folder / SCALE_FILE, index.candidates.scale)
     (folder / CARD_FILE).write_text(json.dumps(asdict(card), indent=2) + "\n")
     return card
 
@@ -92,7 +96,8 @@ def load_index(folder: Path, source: str, *, mapped: bool = True) -> Index:
     Args:
         folder: What `save_index` wrote into.
         source: What the vectors were made by.
-        mapped: Whether to map files instead of loading them; then nothing can be added.
+        mapped: Whether to map files instead of loading them; then nothing can be put into an
+            approximate index.
 
     Raises:
         StaleIndexError: The card, the index and the vectors beside it do not belong together, or
@@ -103,6 +108,7 @@ def load_index(folder: Path, source: str, *, mapped: bool = True) -> Index:
     if card.source != source:
         raise StaleIndexError(f"{folder} was built from another model")
     try:
+        candidates_sum = _sum_of_candidates(folder, card.kind)
         scale = np.load(folder / SCALE_FILE)
         candidates = Candidates.read(
             folder / INDEX_FILE, card.kind, scale, card.length, mapped=mapped
@@ -116,9 +122,19 @@ def load_index(folder: Path, source: str, *, mapped: bool = True) -> Index:
         )
     except (OSError, EOFError, ValueError) as error:
         raise ValueError(f"{folder} does not hold an index: {error}") from error
+    if candidates_sum != card.candidates:
+        raise StaleIndexError(f"{folder} holds candidates that were not saved with it")
     made = fingerprint(ids, vectors)
     if made != card.fingerprint or len(candidates) != len(ids):
         raise StaleIndexError(
             f"{folder} has fingerprint {card.fingerprint[:12]}, its vectors have {made[:12]}"
         )
     return Index(ids, vectors, candidates, card.effort)
+
+
+def _sum_of_candidates(folder: Path, kind: Kind) -> str:
+    digest = hashlib.sha256((folder / SCALE_FILE).read_bytes())
+    if kind is not Kind.EXACT:  # whose file the fingerprint is made from
+        with (folder / INDEX_FILE).open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()

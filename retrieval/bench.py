@@ -1,17 +1,21 @@
 """How long answers take: of one user and of all, from a cold start, and in larger catalogues."""
 
+import os
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+import faiss
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from index.imitation import imitate
 from index.kinds import Kind
-from index.tuning import Questions, Trial, tune
-from retrieval.indexing import questions
+from index.tuning import Questions, Trial, fastest, tune
+from index.vectors import Vectors
+from retrieval.indexing import check_target, questions
 from retrieval.recommender import Recommender
 from retrieval.run import Run
 
@@ -48,16 +52,17 @@ def one_by_one(recommender: Recommender, events: int) -> Latency:
     counts = np.diff(run.histories.offsets)
     nearest = np.argsort(np.abs(counts - events), kind="stable")[:USERS]
     asked = run.users.ids[nearest].tolist()
-    for user in asked[:WARM_UP]:
-        recommender.topk(user, K)
     times = []
-    for user in asked:
-        began = time.perf_counter()
-        recommender.topk(user, K)
-        times.append(1000 * (time.perf_counter() - began))
-    recommender.stopwatch.start()
-    for user in asked:
-        recommender.topk(user, K)
+    with threadpool_limits(1):
+        for user in asked[:WARM_UP]:
+            recommender.topk(user, K)
+        for user in asked:
+            began = time.perf_counter()
+            recommender.topk(user, K)
+            times.append(1000 * (time.perf_counter() - began))
+        recommender.stopwatch.start()
+        for user in asked:
+            recommender.topk(user, K)
     stages = {
         stage: 1000 * seconds / len(asked)
         for stage, seconds in recommender.stopwatch.seconds.items()
@@ -95,32 +100,36 @@ def by_size(
 ) -> Iterator[Sized]:
     """Measure kinds of index in catalogues that look like the run's, for its users' questions.
 
-    Each question excludes as many movies as its user has seen.
+    Raises:
+        RequestError: An impossible target.
     """
+    check_target(target)
     asked = questions(recommender.run)
+    threads = faiss.omp_get_max_threads()
     for size in sizes:
-        vectors, ids = imitate(recommender.index.vectors, size, seed), np.arange(size)
-        rng = np.random.default_rng(seed)
-        excluded = [
-            rng.choice(size, min(len(seen), size // 2), replace=False) for seen in asked.excluded
-        ]
-        made = Questions(asked.queries, K, excluded)
+        vectors, made = larger(recommender.index.vectors, asked, size, seed)
         for kind in kinds:  # one after another, so that memory holds one
-            for trial in tune(ids, vectors, made, target, [kind]).trials:
+            faiss.omp_set_num_threads(os.cpu_count() or 1)  # to build
+            for trial in tune(np.arange(size), vectors, made, target, [kind]).trials:
                 yield Sized(size, trial)
+            faiss.omp_set_num_threads(threads)
 
 
-def fastest(measured: Sequence[Sized], target: float) -> list[Sized]:
+def larger(vectors: Vectors, asked: Questions, size: int, seed: int) -> tuple[Vectors, Questions]:
+    """Return a catalogue of a size that looks like vectors, and the same questions about it.
+
+    As many movies are left out as each user has seen, or half of all.
+    """
+    rng = np.random.default_rng(seed)
+    excluded = [
+        rng.choice(size, min(len(seen), size // 2), replace=False) for seen in asked.excluded
+    ]
+    return imitate(vectors, size, seed), Questions(asked.queries, asked.k, excluded)
+
+
+def of_each(measured: Sequence[Sized], target: float) -> list[Sized]:
     """Return for each size and kind the fastest that reaches a recall, or what comes nearest."""
-    groups: dict[tuple[int, Kind], list[Sized]] = {}
+    groups: dict[tuple[int, Kind], list[Trial]] = {}
     for row in measured:
-        groups.setdefault((row.movies, row.trial.kind), []).append(row)
-    chosen = []
-    for rows in groups.values():
-        enough = [row for row in rows if row.trial.recall >= target]
-        chosen.append(
-            min(enough, key=lambda row: row.trial.milliseconds)
-            if enough
-            else max(rows, key=lambda row: row.trial.recall)
-        )
-    return chosen
+        groups.setdefault((row.movies, row.trial.kind), []).append(row.trial)
+    return [Sized(size, fastest(trials, target)) for (size, _), trials in groups.items()]

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from index.kinds import Kind
 from retrieval import columns
 from retrieval.choices import Cut, Preset, RankBy, Towers
 from retrieval.display import notes, print_json, print_table, progress
 from retrieval.errors import RecError, RequestError
 
 if TYPE_CHECKING:  # these pull in faiss, which --help can do without
-    from index.kinds import Kind
     from retrieval.audience import Person
     from retrieval.catalogue import Movie
     from retrieval.filters import Filter
@@ -438,8 +438,7 @@ def bench(
     as_json: JsonOption = False,
 ) -> None:
     """Measure how long answers take, here and in larger catalogues."""
-    from index.kinds import Kind
-    from retrieval.bench import all_at_once, by_size, cold_start, fastest, one_by_one
+    from retrieval.bench import all_at_once, by_size, cold_start, of_each, one_by_one
     from retrieval.recommender import Recommender
 
     folder, wanted = _run(run), [_kind(name.strip()) for name in (kinds or "").split(",") if name]
@@ -485,7 +484,7 @@ def bench(
         ("movies", *measured[0].trial.facts()),
         [
             (f"{row.movies:,}", *row.trial.facts().values())
-            for row in fastest(measured, target_recall)
+            for row in of_each(measured, target_recall)
         ],
     )
 
@@ -698,10 +697,8 @@ def _towers(names: str | None) -> list[Towers]:
     return [Towers(name) for name in wanted]
 
 
-def _kind(name: str) -> "Kind | None":
+def _kind(name: str) -> Kind | None:
     """Read the kind of an index; None is for measuring to choose."""
-    from index.kinds import Kind
-
     if name == "auto":
         return None
     if name not in list(Kind):

@@ -23,7 +23,7 @@ def console() -> Console:
 
 def notes() -> Console:
     """Return the terminal for progress and everything that is not data."""
-    return Console(stderr=True, highlight=False)
+    return Console(stderr=True, soft_wrap=True, highlight=False)
 
 
 def progress() -> Progress:

@@ -46,22 +46,7 @@ def explain(
     by: RankBy | None = None,
     at: int | None = None,
 ) -> Explanation:
-    """Return which events carry the rating of a movie, or the score that ranks it.
-
-    A known user is taken as someone who tells all of the history, so that an event can be left out;
-    the answer is close to that of the stored user, not the same.
-
-    Args:
-        encoder: What encodes users.
-        index: The movies.
-        user: An id, or a person.
-        movie: An id or a title.
-        by: Explain the rating, or the score that ranks by this; None is what lists are ranked by.
-        at: The time of asking, in seconds; None is the time of the last event.
-
-    Raises:
-        RequestError: An unknown user or movie, or a ranking that the run's pairs cannot give.
-    """
+    """Do what `Recommender.explain` says, with what encodes users and with the movies' index."""
     run, wanted = encoder.run, encoder.ranking(by)
     asked = run.catalogue.named(str(movie))
     audience = one_person(run, user)

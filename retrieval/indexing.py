@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from index.kinds import Kind
 from index.search import Index
-from index.store import Card, save_index
+from index.store import Card, read_card, save_index
 from index.tuning import SMALL, Questions, Trial, tune
 from retrieval import columns
 from retrieval.audience import many_people
@@ -19,13 +19,14 @@ from retrieval.catalogue import Catalogue, write_catalogue
 from retrieval.choices import Towers
 from retrieval.encoder import Encoder
 from retrieval.errors import RequestError, RunError
-from retrieval.files import new_folder
+from retrieval.files import new_folder, sha256
 from retrieval.pipeline import listed
 from retrieval.run import (
     ADDED,
     BAYESIAN,
     CONTENT,
     INDEX,
+    MANIFEST,
     MOVIES,
     Run,
     RunConfig,
@@ -56,7 +57,7 @@ class Built(NamedTuple):
 
 def build_index(
     folder: Path,
-    kind: Kind | None = Kind.EXACT,
+    kind: Kind | None = None,
     target: float = 0.99,
     report: Callable[[Trial], None] = lambda _: None,
 ) -> Built:
@@ -73,8 +74,7 @@ def build_index(
         RunError: The run is missing or damaged.
         RequestError: An impossible target.
     """
-    if not 0 < target <= 1:
-        raise RequestError(f"target recall is {target:g}; it must be above 0 and at most 1")
+    check_target(target)
     run = open_run(folder)
     ids, vectors = run.catalogue.vocabulary.ids, _vectors(run)
     if kind is Kind.EXACT or (kind is None and len(ids) < SMALL):
@@ -84,14 +84,28 @@ def build_index(
     return Built(_save(run, tuned.chosen), tuned.trials)
 
 
+def check_target(target: float) -> None:
+    """Raise a `RequestError` for a recall that cannot be reached, or always is."""
+    if not 0 < target <= 1:
+        raise RequestError(f"target recall is {target:g}; it must be above 0 and at most 1")
+
+
 def questions(run: Run, count: int = USERS) -> Questions:
-    """Return what users of a run, drawn at random, ask for: their lists without what they saw."""
+    """Return what users of a run, drawn at random, ask for: their lists without what they saw.
+
+    Two users after the other ask for each ranking that the run has, so that either half of the
+    questions holds all.
+    """
     rng = np.random.default_rng(run.config.seed)
     users = rng.choice(run.users.ids, min(count, len(run.users)), replace=False)
     encoder = Encoder(run)
     audience, rows = many_people(run, users, {})
     rating = encoder.encode(audience, rows, None).vectors
-    queries = encoder.queries(audience, rows, None, rating, None)
+    queries = np.empty_like(rating)
+    rankings = np.arange(len(rows)) // 2 % len(encoder.rankings)
+    for place, rank_by in enumerate(encoder.rankings):
+        own = rankings == place
+        queries[own] = encoder.queries(audience, rows[own], None, rating[own], rank_by)
     ends = audience.histories.offsets
     seen = [audience.histories.movies[ends[row] : ends[row + 1]] for row in rows]
     return Questions(queries, K, [run.catalogue.vocabulary.ids[movies] for movies in seen])
@@ -112,12 +126,12 @@ def add_movies(folder: Path, movies: pd.DataFrame) -> int:
         RequestError: The run's pair cannot tell anything of them.
     """
     run = open_run(folder)
-    index = _index_of(run)
+    index, kind = _index_of(run), _kind_of(run)
     unknown = run.catalogue.vocabulary.numbers(movies[columns.MOVIE_ID]) == UNKNOWN
     fresh = movies[unknown]
     if fresh.empty:
         if index is None:
-            build_index(folder)
+            build_index(folder, kind)
         return 0
     content = load_describer(folder / CONTENT).describe(fresh)
     parts = []
@@ -139,11 +153,12 @@ def add_movies(folder: Path, movies: pd.DataFrame) -> int:
         everything = [*run.catalogue.movies, *listed(fresh)]
         write_catalogue(partial / MOVIES, Catalogue(everything, len(added)))
         seal(partial)
+        if index is not None:
+            index.put(fresh[columns.MOVIE_ID].to_numpy(), vectors)
+            (partial / INDEX).mkdir()
+            save_index(partial / INDEX, index, sha256(partial / MANIFEST))
     if index is None:
-        build_index(folder)
-    else:
-        index.put(fresh[columns.MOVIE_ID].to_numpy(), vectors)
-        _save(open_run(folder), index)
+        build_index(folder, kind)
     return len(fresh)
 
 
@@ -152,6 +167,14 @@ def _index_of(run: Run) -> Index | None:
     try:
         return open_index(run, mapped=False)
     except RunError:
+        return None
+
+
+def _kind_of(run: Run) -> Kind | None:
+    """Return of what kind the index of a run is, or was; None where nothing says."""
+    try:
+        return read_card(run.folder / INDEX).kind
+    except ValueError:
         return None
 
 

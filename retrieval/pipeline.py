@@ -1,4 +1,4 @@
-"""The steps from a data folder to a run, and from a run to its index."""
+"""The steps from a data folder to a run."""
 
 import json
 import time

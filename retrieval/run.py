@@ -156,7 +156,8 @@ def open_index(run: Run, *, mapped: bool = True) -> Index:
 
     Args:
         run: The run.
-        mapped: Whether to map its files instead of loading them; then nothing can be added.
+        mapped: Whether to map its files instead of loading them; then nothing can be put into an
+            approximate index.
 
     Raises:
         RunError: There is no index, or it is not of this model, or a file is damaged.

@@ -240,3 +240,43 @@ def test_the_commands_of_the_readme_exist_with_their_options() -> None:
         assert done.returncode == 0, command
         for option in re.findall(r"--[a-z-]+", command):
             assert option in done.stdout, command
+
+
+def test_an_index_is_built_of_the_kind_that_is_asked_for(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(run, folder)
+    rec(monkeypatch, "build-index", "--run", str(folder))
+    assert "kind exact" in capsys.readouterr().err
+    rec(monkeypatch, "build-index", "--run", str(folder), "--kind", "ivf")
+    said = capsys.readouterr()
+    assert "kind ivf" in said.err
+    assert "recall" in said.out
+    rec(monkeypatch, "info", "--run", str(folder), "--json")
+    assert json.loads(capsys.readouterr().out)["index"].startswith("ivf, 200 movies")
+    rec(
+        monkeypatch, "build-index", "--run", str(folder), "--kind", "hnsw",
+        "--target-recall", "0.9", "--json",
+    )  # fmt: skip
+    built = json.loads(capsys.readouterr().out)
+    assert built["kind"] == "hnsw"
+    assert built["trials"][0]["recall"] >= 0.9
+    failed(monkeypatch, "build-index", "--run", str(folder), "--kind", "flat")
+    assert "unknown kind 'flat'; there are: auto, exact, ivf" in capsys.readouterr().err
+
+
+def test_answers_are_timed(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["bench", "--run", str(run), "--events", "20", "--sizes", "300,600", "--kinds", "ivf"]
+    rec(monkeypatch, *words)
+    table = capsys.readouterr().out
+    assert re.search(r"sequence tower +│ +\d", table)
+    assert "the lists of all 150 users" in table
+    rec(monkeypatch, *words, "--json")
+    said = json.loads(capsys.readouterr().out)
+    assert {row["movies"] for row in said["catalogues"]} == {300, 600}
+    assert said["one user, ms"]["p99"] >= said["one user, ms"]["p50"] > 0
+    failed(monkeypatch, "bench", "--run", str(run), "--sizes", "many")
+    assert "malformed sizes 'many'; write 4000,100000" in capsys.readouterr().err

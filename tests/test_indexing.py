@@ -14,10 +14,10 @@ from retrieval.choices import Preset, Towers
 from retrieval.data.frames import MovieData
 from retrieval.data.layouts import read_movies
 from retrieval.errors import DataError, RequestError
-from retrieval.indexing import add_movies, build_index
+from retrieval.indexing import add_movies, build_index, questions
 from retrieval.pipeline import train
 from retrieval.recommender import Recommender
-from retrieval.run import BAYESIAN, CONTENT, open_run
+from retrieval.run import BAYESIAN, CONTENT, INDEX, open_run
 from retrieval.towers.bayesian import load_bayesian, unrated_vectors
 from retrieval.towers.content import load_describer
 from retrieval.training.pairs import load_pair, new_movie_vectors
@@ -139,3 +139,33 @@ def test_small_catalogues_are_searched_exactly_without_measuring(copy: Path) -> 
 def test_an_impossible_target_is_refused(copy: Path) -> None:
     with pytest.raises(RequestError, match=r"target recall is 1\.5"):
         build_index(copy, Kind.IVF, target=1.5)
+
+
+def test_questions_ask_for_every_ranking_in_both_halves(recommender: Recommender) -> None:
+    width = recommender.run.config.widths[-1]
+    asked = questions(recommender.run, 60).queries
+    for half in (asked[::2], asked[1::2]):
+        watch, rating = np.abs(half[:, -width:]).sum(axis=1), np.abs(half[:, :-width]).sum(axis=1)
+        assert (watch == 0).any()  # by rating
+        assert (rating == 0).any()  # by watch
+        assert ((watch > 0) & (rating > 0)).any()  # by both
+
+
+def test_movies_and_their_index_come_at_once_or_not_at_all(
+    copy: Path, later: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build_index(copy, Kind.IVF)
+    before = len(open_run(copy).catalogue)
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("retrieval.indexing.save_index", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        add_movies(copy, later)
+    assert len(open_run(copy).catalogue) == before
+    assert Recommender.load(copy).index.kind is Kind.IVF
+    monkeypatch.undo()
+    (copy / INDEX / "vectors.npy").unlink()
+    add_movies(copy, later)  # a broken index is built anew, of the kind that it was
+    assert Recommender.load(copy).index.kind is Kind.IVF

@@ -43,7 +43,7 @@ class World(NamedTuple):
 @pytest.fixture(scope="module")
 def world() -> World:
     rng = np.random.default_rng(0)
-    count, dimension = 20_000, 17
+    count, dimension = 25_000, 17
     centres = rng.normal(size=(40, dimension))
     vectors = centres[rng.integers(0, 40, count)] + 0.5 * rng.normal(size=(count, dimension))
     vectors *= rng.lognormal(0, 0.4, (count, 1))
@@ -131,11 +131,15 @@ def test_an_index_that_knows_the_queries_finds_more_in_the_same_time(kind: Kind)
 
 def test_an_exact_index_misses_nothing_whatever_is_allowed(world: World) -> None:
     rng = np.random.default_rng(3)
-    for share in (0.9, 0.2, 0.02):
+    for share in (1.0, 0.9, 0.2, 0.02):
         allowed = rng.random(len(world.ids)) < share
         index = world.indexes[Kind.EXACT]
-        found = index.search(world.queries, 9, None, index.select(world.ids[allowed]))
-        wanted = exact_search(world.ids[allowed], world.vectors[allowed], world.queries, 9)
+        excluded = [rng.choice(world.ids, 500, replace=False) for _ in world.queries]
+        chosen = None if share == 1 else index.select(world.ids[allowed])
+        found = index.search(world.queries, 9, excluded, chosen)
+        wanted = exact_search(
+            world.ids[allowed], world.vectors[allowed], world.queries, 9, excluded
+        )
         np.testing.assert_array_equal(found.ids, wanted.ids)
 
 
@@ -196,6 +200,59 @@ def test_what_was_allowed_and_then_removed_is_not_found() -> None:
     index.remove(ids[:5])
     found = index.search(queries, 10, None, allowed)
     assert set(found.ids.ravel()) == {*ids[5:10], NO_ID}
+
+
+def twins() -> tuple[np.ndarray, np.ndarray]:
+    """Return vectors in which every other one is the same, and a query that likes it best."""
+    rng = np.random.default_rng(6)
+    vectors = rng.normal(size=(30_000, 8)).astype(np.float32)
+    query = rng.normal(size=8).astype(np.float32)
+    vectors[::2] = 3 * query
+    return vectors, query[None]
+
+
+@KINDS
+def test_many_of_the_same_come_once_each(kind: Kind) -> None:
+    vectors, query = twins()
+    index = Index.build(np.arange(30_000), vectors, kind, Effort(breadth=1))
+    found = index.search(query, 50, [np.arange(0, 14_000)])
+    assert len(set(found.ids[0])) == 50
+    if kind is Kind.EXACT:
+        assert found.ids[0].tolist() == list(range(14_000, 14_100, 2))
+
+
+def test_where_lists_hold_too_few_all_is_scanned() -> None:
+    rng = np.random.default_rng(7)
+    vectors = rng.normal(size=(25_000, 8)).astype(np.float32)
+    query = rng.normal(size=(1, 8)).astype(np.float32)
+    near = np.argsort(-(vectors @ query[0]))[:400]
+    index = Index.build(np.arange(25_000), vectors, Kind.IVF, Effort(breadth=1))
+    # One list holds some 80 vectors: enough for the five wanted, not for what is left out too.
+    found = index.search(query, 5, [near])
+    wanted = exact_search(np.arange(25_000), vectors, query, 5, [near])
+    np.testing.assert_array_equal(found.ids, wanted.ids)
+
+
+@KINDS
+def test_what_was_empty_can_be_filled(kind: Kind) -> None:
+    _, ids, vectors, queries = made(300)
+    index = Index.build(ids[:0], vectors[:0], kind, EFFORT)
+    index.put(ids, vectors)
+    found = index.search(queries, 3)
+    np.testing.assert_array_equal(found.ids, exact_search(ids, vectors, queries, 3).ids)
+
+
+@pytest.mark.parametrize("name", ["index.faiss", "scale.npy"])
+def test_candidates_of_another_index_are_refused(name: str, tmp_path: Path) -> None:
+    _, ids, vectors, _ = made(300)
+    for folder, factor in ((tmp_path / "a", 1), (tmp_path / "b", 2)):
+        folder.mkdir()
+        index = Index.build(ids, factor * vectors, Kind.IVF)
+        index.candidates.scale[:] = factor
+        save_index(folder, index, "model")
+    (tmp_path / "a" / name).write_bytes((tmp_path / "b" / name).read_bytes())
+    with pytest.raises(StaleIndexError, match="not saved with it"):
+        load_index(tmp_path / "a", "model")
 
 
 @KINDS
