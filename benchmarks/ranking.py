@@ -10,15 +10,13 @@ import numpy as np
 from machine import describe
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from subset import train_on
 
 from retrieval.choices import Cut, Preset, RankBy, Towers
 from retrieval.data.dataset import Dataset, encode
 from retrieval.data.layouts import read_folder
 from retrieval.data.split import held_out
-from retrieval.display import progress
 from retrieval.evaluation.metrics import discounted_gain, hit_rate, mean, ranks
-from retrieval.indexing import build_index
-from retrieval.pipeline import train
 from retrieval.recommender import Recommender
 from retrieval.training.ranking import WEIGHTS
 
@@ -46,12 +44,10 @@ def main() -> None:
     data = read_folder(asked.data)
     whole = encode(data)
     test = held_out(Cut.LEAVE_ONE, whole.users, whole.movies, whole.timestamps, asked.seed)
-    with TemporaryDirectory() as scratch, progress() as bars:
+    with TemporaryDirectory() as scratch:
         run = asked.run or Path(scratch) / "run"
         if asked.run is None:
-            kept = replace(data, ratings=data.ratings[~test])
-            train(kept, "benchmark", run, asked.preset, asked.seed, bars, tuple(Towers))
-            build_index(run)
+            train_on(data, ~test, run, asked.preset, asked.seed, tuple(Towers))
         recommender = Recommender.load(run, threads=2)
     ranking = recommender.run.config.ranking
     if ranking is None:

@@ -15,7 +15,6 @@ import subprocess
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -28,6 +27,7 @@ from implicit.utils import ParameterWarning
 from machine import describe
 from numpy.typing import NDArray
 from scipy import sparse
+from subset import train_on, who_saw_what
 from threadpoolctl import threadpool_limits
 
 from retrieval.choices import Cut, Preset, RankBy, Towers
@@ -35,10 +35,7 @@ from retrieval.data.dataset import Dataset, encode
 from retrieval.data.history import time_order
 from retrieval.data.layouts import read_folder
 from retrieval.data.split import held_out
-from retrieval.display import progress
 from retrieval.evaluation.metrics import discounted_gain, hit_rate, ranks
-from retrieval.indexing import build_index
-from retrieval.pipeline import train
 from retrieval.recommender import Recommender
 
 K, ONE_BY_ONE = 10, 200
@@ -65,10 +62,7 @@ def main() -> None:
     with TemporaryDirectory() as scratch:
         run = asked.run or Path(scratch) / "run"
         if asked.run is None:
-            kept = replace(data, ratings=data.ratings[~test])
-            with progress() as bars:
-                train(kept, "", run, asked.preset, asked.seed, bars, [Towers.SEQUENCE])
-            build_index(run)
+            train_on(data, ~test, run, asked.preset, asked.seed, [Towers.SEQUENCE])
         of_run(run, whole, test)
         with threadpool_limits(1, "blas"):  # as implicit wants it
             of_implicit(whole, test, asked.seed)
@@ -130,10 +124,7 @@ def of_run(folder: Path, data: Dataset, test: NDArray[np.bool_]) -> None:
 def of_implicit(data: Dataset, test: NDArray[np.bool_], seed: int) -> None:
     """Print what implicit's models do, at settings its users would start from."""
     warnings.simplefilter("ignore", ParameterWarning)  # implicit warns of what it hands itself
-    shape = (len(data.user_vocabulary), len(data.movie_vocabulary))
-    rows = ~test
-    ones = np.ones(rows.sum(), np.float32)
-    seen = sparse.csr_matrix((ones, (data.users[rows], data.movies[rows])), shape=shape)
+    seen = sparse.csr_matrix(who_saw_what(data, ~test))  # all that the library takes
     models: dict[str, RecommenderBase] = {
         "implicit ALS, 64 factors": AlternatingLeastSquares(64, random_state=seed),
         "implicit BPR, 64 factors": BayesianPersonalizedRanking(64, random_state=seed),

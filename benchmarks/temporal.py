@@ -13,7 +13,6 @@ import itertools
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -29,6 +28,7 @@ from joint import fit_joint
 from machine import describe
 from numpy.typing import NDArray
 from scipy import sparse
+from subset import train_on, who_saw_what
 from threadpoolctl import threadpool_limits
 
 from retrieval.choices import Cut, Preset, Towers
@@ -36,11 +36,8 @@ from retrieval.data.dataset import Dataset, encode
 from retrieval.data.history import time_order
 from retrieval.data.layouts import read_folder
 from retrieval.data.split import before_cut, held_out, last_of_each
-from retrieval.display import progress
 from retrieval.evaluation.baselines import fit_biases, most_rated
 from retrieval.evaluation.metrics import discounted_gain, hit_rate, ranks, root_mean_square_error
-from retrieval.indexing import build_index
-from retrieval.pipeline import train
 from retrieval.recommender import Recommender
 
 K = 10
@@ -80,12 +77,10 @@ def main() -> None:
     whole = encode(data)
     test = held_out(Cut.TIME, whole.users, whole.movies, whole.timestamps, asked.seed)
     early = before_cut(whole.timestamps)
-    with TemporaryDirectory() as scratch, progress() as bars:
+    with TemporaryDirectory() as scratch:
         run, began = asked.run or Path(scratch) / "run", time.perf_counter()
         if asked.run is None:
-            kept = replace(data, ratings=data.ratings[early])
-            train(kept, "benchmark", run, asked.preset, asked.seed, bars, tuple(Towers))
-            build_index(run)
+            train_on(data, early, run, asked.preset, asked.seed, tuple(Towers))
         seconds = time.perf_counter() - began
         recommender = Recommender.load(run, threads=2)
     trial = Trial(whole, early, test, who_saw_what(whole, early), ask(whole, test), asked.seed)
@@ -99,14 +94,6 @@ def main() -> None:
     of_baselines(trial)
     with threadpool_limits(1, "blas"):  # as implicit wants it
         of_lists_alone(trial)
-
-
-def who_saw_what(data: Dataset, rows: NDArray[np.bool_]) -> sparse.csr_array:
-    """Return 1 where a user has rated a movie, `(U, M)`, in the rows of a mask `(N,)`."""
-    return sparse.csr_array(
-        (np.ones(rows.sum(), np.float32), (data.users[rows], data.movies[rows])),
-        shape=(len(data.user_vocabulary), len(data.movie_vocabulary)),
-    )
 
 
 def ask(data: Dataset, test: NDArray[np.bool_]) -> Questions:

@@ -39,7 +39,6 @@ SAMPLE, PASSES = 64, 10
 # Neighbours of a node of an hnsw, and nodes in sight when one is added.
 LINKS, ADDING = 32, 200
 
-
 # Components of a code that are decoded together; where some are left over, all are slow.
 LANES = 16
 

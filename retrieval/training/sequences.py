@@ -53,9 +53,7 @@ class Sequences:
                 longest history holds, so that older events are learned from too.
             rng: Of the order, of who is told, and of the last events.
         """
-        older = (
-            np.diff(self.histories.offsets) - self.counts
-        )  # (U,) events that no batch would hold
+        older = np.diff(self.histories.offsets) - self.counts  # (U,) that no batch would hold
         for users in shuffled(self.counts, size, rng):
             back = (rng.random(len(users)) * (older[users] + 1)).astype(np.int64)
             back[rng.random(len(users)) >= earlier] = 0

@@ -1,0 +1,46 @@
+"""Some rows of a data set: a run trained on them, and who has rated what."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from retrieval.choices import Preset, Towers
+from retrieval.data.dataset import Dataset
+from retrieval.data.frames import MovieData
+from retrieval.display import progress
+from retrieval.indexing import build_index
+from retrieval.pipeline import train
+
+
+def train_on(
+    data: MovieData,
+    rows: NDArray[np.bool_],
+    folder: Path,
+    preset: Preset,
+    seed: int,
+    towers: Sequence[Towers],
+) -> None:
+    """Write a run trained on rows, a mask `(N,)`, and its index."""
+    with progress() as bars:
+        train(
+            replace(data, ratings=data.ratings[rows]),
+            "benchmark",
+            folder,
+            preset,
+            seed,
+            bars,
+            towers,
+        )
+    build_index(folder)
+
+
+def who_saw_what(data: Dataset, rows: NDArray[np.bool_]) -> sparse.csr_array:
+    """Return 1 where a user has rated a movie, `(U, M)`, in the rows of a mask `(N,)`."""
+    return sparse.csr_array(
+        (np.ones(rows.sum(), np.float32), (data.users[rows], data.movies[rows])),
+        shape=(len(data.user_vocabulary), len(data.movie_vocabulary)),
+    )
