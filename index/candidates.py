@@ -68,7 +68,7 @@ class Candidates:
         kind: Which.
         index: Made by `build` or read from a file.
         scale: `(D,)` what components of vectors are multiplied by, and of queries divided by.
-        length: What vectors are brought to where they are made equally long.
+        length: What vectors are brought to where they are made equally long, else 0.
         fixed: Whether nothing can be added.
     """
 
@@ -92,7 +92,9 @@ class Candidates:
         """
         count, dimension = vectors.shape
         scale = np.ones(dimension, np.float32) if scale is None else scale
-        length = float(np.sqrt(_squares(vectors * scale).max(initial=0.0)))
+        length = 0.0
+        if kind in LISTED:
+            length = float(np.sqrt(_squares(vectors * scale).max(initial=0.0)))
         index = _empty(kind, count, dimension + _extra(kind, dimension))
         made = cls(kind, index, scale, length)
         held = made._held(vectors)

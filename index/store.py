@@ -34,7 +34,7 @@ class Card:
         dimension: D.
         count: Of the vectors, without the removed ones.
         removed: Rows that are never found.
-        length: What vectors are brought to where a kind wants them equally long.
+        length: What vectors are brought to where a kind wants them equally long, else 0.
         effort: How hard it looks.
         fingerprint: Of all rows' ids and vectors.
         candidates: sha256 of the FAISS file where it does not hold the vectors, and of the scale.
