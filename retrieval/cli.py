@@ -95,9 +95,9 @@ def train(
     if trained.validation_error is not None:
         rows = f"on {trained.validation_rows:,} ratings held out for validation"
         said.append(f"RMSE {trained.validation_error:.4f} {rows}")
-    if trained.sequence is not None:
-        found = trained.sequence.epochs[trained.sequence.best]
-        said.append(f"NDCG@10 {found.told:.4f} of last movies held out")
+    if trained.watching is not None:
+        found = trained.watching.gains.told
+        said.append(f"NDCG@10 {found:.4f} of last movies held out")
     notes().print("; ".join(said))
     print(folder)
 

@@ -37,8 +37,8 @@ from retrieval.run import (
 from retrieval.towers.bayesian import load_bayesian, save_bayesian, with_movies
 from retrieval.towers.content import load_describer
 from retrieval.training.pairs import (
+    load_ensemble,
     load_pair,
-    load_sequence_pair,
     movie_vectors,
     new_movie_vectors,
 )
@@ -146,7 +146,7 @@ def add_movies(folder: Path, movies: pd.DataFrame) -> int:
             save_bayesian(partial / BAYESIAN, pair)
             parts.append(_with_offset(pair.movies[len(run.catalogue) :]))
         if Towers.SEQUENCE in run.config.towers:
-            parts.append(new_movie_vectors(load_sequence_pair(folder), content))
+            parts.append(new_movie_vectors(load_ensemble(folder), content))
         vectors = _as_unrated(run.config, np.hstack(parts))
         added = np.vstack([run.added, vectors]) if len(run.added) else vectors
         np.save(partial / ADDED, added)
@@ -218,4 +218,4 @@ def _movie_vectors(run: Run, towers: Towers) -> NDArray[np.float32]:
             vectors = load_bayesian(run.folder / BAYESIAN).movies
             return _with_offset(vectors[: -run.catalogue.added or None])
         case Towers.SEQUENCE:
-            return movie_vectors(load_sequence_pair(run.folder))
+            return movie_vectors(load_ensemble(run.folder))

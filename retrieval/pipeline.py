@@ -37,21 +37,21 @@ from retrieval.run import (
 from retrieval.sampling.checkpoint import remove_checkpoint
 from retrieval.towers.bayesian import save_bayesian
 from retrieval.towers.content import learn_to_describe, save_describer
+from retrieval.towers.ensemble import EnsembleUserTower
 from retrieval.towers.export import export_sequence_tower, export_user_tower
-from retrieval.towers.sequence import SequenceUserTower
 from retrieval.training.infer import Inferred, infer
 from retrieval.training.loop import Fit
 from retrieval.training.pairs import (
     has_bias,
     movie_vectors,
+    save_ensemble,
     save_pair,
-    save_sequence_pair,
     user_tower,
 )
 from retrieval.training.presets import plan
 from retrieval.training.ranking import Choice
 from retrieval.training.rating import Neural, train_neural, weigh
-from retrieval.training.sequence_loop import SequenceFit
+from retrieval.training.sequence_loop import Gains, SequenceEpoch
 from retrieval.training.watch import Watching, choose_last, rank, train_sequence
 
 # Rows held out to decide when to stop and how to blend: enough to tell epochs apart, too few to be
@@ -63,7 +63,7 @@ FEWEST_RATINGS = 100
 
 # Beside the run: what an interrupted training goes on from.
 CHECKPOINT = ".checkpoint"
-SEQUENCE_CHECKPOINT = ".sequence.checkpoint"
+SEQUENCE_CHECKPOINT = ".sequence-{}.checkpoint"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +75,7 @@ class Trained:
     validation_errors: dict[str, float]  # root mean square, of each pair and of their blend
     epochs: Fit | None  # of the neural pair
     inferred: Inferred | None  # the Bayesian pair
-    sequence: SequenceFit | None  # the sequence pair
+    watching: Watching | None  # the sequence pairs
     ranking: Choice | None  # of lists, where there is a sequence pair
 
     @property
@@ -127,7 +127,9 @@ def train(
         last = choose_last(dataset, rng)
     held_out = validation | last
     checkpoint = beside(folder, CHECKPOINT)
-    sequence_checkpoint = beside(folder, SEQUENCE_CHECKPOINT)
+    sequence_checkpoints = [
+        beside(folder, SEQUENCE_CHECKPOINT.format(place)) for place in range(planned.sequence_pairs)
+    ]
     describer = learn_to_describe(dataset.movie_frame, seed)
     content = describer.describe(dataset.movie_frame)
     inferred, neural, watching, choice = None, None, None, None
@@ -147,7 +149,7 @@ def train(
     answers = weigh(dataset, validation & ~last, held_out, content, neural, inferred)
     if Towers.SEQUENCE in pairs:
         watching = train_sequence(
-            dataset, content, last, planned, seed, sequence_checkpoint, progress
+            dataset, content, last, planned, seed, sequence_checkpoints, progress
         )
         choice = rank(dataset, watching, neural, inferred, answers)
     widths = _widths(neural, inferred, watching)
@@ -177,7 +179,7 @@ def train(
         validation_errors=answers.errors,
         epochs=None if neural is None else neural.fit,
         inferred=inferred,
-        sequence=None if watching is None else watching.fit,
+        watching=watching,
         ranking=choice,
     )
     with new_folder(folder) as partial:
@@ -191,7 +193,8 @@ def train(
     if Towers.BAYESIAN in pairs:
         remove_checkpoint(checkpoint)
     if Towers.SEQUENCE in pairs:
-        sequence_checkpoint.unlink(missing_ok=True)
+        for path in sequence_checkpoints:
+            path.unlink(missing_ok=True)
     return trained
 
 
@@ -211,9 +214,9 @@ def _write_pairs(
         save_bayesian(folder / BAYESIAN, inferred.pair)
         np.save(folder / MOODS, inferred.moods)
     if watching is not None:
-        save_sequence_pair(folder, watching.pair)
+        save_ensemble(folder, watching.ensemble)
         path = folder / SEQUENCE_TOWER
-        export_sequence_tower(SequenceUserTower(watching.pair), watching.example, path)
+        export_sequence_tower(EnsembleUserTower(watching.ensemble), watching.example, path)
 
 
 def _widths(
@@ -226,7 +229,7 @@ def _widths(
     if inferred is not None:
         widths.append(inferred.pair.movies.shape[1] + 1)
     if watching is not None:
-        widths.append(watching.pair.settings.dimension)
+        widths.append(watching.ensemble.dimension)
     return tuple(widths)
 
 
@@ -251,12 +254,11 @@ def _biases(
 def _ranking(watching: Watching | None, choice: Choice | None) -> Ranking | None:
     if watching is None or choice is None:
         return None
-    settings = watching.pair.settings
     return Ranking(
         rank_by=choice.rank_by,
         rating_weight=choice.weight,
-        temperature=settings.temperature,
-        history_length=settings.history_length,
+        temperature=watching.ensemble.temperature,
+        history_length=watching.ensemble.settings.history_length,
     )
 
 
@@ -313,18 +315,22 @@ def _metrics(trained: Trained, dataset: Dataset) -> dict[str, object]:
         metrics["burn_in_rmse"] = [round(error, 4) for error in trained.inferred.errors]
         metrics["sweeps"] = trained.inferred.sweeps
         metrics["folded_in_against_stored"] = round(trained.inferred.disagreement, 4)
-    if trained.sequence is not None:
-        metrics["sequence_epochs"] = [
-            {name: round(value, 4) for name, value in epoch._asdict().items()}
-            for epoch in trained.sequence.epochs
+    if trained.watching is not None:
+        metrics["sequence_pairs"] = [
+            {"epochs": [_rounded(epoch) for epoch in fit.epochs], "best_epoch": fit.best + 1}
+            for fit in trained.watching.fits
         ]
-        metrics["best_sequence_epoch"] = trained.sequence.best + 1
+        metrics["sequence_ndcg"] = _rounded(trained.watching.gains)
     if trained.ranking is not None:
         metrics["ndcg_by_weight_of_rating"] = [
             {"weight": str(gain.weight), "liked": round(gain.liked, 4), "all": round(gain.all, 4)}
             for gain in trained.ranking.gains
         ]
     return metrics
+
+
+def _rounded(row: SequenceEpoch | Gains) -> dict[str, float]:
+    return {name: round(value, 4) for name, value in row._asdict().items()}
 
 
 def _card(config: RunConfig, trained: Trained, dataset: Dataset) -> str:

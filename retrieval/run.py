@@ -67,7 +67,7 @@ class RunConfig:
     biases: tuple[int, ...]  # components of a movie vector that are no direction of taste
 
 
-VERSION = 7
+VERSION = 8
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,9 +13,9 @@ from retrieval.choices import RankBy
 from retrieval.data.history import whole_windows
 from retrieval.errors import RequestError
 from retrieval.recommender import Recommender
-from retrieval.towers.sequence import SequenceUserTower
+from retrieval.towers.ensemble import EnsembleUserTower
 from retrieval.towers.tokens import tokens
-from retrieval.training.pairs import load_sequence_pair
+from retrieval.training.pairs import load_ensemble
 
 
 def seen_by(recommender: Recommender, user: int) -> list[int]:
@@ -99,7 +99,7 @@ def test_what_ranks_by_watch_is_what_the_trained_pair_says(
     recommender: Recommender, at: int | None, events: int
 ) -> None:
     run = recommender.run
-    pair = load_sequence_pair(run.folder)
+    ensemble = load_ensemble(run.folder)
     ids = run.catalogue.vocabulary.ids[:events].tolist()
     told = [Event(movie, 1.0 + movie % 5, 978_000_000 + 3000 * movie) for movie in ids]
     person = one_person(run, Person(history=told))
@@ -111,8 +111,8 @@ def test_what_ranks_by_watch_is_what_the_trained_pair_says(
     )
     with torch.no_grad():
         columns = [torch.from_numpy(column) for column in made]
-        vector = SequenceUserTower(pair)(*columns)[0]
-        scores = (pair.movie_vectors() @ vector).numpy() / pair.settings.temperature
+        vector = EnsembleUserTower(ensemble)(*columns)[0]
+        scores = (ensemble.movie_vectors() @ vector).numpy() / ensemble.temperature
     rows = recommender.topk(Person(history=told), 150, at=at, rank_by=RankBy.WATCH)
     assert len(rows) == 150
     for row in rows:

@@ -9,6 +9,7 @@ from rich.progress import Progress
 
 from retrieval.data.history import build_histories
 from retrieval.scale import RatingScale
+from retrieval.towers.ensemble import SequenceEnsemble
 from retrieval.towers.neural import Sizes
 from retrieval.towers.sequence import SequencePair, SequenceSettings
 from retrieval.training.sequence_loop import (
@@ -76,7 +77,7 @@ def test_what_always_comes_next_is_learned(
     pair, fit = fitted(walks, replace(LOOP, most_movies=most_movies, negatives=20), tmp_path)
     best = fit.epochs[fit.best]
     assert min(best.told, best.untold) > 0.9
-    assert validation_gains(pair, *walks) == (best.told, best.untold)
+    assert validation_gains(SequenceEnsemble([pair]), *walks) == (best.told, best.untold)
     assert fit.epochs[0].training_loss > fit.epochs[-1].training_loss + 1
 
 
@@ -100,7 +101,7 @@ def test_training_stops_when_nothing_gets_better_and_keeps_the_best(
     assert len(fit.epochs) < 30
     assert fit.best == len(fit.epochs) - 3
     best = fit.epochs[fit.best]
-    assert validation_gains(pair, *walks) == (best.told, best.untold)
+    assert validation_gains(SequenceEnsemble([pair]), *walks) == (best.told, best.untold)
 
 
 @pytest.mark.parametrize("steps", [3, 8, 17])

@@ -33,7 +33,7 @@ def trained(dataset: Dataset, last: np.ndarray, path: Path) -> Watching:
         sequence_loop=SequenceLoopSettings(epochs=1, tokens=1024),
     )
     with Progress(disable=True) as progress:
-        return train_sequence(dataset, content, last, planned, 0, path, progress)
+        return train_sequence(dataset, content, last, planned, 0, [path], progress)
 
 
 def test_the_last_event_of_some_users_is_held_out(dataset: Dataset, last: np.ndarray) -> None:
@@ -45,12 +45,12 @@ def test_the_last_event_of_some_users_is_held_out(dataset: Dataset, last: np.nda
 def test_nothing_of_a_held_out_event_enters_training(
     dataset: Dataset, last: np.ndarray, tmp_path: Path
 ) -> None:
-    expected = movie_vectors(trained(dataset, last, tmp_path / "one").pair)
+    expected = movie_vectors(trained(dataset, last, tmp_path / "one").ensemble)
     movies = np.where(last, (dataset.movies + 1) % len(dataset.movie_vocabulary), dataset.movies)
     ratings = np.where(last, 6 - dataset.ratings, dataset.ratings).astype(np.float32)
     other = replace(dataset, movies=movies, ratings=ratings)
     np.testing.assert_array_equal(
-        movie_vectors(trained(other, last, tmp_path / "two").pair), expected
+        movie_vectors(trained(other, last, tmp_path / "two").ensemble), expected
     )
     third = trained(other, np.zeros_like(last), tmp_path / "three")  # there they count
-    assert not np.array_equal(movie_vectors(third.pair), expected)
+    assert not np.array_equal(movie_vectors(third.ensemble), expected)

@@ -19,6 +19,7 @@ from retrieval.demographics import AGE_EDGES
 from retrieval.errors import RequestError
 from retrieval.run import SEQUENCE, SEQUENCE_WEIGHTS, TOWERS, WEIGHTS, RunConfig
 from retrieval.towers.content import Content
+from retrieval.towers.ensemble import SequenceEnsemble
 from retrieval.towers.inputs import UserInputs
 from retrieval.towers.neural import MovieBatch, NeuralPair, NeuralSettings, NeuralUserTower, Sizes
 from retrieval.towers.notebook import NotebookPair, NotebookSettings, NotebookUserTower
@@ -95,14 +96,14 @@ def has_bias(settings: Settings) -> bool:
             return False
 
 
-def movie_vectors(pair: Pair | SequencePair) -> np.ndarray:
+def movie_vectors(pair: Pair | SequenceEnsemble) -> np.ndarray:
     """Return the vectors of the whole catalogue, `(M, D)`."""
     pair.eval()
     with torch.no_grad():
         return pair.movie_vectors().numpy()
 
 
-def new_movie_vectors(pair: Pair | SequencePair, content: Content) -> np.ndarray:
+def new_movie_vectors(pair: Pair | SequenceEnsemble, content: Content) -> np.ndarray:
     """Return the vectors of movies that nobody has rated, `(A, D)`, from their content."""
     matrix = torch.from_numpy(content.matrix())
     pair.eval()
@@ -115,7 +116,7 @@ def new_movie_vectors(pair: Pair | SequencePair, content: Content) -> np.ndarray
                     torch.zeros(len(matrix), MOVIE_STATISTICS),
                 )
                 return pair.movie_vectors_of(unrated, pair.describe(matrix)).numpy()
-            case SequencePair():
+            case SequenceEnsemble():
                 return pair.new_movie_vectors(matrix).numpy()
             case NotebookPair():
                 raise RequestError("the notebook pair knows no movie it was not trained on")
@@ -134,24 +135,31 @@ def save_pair(folder: Path, pair: Pair) -> None:
     _save(folder / WEIGHTS, folder / TOWERS, pair, {"pair": _name(pair)})
 
 
-def save_sequence_pair(folder: Path, pair: SequencePair) -> None:
-    """Do the same with a sequence pair."""
-    _save(folder / SEQUENCE_WEIGHTS, folder / SEQUENCE, pair, {})
+def save_ensemble(folder: Path, ensemble: SequenceEnsemble) -> None:
+    """Do the same with sequence pairs."""
+    count = len(ensemble.pairs)
+    _save(folder / SEQUENCE_WEIGHTS, folder / SEQUENCE, ensemble, {"pairs": count})
 
 
-def load_sequence_pair(folder: Path) -> SequencePair:
-    """Read back what `save_sequence_pair` wrote."""
+def load_ensemble(folder: Path) -> SequenceEnsemble:
+    """Read back what `save_ensemble` wrote."""
     card: dict[str, Any] = json.loads((folder / SEQUENCE).read_text())
     weights = load_file(folder / SEQUENCE_WEIGHTS)
-    pair = SequencePair(
-        TypeAdapter(SequenceSettings).validate_python(card["settings"]),
-        Sizes(**card["sizes"]),
-        content=weights["content"],
-        rated=weights["rated"],
+    settings = TypeAdapter(SequenceSettings).validate_python(card["settings"])
+    ensemble = SequenceEnsemble(
+        [
+            SequencePair(
+                settings,
+                Sizes(**card["sizes"]),
+                content=weights[f"pairs.{place}.content"],
+                rated=weights[f"pairs.{place}.rated"],
+            )
+            for place in range(card["pairs"])
+        ]
     )
-    pair.load_state_dict(weights)
-    pair.eval()
-    return pair
+    ensemble.load_state_dict(weights)
+    ensemble.eval()
+    return ensemble
 
 
 def load_pair(folder: Path, config: RunConfig) -> Pair:
@@ -196,7 +204,9 @@ def _sizes(dataset: Dataset, content: NDArray[np.float32]) -> Sizes:
     )
 
 
-def _save(weights: Path, card: Path, pair: Pair | SequencePair, more: dict[str, str]) -> None:
+def _save(
+    weights: Path, card: Path, pair: Pair | SequenceEnsemble, more: dict[str, str | int]
+) -> None:
     save_arrays(weights, {name: value.numpy() for name, value in pair.state_dict().items()})
     shape = {"settings": asdict(pair.settings), "sizes": pair.sizes._asdict()}
     card.write_text(json.dumps(more | shape, indent=2) + "\n")

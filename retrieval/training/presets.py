@@ -42,6 +42,7 @@ class Plan:
     bayesian: BayesianSettings
     sequence: SequenceSettings
     sequence_loop: SequenceLoopSettings
+    sequence_pairs: int = 1  # that are trained apart and joined
 
 
 def plan(preset: Preset, ratings: int) -> Plan:
@@ -82,6 +83,7 @@ def plan(preset: Preset, ratings: int) -> Plan:
                 sequence_loop=SequenceLoopSettings(
                     epochs=40, tokens=tokens, learning_rate=4e-3, patience=12
                 ),
+                sequence_pairs=2,
             )
         case Preset.NOTEBOOK:
             return Plan(

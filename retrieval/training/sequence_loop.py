@@ -15,6 +15,7 @@ from torch.nn import functional as F  # noqa: N812 (torch's own name for it)
 
 from retrieval.arrays import fingerprint
 from retrieval.data.history import seen, whole_windows
+from retrieval.towers.ensemble import EnsembleUserTower, SequenceEnsemble
 from retrieval.towers.sequence import SequencePair
 from retrieval.towers.tokens import Tokens, tokens
 from retrieval.training.ranking import discounted
@@ -52,12 +53,19 @@ class LastEvents(NamedTuple):
     times: NDArray[np.int64]  # (V,) seconds
 
 
+class Gains(NamedTuple):
+    """NDCG@10 of last events held out, among all movies that users have not seen."""
+
+    told: float  # of every other one, told when it happened
+    untold: float  # of the others, not told
+
+
 class SequenceEpoch(NamedTuple):
     """One pass over the users."""
 
     training_loss: float
-    told: float  # NDCG@10 of every other last event held out, told when it happened
-    untold: float  # of the others, not told
+    told: float  # see `Gains`
+    untold: float
 
 
 class SequenceFit(NamedTuple):
@@ -106,8 +114,8 @@ def fit_sequences(
             best, best_weights = left.card["best"], left.best
         while len(epochs) < settings.epochs and len(epochs) - best <= settings.patience:
             loss = course.epoch(progress, task)
-            told, untold = validation_gains(pair, sequences, validation)
-            epochs.append(SequenceEpoch(loss, told, untold))
+            gains = validation_gains(SequenceEnsemble([pair]), sequences, validation)
+            epochs.append(SequenceEpoch(loss, *gains))
             blind = not len(validation.users)  # then the last epoch is as good a guess as any
             if blind or len(epochs) == 1 or _merit(epochs[-1]) > _merit(epochs[best]):
                 best, best_weights = len(epochs) - 1, copy.deepcopy(pair.state_dict())
@@ -115,7 +123,8 @@ def fit_sequences(
             progress.update(
                 task,
                 completed=len(epochs) * steps // settings.epochs,
-                description=f"epoch {len(epochs)} of {settings.epochs}: validation NDCG {told:.4f}",
+                description=f"epoch {len(epochs)} of {settings.epochs}: "
+                f"validation NDCG {gains.told:.4f}",
             )
     progress.update(task, completed=steps)
     pair.load_state_dict(best_weights)
@@ -225,20 +234,18 @@ def _loss(
     return sampled_softmax(queries, movies, wanted, drawn, expected.log()), len(wanted)
 
 
-def validation_gains(
-    pair: SequencePair, sequences: Sequences, events: LastEvents
-) -> tuple[float, float]:
-    """Return NDCG@10 told and not told when, among all movies that users have not seen.
+def validation_gains(ensemble: SequenceEnsemble, sequences: Sequences, events: LastEvents) -> Gains:
+    """Return what pairs find of last events held out.
 
     Args:
-        pair: The pair.
+        ensemble: The pairs.
         sequences: What was learned from, without the events.
         events: Each the next one of its user; every other is asked for without telling when.
     """
     told = np.arange(len(events.users)) % 2 == 0
-    vectors = sequence_vectors(pair, sequences, events, told)
+    vectors = sequence_vectors(ensemble, sequences, events, told)
     with torch.no_grad():
-        movies = pair.movie_vectors().numpy()
+        movies = ensemble.movie_vectors().numpy()
     gains = [np.zeros(0)]
     for start in range(0, len(events.users), EVALUATION_BATCH):
         part = slice(start, start + EVALUATION_BATCH)
@@ -246,21 +253,23 @@ def validation_gains(
         scores[seen(sequences.histories, events.users[part], len(movies))] = -np.inf
         gains.append(discounted(scores, events.movies[part]))
     of_all = np.concatenate(gains)
-    of_told, of_untold = (
-        float(some.mean()) if len(some) else 0.0 for some in (of_all[told], of_all[~told])
+    return Gains(
+        *(float(some.mean()) if len(some) else 0.0 for some in (of_all[told], of_all[~told]))
     )
-    return of_told, of_untold
 
 
 def sequence_vectors(
-    pair: SequencePair, sequences: Sequences, events: LastEvents, told: NDArray[np.bool_]
+    ensemble: SequenceEnsemble,
+    sequences: Sequences,
+    events: LastEvents,
+    told: NDArray[np.bool_],
 ) -> NDArray[np.float32]:
     """Return the vectors `(V, D)` of users asked what comes next, each told when or not, `(V,)`."""
-    pair.eval()
-    vectors = np.zeros((len(events.users), pair.settings.dimension), np.float32)
+    ensemble.eval()
+    tower = EnsembleUserTower(ensemble)
+    vectors = np.zeros((len(events.users), ensemble.dimension), np.float32)
     order = np.argsort(sequences.counts[events.users], kind="stable")  # so that little is padded
     with torch.no_grad():
-        table = pair.table()
         for start in range(0, len(order), EVALUATION_BATCH):
             asked = order[start : start + EVALUATION_BATCH]
             users = events.users[asked]
@@ -272,8 +281,7 @@ def sequence_vectors(
                 sequences.scale,
                 sequences.length,
             )
-            every = pair(table, *_tensors(made)[:-1])  # (B, T, D)
-            vectors[asked] = every[torch.arange(len(users)), made.last].numpy()
+            vectors[asked] = tower(*_tensors(made)).numpy()
     return vectors
 
 

@@ -1,5 +1,6 @@
-"""The watch part: the sequence pair trained, and what lists are ranked by."""
+"""The watch part: sequence pairs trained, and what lists are ranked by."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,7 +13,7 @@ from retrieval.data.dataset import Dataset
 from retrieval.data.history import seen, whole_windows
 from retrieval.data.split import last_of_each
 from retrieval.towers.content import Content
-from retrieval.towers.sequence import SequencePair
+from retrieval.towers.ensemble import SequenceEnsemble
 from retrieval.towers.tokens import Tokens, tokens
 from retrieval.training.infer import Inferred
 from retrieval.training.pairs import make_sequence_pair, movie_vectors
@@ -20,10 +21,12 @@ from retrieval.training.presets import Plan
 from retrieval.training.ranking import WEIGHTS, Choice, choose_ranking, gains_by_weight
 from retrieval.training.rating import Answers, Neural, encode_known
 from retrieval.training.sequence_loop import (
+    Gains,
     LastEvents,
     SequenceFit,
     fit_sequences,
     sequence_vectors,
+    validation_gains,
 )
 from retrieval.training.sequences import Sequences
 
@@ -39,12 +42,13 @@ LIKED = 0.75
 
 
 class Watching(NamedTuple):
-    """The sequence pair, trained."""
+    """Sequence pairs, trained."""
 
-    pair: SequencePair
+    ensemble: SequenceEnsemble
     sequences: Sequences
     last: NDArray[np.bool_]  # (N,) mask of the last events held out
-    fit: SequenceFit
+    fits: list[SequenceFit]  # one a pair
+    gains: Gains  # of them all together
     example: Tokens  # a few real users
 
 
@@ -62,18 +66,18 @@ def train_sequence(
     last: NDArray[np.bool_],
     planned: Plan,
     seed: int,
-    checkpoint: Path,
+    checkpoints: Sequence[Path],
     progress: Progress,
 ) -> Watching:
-    """Train the sequence pair.
+    """Train sequence pairs, one for each checkpoint.
 
     Args:
         dataset: All rows.
         content: Of the movies.
         last: `(N,)` mask of the last events of some users, which choose the epoch.
         planned: How.
-        seed: Of everything random.
-        checkpoint: File where interrupted training is kept; the caller removes it.
+        seed: Of everything random in the first pair; the others have the next ones.
+        checkpoints: Files where interrupted training is kept; the caller removes them.
         progress: Where to show how far it is.
     """
     settings = planned.sequence
@@ -84,11 +88,16 @@ def train_sequence(
         length=settings.history_length,
     )
     rated = sequences.shares(len(dataset.movie_vocabulary)) > 0
-    pair = make_sequence_pair(settings, dataset, content, rated, seed)
     events = _events(dataset, last)
-    fitted = fit_sequences(
-        pair, sequences, events, planned.sequence_loop, seed, checkpoint, progress
-    )
+    pairs, fits = [], []
+    for place, checkpoint in enumerate(checkpoints):
+        pair = make_sequence_pair(settings, dataset, content, rated, seed + place)
+        loop = planned.sequence_loop
+        fits.append(
+            fit_sequences(pair, sequences, events, loop, seed + place, checkpoint, progress)
+        )
+        pairs.append(pair)
+    ensemble = SequenceEnsemble(pairs)
     lengths = np.diff(sequences.histories.offsets)
     # Long histories and more than one, so that no size is special.
     users = np.resize(np.argsort(-lengths, kind="stable")[:8], max(2, min(8, len(lengths))))
@@ -102,7 +111,8 @@ def train_sequence(
         dataset.scale,
         settings.history_length,
     )
-    return Watching(pair, sequences, last, fitted, example)
+    gains = validation_gains(ensemble, sequences, events)
+    return Watching(ensemble, sequences, last, fits, gains, example)
 
 
 def rank(
@@ -118,7 +128,7 @@ def rank(
 
     Args:
         dataset: All rows.
-        watching: The sequence pair.
+        watching: The sequence pairs.
         neural: The neural pair, if trained.
         inferred: The Bayesian pair, if inferred.
         answers: How the scores of these two are weighed.
@@ -126,11 +136,11 @@ def rank(
     events = _events(dataset, watching.last)
     told, untold = (
         sequence_vectors(
-            watching.pair, watching.sequences, events, np.full(len(events.users), told)
+            watching.ensemble, watching.sequences, events, np.full(len(events.users), told)
         )
         for told in (True, False)
     )
-    movies = movie_vectors(watching.pair) / watching.pair.settings.temperature
+    movies = movie_vectors(watching.ensemble) / watching.ensemble.temperature
     rating = _rating_vectors(dataset, events, len(movies), neural, inferred, answers)
     gains = [np.zeros((len(WEIGHTS), 0))]
     for start in range(0, len(events.users), CHUNK):  # never all users by all movies

@@ -1,0 +1,84 @@
+"""Tests of sequence pairs joined into one."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from retrieval.towers.ensemble import EnsembleUserTower, SequenceEnsemble
+from retrieval.towers.export import export_sequence_tower
+from retrieval.towers.neural import Sizes
+from retrieval.towers.query import QueryTower
+from retrieval.towers.sequence import SequencePair, SequenceSettings, SequenceUserTower
+from retrieval.towers.tokens import GAP_CODES, WAIT_CODES, Tokens
+from retrieval.training.pairs import load_ensemble, save_ensemble
+
+MOVIES, USERS, PLACES = 30, 5, 7
+
+
+@pytest.fixture
+def pairs() -> list[SequencePair]:
+    sizes = Sizes(users=3, movies=MOVIES, content=2, genders=3, ages=3, occupations=3, levels=5)
+    torch.manual_seed(0)
+    content, rated = torch.randn(MOVIES, 2), torch.arange(MOVIES) < 25
+    settings = SequenceSettings(dimension=8, hidden=16, history_length=10)
+    return [SequencePair(settings, sizes, content, rated) for _ in range(3)]
+
+
+@pytest.fixture
+def asked() -> Tokens:
+    rng = np.random.default_rng(0)
+    places = np.arange(PLACES)
+    gaps = rng.integers(1, GAP_CODES, (USERS, PLACES, PLACES)) * (places[:, None] >= places)
+    return Tokens(
+        movies=rng.integers(0, MOVIES + 1, (USERS, PLACES)),
+        levels=rng.integers(0, 6, (USERS, PLACES)),
+        people=rng.integers(0, 3, (USERS, 3)),
+        waits=rng.integers(0, WAIT_CODES, (USERS, PLACES)),
+        gaps=gaps,
+        last=rng.integers(0, PLACES, USERS),
+    )
+
+
+def test_a_score_is_the_mean_of_what_the_pairs_say(
+    pairs: list[SequencePair], asked: Tokens
+) -> None:
+    ensemble = SequenceEnsemble(pairs)
+    columns = [torch.from_numpy(column) for column in asked]
+    with torch.no_grad():
+        users, movies = EnsembleUserTower(ensemble)(*columns), ensemble.movie_vectors()
+        logits = [
+            SequenceUserTower(pair)(*columns) @ pair.movie_vectors().T / pair.settings.temperature
+            for pair in pairs
+        ]
+    assert users.shape == (USERS, ensemble.dimension)
+    joined = users @ movies.T / ensemble.temperature
+    torch.testing.assert_close(joined, torch.stack(logits).mean(dim=0), atol=1e-4, rtol=1e-4)
+    assert (logits[0] - joined).abs().max() > 0.1
+
+
+def test_movies_nobody_has_rated_are_what_their_content_says(pairs: list[SequencePair]) -> None:
+    ensemble = SequenceEnsemble(pairs).eval()
+    with torch.no_grad():
+        vectors = ensemble.movie_vectors()[25:]
+        torch.testing.assert_close(ensemble.new_movie_vectors(pairs[0].content[25:]), vectors)
+
+
+def test_what_is_saved_comes_back(pairs: list[SequencePair], tmp_path: Path) -> None:
+    ensemble = SequenceEnsemble(pairs)
+    save_ensemble(tmp_path, ensemble)
+    again = load_ensemble(tmp_path)
+    assert len(again.members()) == 3
+    assert torch.equal(again.movie_vectors(), ensemble.eval().movie_vectors())
+
+
+def test_the_exported_user_tower_gives_the_same_vectors(
+    pairs: list[SequencePair], asked: Tokens, tmp_path: Path
+) -> None:
+    tower = EnsembleUserTower(SequenceEnsemble(pairs))
+    export_sequence_tower(tower, asked, tmp_path / "tower.onnx")
+    found = QueryTower(tmp_path / "tower.onnx").encode_tokens(asked)
+    with torch.no_grad():
+        expected = tower(*(torch.from_numpy(column) for column in asked)).numpy()
+    np.testing.assert_allclose(found, expected, atol=1e-5)
