@@ -20,6 +20,14 @@ class Towers(StrEnum):
     SEQUENCE = "sequence"  # a transformer over the history, for what is watched next
 
 
+class Device(StrEnum):
+    """Where the sequence pair is trained."""
+
+    AUTO = "auto"  # on a GPU if torch can use one
+    CPU = "cpu"
+    CUDA = "cuda"
+
+
 class RankBy(StrEnum):
     """What a list is ranked by."""
 

@@ -11,7 +11,7 @@ import typer
 
 from index.kinds import Kind
 from retrieval import columns
-from retrieval.choices import Cut, Preset, RankBy, Towers
+from retrieval.choices import Cut, Device, Preset, RankBy, Towers
 from retrieval.display import notes, print_json, print_table, progress
 from retrieval.errors import RecError, RequestError
 
@@ -79,6 +79,9 @@ def train(
     preset: PresetOption = Preset.DEFAULT,
     towers: TowersOption = None,
     seed: SeedOption = 0,
+    device: Annotated[Device, typer.Option(help="Where the sequence pair is trained.")] = (
+        Device.AUTO
+    ),
 ) -> None:
     """Train tower pairs on a data folder."""
     from retrieval.data.layouts import read_folder
@@ -90,7 +93,7 @@ def train(
         task = bars.add_task(f"reading {data}", total=1)
         frames = read_folder(data)
         bars.update(task, completed=1)
-        trained = train_run(frames, str(data), folder, preset, seed, bars, pairs)
+        trained = train_run(frames, str(data), folder, preset, seed, bars, pairs, device)
     said = [f"trained in {trained.seconds:.0f} s"]
     if trained.validation_error is not None:
         rows = f"on {trained.validation_rows:,} ratings held out for validation"

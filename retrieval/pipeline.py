@@ -15,7 +15,7 @@ from rich.progress import Progress
 from retrieval import columns
 from retrieval.blend import Ranking
 from retrieval.catalogue import Catalogue, Movie
-from retrieval.choices import Preset, Towers
+from retrieval.choices import Device, Preset, Towers
 from retrieval.data.dataset import Dataset, encode
 from retrieval.data.frames import MovieData
 from retrieval.data.split import random_rows
@@ -39,6 +39,7 @@ from retrieval.towers.bayesian import save_bayesian
 from retrieval.towers.content import learn_to_describe, save_describer
 from retrieval.towers.ensemble import EnsembleUserTower
 from retrieval.towers.export import export_sequence_tower, export_user_tower
+from retrieval.training.device import available
 from retrieval.training.infer import Inferred, infer
 from retrieval.training.loop import Fit
 from retrieval.training.pairs import (
@@ -92,6 +93,7 @@ def train(
     seed: int,
     progress: Progress,
     towers: Sequence[Towers] = (),
+    device: Device = Device.AUTO,
 ) -> Trained:
     """Train tower pairs and write them as a run, which replaces one of the same name when whole.
 
@@ -106,12 +108,13 @@ def train(
         seed: Of everything random.
         progress: Where to show how far it is.
         towers: Which pairs; none leaves it to the preset.
+        device: Where the sequence pair is trained.
 
     Raises:
         DataError: There are too few ratings.
-        RequestError: The preset does not go with the towers.
+        RequestError: The preset does not go with the towers, or the device is not there.
     """
-    began = time.perf_counter()
+    began, where = time.perf_counter(), available(device)
     dataset = encode(data)
     if len(dataset.ratings) < FEWEST_RATINGS:
         raise DataError([_too_few(source, len(dataset.ratings))])
@@ -149,7 +152,7 @@ def train(
     answers = weigh(dataset, validation & ~last, held_out, content, neural, inferred)
     if Towers.SEQUENCE in pairs:
         watching = train_sequence(
-            dataset, content, last, planned, seed, sequence_checkpoints, progress
+            dataset, content, last, planned, seed, sequence_checkpoints, where, progress
         )
         choice = rank(dataset, watching, neural, inferred, answers)
     widths = _widths(neural, inferred, watching)

@@ -103,3 +103,12 @@ def test_the_user_tower_gives_the_vector_of_the_last_question(pair: SequencePair
     with torch.no_grad():
         found = SequenceUserTower(pair)(*(torch.from_numpy(column) for column in made))
     torch.testing.assert_close(found, every[torch.arange(3), torch.from_numpy(made.last)])
+
+
+def test_half_as_many_bits_change_a_vector_by_little(pair: SequencePair) -> None:
+    made = told(12, 5, 0)
+    with torch.autocast("cpu", torch.bfloat16):
+        half = vectors(pair, made).float()
+    cosines = (half * vectors(pair, made)).sum(dim=-1)
+    assert cosines.min() > 0.99
+    assert not torch.equal(half, vectors(pair, made))

@@ -16,12 +16,14 @@ from retrieval.training.sequence_loop import (
     LastEvents,
     SequenceFit,
     SequenceLoopSettings,
+    batch_loss,
     fit_sequences,
     validation_gains,
 )
 from retrieval.training.sequences import Sequences, shuffled
 
 USERS, MOVIES, EVENTS = 200, 60, 20
+CPU = torch.device("cpu")
 LOOP = SequenceLoopSettings(epochs=16, tokens=512, warm_up=10, learning_rate=5e-3)
 
 
@@ -67,7 +69,7 @@ def fitted(
 ) -> tuple[SequencePair, SequenceFit]:
     pair = untrained(seed)
     with Progress(disable=True) as progress:
-        return pair, fit_sequences(pair, *walks, settings, seed, folder / "kept", progress)
+        return pair, fit_sequences(pair, *walks, settings, seed, folder / "kept", CPU, progress)
 
 
 @pytest.mark.parametrize("most_movies", [MOVIES, MOVIES - 1])
@@ -112,10 +114,10 @@ def test_interrupted_training_goes_on_to_the_same_pair(
     whole, fit = fitted(walks, settings, tmp_path / "whole")
     path = tmp_path / "kept"
     with Interrupted(steps) as progress, pytest.raises(KeyboardInterrupt):
-        fit_sequences(untrained(0), *walks, settings, 0, path, progress)
+        fit_sequences(untrained(0), *walks, settings, 0, path, CPU, progress)
     pair, resumed = untrained(0), Interrupted(10**9)
     with resumed:
-        again = fit_sequences(pair, *walks, settings, 0, path, resumed)
+        again = fit_sequences(pair, *walks, settings, 0, path, CPU, resumed)
     assert again == fit
     for name, value in whole.state_dict().items():
         assert torch.equal(value, pair.state_dict()[name]), name
@@ -139,3 +141,21 @@ def test_with_nothing_held_out_every_epoch_is_trained(
     nothing = LastEvents(*(column[:0] for column in walks[1]))
     _, fit = fitted((walks[0], nothing), replace(LOOP, epochs=3, patience=1), tmp_path)
     assert (len(fit.epochs), fit.best) == (3, 2)
+
+
+@pytest.mark.parametrize("negatives", [0, 20])
+def test_a_step_makes_every_tensor_on_the_device_of_the_pair(
+    walks: tuple[Sequences, LastEvents], negatives: int
+) -> None:
+    # Tensors of this device hold no numbers, and torch refuses to mix them with others.
+    device = torch.device("meta")
+    pair = untrained(0).to(device).train()
+    batch = next(walks[0].batches(512, 0.3, 0.5, np.random.default_rng(0)))
+    shares = torch.from_numpy(walks[0].shares(MOVIES)).to(device)
+    loss, answers = batch_loss(pair, batch.tokens, batch.targets, shares, negatives)
+    torch.autograd.backward(loss)
+    assert loss.device == device
+    assert answers == (batch.targets >= 0).sum()
+    for name, weights in pair.named_parameters():
+        assert weights.grad is not None, name
+        assert weights.grad.device == device, name

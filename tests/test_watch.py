@@ -3,6 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from rich.progress import Progress
 
 from retrieval.choices import Preset
@@ -33,7 +34,8 @@ def trained(dataset: Dataset, last: np.ndarray, path: Path) -> Watching:
         sequence_loop=SequenceLoopSettings(epochs=1, tokens=1024),
     )
     with Progress(disable=True) as progress:
-        return train_sequence(dataset, content, last, planned, 0, [path], progress)
+        cpu = torch.device("cpu")
+        return train_sequence(dataset, content, last, planned, 0, [path], cpu, progress)
 
 
 def test_the_last_event_of_some_users_is_held_out(dataset: Dataset, last: np.ndarray) -> None:

@@ -70,7 +70,8 @@ class SequencePair(nn.Module):
         """Return what is known of each movie, `(M, D)`: its own vector where rated, its content."""
         rated = self.rated
         if self.training:
-            rated = rated & (torch.rand(len(rated)) >= self.settings.unknown_movies)
+            drawn = torch.rand(len(rated), device=rated.device)
+            rated = rated & (drawn >= self.settings.unknown_movies)
         table: Tensor = rated[:, None] * self.movie_ids.weight + self.describe(self.content)
         return table
 
@@ -94,7 +95,7 @@ class SequencePair(nn.Module):
             gaps: `(B, T, T)`.
         """
         x = self.dropout(self.embed(with_nothing(table), movies, levels, people, waits))
-        between = distances(movies.shape[1])
+        between = distances(movies.shape[1], x.device)
         for block in self.layers():
             x = block(x, gaps, block.distance_bias[:, None, between])
         return F.normalize(self.norm(x), dim=-1)
@@ -209,7 +210,7 @@ class SequenceUserTower(nn.Module):
         self.pair = pair
         pair.eval()
         self.register_buffer("known", with_nothing(pair.table()).detach())
-        between = distances(pair.settings.history_length + 1)
+        between = distances(pair.settings.history_length + 1, pair.rated.device)
         for place, block in enumerate(pair.layers()[:-1]):
             biases = block.distance_bias[:, None, between].detach()
             self.register_buffer(f"distances_{place}", biases)
@@ -230,7 +231,7 @@ class SequenceUserTower(nn.Module):
         for place, block in enumerate(earlier):
             x = block(x, gaps, self.get_buffer(f"distances_{place}")[:, :, :t, :t])
         asked = last[:, None]  # (B, 1)
-        away = (asked - torch.arange(t)).clamp(min=0)[:, None]  # (B, 1, T)
+        away = (asked - torch.arange(t, device=asked.device)).clamp(min=0)[:, None]  # (B, 1, T)
         gaps = gaps.gather(1, asked[:, :, None].expand(-1, -1, t))  # (B, 1, T)
         x = final(x, gaps, final.distance_bias[:, away], asked)  # (B, 1, D)
         return F.normalize(self.pair.norm(x), dim=-1).squeeze(1)
@@ -241,7 +242,7 @@ def with_nothing(table: Tensor) -> Tensor:
     return torch.cat([table.new_zeros(1, table.shape[1]), table])
 
 
-def distances(count: int) -> Tensor:
+def distances(count: int, device: torch.device) -> Tensor:
     """Return how many tokens lie from each place to each before it, `(T, T)`; 0 to those after."""
-    places = torch.arange(count)
+    places = torch.arange(count, device=device)
     return (places[:, None] - places).clamp(min=0)

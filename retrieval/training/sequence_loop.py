@@ -2,6 +2,7 @@
 
 import copy
 import math
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -82,9 +83,10 @@ def fit_sequences(
     settings: SequenceLoopSettings,
     seed: int,
     path: Path,
+    device: torch.device,
     progress: Progress,
 ) -> SequenceFit:
-    """Train a pair in place, the same way for the same seed and number of threads.
+    """Train a pair in place, on a CPU the same way for the same seed and number of threads.
 
     Interrupted, the same call goes on from the last epoch that was finished.
 
@@ -96,16 +98,18 @@ def fit_sequences(
         seed: Of the order of users, of who is told the time, of where long histories end, of
             dropout and of samples.
         path: File where interrupted training is kept; the caller removes it.
+        device: Where to train; the pair is on the CPU before and after.
         progress: Where to show how far it is.
     """
     rng = np.random.default_rng(seed)
     steps = len(shuffled(sequences.counts, settings.tokens, rng)) * settings.epochs
+    pair.to(device)
     course = _Course(pair, sequences, settings, rng, steps)
     kept = SequenceCheckpoint(path, _key(pair, sequences, validation, settings, seed))
     task = progress.add_task("training on sequences", total=steps)
     epochs: list[SequenceEpoch] = []
     best, best_weights = 0, pair.state_dict()
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         left = kept.load()
         if left is not None:
@@ -128,7 +132,7 @@ def fit_sequences(
             )
     progress.update(task, completed=steps)
     pair.load_state_dict(best_weights)
-    pair.eval()
+    pair.to("cpu").eval()
     return SequenceFit(epochs, best)
 
 
@@ -155,7 +159,7 @@ class _Course:
         self._rng, self._steps, self._step = rng, steps, 0
         movies = len(pair.rated)
         self._negatives = settings.negatives if movies > settings.most_movies else 0
-        self._shares = torch.from_numpy(sequences.shares(movies))
+        self._shares = torch.from_numpy(sequences.shares(movies)).to(pair.rated.device)
         self._optimizer = torch.optim.AdamW(pair.parameters(), betas=(0.9, 0.98), weight_decay=0.0)
 
     def epoch(self, progress: Progress, task: TaskID) -> float:
@@ -166,7 +170,7 @@ class _Course:
             settings.tokens, settings.untold, settings.earlier, self._rng
         )
         for batch in batches:
-            loss, answers = _loss(
+            loss, answers = batch_loss(
                 self._pair, batch.tokens, batch.targets, self._shares, self._negatives
             )
             self._optimizer.zero_grad()
@@ -188,10 +192,10 @@ class _Course:
             for name, value in values.items()
         }
         card = card | {"rng": self._rng.bit_generator.state, "step": self._step}
-        return State(self._pair.state_dict(), best, moments, torch.get_rng_state(), card)
+        return State(self._pair.state_dict(), best, moments, self._random(), card)
 
     def restore(self, left: State) -> None:
-        """Go back to where a state was returned; torch's generator too."""
+        """Go back to where a state was returned; torch's generators too."""
         moments: dict[int, dict[str, Tensor]] = {}
         for name, value in left.moments.items():
             place, which = name.split(".")
@@ -201,7 +205,17 @@ class _Course:
         self._pair.load_state_dict(left.weights)
         self._rng.bit_generator.state = left.card["rng"]
         self._step = left.card["step"]
-        torch.set_rng_state(left.random)
+        device, on_cpu = self._pair.rated.device, len(torch.get_rng_state())
+        torch.set_rng_state(left.random[:on_cpu])
+        if device.type == "cuda":
+            torch.cuda.set_rng_state(left.random[on_cpu:], device)
+
+    def _random(self) -> Tensor:
+        """Return the states of torch's generators, that of the CPU first."""
+        states, device = [torch.get_rng_state()], self._pair.rated.device
+        if device.type == "cuda":
+            states.append(torch.cuda.get_rng_state(device))
+        return torch.cat(states)
 
     def _share(self) -> float:
         """Return the learning rate, of the highest: up in a line, then down along a cosine."""
@@ -210,7 +224,7 @@ class _Course:
         return up * (0.05 + 0.475 * (1 + math.cos(math.pi * done)))
 
 
-def _loss(
+def batch_loss(
     pair: SequencePair,
     made: Tokens,
     targets: NDArray[np.int64],
@@ -219,19 +233,29 @@ def _loss(
 ) -> tuple[Tensor, int]:
     """Return the mean loss of a batch, and how many answers it has."""
     table = pair.table()
-    vectors = pair(table, *_tensors(made)[:-1])
-    wanted = torch.from_numpy(targets)
-    there = wanted != NOTHING
-    queries, wanted = vectors[there] / pair.settings.temperature, wanted[there]  # (N, D), (N,)
+    device = table.device
+    with _precision(device):
+        vectors = pair(table, *_tensors(made, device)[:-1]).float()  # (B, T, D)
+    places = np.flatnonzero(targets != NOTHING)
+    wanted = torch.from_numpy(targets.ravel()[places]).to(device)  # (N,)
+    asked = vectors.flatten(0, 1)[torch.from_numpy(places).to(device)]  # (N, D)
+    queries = asked / pair.settings.temperature
     movies = F.normalize(table, dim=-1)
     if not negatives:
         return full_softmax(queries, movies, wanted), len(wanted)
     # Popular movies are what is hard to tell apart; movies that nobody watches must be met too.
     # Not the batch's own answers: among those, what a user watches later would come too often.
     popular = torch.multinomial(shares, negatives, replacement=True)
-    drawn = torch.cat([popular, torch.randint(len(movies), (negatives,))])
+    drawn = torch.cat([popular, torch.randint(len(movies), (negatives,), device=device)])
     expected = negatives * (shares[drawn] + 1 / len(movies))
     return sampled_softmax(queries, movies, wanted, drawn, expected.log()), len(wanted)
+
+
+def _precision(device: torch.device) -> AbstractContextManager[object]:
+    """Return how to compute what comes before the loss: a GPU is fastest with half as many bits."""
+    if device.type == "cuda":
+        return torch.autocast(device.type, torch.bfloat16)
+    return nullcontext()
 
 
 def validation_gains(ensemble: SequenceEnsemble, sequences: Sequences, events: LastEvents) -> Gains:
@@ -245,7 +269,7 @@ def validation_gains(ensemble: SequenceEnsemble, sequences: Sequences, events: L
     told = np.arange(len(events.users)) % 2 == 0
     vectors = sequence_vectors(ensemble, sequences, events, told)
     with torch.no_grad():
-        movies = ensemble.movie_vectors().numpy()
+        movies = ensemble.movie_vectors().cpu().numpy()
     gains = [np.zeros(0)]
     for start in range(0, len(events.users), EVALUATION_BATCH):
         part = slice(start, start + EVALUATION_BATCH)
@@ -266,7 +290,7 @@ def sequence_vectors(
 ) -> NDArray[np.float32]:
     """Return the vectors `(V, D)` of users asked what comes next, each told when or not, `(V,)`."""
     ensemble.eval()
-    tower = EnsembleUserTower(ensemble)
+    tower, device = EnsembleUserTower(ensemble), ensemble.members()[0].rated.device
     vectors = np.zeros((len(events.users), ensemble.dimension), np.float32)
     order = np.argsort(sequences.counts[events.users], kind="stable")  # so that little is padded
     with torch.no_grad():
@@ -281,7 +305,7 @@ def sequence_vectors(
                 sequences.scale,
                 sequences.length,
             )
-            vectors[asked] = tower(*_tensors(made)).numpy()
+            vectors[asked] = tower(*_tensors(made, device)).cpu().numpy()
     return vectors
 
 
@@ -303,5 +327,5 @@ def _merit(epoch: SequenceEpoch) -> float:
     return epoch.told + epoch.untold
 
 
-def _tensors(made: Tokens) -> list[Tensor]:
-    return [torch.from_numpy(column) for column in made]
+def _tensors(made: Tokens, device: torch.device) -> list[Tensor]:
+    return [torch.from_numpy(column).to(device) for column in made]

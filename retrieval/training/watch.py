@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from rich.progress import Progress
 
@@ -67,6 +68,7 @@ def train_sequence(
     planned: Plan,
     seed: int,
     checkpoints: Sequence[Path],
+    device: torch.device,
     progress: Progress,
 ) -> Watching:
     """Train sequence pairs, one for each checkpoint.
@@ -78,6 +80,7 @@ def train_sequence(
         planned: How.
         seed: Of everything random in the first pair; the others have the next ones.
         checkpoints: Files where interrupted training is kept; the caller removes them.
+        device: Where to train.
         progress: Where to show how far it is.
     """
     settings = planned.sequence
@@ -94,7 +97,7 @@ def train_sequence(
         pair = make_sequence_pair(settings, dataset, content, rated, seed + place)
         loop = planned.sequence_loop
         fits.append(
-            fit_sequences(pair, sequences, events, loop, seed + place, checkpoint, progress)
+            fit_sequences(pair, sequences, events, loop, seed + place, checkpoint, device, progress)
         )
         pairs.append(pair)
     ensemble = SequenceEnsemble(pairs)
