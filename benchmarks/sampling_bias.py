@@ -1,8 +1,8 @@
 """What the correction for sampling is worth: popular movies sink without it.
 
 A world where the chance of each movie is known: movies of very unequal popularity, and taste. The
-same vectors are learned by the full softmax, and by negatives from the batch with and without the
-correction.
+same vectors are learned by the full softmax, and by negatives from the batch: with the correction,
+by the true popularity or one that is estimated from the stream of answers, and without it.
 """
 
 import argparse
@@ -16,6 +16,7 @@ from machine import describe
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from retrieval.training.frequency import StreamingFrequency
 from retrieval.training.softmax import full_softmax, sampled_softmax
 
 DIMENSION, MOVIES, GROUPS = 16, 1000, 10
@@ -27,6 +28,7 @@ class Loss(StrEnum):
 
     FULL = "full"
     CORRECTED = "corrected"
+    ESTIMATED = "corrected by estimates"
     UNCORRECTED = "uncorrected"
 
 
@@ -53,6 +55,7 @@ def learn(of: World, loss_of: Loss, seed: int) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
     movies = torch.zeros(MOVIES, DIMENSION + 1, requires_grad=True)
     optimizer = torch.optim.Adam([movies], lr=0.02)
+    stream = StreamingFrequency(4 * MOVIES, 3, np.random.default_rng(seed))
     for step in range(STEPS):
         rows = torch.randint(len(of.users), (BATCH,), generator=generator)
         targets = torch.multinomial(of.chances[rows], 1, generator=generator)[:, 0]
@@ -63,6 +66,10 @@ def learn(of: World, loss_of: Loss, seed: int) -> Tensor:
                 loss = full_softmax(queries, movies, targets)
             case Loss.CORRECTED:
                 loss = sampled_softmax(queries, movies, targets, targets, expected.log())
+            case Loss.ESTIMATED:
+                stream.meet(targets.numpy())
+                estimated = torch.from_numpy(BATCH * stream.shares(targets.numpy())).float()
+                loss = sampled_softmax(queries, movies, targets, targets, estimated.log())
             case Loss.UNCORRECTED:
                 alike = torch.full((BATCH,), BATCH / MOVIES).log()
                 loss = sampled_softmax(queries, movies, targets, targets, alike)
@@ -76,7 +83,7 @@ def learn(of: World, loss_of: Loss, seed: int) -> Tensor:
 
 
 def main() -> None:
-    """Learn three times, print a table and draw a plot."""
+    """Learn in each way, print a table and draw a plot."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--plot", type=Path)
     parser.add_argument("--seed", type=int, default=0)
@@ -98,7 +105,7 @@ def main() -> None:
             for one, other in zip(found.topk(10, dim=1).indices, best, strict=True)
         ]
         cells = "  ".join(f"{value:+.2f}" for value in off[name])
-        print(f"{name.value:12} {cells}   of the true top 10: {np.mean(shared) / 10:.1%}")
+        print(f"{name.value:22} {cells}   of the true top 10: {np.mean(shared) / 10:.1%}")
     if asked.plot:
         figure = Figure(figsize=(7, 3.5))
         axes = figure.subplots()

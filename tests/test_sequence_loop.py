@@ -12,6 +12,7 @@ from retrieval.scale import RatingScale
 from retrieval.towers.ensemble import SequenceEnsemble
 from retrieval.towers.neural import Sizes
 from retrieval.towers.sequence import SequencePair, SequenceSettings
+from retrieval.training.negatives import Negatives, Source
 from retrieval.training.sequence_loop import (
     LastEvents,
     SequenceFit,
@@ -72,11 +73,18 @@ def fitted(
         return pair, fit_sequences(pair, *walks, settings, seed, folder / "kept", CPU, progress)
 
 
-@pytest.mark.parametrize("most_movies", [MOVIES, MOVIES - 1])
+@pytest.mark.parametrize(
+    "loop",
+    [
+        LOOP,
+        replace(LOOP, most_movies=MOVIES - 1, negatives=20),
+        replace(LOOP, most_movies=MOVIES - 1, negatives=20, source=Source.BATCH),
+    ],
+)
 def test_what_always_comes_next_is_learned(
-    walks: tuple[Sequences, LastEvents], most_movies: int, tmp_path: Path
+    walks: tuple[Sequences, LastEvents], loop: SequenceLoopSettings, tmp_path: Path
 ) -> None:
-    pair, fit = fitted(walks, replace(LOOP, most_movies=most_movies, negatives=20), tmp_path)
+    pair, fit = fitted(walks, loop, tmp_path)
     best = fit.epochs[fit.best]
     assert min(best.told, best.untold) > 0.9
     assert validation_gains(SequenceEnsemble([pair]), *walks) == (best.told, best.untold)
@@ -107,10 +115,11 @@ def test_training_stops_when_nothing_gets_better_and_keeps_the_best(
 
 
 @pytest.mark.parametrize("steps", [3, 8, 17])
+@pytest.mark.parametrize("most_movies", [MOVIES, MOVIES - 1])
 def test_interrupted_training_goes_on_to_the_same_pair(
-    walks: tuple[Sequences, LastEvents], tmp_path: Path, steps: int
+    walks: tuple[Sequences, LastEvents], tmp_path: Path, most_movies: int, steps: int
 ) -> None:
-    settings = replace(LOOP, epochs=4)
+    settings = replace(LOOP, epochs=4, most_movies=most_movies, negatives=20, source=Source.BATCH)
     whole, fit = fitted(walks, settings, tmp_path / "whole")
     path = tmp_path / "kept"
     with Interrupted(steps) as progress, pytest.raises(KeyboardInterrupt):
@@ -143,16 +152,17 @@ def test_with_nothing_held_out_every_epoch_is_trained(
     assert (len(fit.epochs), fit.best) == (3, 2)
 
 
-@pytest.mark.parametrize("negatives", [0, 20])
+@pytest.mark.parametrize("count", [0, 20])
 def test_a_step_makes_every_tensor_on_the_device_of_the_pair(
-    walks: tuple[Sequences, LastEvents], negatives: int
+    walks: tuple[Sequences, LastEvents], count: int
 ) -> None:
     # Tensors of this device hold no numbers, and torch refuses to mix them with others.
     device = torch.device("meta")
     pair = untrained(0).to(device).train()
     batch = next(walks[0].batches(512, 0.3, 0.5, np.random.default_rng(0)))
     shares = torch.from_numpy(walks[0].shares(MOVIES)).to(device)
-    loss, answers = batch_loss(pair, batch.tokens, batch.targets, shares, negatives)
+    negatives = Negatives(shares, count, Source.COUNTS, np.random.default_rng(0))
+    loss, answers = batch_loss(pair, batch, negatives if count else None)
     torch.autograd.backward(loss)
     assert loss.device == device
     assert answers == (batch.targets >= 0).sum()

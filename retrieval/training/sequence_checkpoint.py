@@ -19,7 +19,8 @@ class State(NamedTuple):
     weights: dict[str, Tensor]  # of the pair
     best: dict[str, Tensor]  # those of the best epoch
     moments: dict[str, Tensor]  # of the optimizer
-    random: Tensor  # the state of torch's generator
+    random: Tensor  # the states of torch's generators
+    negatives: dict[str, Tensor]  # what draws them knows of their stream
     card: dict[str, Any]  # what JSON can say of the rest
 
 
@@ -48,13 +49,14 @@ class SequenceCheckpoint:
             _part(tensors, "best."),
             _part(tensors, "moments."),
             tensors["random"],
+            _part(tensors, "negatives."),
             card,
         )
 
     def save(self, state: State) -> None:
         """Keep a state in place of the last one."""
         tensors = {"random": state.random}
-        for part in ("weights", "best", "moments"):
+        for part in ("weights", "best", "moments", "negatives"):
             # Copied: the best weights may be the last ones, and a file names nothing twice.
             named = getattr(state, part).items()
             tensors |= {f"{part}.{name}": tensor.clone() for name, tensor in named}

@@ -19,13 +19,14 @@ from retrieval.data.history import seen, whole_windows
 from retrieval.towers.ensemble import EnsembleUserTower, SequenceEnsemble
 from retrieval.towers.sequence import SequencePair
 from retrieval.towers.tokens import Tokens, tokens
+from retrieval.training.negatives import Negatives, Source
 from retrieval.training.ranking import discounted
 from retrieval.training.sequence_checkpoint import SequenceCheckpoint, State
-from retrieval.training.sequences import NOTHING, Sequences, shuffled
+from retrieval.training.sequences import NOTHING, SequenceBatch, Sequences, shuffled
 from retrieval.training.softmax import full_softmax, sampled_softmax
 
 # Of checkpoints; a new one where training is no longer the same.
-FORMAT = 4
+FORMAT = 5
 
 # Users asked together in validation.
 EVALUATION_BATCH = 128
@@ -42,7 +43,8 @@ class SequenceLoopSettings:
     untold: float = 0.3  # share of the users whose times of asking are hidden
     earlier: float = 0.5  # share of the long histories that end anywhere, anew in each epoch
     most_movies: int = 20_000  # of a catalogue that answers are compared with whole
-    negatives: int = 2048  # drawn by popularity from a larger one, and as many from all alike
+    negatives: int = 2048  # popular movies of a larger one, and as many from all alike
+    source: Source = Source.COUNTS  # of the popular ones
     patience: int = 6  # epochs without improvement before training stops
 
 
@@ -158,8 +160,10 @@ class _Course:
         self._pair, self._sequences, self._settings = pair, sequences, settings
         self._rng, self._steps, self._step = rng, steps, 0
         movies = len(pair.rated)
-        self._negatives = settings.negatives if movies > settings.most_movies else 0
-        self._shares = torch.from_numpy(sequences.shares(movies)).to(pair.rated.device)
+        self._negatives: Negatives | None = None
+        if movies > settings.most_movies:
+            shares = torch.from_numpy(sequences.shares(movies)).to(pair.rated.device)
+            self._negatives = Negatives(shares, settings.negatives, settings.source, rng)
         self._optimizer = torch.optim.AdamW(pair.parameters(), betas=(0.9, 0.98), weight_decay=0.0)
 
     def epoch(self, progress: Progress, task: TaskID) -> float:
@@ -170,9 +174,7 @@ class _Course:
             settings.tokens, settings.untold, settings.earlier, self._rng
         )
         for batch in batches:
-            loss, answers = batch_loss(
-                self._pair, batch.tokens, batch.targets, self._shares, self._negatives
-            )
+            loss, answers = batch_loss(self._pair, batch, self._negatives)
             self._optimizer.zero_grad()
             torch.autograd.backward(loss)
             for group in self._optimizer.param_groups:
@@ -192,7 +194,7 @@ class _Course:
             for name, value in values.items()
         }
         card = card | {"rng": self._rng.bit_generator.state, "step": self._step}
-        return State(self._pair.state_dict(), best, moments, self._random(), card)
+        return State(self._pair.state_dict(), best, moments, self._random(), self._drawn(), card)
 
     def restore(self, left: State) -> None:
         """Go back to where a state was returned; torch's generators too."""
@@ -203,12 +205,17 @@ class _Course:
         groups = self._optimizer.state_dict()["param_groups"]
         self._optimizer.load_state_dict({"state": moments, "param_groups": groups})
         self._pair.load_state_dict(left.weights)
+        if self._negatives is not None:
+            self._negatives.restore(left.negatives)
         self._rng.bit_generator.state = left.card["rng"]
         self._step = left.card["step"]
         device, on_cpu = self._pair.rated.device, len(torch.get_rng_state())
         torch.set_rng_state(left.random[:on_cpu])
         if device.type == "cuda":
             torch.cuda.set_rng_state(left.random[on_cpu:], device)
+
+    def _drawn(self) -> dict[str, Tensor]:
+        return {} if self._negatives is None else self._negatives.state()
 
     def _random(self) -> Tensor:
         """Return the states of torch's generators, that of the CPU first."""
@@ -225,30 +232,27 @@ class _Course:
 
 
 def batch_loss(
-    pair: SequencePair,
-    made: Tokens,
-    targets: NDArray[np.int64],
-    shares: Tensor,
-    negatives: int,
+    pair: SequencePair, batch: SequenceBatch, negatives: Negatives | None
 ) -> tuple[Tensor, int]:
-    """Return the mean loss of a batch, and how many answers it has."""
+    """Return the mean loss of a batch, and how many answers it has.
+
+    Args:
+        pair: In training.
+        batch: What is asked and answered.
+        negatives: What answers are told from; None is all movies.
+    """
     table = pair.table()
     device = table.device
     with _precision(device):
-        vectors = pair(table, *_tensors(made, device)[:-1]).float()  # (B, T, D)
-    places = np.flatnonzero(targets != NOTHING)
-    wanted = torch.from_numpy(targets.ravel()[places]).to(device)  # (N,)
+        vectors = pair(table, *_tensors(batch.tokens, device)[:-1]).float()  # (B, T, D)
+    places = np.flatnonzero(batch.targets != NOTHING)
+    wanted = torch.from_numpy(batch.targets.ravel()[places]).to(device)  # (N,)
     asked = vectors.flatten(0, 1)[torch.from_numpy(places).to(device)]  # (N, D)
     queries = asked / pair.settings.temperature
     movies = F.normalize(table, dim=-1)
-    if not negatives:
+    if negatives is None:
         return full_softmax(queries, movies, wanted), len(wanted)
-    # Popular movies are what is hard to tell apart; movies that nobody watches must be met too.
-    # Not the batch's own answers: among those, what a user watches later would come too often.
-    popular = torch.multinomial(shares, negatives, replacement=True)
-    drawn = torch.cat([popular, torch.randint(len(movies), (negatives,), device=device)])
-    expected = negatives * (shares[drawn] + 1 / len(movies))
-    return sampled_softmax(queries, movies, wanted, drawn, expected.log()), len(wanted)
+    return sampled_softmax(queries, movies, wanted, *negatives.draw(wanted)), len(wanted)
 
 
 def _precision(device: torch.device) -> AbstractContextManager[object]:
