@@ -9,6 +9,7 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
@@ -26,15 +27,47 @@ def notes() -> Console:
     return Console(stderr=True, soft_wrap=True, highlight=False)
 
 
+class _Lines(Progress):
+    """What progress is where nothing can be drawn over: a line for each thing that is said."""
+
+    def update(
+        self,
+        task_id: TaskID,
+        *,
+        total: float | None = None,
+        completed: float | None = None,
+        advance: float | None = None,
+        description: str | None = None,
+        visible: bool | None = None,
+        refresh: bool = False,
+        **fields: object,
+    ) -> None:
+        """Do what rich does; print a description that is another one."""
+        task = self._tasks[task_id]
+        if description is not None and description != task.description:
+            self.console.print(f"{description} ({task.elapsed or 0:.0f} s)")
+        super().update(
+            task_id,
+            total=total,
+            completed=completed,
+            advance=advance,
+            description=description,
+            visible=visible,
+            refresh=refresh,
+            **fields,
+        )
+
+
 def progress() -> Progress:
-    """Return a progress display on stderr."""
-    return Progress(
+    """Return a progress display on stderr: bars on a terminal, lines in a log."""
+    console = notes()
+    return (Progress if console.is_terminal else _Lines)(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
-        console=notes(),
+        console=console,
     )
 
 

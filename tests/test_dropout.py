@@ -31,3 +31,9 @@ def test_answering_drops_nothing() -> None:
     x = torch.randn(5, 7)
     assert Dropout(0.5).eval()(x) is x
     assert Dropout(0.0)(x) is x
+
+
+@pytest.mark.parametrize("share", [-0.1, 0.999, 1.0])
+def test_shares_that_leave_nothing_or_add_are_refused(share: float) -> None:
+    with pytest.raises(ValueError, match="cannot drop"):
+        Dropout(share)

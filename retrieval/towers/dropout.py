@@ -15,11 +15,16 @@ class Dropout(nn.Module):
 
     Args:
         share: Of the values that training drops, from 0 to 1, 1 excluded.
+
+    Raises:
+        ValueError: All of them would be dropped, or fewer than none.
     """
 
     def __init__(self, share: float) -> None:
         super().__init__()
         self.dropped = round(share * STEPS)
+        if not 0 <= self.dropped < STEPS:
+            raise ValueError(f"cannot drop a share of {share:g}: from 0 to 0.998 can be dropped")
 
     def forward(self, x: Tensor) -> Tensor:
         """Return values of the same shape and mean, some of them 0."""
