@@ -1,12 +1,13 @@
 """Lists of each user's next movie from end to end, beside libraries that people would use.
 
 python benchmarks/recommend.py --data FOLDER [--preset default] [--run FOLDER] [--seed N]
-                               [--rectools PYTHON]
+                               [--rectools PYTHON] [--librecommender PYTHON]
 
 Everyone learns from all but each user's last rating, and is asked for ten movies that the user has
 not seen: of one user after another, and of all at once. implicit comes with the extra `bench`;
-RecTools wants an environment of its own (pip install 'rectools[torch,lightfm]'), whose interpreter
-is to be named. Nothing is chosen on the last ratings.
+RecTools and LibRecommender want environments of their own, whose interpreters are to be named (pip
+install 'rectools[torch,lightfm]'; 'LibRecommender==1.5.2' 'tensorflow-cpu>=2.15,<2.16' 'numpy<2').
+Nothing is chosen on the last ratings.
 """
 
 import argparse
@@ -40,8 +41,9 @@ from retrieval.recommender import Recommender
 
 K, ONE_BY_ONE = 10, 200
 
-# Runs the peer in its own environment: there is nothing of this project in it.
-PEER = Path(__file__).with_name("rectools_peer.py")
+# Run in environments of their own: there is nothing of this project in them.
+RECTOOLS = Path(__file__).with_name("rectools_peer.py")
+LIBRECOMMENDER = Path(__file__).with_name("librecommender_peer.py")
 
 
 def main() -> None:
@@ -52,6 +54,7 @@ def main() -> None:
     parser.add_argument("--run", type=Path, help="trained on the leave-one cut; none trains one")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--rectools", type=Path, help="interpreter that has RecTools")
+    parser.add_argument("--librecommender", type=Path, help="interpreter that has LibRecommender")
     asked = parser.parse_args()
     data = read_folder(asked.data)
     whole = encode(data)
@@ -67,7 +70,9 @@ def main() -> None:
         with threadpool_limits(1, "blas"):  # as implicit wants it
             of_implicit(whole, test, asked.seed)
         if asked.rectools:
-            of_rectools(asked.rectools, Path(scratch), whole, test, asked.seed)
+            of_peer(asked.rectools, RECTOOLS, Path(scratch), whole, test, asked.seed)
+        if asked.librecommender:
+            of_peer(asked.librecommender, LIBRECOMMENDER, Path(scratch), whole, test, asked.seed)
 
 
 def say(
@@ -145,10 +150,10 @@ def of_implicit(data: Dataset, test: NDArray[np.bool_], seed: int) -> None:
         say(name, lists.astype(np.int64), data.movies[test], training, one, everyone)
 
 
-def of_rectools(
-    python: Path, scratch: Path, data: Dataset, test: NDArray[np.bool_], seed: int
+def of_peer(
+    python: Path, peer: Path, scratch: Path, data: Dataset, test: NDArray[np.bool_], seed: int
 ) -> None:
-    """Print what RecTools' SASRec does, in its own environment."""
+    """Print what a library does in its own environment, a line of JSON for each of its models."""
     rows = np.flatnonzero(~test)
     rows = rows[time_order(data.users[rows], data.timestamps[rows])]
     np.savez(
@@ -157,13 +162,15 @@ def of_rectools(
         movie_id=data.movies[rows],
         asked=data.users[test],
     )
-    command = [str(python), str(PEER), str(scratch / "known.npz"), str(scratch), str(seed)]
+    command = [str(python), str(peer), str(scratch / "known.npz"), str(scratch), str(seed)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 (ours)
     if done.returncode:
-        raise SystemExit(f"{python} {PEER.name} failed:\n{done.stderr[-2000:]}")
-    said = json.loads(done.stdout.splitlines()[-1])
-    lists = np.load(scratch / "lists.npy")
-    say(said["name"], lists, data.movies[test], said["training"], said["one"], said["everyone"])
+        raise SystemExit(f"{python} {peer.name} failed:\n{done.stderr[-2000:]}")
+    for line in done.stdout.splitlines():
+        if line.startswith("{"):
+            said = json.loads(line)
+            lists = np.load(said.pop("lists"))
+            say(said.pop("name"), lists, data.movies[test], **said)
 
 
 if __name__ == "__main__":

@@ -88,6 +88,7 @@ def main(known: Path, scratch: Path, seed: int) -> None:
     np.save(scratch / "lists.npy", lists)
     said = {
         "name": "RecTools SASRec, full softmax",
+        "lists": str(scratch / "lists.npy"),
         "training": training,
         "one": 1000 * float(np.median(times)),
         "everyone": everyone,
