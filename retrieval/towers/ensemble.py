@@ -27,7 +27,7 @@ class SequenceEnsemble(nn.Module):
 
     @property
     def temperature(self) -> float:
-        """What a dot product of joined vectors is divided by: the mean logit of the pairs."""
+        """What dot products of joined vectors are divided by, to give the pairs' mean logit."""
         return len(self.pairs) * self.settings.temperature
 
     def members(self) -> list[SequencePair]:

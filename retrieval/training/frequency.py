@@ -40,6 +40,8 @@ class StreamingFrequency:
 
     def meet(self, movies: NDArray[np.int64]) -> None:
         """Learn from the next answers of the stream, `(N,)` numbers in their order."""
+        if not len(movies):
+            return
         steps = self._step + 1 + np.arange(len(movies))
         for place, slots in enumerate(self._slots(movies)):
             order = np.argsort(slots, kind="stable")

@@ -105,9 +105,9 @@ def fit_sequences(
     """
     rng = np.random.default_rng(seed)
     steps = len(shuffled(sequences.counts, settings.tokens, rng)) * settings.epochs
+    kept = SequenceCheckpoint(path, _key(pair, sequences, validation, settings, seed))
     pair.to(device)
     course = _Course(pair, sequences, settings, rng, steps)
-    kept = SequenceCheckpoint(path, _key(pair, sequences, validation, settings, seed))
     task = progress.add_task("training on sequences", total=steps)
     epochs: list[SequenceEpoch] = []
     best, best_weights = 0, pair.state_dict()
