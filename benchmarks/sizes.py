@@ -40,15 +40,13 @@ def main() -> None:
     )
     found: list[Sized] = []
     for size in (int(size) for size in asked.sizes.split(",")):
-        for kind in Kind:
-            if kind is Kind.HNSW and size > asked.graphs:
-                continue
-            measured = list(by_size(recommender, [size], asked.target, [kind], asked.seed))
-            (row,) = of_each(measured, asked.target)
+        kinds = [kind for kind in Kind if kind is not Kind.HNSW or size <= asked.graphs]
+        measured = list(by_size(recommender, [size], asked.target, kinds, asked.seed))
+        for row in of_each(measured, asked.target):
             found.append(row)
             trial = row.trial
             print(
-                f"{size:10,} {kind:6} {trial.check:7.4f} {trial.milliseconds:8.3f} "
+                f"{size:10,} {trial.kind:6} {trial.check:7.4f} {trial.milliseconds:8.3f} "
                 f"{trial.build_seconds:8.1f} {trial.megabytes:8.1f} {peak_megabytes():8.0f}",
                 flush=True,
             )
