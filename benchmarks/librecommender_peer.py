@@ -59,7 +59,7 @@ def youtube(frame: pd.DataFrame, epochs: int, seed: int) -> YouTubeRetrieval:
         n_epochs=epochs,
         lr=1e-3,
         batch_size=1024,
-        num_sampled_per_batch=1024,
+        num_sampled_per_batch=min(1024, info.n_items // 2),
         hidden_units=(128, 64),
         recent_num=50,
         seed=seed,

@@ -5,9 +5,9 @@ python benchmarks/recommend.py --data FOLDER [--preset default] [--run FOLDER] [
 
 Everyone learns from all but each user's last rating, and is asked for ten movies that the user has
 not seen: of one user after another, and of all at once. implicit comes with the extra `bench`;
-RecTools and LibRecommender want environments of their own, whose interpreters are to be named (pip
-install 'rectools[torch,lightfm]'; 'LibRecommender==1.5.2' 'tensorflow-cpu>=2.15,<2.16' 'numpy<2').
-Nothing is chosen on the last ratings.
+RecTools and LibRecommender want environments of their own, whose interpreters are to be named:
+'rectools[torch,lightfm]'; 'LibRecommender==1.5.2' with 'tensorflow-cpu>=2.15,<2.16', 'numpy<2' and
+torch. Nothing is chosen on the last ratings.
 """
 
 import argparse
