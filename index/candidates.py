@@ -239,15 +239,13 @@ class Candidates:
         """Return what the index is asked for queries `(Q, D)`."""
         if self.kind is Kind.EXACT:
             return queries
-        extra = _extra(self.kind, self.dimension)
-        return np.pad(queries / self.scale, ((0, 0), (0, extra)))
+        return _widened(queries / self.scale, _extra(self.kind, self.dimension))
 
     def _held(self, vectors: Vectors) -> Vectors:
         """Return what the index holds of vectors `(A, D)`."""
         if self.kind is Kind.EXACT:
             return vectors
-        extra = _extra(self.kind, self.dimension)
-        held = np.pad(vectors * self.scale, ((0, 0), (0, extra)))
+        held = _widened(vectors * self.scale, _extra(self.kind, self.dimension))
         if self.kind in LISTED:
             held[:, -1] = np.sqrt(np.maximum(self.length**2 - _squares(held), 0.0))
         return held
@@ -262,6 +260,15 @@ def _extra(kind: Kind, dimension: int) -> int:
             return -dimension % LANES
         case Kind.EXACT | Kind.HNSW:
             return 0
+
+
+def _widened(vectors: Vectors, extra: int) -> Vectors:
+    """Return vectors `(R, D)` with so many more components, which are 0: `np.pad` takes longer."""
+    if not extra:
+        return vectors
+    wide = np.zeros((len(vectors), vectors.shape[1] + extra), np.float32)
+    wide[:, : vectors.shape[1]] = vectors
+    return wide
 
 
 def best_scale(kind: Kind, vectors: Vectors, queries: Vectors) -> Scale | None:
