@@ -147,7 +147,7 @@ def build_index(
             ("", *front[0].facts()),
             [("*" if trial is chosen else "", *trial.facts().values()) for trial in front],
         )
-        if chosen.recall < target_recall:
+        if chosen.least < target_recall:
             notes().print(f"no effort tried reaches {target_recall:g}; this one comes nearest")
     size = f"{card.count:,} movies x {card.dimension}"
     notes().print(f"indexed {size} into {folder / 'index'}, kind {card.kind}")

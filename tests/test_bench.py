@@ -39,7 +39,7 @@ def test_kinds_are_measured_in_catalogues_of_the_sizes_asked_for(
 
 def test_the_fastest_that_finds_enough_stands_for_its_kind() -> None:
     def row(kind: Kind, recall: float, milliseconds: float) -> Sized:
-        return Sized(10, Trial(kind, Effort(), recall, recall, milliseconds, 1.0, 1.0))
+        return Sized(10, Trial(kind, Effort(), recall, recall, recall, milliseconds, 1.0, 1.0))
 
     slow, quick, poor = (
         row(Kind.IVF, 1.0, 3.0),
