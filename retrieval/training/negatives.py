@@ -17,7 +17,9 @@ class Source(StrEnum):
     """Where popular negatives come from."""
 
     COUNTS = "counts"  # drawn as often as movies are answers, which counts say
-    BATCH = "batch"  # the batch's own answers; how often they come, their stream says
+    # The batch's own answers; how often they come, their stream says. Among them, what the asker
+    # watches later comes too often, which no frequency corrects.
+    BATCH = "batch"
 
 
 class Sample(NamedTuple):

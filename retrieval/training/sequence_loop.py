@@ -105,7 +105,7 @@ def fit_sequences(
     """
     rng = np.random.default_rng(seed)
     steps = len(shuffled(sequences.counts, settings.tokens, rng)) * settings.epochs
-    kept = SequenceCheckpoint(path, _key(pair, sequences, validation, settings, seed))
+    kept = SequenceCheckpoint(path, _key(pair, sequences, validation, settings, seed, device))
     pair.to(device)
     course = _Course(pair, sequences, settings, rng, steps)
     task = progress.add_task("training on sequences", total=steps)
@@ -319,10 +319,12 @@ def _key(
     validation: LastEvents,
     settings: SequenceLoopSettings,
     seed: int,
+    device: torch.device,
 ) -> str:
     """Return a hash of all that training follows from."""
     shapes = [tuple(value.shape) for value in pair.state_dict().values()]
-    facts = (FORMAT, pair.settings, settings, seed, shapes, sequences.scale, sequences.length)
+    settled = (FORMAT, pair.settings, settings, seed, device.type)
+    facts = (*settled, shapes, sequences.scale, sequences.length)
     known = (pair.content.numpy(), pair.rated.numpy(), sequences.people)
     return fingerprint(facts, (*known, *sequences.histories, *validation))
 
