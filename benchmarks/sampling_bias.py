@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from retrieval.training.frequency import StreamingFrequency
+from retrieval.training.negatives import HASHES, SLOTS
 from retrieval.training.softmax import full_softmax, sampled_softmax
 
 DIMENSION, MOVIES, GROUPS = 16, 1000, 10
@@ -55,7 +56,7 @@ def learn(of: World, loss_of: Loss, seed: int) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
     movies = torch.zeros(MOVIES, DIMENSION + 1, requires_grad=True)
     optimizer = torch.optim.Adam([movies], lr=0.02)
-    stream = StreamingFrequency(4 * MOVIES, 3, np.random.default_rng(seed))
+    stream = StreamingFrequency(SLOTS * MOVIES, HASHES, np.random.default_rng(seed))
     for step in range(STEPS):
         rows = torch.randint(len(of.users), (BATCH,), generator=generator)
         targets = torch.multinomial(of.chances[rows], 1, generator=generator)[:, 0]

@@ -160,9 +160,10 @@ class _Course:
         self._pair, self._sequences, self._settings = pair, sequences, settings
         self._rng, self._steps, self._step = rng, steps, 0
         movies = len(pair.rated)
+        self._device = pair.rated.device
         self._negatives: Negatives | None = None
         if movies > settings.most_movies:
-            shares = torch.from_numpy(sequences.shares(movies)).to(pair.rated.device)
+            shares = torch.from_numpy(sequences.shares(movies)).to(self._device)
             self._negatives = Negatives(shares, settings.negatives, settings.source, rng)
         self._optimizer = torch.optim.AdamW(pair.parameters(), betas=(0.9, 0.98), weight_decay=0.0)
 
@@ -194,7 +195,7 @@ class _Course:
             for name, value in values.items()
         }
         card = card | {"rng": self._rng.bit_generator.state, "step": self._step}
-        return State(self._pair.state_dict(), best, moments, self._random(), self._drawn(), card)
+        return State(self._pair.state_dict(), best, moments, self._random(), self._stream(), card)
 
     def restore(self, left: State) -> None:
         """Go back to where a state was returned; torch's generators too."""
@@ -209,19 +210,20 @@ class _Course:
             self._negatives.restore(left.negatives)
         self._rng.bit_generator.state = left.card["rng"]
         self._step = left.card["step"]
-        device, on_cpu = self._pair.rated.device, len(torch.get_rng_state())
+        on_cpu = len(torch.get_rng_state())
         torch.set_rng_state(left.random[:on_cpu])
-        if device.type == "cuda":
-            torch.cuda.set_rng_state(left.random[on_cpu:], device)
+        if self._device.type == "cuda":
+            torch.cuda.set_rng_state(left.random[on_cpu:], self._device)
 
-    def _drawn(self) -> dict[str, Tensor]:
+    def _stream(self) -> dict[str, Tensor]:
+        """Return what the negatives know of theirs."""
         return {} if self._negatives is None else self._negatives.state()
 
     def _random(self) -> Tensor:
         """Return the states of torch's generators, that of the CPU first."""
-        states, device = [torch.get_rng_state()], self._pair.rated.device
-        if device.type == "cuda":
-            states.append(torch.cuda.get_rng_state(device))
+        states = [torch.get_rng_state()]
+        if self._device.type == "cuda":
+            states.append(torch.cuda.get_rng_state(self._device))
         return torch.cat(states)
 
     def _share(self) -> float:
