@@ -1,6 +1,6 @@
 """What the sequence pair finds, by what its answers are told from in training.
 
-python benchmarks/negatives.py --data FOLDER [--epochs 8] [--seed N]
+python benchmarks/negatives.py --data FOLDER [--epochs 8] [--negatives 256] [--seed N]
 
 All movies (the full softmax), negatives drawn by counts, and the batch's own answers corrected by
 what their stream says of how often they come; the latter two as for a catalogue too large for the
@@ -32,6 +32,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--negatives", type=int, default=256)
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
     dataset = encode(read_folder(asked.data))
@@ -39,12 +40,13 @@ def main() -> None:
     last = choose_last(dataset, np.random.default_rng(asked.seed))
     planned = plan(Preset.QUICK, len(dataset.ratings))
     full = replace(planned.sequence_loop, epochs=asked.epochs)
-    sampled = replace(full, most_movies=0)
+    sampled = replace(full, most_movies=0, negatives=asked.negatives)
     ways = {"all movies": full} | {
         f"sampled, {source}": replace(sampled, source=source) for source in Source
     }
     print(describe())
     print(f"{asked.data.name}, seed {asked.seed}: last movies of {last.sum():,} users")
+    print(f"sampled: {asked.negatives} popular movies, and as many from all alike")
     print(f"{'told from':18} NDCG@10 told  not told   seconds")
     for name, loop in ways.items():
         began = time.perf_counter()
@@ -55,7 +57,7 @@ def main() -> None:
                 last,
                 replace(planned, sequence_loop=loop),
                 asked.seed,
-                [Path(folder) / "checkpoint"],
+                Path(folder),
                 torch.device("cpu"),
                 progress,
             ).gains

@@ -45,6 +45,7 @@ class Trial(NamedTuple):
             "breadth": of_lists,
             "oversampling": self.effort.oversampling if self.kind in CODED else None,
             "recall": round(self.recall, 4),
+            "surely": round(self.least, 4),
             "other half": round(self.check, 4),
             "ms": round(self.milliseconds, 4),
             "build s": round(self.build_seconds, 2),
@@ -107,15 +108,15 @@ def fastest(trials: Sequence[Trial], target: float) -> Trial:
     """Return the fastest trial of those that surely reach a recall, or else what comes nearest."""
     enough = [trial for trial in trials if trial.least >= target]
     if not enough:
-        return max(trials, key=lambda trial: trial.recall)
+        return max(trials, key=lambda trial: (trial.least, -trial.milliseconds))
     return min(enough, key=lambda trial: trial.milliseconds)
 
 
 def pareto(trials: Iterable[Trial]) -> list[Trial]:
-    """Return the trials that no other beats in recall and time, fastest first."""
+    """Return the trials that no other beats in time and what is surely found, fastest first."""
     front: list[Trial] = []
-    for trial in sorted(trials, key=lambda trial: (trial.milliseconds, -trial.recall)):
-        if not front or trial.recall > front[-1].recall:
+    for trial in sorted(trials, key=lambda trial: (trial.milliseconds, -trial.least)):
+        if not front or trial.least > front[-1].least:
             front.append(trial)
     return front
 

@@ -143,12 +143,14 @@ def build_index(
         chosen = built.trials[0]
         front = pareto(built.trials)
         print_table(
-            "No other finds more in less time",
+            "No other surely finds more in less time",
             ("", *front[0].facts()),
             [("*" if trial is chosen else "", *trial.facts().values()) for trial in front],
         )
         if chosen.least < target_recall:
-            notes().print(f"no effort tried reaches {target_recall:g}; this one comes nearest")
+            notes().print(
+                f"no effort tried surely reaches {target_recall:g}; this one comes nearest"
+            )
     size = f"{card.count:,} movies x {card.dimension}"
     notes().print(f"indexed {size} into {folder / 'index'}, kind {card.kind}")
 

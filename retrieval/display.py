@@ -30,6 +30,19 @@ def notes() -> Console:
 class _Lines(Progress):
     """What progress is where nothing can be drawn over: a line for each thing that is said."""
 
+    def add_task(
+        self,
+        description: str,
+        start: bool = True,  # noqa: FBT001, FBT002 (as in rich)
+        total: float | None = 100.0,
+        completed: int = 0,
+        visible: bool = True,  # noqa: FBT001, FBT002 (as in rich)
+        **fields: object,
+    ) -> TaskID:
+        """Do what rich does; print the description."""
+        self.console.print(description)
+        return super().add_task(description, start, total, completed, visible, **fields)
+
     def update(
         self,
         task_id: TaskID,
@@ -61,7 +74,9 @@ class _Lines(Progress):
 def progress() -> Progress:
     """Return a progress display on stderr: bars on a terminal, lines in a log."""
     console = notes()
-    return (Progress if console.is_terminal else _Lines)(
+    if not console.is_interactive:
+        return _Lines(console=console, disable=True)
+    return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),

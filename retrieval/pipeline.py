@@ -1,6 +1,7 @@
 """The steps from a data folder to a run."""
 
 import json
+import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -64,7 +65,7 @@ FEWEST_RATINGS = 100
 
 # Beside the run: what an interrupted training goes on from.
 CHECKPOINT = ".checkpoint"
-SEQUENCE_CHECKPOINT = ".sequence-{}.checkpoint"
+SEQUENCE_CHECKPOINTS = ".sequence.checkpoint"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,9 +131,7 @@ def train(
         last = choose_last(dataset, rng)
     held_out = validation | last
     checkpoint = beside(folder, CHECKPOINT)
-    sequence_checkpoints = [
-        beside(folder, SEQUENCE_CHECKPOINT.format(place)) for place in range(planned.sequence_pairs)
-    ]
+    sequence_checkpoints = beside(folder, SEQUENCE_CHECKPOINTS)
     describer = learn_to_describe(dataset.movie_frame, seed)
     content = describer.describe(dataset.movie_frame)
     inferred, neural, watching, choice = None, None, None, None
@@ -196,8 +195,7 @@ def train(
     if Towers.BAYESIAN in pairs:
         remove_checkpoint(checkpoint)
     if Towers.SEQUENCE in pairs:
-        for path in sequence_checkpoints:
-            path.unlink(missing_ok=True)
+        shutil.rmtree(sequence_checkpoints, ignore_errors=True)
     return trained
 
 

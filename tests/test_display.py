@@ -11,4 +11,6 @@ def test_a_log_has_a_line_for_each_thing_that_is_said(capsys: pytest.CaptureFixt
         bars.update(task, description="epoch 1", completed=3)
         bars.update(task, description="epoch 2", completed=4)
         before_the_end = capsys.readouterr().err
-    assert [line.split(" (")[0] for line in before_the_end.splitlines()] == ["epoch 1", "epoch 2"]
+    said = [line.split(" (")[0] for line in before_the_end.splitlines()]
+    assert said == ["training", "epoch 1", "epoch 2"]
+    assert not capsys.readouterr().err

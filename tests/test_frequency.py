@@ -37,9 +37,15 @@ def test_it_is_the_moving_mean_of_gaps_one_answer_after_another() -> None:
         mean[movie] += frequency.RATE * (step - last[movie] - mean[movie])
         last[movie] = step
         met[movie] += 1
-    expected = (1 - (1 - frequency.RATE) ** met) / mean
+    longer = mean + frequency.RATE * (3001 - last - mean)
+    closed, opened = (
+        gaps / (1 - (1 - frequency.RATE) ** count)
+        for gaps, count in ((mean, met), (longer, met + 1))
+    )
+    assert (closed > opened).any()
+    assert (closed < opened).any()
     found = fed(answers, 700, 10_007, 1).shares(np.arange(MOVIES))
-    np.testing.assert_allclose(found, expected)
+    np.testing.assert_allclose(found, 1 / np.maximum(closed, opened))
 
 
 def test_batches_change_nothing() -> None:
@@ -71,3 +77,10 @@ def test_a_movie_never_met_is_rarer_than_all() -> None:
     found = fed(answers, 512, 10_007, 2).shares(np.array([MOVIES + 5, MOVIES - 1]))
     assert found[0] == pytest.approx(1 / 5001)
     assert found[0] < found[1]
+
+
+def test_a_movie_that_stays_away_becomes_rare() -> None:
+    answers, _ = stream(5000, seed=6)
+    early = np.concatenate([np.full(3, MOVIES), answers])
+    found = fed(early, 512, 10_007, 2).shares(np.array([MOVIES]))
+    assert found[0] < 1 / 1000

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from rich.progress import Progress
 
-from retrieval import columns
+from retrieval import columns, pipeline
 from retrieval.audience import Event, Person, many_people
 from retrieval.choices import Preset, RankBy, Towers
 from retrieval.data.frames import MovieData
@@ -14,6 +14,7 @@ from retrieval.indexing import build_index
 from retrieval.pipeline import train
 from retrieval.recommender import Recommender
 from retrieval.run import describe_run
+from retrieval.training.presets import Plan, plan
 
 
 @pytest.fixture(scope="module", params=[(Towers.NEURAL,), (Towers.BAYESIAN,)])
@@ -115,3 +116,21 @@ def test_two_users_are_enough(data: MovieData, tmp_path: Path) -> None:
     build_index(tmp_path / "run")
     rows = Recommender.load(tmp_path / "run").topk(int(busiest[0]), 5)
     assert len(rows) == 5
+
+
+def test_two_sequence_pairs_answer_as_one(
+    data: MovieData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def two(preset: Preset, ratings: int) -> Plan:
+        return replace(plan(preset, ratings), sequence_pairs=2)
+
+    monkeypatch.setattr(pipeline, "plan", two)
+    with Progress(disable=True) as progress:
+        trained = train(data, "", tmp_path / "run", Preset.QUICK, 0, progress, [Towers.SEQUENCE])
+    build_index(tmp_path / "run")
+    recommender = Recommender.load(tmp_path / "run")
+    assert trained.watching is not None
+    assert len(trained.watching.fits) == 2
+    assert recommender.index.dimension == trained.watching.ensemble.dimension
+    assert len(recommender.topk(1, 10)) == 10
+    assert not (tmp_path / ".run.sequence.checkpoint").exists()

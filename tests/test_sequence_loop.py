@@ -12,7 +12,7 @@ from retrieval.scale import RatingScale
 from retrieval.towers.ensemble import SequenceEnsemble
 from retrieval.towers.neural import Sizes
 from retrieval.towers.sequence import SequencePair, SequenceSettings
-from retrieval.training.negatives import Negatives, Source
+from retrieval.training.negatives import Negatives, Sample, Source
 from retrieval.training.sequence_loop import (
     LastEvents,
     SequenceFit,
@@ -115,11 +115,17 @@ def test_training_stops_when_nothing_gets_better_and_keeps_the_best(
 
 
 @pytest.mark.parametrize("steps", [3, 8, 17])
-@pytest.mark.parametrize("most_movies", [MOVIES, MOVIES - 1])
+@pytest.mark.parametrize(
+    ("most_movies", "source"), [(MOVIES, Source.COUNTS), *((MOVIES - 1, each) for each in Source)]
+)
 def test_interrupted_training_goes_on_to_the_same_pair(
-    walks: tuple[Sequences, LastEvents], tmp_path: Path, most_movies: int, steps: int
+    walks: tuple[Sequences, LastEvents],
+    tmp_path: Path,
+    most_movies: int,
+    source: Source,
+    steps: int,
 ) -> None:
-    settings = replace(LOOP, epochs=4, most_movies=most_movies, negatives=20, source=Source.BATCH)
+    settings = replace(LOOP, epochs=4, most_movies=most_movies, negatives=20, source=source)
     whole, fit = fitted(walks, settings, tmp_path / "whole")
     path = tmp_path / "kept"
     with Interrupted(steps) as progress, pytest.raises(KeyboardInterrupt):
@@ -169,3 +175,18 @@ def test_a_step_makes_every_tensor_on_the_device_of_the_pair(
     for name, weights in pair.named_parameters():
         assert weights.grad is not None, name
         assert weights.grad.device == device, name
+
+
+def test_what_the_asker_watches_at_other_times_is_no_negative(
+    walks: tuple[Sequences, LastEvents],
+) -> None:
+    batch = next(walks[0].batches(10, 0.3, 0.5, np.random.default_rng(0)))
+    assert len(batch.targets) == 1
+
+    class Own(Negatives):
+        def draw(self, answers: torch.Tensor, users: torch.Tensor) -> Sample:
+            return Sample(answers, torch.zeros(len(answers)), users)
+
+    negatives = Own(torch.ones(MOVIES), 1, Source.BATCH, np.random.default_rng(0))
+    loss, _ = batch_loss(untrained(0).train(), batch, negatives)
+    assert loss.item() == 0

@@ -75,3 +75,12 @@ def test_corrected_sums_over_samples_are_those_over_the_catalogue() -> None:
     torch.testing.assert_close(corrected, full, rtol=0.05, atol=0)
     uncorrected = mean_sum(torch.full((40,), 10 / 40).log())
     assert ((uncorrected - full).abs() / full).max() > 0.2
+
+
+def test_negatives_hidden_from_a_question_count_for_nothing() -> None:
+    queries, movies, targets = world(4, 30)
+    hidden = torch.rand(4, 30, generator=torch.Generator().manual_seed(2)) < 0.5
+    found = sampled_softmax(queries, movies, targets, torch.arange(30), torch.zeros(30), hidden)
+    kept = ~hidden | (torch.arange(30) == targets[:, None])
+    scores = (queries @ movies.T).masked_fill(~kept, -torch.inf)
+    torch.testing.assert_close(found, F.cross_entropy(scores, targets))

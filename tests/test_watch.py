@@ -35,7 +35,7 @@ def trained(dataset: Dataset, last: np.ndarray, path: Path) -> Watching:
     )
     with Progress(disable=True) as progress:
         cpu = torch.device("cpu")
-        return train_sequence(dataset, content, last, planned, 0, [path], cpu, progress)
+        return train_sequence(dataset, content, last, planned, 0, path, cpu, progress)
 
 
 def test_the_last_event_of_some_users_is_held_out(dataset: Dataset, last: np.ndarray) -> None:

@@ -16,9 +16,11 @@ class StreamingFrequency:
     """Estimates the share of each movie among answers, in memory that does not grow with them.
 
     Movies are hashed to slots. A slot keeps the answer at which it was last met, and a moving mean
-    of the answers between two meetings, whose inverse is its share. Movies that meet in one slot
-    make its gaps too short; so there are several hashes, and the longest mean gap counts. Steps are
-    answers, not batches, so that a movie may come any number of times in a batch.
+    of the answers between two meetings, whose inverse is its share. A movie that has not come for
+    longer than that is rarer than its meetings say, so the gap that is still open counts too if it
+    makes the mean longer. Movies that meet in one slot make its gaps too short; so there are
+    several hashes, and the longest mean gap counts. Steps are answers, not batches, so that a movie
+    may come any number of times in a batch.
 
     Args:
         slots: Of each hash.
@@ -58,16 +60,15 @@ class StreamingFrequency:
         self._step += len(movies)
 
     def shares(self, movies: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Return how likely any answer is each of some movies, `(N,)`.
-
-        A movie that was never met counts as if it came next.
-        """
+        """Return how likely any answer is each of some movies, `(N,)`."""
         slots = self._slots(movies)  # (H, N)
         hashes = np.arange(len(slots))[:, None]
-        weights = 1 - (1 - RATE) ** self._met[hashes, slots]
-        gaps = np.full(slots.shape, self._step + 1.0)
-        np.divide(self._gaps[hashes, slots], weights, out=gaps, where=weights > 0)
-        return np.asarray(1 / gaps.max(axis=0), dtype=np.float64)
+        closed, left = self._gaps[hashes, slots], (1 - RATE) ** self._met[hashes, slots]
+        means = np.zeros(slots.shape)
+        np.divide(closed, 1 - left, out=means, where=left < 1)
+        ends = self._step + 1 - self._last[hashes, slots]  # of the open gap, if it came next
+        longer = ((1 - RATE) * closed + RATE * ends) / (1 - (1 - RATE) * left)
+        return np.asarray(1 / np.maximum(means, longer).max(axis=0), dtype=np.float64)
 
     def state(self) -> dict[str, NDArray[Any]]:
         """Return what `restore` needs."""

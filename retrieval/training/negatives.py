@@ -12,14 +12,15 @@ from retrieval.training.frequency import StreamingFrequency
 # Of the estimate from a stream: slots for each movie, so that few share one, and hashes.
 SLOTS, HASHES = 4, 3
 
+# Whose answer a negative is that was drawn without looking at the batch.
+NOBODY = -1
+
 
 class Source(StrEnum):
     """Where popular negatives come from."""
 
     COUNTS = "counts"  # drawn as often as movies are answers, which counts say
-    # The batch's own answers; how often they come, their stream says. Among them, what the asker
-    # watches later comes too often, which no frequency corrects.
-    BATCH = "batch"
+    BATCH = "batch"  # the batch's own answers; how often they come, their stream says
 
 
 class Sample(NamedTuple):
@@ -27,6 +28,7 @@ class Sample(NamedTuple):
 
     movies: Tensor  # (S,) numbers
     log_expected: Tensor  # (S,) logarithms of how often each is expected in such a sample
+    users: Tensor  # (S,) whose answers they are, as places in the batch, or NOBODY
 
 
 class Negatives:
@@ -49,13 +51,15 @@ class Negatives:
         if source is Source.BATCH:
             self._stream = StreamingFrequency(SLOTS * len(shares), HASHES, rng)
 
-    def draw(self, answers: Tensor) -> Sample:
-        """Return negatives for a batch with answers `(N,)`."""
+    def draw(self, answers: Tensor, users: Tensor) -> Sample:
+        """Return negatives for a batch with answers `(N,)` of users `(N,)`, places in the batch."""
         shares, device = self._shares, answers.device
+        owners = torch.full((2 * self._count,), NOBODY, device=device)
         if self._stream is None:
             popular = torch.multinomial(shares, self._count, replacement=True)
         else:
-            popular = answers[torch.randint(len(answers), (self._count,), device=device)]
+            chosen = torch.randint(len(answers), (self._count,), device=device)
+            popular, owners[: self._count] = answers[chosen], users[chosen]
         alike = torch.randint(len(shares), (self._count,), device=device)
         movies = torch.cat([popular, alike])
         if self._stream is None:
@@ -64,7 +68,7 @@ class Negatives:
             self._stream.meet(answers.cpu().numpy())
             estimated = self._stream.shares(movies.cpu().numpy())
             likely = torch.from_numpy(estimated.astype(np.float32)).to(device)
-        return Sample(movies, (self._count * (likely + 1 / len(shares))).log())
+        return Sample(movies, (self._count * (likely + 1 / len(shares))).log(), owners)
 
     def state(self) -> dict[str, Tensor]:
         """Return what `restore` needs."""

@@ -248,13 +248,17 @@ def batch_loss(
     with _precision(device):
         vectors = pair(table, *_tensors(batch.tokens, device)[:-1]).float()  # (B, T, D)
     places = np.flatnonzero(batch.targets != NOTHING)
+    users = torch.from_numpy(places // batch.targets.shape[1]).to(device)
     wanted = torch.from_numpy(batch.targets.ravel()[places]).to(device)  # (N,)
     asked = vectors.flatten(0, 1)[torch.from_numpy(places).to(device)]  # (N, D)
     queries = asked / pair.settings.temperature
     movies = F.normalize(table, dim=-1)
     if negatives is None:
         return full_softmax(queries, movies, wanted), len(wanted)
-    return sampled_softmax(queries, movies, wanted, *negatives.draw(wanted)), len(wanted)
+    sample = negatives.draw(wanted, users)
+    own = sample.users == users[:, None]  # what the asker watches earlier or later is no chance
+    loss = sampled_softmax(queries, movies, wanted, sample.movies, sample.log_expected, own)
+    return loss, len(wanted)
 
 
 def _precision(device: torch.device) -> AbstractContextManager[object]:

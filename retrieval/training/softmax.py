@@ -31,6 +31,7 @@ def sampled_softmax(
     targets: Tensor,
     negatives: Tensor,
     log_expected: Tensor,
+    hidden: Tensor | None = None,
 ) -> Tensor:
     """Return the mean cross-entropy of targets among themselves and sampled negatives, corrected.
 
@@ -45,6 +46,7 @@ def sampled_softmax(
         targets: `(N,)` numbers.
         negatives: `(S,)` numbers, of a sample that does not depend on the questions.
         log_expected: `(S,)` logarithms of how often each negative is expected in such a sample.
+        hidden: `(N, S)` mask of negatives that are not for a question: those that depend on it.
 
     Source:
         Yi et al., *Sampling-bias-corrected neural modeling for large corpus item recommendations*,
@@ -53,7 +55,8 @@ def sampled_softmax(
     """
     positive = (queries * movies[targets]).sum(dim=1, keepdim=True)  # (N, 1)
     negative = queries @ movies[negatives].T - log_expected  # (N, S)
-    negative = negative.masked_fill(negatives == targets[:, None], -torch.inf)
+    hits = negatives == targets[:, None]
+    negative = negative.masked_fill(hits if hidden is None else hits | hidden, -torch.inf)
     scores = torch.cat([positive, negative], dim=1)  # (N, 1 + S)
     return F.cross_entropy(scores, torch.zeros_like(targets))
 

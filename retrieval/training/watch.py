@@ -1,6 +1,5 @@
 """The watch part: sequence pairs trained, and what lists are ranked by."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -38,6 +37,9 @@ VALIDATION_SHARE = 0.25
 # Users whose lists are compared together.
 CHUNK = 256
 
+# Of each pair, where interrupted training is kept.
+CHECKPOINT = "pair-{}.safetensors"
+
 # A rating this far up the scale says that the movie was liked: 4 of 1 to 5.
 LIKED = 0.75
 
@@ -67,11 +69,11 @@ def train_sequence(
     last: NDArray[np.bool_],
     planned: Plan,
     seed: int,
-    checkpoints: Sequence[Path],
+    checkpoints: Path,
     device: torch.device,
     progress: Progress,
 ) -> Watching:
-    """Train sequence pairs, one for each checkpoint.
+    """Train as many sequence pairs as are planned, one after the other.
 
     Args:
         dataset: All rows.
@@ -79,7 +81,7 @@ def train_sequence(
         last: `(N,)` mask of the last events of some users, which choose the epoch.
         planned: How.
         seed: Of everything random in the first pair; the others have the next ones.
-        checkpoints: Files where interrupted training is kept; the caller removes them.
+        checkpoints: Folder where interrupted training is kept; the caller removes it.
         device: Where to train.
         progress: Where to show how far it is.
     """
@@ -93,11 +95,11 @@ def train_sequence(
     rated = sequences.shares(len(dataset.movie_vocabulary)) > 0
     events = _events(dataset, last)
     pairs, fits = [], []
-    for place, checkpoint in enumerate(checkpoints):
+    for place in range(planned.sequence_pairs):
         pair = make_sequence_pair(settings, dataset, content, rated, seed + place)
-        loop = planned.sequence_loop
+        loop, path = planned.sequence_loop, checkpoints / CHECKPOINT.format(place)
         fits.append(
-            fit_sequences(pair, sequences, events, loop, seed + place, checkpoint, device, progress)
+            fit_sequences(pair, sequences, events, loop, seed + place, path, device, progress)
         )
         pairs.append(pair)
     ensemble = SequenceEnsemble(pairs)

@@ -1,0 +1,56 @@
+"""Tests of negatives: how often each comes is what is said of it."""
+
+import numpy as np
+import pytest
+import torch
+
+from retrieval.training.negatives import NOBODY, Negatives, Sample, Source
+
+MOVIES, COUNT, ANSWERS = 30, 50, 400
+DRAWS = 3000
+
+
+@pytest.fixture(scope="module", params=list(Source))
+def drawn(request: pytest.FixtureRequest) -> tuple[Source, list[Sample]]:
+    shares = torch.arange(1, MOVIES + 1, dtype=torch.float32) ** 2
+    shares /= shares.sum()
+    torch.manual_seed(0)
+    negatives = Negatives(shares, COUNT, request.param, np.random.default_rng(0))
+    users = torch.arange(ANSWERS) // 20
+    samples = []
+    for _ in range(DRAWS):
+        answers = torch.multinomial(shares, ANSWERS, replacement=True)
+        samples.append(negatives.draw(answers, users))
+    return request.param, samples
+
+
+def test_each_movie_comes_as_often_as_is_expected(drawn: tuple[Source, list[Sample]]) -> None:
+    source, samples = drawn
+    found = torch.bincount(torch.cat([sample.movies for sample in samples]), minlength=MOVIES)
+    said, times = torch.zeros(MOVIES), torch.zeros(MOVIES)
+    for sample in samples[DRAWS // 2 :]:  # where the stream has been met for long
+        said.index_add_(0, sample.movies, sample.log_expected)
+        times += torch.bincount(sample.movies, minlength=MOVIES)
+    # An estimate follows the last hundred meetings, so it moves by a tenth.
+    tolerance = 0.1 if source is Source.COUNTS else 0.2
+    torch.testing.assert_close((said / times).exp(), found / DRAWS, rtol=tolerance, atol=0)
+
+
+def test_a_negative_says_whose_answer_it_is(drawn: tuple[Source, list[Sample]]) -> None:
+    source, samples = drawn
+    users = torch.stack([sample.users for sample in samples])
+    assert (users[:, COUNT:] == NOBODY).all()
+    if source is Source.COUNTS:
+        assert (users[:, :COUNT] == NOBODY).all()
+    else:
+        assert torch.unique(users[:, :COUNT]).tolist() == list(range(ANSWERS // 20))
+
+
+def test_only_answers_of_the_batch_come_from_the_batch() -> None:
+    torch.manual_seed(0)
+    shares = torch.full((MOVIES,), 1 / MOVIES)
+    answers = torch.tensor([3, 5, 8])
+    for source in Source:
+        negatives = Negatives(shares, COUNT, source, np.random.default_rng(0))
+        popular = set(negatives.draw(answers, torch.arange(3)).movies[:COUNT].tolist())
+        assert (popular <= {3, 5, 8}) == (source is Source.BATCH)
