@@ -25,7 +25,7 @@ CHUNK = 256
 SCORED = 16_384
 
 # Of so few vectors, all scores at once and a partition take less time than FAISS, which keeps the
-# best as it goes.
+# best as it goes; and what must not be returned need not be found first.
 FEW = 20_000
 
 # Where fewer than this share of the vectors is allowed, those are scanned and no others.
@@ -226,19 +226,20 @@ class Index:
         checked = checked_vectors(queries, self.dimension)
         if k < 1:
             raise ValueError(f"k must be at least 1, got {k}")
-        banned, counts = self._banned(excluded, len(checked))
+        banned = self._banned(excluded, len(checked))
         chosen = self._chosen(allowed)
         found = Neighbours(
             np.full((len(checked), k), NO_ID, np.int64), np.full((len(checked), k), -np.inf)
         )
-        depths = k + SPARE + counts
+        depths = np.full(len(checked), k + SPARE)
         scanned = np.zeros(len(checked), dtype=bool)  # because the first look found too few
-        waiting = np.argsort(depths, kind="stable")
+        waiting = np.argsort(banned.counts, kind="stable")  # so that those in a chunk have as many
         while len(waiting):
             chunk, waiting = waiting[:CHUNK], waiting[CHUNK:]
             depth = int(depths[chunk].max())
-            look = self._look(checked[chunk], depth, chosen, scan=bool(scanned[chunk].any()))
-            kept = self._kept(look, k, chunk, banned, chosen)
+            hidden, scan = banned.of(chunk), bool(scanned[chunk].any())
+            look = self._look(checked[chunk], depth, chosen, hidden, scan=scan)
+            kept = self._kept(look, k, chunk, banned.keys, chosen)
             self._fill(found, chunk, look.proposal.rows, kept, checked)
             unsettled = chunk[~self._settled(look, kept, found.scores[chunk, -1], checked[chunk])]
             depths[unsettled] = 4 * depth if look.exact else depth
@@ -247,9 +248,24 @@ class Index:
         return found
 
     def _look(
-        self, queries: Vectors, depth: int, chosen: Selection | None, *, scan: bool
+        self,
+        queries: Vectors,
+        depth: int,
+        chosen: Selection | None,
+        hidden: "_Hidden",
+        *,
+        scan: bool,
     ) -> "_Look":
-        """Return about so many candidates that are allowed, in the way that takes least time."""
+        """Return about so many candidates that are allowed, in the way that takes least time.
+
+        Args:
+            queries: `(C, D)`.
+            depth: How many of each that are not banned.
+            chosen: What may be returned; None is all.
+            hidden: What is banned.
+            scan: Whether all that may be returned is to be looked at.
+        """
+        asked, depth = depth, depth + hidden.most
         count = len(self.all_ids)
         left = count if chosen is None else len(chosen.rows)
         share = left / max(1, count)
@@ -266,7 +282,7 @@ class Index:
                 selected = False
         scan = scan or (exact and count <= FEW)
         if scan or depth >= left or (scanned and chosen is not None):
-            return self._scan(queries, min(depth, left), chosen)
+            return self._scan(queries, asked, chosen, hidden)
         mask, effort = None, self.effort
         if chosen is not None and selected:
             mask = chosen.mask
@@ -288,8 +304,10 @@ class Index:
             return 1
         return self.effort.oversampling * (1 if chosen is None else HARDER)
 
-    def _scan(self, queries: Vectors, depth: int, chosen: Selection | None) -> "_Look":
-        """Return the best candidates of all that are allowed."""
+    def _scan(
+        self, queries: Vectors, depth: int, chosen: Selection | None, hidden: "_Hidden"
+    ) -> "_Look":
+        """Return the best candidates of all that are allowed, asked for as `_look` is."""
         if chosen is None:
             left = len(self.all_ids)
             vectors = self._vectors
@@ -300,9 +318,14 @@ class Index:
             nothing = np.empty((len(queries), 0))
             proposal = Proposal(nothing.astype(np.float32), nothing.astype(np.int64))
             return _Look(proposal, exact=True, complete=True)
-        scores, places = _nearest(queries, vectors, depth)
-        rows = places if chosen is None else chosen.rows[places]
-        return _Look(Proposal(scores, rows), exact=True, complete=depth >= left)
+        if left > FEW:
+            depth = min(depth + hidden.most, left)
+            near = Proposal(*faiss.knn(queries, vectors, depth, faiss.METRIC_INNER_PRODUCT))
+        else:
+            depth = min(depth, left)
+            near = _nearest(queries, vectors, depth, hidden.within(chosen))
+        rows = near.rows if chosen is None else chosen.rows[near.rows]
+        return _Look(Proposal(near.scores, rows), exact=True, complete=depth >= left)
 
     def _kept(
         self,
@@ -318,7 +341,7 @@ class Index:
             look: What was found for C queries.
             k: Results wanted for each.
             chunk: `(C,)` which queries they are.
-            banned: What must not be returned, as `_banned` returns it.
+            banned: Keys of what must not be returned.
             chosen: What may be returned.
         """
         rows = look.proposal.rows
@@ -385,20 +408,14 @@ class Index:
         lengths = np.linalg.norm(queries, axis=1) * self._longest
         return np.asarray(last > worst + self.dimension * np.finfo(np.float32).eps * lengths)
 
-    def _banned(
-        self, excluded: Sequence[Ids] | None, count: int
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return a key for each query and row that it must not return, sorted, and their number.
-
-        Returns:
-            `(X,)` query times R plus row; `(Q,)` how many for each query.
-        """
+    def _banned(self, excluded: Sequence[Ids] | None, count: int) -> "_Banned":
+        """Return what each of so many queries must not return."""
         if excluded is None:
-            return np.empty(0, np.int64), np.zeros(count, np.int64)
+            return _Banned(np.empty(0, np.int64), np.zeros(count, np.int64), len(self.all_ids))
         owners = np.repeat(np.arange(count), [len(ids) for ids in excluded])
         rows, there = self._find(np.concatenate([np.empty(0, np.int64), *excluded]))
         keys = np.sort(owners[there] * len(self.all_ids) + rows[there])
-        return keys, np.bincount(owners[there], minlength=count)
+        return _Banned(keys, np.bincount(owners[there], minlength=count), len(self.all_ids))
 
     def _chosen(self, allowed: Selection | None) -> Selection | None:
         """Return which rows may be results; None is all."""
@@ -425,15 +442,49 @@ class Index:
         return self._sorted_rows[places], self._sorted_ids[places] == ids
 
 
-def _nearest(queries: Vectors, vectors: Vectors, count: int) -> Proposal:
+def _nearest(queries: Vectors, vectors: Vectors, count: int, hidden: "_Hidden") -> Proposal:
     """Return the rows of the largest inner products of all vectors, by float32 sums."""
-    if len(vectors) > FEW:
-        return Proposal(*faiss.knn(queries, vectors, count, faiss.METRIC_INNER_PRODUCT))
     scores = queries @ vectors.T  # (Q, N)
+    scores[hidden.which, hidden.rows] = -np.inf
     rows = np.argpartition(scores, len(vectors) - count, axis=1)[:, -count:]
     best = np.take_along_axis(scores, rows, axis=1)
     order, each = np.argsort(-best, axis=1), np.arange(len(best))[:, None]
     return Proposal(best[each, order], rows[each, order])
+
+
+class _Hidden(NamedTuple):
+    """What C queries must not return, X rows in all."""
+
+    which: NDArray[np.int64]  # (X,) of the queries, ascending
+    rows: NDArray[np.int64]  # (X,)
+    most: int  # of one query
+
+    def within(self, chosen: Selection | None) -> "_Hidden":
+        """Return the same with places among the rows chosen; None is all."""
+        if chosen is None:
+            return self
+        there = chosen.mask[self.rows]
+        return self._replace(
+            which=self.which[there], rows=np.searchsorted(chosen.rows, self.rows[there])
+        )
+
+
+class _Banned(NamedTuple):
+    """What Q queries must not return, X rows in all."""
+
+    keys: NDArray[np.int64]  # (X,) query times R plus row, ascending
+    counts: NDArray[np.int64]  # (Q,) of each query
+    row_count: int  # R
+
+    def of(self, chunk: NDArray[np.int64]) -> _Hidden:
+        """Return what some queries `(C,)` must not return."""
+        counts = self.counts[chunk]
+        ends = self.counts.cumsum()[chunk].tolist()
+        parts = [
+            self.keys[end - count : end] for end, count in zip(ends, counts.tolist(), strict=True)
+        ]
+        rows = np.concatenate(parts) % self.row_count
+        return _Hidden(np.repeat(np.arange(len(chunk)), counts), rows, int(counts.max()))
 
 
 class _Kept(NamedTuple):

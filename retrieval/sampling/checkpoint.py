@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +22,17 @@ class BurnIn(NamedTuple):
 
     errors: list[float]  # of each window
     scores: NDArray[np.float64]  # (B, V) of rows held out, means over each of B windows
+
+
+class Draws:
+    """Draws in files, read anew each time they are gone through, one after the other."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self._paths = paths
+
+    def __iter__(self) -> Iterator[Draw]:
+        """Read one draw after the other."""
+        return (Draw(**load_file(path)) for path in self._paths)
 
 
 class Checkpoint:
@@ -74,10 +85,9 @@ class Checkpoint:
         self._write(DRAW.format(self._draws), draw._asdict())
         self._draws += 1
 
-    def draws(self, first: int, end: int) -> Sequence[Draw]:
+    def draws(self, first: int, end: int) -> "Draws":
         """Return draws from `first` to before `end`, in the order they were kept."""
-        names = [DRAW.format(place) for place in range(first, end)]
-        return [Draw(**load_file(self._folder / name)) for name in names]
+        return Draws([self._folder / DRAW.format(place) for place in range(first, end)])
 
     def _write(self, name: str, arrays: dict[str, NDArray[Any]]) -> None:
         with new_file(self._folder / name) as partial:

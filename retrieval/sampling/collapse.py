@@ -6,7 +6,7 @@ and are rated, so that what is lost is lost where it is seldom asked for. Each d
 into the D dimensions; coefficients and covariances of the priors go through the same maps.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from retrieval.sampling.sampler import Draw, pair_scores
 
 Floats = NDArray[np.float64]
+Vectors = NDArray[np.float32]
 
 # Directions tried beyond those wanted, and passes over the draws, in the decomposition.
 SPARE, PASSES = 16, 4
@@ -48,8 +49,16 @@ class _Maps(NamedTuple):
     movies: Floats  # (W, D + 1)
 
 
+class _Vectors(NamedTuple):
+    """What the scores of one draw are made of; the last of W + 1 is a bias."""
+
+    users: Vectors  # (R, W + 1)
+    movies: Vectors  # (C, W + 1)
+    shift: float  # of the thresholds
+
+
 def collapse(
-    draws: Sequence[Draw],
+    draws: Iterable[Draw],
     user_counts: NDArray[np.int64],
     movie_counts: NDArray[np.int64],
     dimension: int,
@@ -58,7 +67,8 @@ def collapse(
     """Return the mean over draws, in at most `dimension` dimensions.
 
     Args:
-        draws: S of them.
+        draws: S of them, gone through twice: what they hold beside vectors is never in memory all
+            at once if the draws are not.
         user_counts: `(R,)` ratings of each user.
         movie_counts: `(C,)` ratings of each movie.
         dimension: D, if there are as many.
@@ -68,45 +78,57 @@ def collapse(
         np.sqrt(np.maximum(user_counts, 1) / user_counts.mean()),
         np.sqrt(np.maximum(movie_counts, 1) / movie_counts.mean()),
     )
-    left, sizes, right = _decompose(draws, *roots, dimension, rng)
-    pairs = [(draw, _maps(draw, roots, left, sizes, right)) for draw in draws]
-    shifts = [draw.thresholds.mean() for draw in draws]
-    users = _mean([draw.users @ at.users for draw, at in pairs])
-    users[:, -1] -= np.mean(shifts)
-    movies = _mean([draw.movies @ at.movies for draw, at in pairs])
-    user_coefficients = _mean([draw.user_coefficients @ at.users for draw, at in pairs])
-    user_coefficients[0, -1] -= np.mean(shifts)
-    covariances = [_inverse(draw.user_precision) for draw in draws]
-    whole = [
-        _forms(with_one(draw.movies), spread)
-        for draw, spread in zip(draws, covariances, strict=True)
-    ]
-    covariance = _mean(
-        [at.users.T @ spread @ at.users for (_, at), spread in zip(pairs, covariances, strict=True)]
+    vectors = [_Vectors(draw.users, draw.movies, draw.thresholds.mean()) for draw in draws]
+    left, sizes, right = _decompose(vectors, *roots, dimension, rng)
+    spread = _spreads(vectors, user_counts, rng)
+    mean = _mean_of_each(
+        _mapped(draw, _maps(draw, roots, left, sizes, right), spread) for draw in draws
     )
+    certain = _forms(with_one(mean.movies), mean.covariance)
+    return mean._replace(movie_doubt=np.maximum(mean.movie_doubt - certain, 0.0))
+
+
+def _mapped(draw: Draw, at: _Maps, spread: Floats) -> Collapsed:
+    """Return what one draw adds to the mean over draws; its doubt is all that movies' scores vary.
+
+    Args:
+        draw: The draw.
+        at: Its maps.
+        spread: `(C,)` of all draws.
+    """
+    shift, covariance = draw.thresholds.mean(), _inverse(draw.user_precision)
+    users, user_coefficients = draw.users @ at.users, draw.user_coefficients @ at.users
+    users[:, -1] -= shift
+    user_coefficients[0, -1] -= shift
     return Collapsed(
         users=users,
-        movies=movies,
+        movies=draw.movies @ at.movies,
         user_coefficients=user_coefficients,
-        movie_coefficients=_mean([draw.movie_coefficients @ at.movies for draw, at in pairs]),
-        covariance=covariance,
-        movie_covariance=_mean(
-            [at.movies.T @ _inverse(draw.movie_precision) @ at.movies for draw, at in pairs]
-        ),
-        movie_noise=_mean([1 / draw.movie_noise.astype(np.float64) for draw in draws]),
-        movie_doubt=np.maximum(_mean(whole) - _forms(with_one(movies), covariance), 0.0),
-        thresholds=_mean(
-            [draw.thresholds - shift for draw, shift in zip(draws, shifts, strict=True)]
-        ),
-        movie_spread=_spreads(draws, user_counts, rng),
-        lingering=_mean([draw.lingering for draw in draws]),
-        own=_mean([draw.own for draw in draws]),
-        mood_law=_mean([draw.mood_law for draw in draws]),
+        movie_coefficients=draw.movie_coefficients @ at.movies,
+        covariance=at.users.T @ covariance @ at.users,
+        movie_covariance=at.movies.T @ _inverse(draw.movie_precision) @ at.movies,
+        movie_noise=1 / draw.movie_noise.astype(np.float64),
+        movie_doubt=_forms(with_one(draw.movies), covariance),
+        thresholds=draw.thresholds - shift,
+        movie_spread=spread,
+        lingering=draw.lingering.astype(np.float64),
+        own=draw.own.astype(np.float64),
+        mood_law=draw.mood_law,
     )
+
+
+def _mean_of_each(parts: Iterable[Collapsed]) -> Collapsed:
+    """Return the mean of each column, one part at a time in memory."""
+    parts = iter(parts)
+    totals, count = [column.astype(np.float64) for column in next(parts)], 1
+    for part in parts:
+        totals = [total + column for total, column in zip(totals, part, strict=True)]
+        count += 1
+    return Collapsed(*(total / count for total in totals))
 
 
 def _decompose(
-    draws: Sequence[Draw],
+    draws: Sequence[_Vectors],
     user_roots: Floats,
     movie_roots: Floats,
     dimension: int,
@@ -119,14 +141,16 @@ def _decompose(
     """
 
     def to_users(block: Floats) -> Floats:
-        block = movie_roots[:, None] * block
-        parts = [draw.users[:, :-1] @ (draw.movies[:, :-1].T @ block) for draw in draws]
-        return user_roots[:, None] * _mean(parts)
+        block, total = movie_roots[:, None] * block, np.zeros((len(user_roots), block.shape[1]))
+        for draw in draws:
+            total += draw.users[:, :-1] @ (draw.movies[:, :-1].T @ block)
+        return user_roots[:, None] * total / len(draws)
 
     def to_movies(block: Floats) -> Floats:
-        block = user_roots[:, None] * block
-        parts = [draw.movies[:, :-1] @ (draw.users[:, :-1].T @ block) for draw in draws]
-        return movie_roots[:, None] * _mean(parts)
+        block, total = user_roots[:, None] * block, np.zeros((len(movie_roots), block.shape[1]))
+        for draw in draws:
+            total += draw.movies[:, :-1] @ (draw.users[:, :-1].T @ block)
+        return movie_roots[:, None] * total / len(draws)
 
     most = min(len(user_roots), len(movie_roots), len(draws) * (draws[0].users.shape[1] - 1))
     width = min(dimension + SPARE, most)
@@ -160,7 +184,7 @@ def _and_bias(directions: Floats) -> Floats:
 
 
 def _spreads(
-    draws: Sequence[Draw], user_counts: NDArray[np.int64], rng: np.random.Generator
+    draws: Sequence[_Vectors], user_counts: NDArray[np.int64], rng: np.random.Generator
 ) -> Floats:
     """Return the variance over draws of each movie's scores, a mean over some users `(C,)`."""
     movies = len(draws[0].movies)
@@ -168,10 +192,7 @@ def _spreads(
     rows = rng.choice(len(user_counts), size=movies * PARTNERS, p=chances).astype(np.int32)
     columns = np.repeat(np.arange(movies, dtype=np.int32), PARTNERS)
     scores = np.array(
-        [
-            pair_scores(draw.users, draw.movies, rows, columns) - draw.thresholds.mean()
-            for draw in draws
-        ]
+        [pair_scores(draw.users, draw.movies, rows, columns) - draw.shift for draw in draws]
     )  # (S, C * PARTNERS)
     variances = scores.var(axis=0, ddof=min(1, len(draws) - 1))
     return np.asarray(variances.reshape(movies, PARTNERS).mean(axis=1), dtype=np.float64)
@@ -191,10 +212,3 @@ def _forms(rows: Floats, matrix: Floats) -> Floats:
 
 def _inverse(matrix: Floats) -> Floats:
     return np.asarray(np.linalg.inv(matrix), dtype=np.float64)
-
-
-def _mean(parts: Sequence[NDArray[np.floating]]) -> Floats:
-    total = np.zeros(parts[0].shape)
-    for part in parts:
-        total += part
-    return total / len(parts)

@@ -1,6 +1,6 @@
 """The Bayesian pair inferred: burn-in watched on validation rows, then draws from all rows."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -221,7 +221,7 @@ def _usual_noise(pair: Bayesian, problem: Problem, asked: Ratings) -> float:
 
 
 def _collapse(
-    draws: Sequence[Draw], known: Known, settings: BayesianSettings, seed: int
+    draws: Iterable[Draw], known: Known, settings: BayesianSettings, seed: int
 ) -> Collapsed:
     return collapse(draws, *known.counts(), settings.collapsed, np.random.default_rng(seed))
 
