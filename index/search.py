@@ -49,6 +49,12 @@ NO_ROW = -1
 # farther down, where it finds less.
 HARDER = 2
 
+# Where what must not be returned was in the way, what is left is farther down too. If so many times
+# as many results as wanted had to be found, there is another look, harder by as much. Lists and
+# codes do with the square root of it; a graph has few paths to what lies deeper than the second of
+# these factors says, so everything is scanned.
+CROWDED, DEEP = 1.25, 4.0
+
 
 @dataclass
 class Selection:
@@ -214,7 +220,8 @@ class Index:
         """Return min(k, what is left) results for each query.
 
         What may not come back never costs a result that may: few allowed vectors are scanned; of
-        many, candidates are sought among the allowed, or in such number that enough are allowed.
+        many, candidates are sought among the allowed, or in such number that enough are allowed;
+        and where much that is excluded was in the way, an approximate index looks again, harder.
 
         Args:
             queries: `(Q, D)`.
@@ -232,19 +239,24 @@ class Index:
             np.full((len(checked), k), NO_ID, np.int64), np.full((len(checked), k), -np.inf)
         )
         depths = np.full(len(checked), k + SPARE)
-        scanned = np.zeros(len(checked), dtype=bool)  # because the first look found too few
+        harder = np.ones(len(checked))  # than usual, infinitely to scan
         waiting = np.argsort(banned.counts, kind="stable")  # so that those in a chunk have as many
         while len(waiting):
             chunk, waiting = waiting[:CHUNK], waiting[CHUNK:]
             depth = int(depths[chunk].max())
-            hidden, scan = banned.of(chunk), bool(scanned[chunk].any())
-            look = self._look(checked[chunk], depth, chosen, hidden, scan=scan)
+            factor = float(harder[chunk].max())
+            look = self._look(checked[chunk], depth, chosen, banned.of(chunk), factor)
             kept = self._kept(look, k, chunk, banned.keys, chosen)
             self._fill(found, chunk, look.proposal.rows, kept, checked)
-            unsettled = chunk[~self._settled(look, kept, found.scores[chunk, -1], checked[chunk])]
-            depths[unsettled] = 4 * depth if look.exact else depth
-            scanned[unsettled] |= not look.exact
-            waiting = np.concatenate([waiting, unsettled])
+            settled = self._settled(look, kept, found.scores[chunk, -1], checked[chunk])
+            if look.exact:
+                again = chunk[~settled]
+                depths[again] = 4 * depth
+            else:
+                needed = np.where(settled, kept.crowding, np.inf)
+                again = chunk[needed > CROWDED * factor]
+                harder[again] = needed[needed > CROWDED * factor]
+            waiting = np.concatenate([waiting, again])
         return found
 
     def _look(
@@ -253,8 +265,7 @@ class Index:
         depth: int,
         chosen: Selection | None,
         hidden: "_Hidden",
-        *,
-        scan: bool,
+        harder: float,
     ) -> "_Look":
         """Return about so many candidates that are allowed, in the way that takes least time.
 
@@ -263,13 +274,14 @@ class Index:
             depth: How many of each that are not banned.
             chosen: What may be returned; None is all.
             hidden: What is banned.
-            scan: Whether all that may be returned is to be looked at.
+            harder: How many times as hard as usual to look; infinitely is to scan.
         """
         asked, depth = depth, depth + hidden.most
         count = len(self.all_ids)
         left = count if chosen is None else len(chosen.rows)
         share = left / max(1, count)
         exact = self.kind is Kind.EXACT
+        scan = math.isinf(harder) or (exact and count <= FEW)
         match self.kind:
             case Kind.EXACT | Kind.SQ8:
                 scanned = share <= SCANNED
@@ -280,10 +292,10 @@ class Index:
             case Kind.HNSW:
                 scanned = left * share <= SCANS * max(depth, self.effort.breadth)
                 selected = False
-        scan = scan or (exact and count <= FEW)
+                scan |= harder > DEEP
         if scan or depth >= left or (scanned and chosen is not None):
             return self._scan(queries, asked, chosen, hidden)
-        mask, effort = None, self.effort
+        mask, effort = None, self._effort(harder)
         if chosen is not None and selected:
             mask = chosen.mask
             if self.kind in LISTED:
@@ -294,15 +306,20 @@ class Index:
         elif chosen is not None:
             depth = math.ceil(depth / share)
             effort = replace(effort, breadth=math.ceil(HARDER * effort.breadth / share))
-        depth = min(depth * self._oversampling(chosen), count)
+        more = 1
+        if self.kind in CODED:
+            more = effort.oversampling * (1 if chosen is None else HARDER)
+        depth = min(depth * more, count)
         proposal = self.candidates.propose(queries, depth, effort, mask)
-        return _Look(proposal, exact=exact, complete=exact and depth >= count)
+        return _Look(proposal, exact, complete=exact and depth >= count, oversampling=more)
 
-    def _oversampling(self, chosen: Selection | None) -> int:
-        """Return the candidates of a look that are scored exactly, for each that is wanted."""
-        if self.kind not in CODED:
-            return 1
-        return self.effort.oversampling * (1 if chosen is None else HARDER)
+    def _effort(self, harder: float) -> Effort:
+        """Return the effort of a look so many times as hard as usual."""
+        usual, root = self.effort, math.sqrt(harder)
+        return Effort(
+            breadth=math.ceil(usual.breadth * (harder if self.kind is Kind.HNSW else root)),
+            oversampling=math.ceil(usual.oversampling * root),
+        )
 
     def _scan(
         self, queries: Vectors, depth: int, chosen: Selection | None, hidden: "_Hidden"
@@ -317,7 +334,7 @@ class Index:
         if not left:
             nothing = np.empty((len(queries), 0))
             proposal = Proposal(nothing.astype(np.float32), nothing.astype(np.int64))
-            return _Look(proposal, exact=True, complete=True)
+            return _Look(proposal, exact=True, complete=True, oversampling=1)
         if left > FEW:
             depth = min(depth + hidden.most, left)
             near = Proposal(*faiss.knn(queries, vectors, depth, faiss.METRIC_INNER_PRODUCT))
@@ -325,7 +342,8 @@ class Index:
             depth = min(depth, left)
             near = _nearest(queries, vectors, depth, hidden.within(chosen))
         rows = near.rows if chosen is None else chosen.rows[near.rows]
-        return _Look(Proposal(near.scores, rows), exact=True, complete=depth >= left)
+        proposal = Proposal(near.scores, rows)
+        return _Look(proposal, exact=True, complete=depth >= left, oversampling=1)
 
     def _kept(
         self,
@@ -351,13 +369,17 @@ class Index:
         if len(banned):
             keys = chunk[:, None] * len(self.all_ids) + rows
             places = np.minimum(np.searchsorted(banned, keys), len(banned) - 1)
-            may &= banned[places] != keys
+            hidden = banned[places] == keys
+            may &= ~hidden
         ranks = may.cumsum(axis=1)
         limit = rows.shape[1]
         if not look.complete:
-            limit = SPARE + (k if look.exact else k * self._oversampling(chosen))
+            limit = SPARE + k * look.oversampling
+        crowding = np.ones(len(rows))
+        if len(banned) and not look.exact:
+            crowding += (hidden & (ranks < k)).sum(axis=1) / k
         may &= ranks <= limit
-        return _Kept(may, may.sum(axis=1), limit)
+        return _Kept(may, may.sum(axis=1), limit, crowding)
 
     def _fill(
         self,
@@ -493,6 +515,7 @@ class _Kept(NamedTuple):
     mask: NDArray[np.bool_]  # (Q, C)
     counts: NDArray[np.int64]  # (Q,)
     limit: int  # the most that a query may have
+    crowding: NDArray[np.float64]  # (Q,) candidates there were for each result, by what was banned
 
 
 class _Look(NamedTuple):
@@ -501,3 +524,4 @@ class _Look(NamedTuple):
     proposal: Proposal
     exact: bool  # whether the scores are inner products, but for rounding
     complete: bool  # whether all that may be results are candidates
+    oversampling: int  # candidates to score exactly for each result

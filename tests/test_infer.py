@@ -9,6 +9,7 @@ from rich.progress import Progress
 from retrieval.data.dataset import Dataset, encode
 from retrieval.data.frames import MovieData
 from retrieval.sampling.problem import arrange, known_of
+from retrieval.towers.bayesian import Bayesian, fold_in, prior
 from retrieval.towers.content import learn_to_describe
 from retrieval.training.infer import WINDOW, BayesianSettings, Inferred, infer
 
@@ -31,14 +32,20 @@ def content(dataset: Dataset) -> np.ndarray:
     return np.asarray(learn_to_describe(frame, 0).describe(frame).matrix())
 
 
-def run(dataset: Dataset, held_out: np.ndarray, folder: Path, seed: int = 0) -> Inferred:
+def run(
+    dataset: Dataset,
+    held_out: np.ndarray,
+    folder: Path,
+    seed: int = 0,
+    settings: BayesianSettings = SETTINGS,
+) -> Inferred:
     with Progress(disable=True) as progress:
         return infer(
             dataset,
             content(dataset),
             held_out,
             held_out,
-            SETTINGS,
+            settings,
             seed,
             folder / "checkpoint",
             progress,
@@ -138,3 +145,35 @@ def test_movies_without_ratings_have_what_their_content_makes_likely(
     assert unrated in others
     np.testing.assert_allclose(pair.movies[others], expected[others], atol=1e-4)
     assert pair.movie_variances[unrated] > np.median(pair.movie_variances)
+
+
+def test_folding_in_someone_new_agrees_with_inferring_anew(
+    dataset: Dataset, held_out: np.ndarray, tmp_path: Path
+) -> None:
+    settings = replace(SETTINGS, draws=60)  # two chains differ by chance: less so with more draws
+    new = np.argsort(-np.bincount(dataset.users[~held_out]), kind="stable")[:30:3]
+    kept = ~np.isin(dataset.users, new)
+    less = replace(
+        dataset,
+        users=dataset.users[kept],
+        movies=dataset.movies[kept],
+        ratings=dataset.ratings[kept],
+        timestamps=dataset.timestamps[kept],
+    )
+    pair = run(less, held_out[kept], tmp_path / "less", settings=settings).pair
+    whole = run(dataset, held_out, tmp_path / "whole", settings=settings).pair
+    priors, folded = [], []
+    for user in new:
+        theirs = dataset.users == user
+        movies, levels = dataset.movies[theirs], dataset.scale.level(dataset.ratings[theirs])
+        expected = prior(pair, dataset.user_codes[user], dataset.demographics.sizes(), movies)
+        priors.append(expected.mean)
+        folded.append(fold_in(pair, expected, movies, levels).vector)
+    refitted = scores(whole, whole.users[new])
+    away, usual = (scores(pair, np.array(rows)) - refitted for rows in (folded, priors))
+    assert np.square(away).mean() < 0.2 * np.square(usual).mean()
+    assert np.corrcoef((refitted + away).ravel(), refitted.ravel())[0, 1] > 0.95
+
+
+def scores(pair: Bayesian, users: np.ndarray) -> np.ndarray:
+    return np.asarray(users[:, :-1] @ pair.movies[:, :-1].T + pair.movies[:, -1] + users[:, -1:])

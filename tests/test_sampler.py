@@ -198,6 +198,24 @@ def test_a_planted_world_is_recovered_on_ratings_never_seen() -> None:
     np.testing.assert_allclose(np.diff(sampler.thresholds), 1.6, atol=0.2)
 
 
+def test_planted_noise_of_movies_is_recovered() -> None:
+    rng = np.random.default_rng(7)
+    ratings = small_world(120, 30, 9000, seed=8)
+    scores = rng.standard_normal(120)[ratings.users] * rng.standard_normal(30)[ratings.movies]
+    precisions = rng.gamma(2.0, 1 / 2, 30)
+    latents = scores + rng.standard_normal(9000) / np.sqrt(precisions[ratings.movies])
+    ratings.levels[:] = np.searchsorted([-1.2, -0.4, 0.4, 1.2], latents)
+    sampler, total = plain(ratings, 3), np.zeros(30)
+    for sweep in range(150):
+        sampler.sweep()
+        if sweep >= 50:
+            total += np.log(sampler.movie_noise)
+    found, expected = total / 100, np.log(precisions)
+    # The unit is free: thresholds and all scores follow it.
+    spread = np.std((found - found.mean()) - (expected - expected.mean()))
+    assert spread < 0.3 * expected.std()
+
+
 def test_the_same_seed_gives_the_same_chain_also_from_a_saved_state() -> None:
     ratings, _ = planted(40, 30, 900)
     through = plain(ratings, 1)

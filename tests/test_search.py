@@ -113,6 +113,16 @@ def test_filters_cost_no_recall(world: World, kind: Kind, share: float, which: s
     assert recall_of(world, kind, 20, allowed) >= unfiltered - 0.012
 
 
+@KINDS
+@pytest.mark.parametrize("count", [20, 500, 5000])
+def test_leaving_out_the_best_costs_no_recall(world: World, kind: Kind, count: int) -> None:
+    index, oracle = world.indexes[kind], world.indexes[Kind.EXACT]
+    best = list(oracle.search(world.queries, count).ids)
+    truth = oracle.search(world.queries, 20, best)
+    found = index.search(world.queries, 20, best)
+    assert recall(found.ids, truth.ids) >= recall_of(world, kind, 20, None) - 0.012
+
+
 @pytest.mark.parametrize("kind", [Kind.IVF, Kind.HNSW])
 def test_an_index_that_knows_the_queries_finds_more_in_the_same_time(kind: Kind) -> None:
     rng = np.random.default_rng(5)

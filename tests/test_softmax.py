@@ -84,3 +84,42 @@ def test_negatives_hidden_from_a_question_count_for_nothing() -> None:
     kept = ~hidden | (torch.arange(30) == targets[:, None])
     scores = (queries @ movies.T).masked_fill(~kept, -torch.inf)
     torch.testing.assert_close(found, F.cross_entropy(scores, targets))
+
+
+def test_with_the_correction_a_batch_teaches_the_ranking_of_the_full_softmax() -> None:
+    generator = torch.Generator().manual_seed(3)
+    count, batch = 60, 128
+    popularity = (1 / torch.arange(1, count + 1)).log()
+    tastes = torch.randn(count, 4, generator=generator)
+    users = torch.randn(500, 4, generator=generator)
+    chances = (users @ tastes.T + popularity).softmax(dim=1)
+    asked = torch.cat([users, torch.ones(500, 1)], dim=1)
+
+    def learned(log_expected: torch.Tensor | None) -> torch.Tensor:
+        movies = torch.zeros(count, 5, requires_grad=True)
+        optimizer = torch.optim.Adam([movies], lr=0.05)
+        for _ in range(600):
+            rows = torch.randint(500, (batch,), generator=generator)
+            targets = torch.multinomial(chances[rows], 1, generator=generator)[:, 0]
+            if log_expected is None:
+                loss = full_softmax(asked[rows], movies, targets)
+            else:
+                loss = sampled_softmax(asked[rows], movies, targets, targets, log_expected[targets])
+            optimizer.zero_grad()
+            torch.autograd.backward(loss)
+            optimizer.step()
+        return (asked @ movies.T).detach()
+
+    def shared(scores: torch.Tensor) -> float:
+        """Return how many of the truly likeliest ten are among the ten with the highest scores."""
+        best, truly = scores.topk(10).indices, chances.topk(10).indices
+        return (best[:, :, None] == truly[:, None]).any(dim=1).float().mean().item()
+
+    full = learned(None)
+    corrected = learned((batch * chances.mean(dim=0)).log())
+    uncorrected = learned(torch.full((count,), batch / count).log())
+    assert shared(full) > 0.85
+    assert shared(corrected) > shared(full) - 0.05
+    assert shared(uncorrected) < shared(full) - 0.2
+    pushed = (uncorrected - full).mean(dim=0)
+    assert pushed[:10].mean() < pushed[-10:].mean() - 1  # popular movies down
