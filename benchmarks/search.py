@@ -11,6 +11,7 @@ import argparse
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
@@ -33,6 +34,8 @@ from index.vectors import Vectors
 from retrieval.bench import larger
 from retrieval.indexing import questions
 from retrieval.run import open_index, open_run
+
+PACKAGES = ("faiss-cpu", "hnswlib", "usearch", "voyager", "scann", "scalable-vs")
 
 # Of all graphs: neighbours of a node, and nodes in sight when one is added.
 LINKS, ADDING = 32, 200
@@ -67,6 +70,7 @@ def main() -> None:
     seen = made.excluded
     truth = Index.build(np.arange(asked.size), vectors).search(made.queries, made.k, seen).ids
     print(describe())
+    print(", ".join(f"{name} {version(name)}" for name in PACKAGES))
     print(f"{asked.size:,} vectors of {vectors.shape[1]} like those of {asked.run}, {len(seen)}")
     print(f"queries, {np.mean([len(ids) for ids in seen]):.0f} excluded each, seed {asked.seed}")
     print(f"{'system':20} {'effort':28} recall@20      ms  build s")

@@ -38,6 +38,7 @@ TowersOption = Annotated[
     str | None,
     typer.Option(help="Tower pairs, as in neural,bayesian,sequence; default by preset."),
 ]
+DeviceOption = Annotated[Device, typer.Option(help="Where the sequence pair is trained.")]
 SeedOption = Annotated[int, typer.Option(min=0, help="Seed of everything random.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 UserOption = Annotated[int | None, typer.Option("--user", help="Id of a known user.")]
@@ -79,9 +80,7 @@ def train(
     preset: PresetOption = Preset.DEFAULT,
     towers: TowersOption = None,
     seed: SeedOption = 0,
-    device: Annotated[Device, typer.Option(help="Where the sequence pair is trained.")] = (
-        Device.AUTO
-    ),
+    device: DeviceOption = Device.AUTO,
 ) -> None:
     """Train tower pairs on a data folder."""
     from retrieval.data.layouts import read_folder
@@ -383,6 +382,7 @@ def evaluate(
     run: Annotated[
         Path | None, typer.Option("--run", help="Folder to keep the run in; default keeps none.")
     ] = None,
+    device: DeviceOption = Device.AUTO,
     as_json: JsonOption = False,
 ) -> None:
     """Hold ratings out, train on the rest, and score the answers beside baselines."""
@@ -390,12 +390,17 @@ def evaluate(
 
     from retrieval.data.layouts import read_folder
     from retrieval.evaluation.protocols import evaluate as evaluate_run
+    from retrieval.run import open_run
 
     pairs = _towers(towers)
     frames = read_folder(data)
     with TemporaryDirectory() as scratch, progress() as bars:
         folder = run or Path(scratch) / "run"
-        results = evaluate_run(frames, str(data), protocol, preset, seed, folder, bars, pairs)
+        results = evaluate_run(
+            frames, str(data), protocol, preset, seed, folder, bars, pairs, device
+        )
+        seconds = open_run(folder).config.training_seconds
+    notes().print(f"trained in {seconds:.0f} s")
     if as_json:
         print_json(
             [

@@ -321,6 +321,7 @@ def _metrics(trained: Trained, dataset: Dataset) -> dict[str, object]:
             {"epochs": [_rounded(epoch) for epoch in fit.epochs], "best_epoch": fit.best + 1}
             for fit in trained.watching.fits
         ]
+        metrics["sequence_device"] = trained.watching.device
         metrics["sequence_ndcg"] = _rounded(trained.watching.gains)
     if trained.ranking is not None:
         metrics["ndcg_by_weight_of_rating"] = [

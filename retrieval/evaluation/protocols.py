@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from rich.progress import Progress
 
 from retrieval.audience import Event
-from retrieval.choices import Cut, Preset, Towers
+from retrieval.choices import Cut, Device, Preset, Towers
 from retrieval.data.dataset import Dataset, encode
 from retrieval.data.frames import MovieData
 from retrieval.data.history import time_order
@@ -69,6 +69,7 @@ def evaluate(
     folder: Path,
     progress: Progress,
     towers: Sequence[Towers] = (),
+    device: Device = Device.AUTO,
 ) -> list[Result]:
     """Train a run on what a cut leaves and score it beside baselines on what the cut holds out.
 
@@ -81,6 +82,7 @@ def evaluate(
         folder: Where the run is written.
         progress: Where to show how far it is.
         towers: Which pairs; none leaves it to the preset.
+        device: Where the sequence pair is trained.
 
     Raises:
         RequestError: The cut leaves nothing to train on or nothing to ask.
@@ -92,9 +94,8 @@ def evaluate(
         trained = before_cut(whole.timestamps)
     if not asked.any() or not trained.any():
         raise RequestError(f"{cut} holds out {asked.sum()} of {len(asked)} ratings; use more data")
-    train(
-        replace(data, ratings=data.ratings[trained]), source, folder, preset, seed, progress, towers
-    )
+    rows = replace(data, ratings=data.ratings[trained])
+    train(rows, source, folder, preset, seed, progress, towers, device)
     build_index(folder)
     trial = Trial(
         dataset=whole,

@@ -52,6 +52,7 @@ class Watching(NamedTuple):
     last: NDArray[np.bool_]  # (N,) mask of the last events held out
     fits: list[SequenceFit]  # one a pair
     gains: Gains  # of them all together
+    device: str  # that they were trained on
     example: Tokens  # a few real users
 
 
@@ -117,7 +118,7 @@ def train_sequence(
         settings.history_length,
     )
     gains = validation_gains(ensemble, sequences, events)
-    return Watching(ensemble, sequences, last, fits, gains, example)
+    return Watching(ensemble, sequences, last, fits, gains, device.type, example)
 
 
 def rank(
