@@ -25,7 +25,7 @@ CHUNK = 256
 SCORED = 16_384
 
 # Of so few vectors, all scores at once and a partition take less time than FAISS, which keeps the
-# best as it goes; and what must not be returned need not be found first.
+# best as it goes.
 FEW = 20_000
 
 # Where fewer than this share of the vectors is allowed, those are scanned and no others.
@@ -238,15 +238,20 @@ class Index:
         found = Neighbours(
             np.full((len(checked), k), NO_ID, np.int64), np.full((len(checked), k), -np.inf)
         )
-        depths = np.full(len(checked), k + SPARE)
+        depths = k + SPARE + banned.counts
         harder = np.ones(len(checked))  # than usual, infinitely to scan
-        waiting = np.argsort(banned.counts, kind="stable")  # so that those in a chunk have as many
+        waiting = np.argsort(depths, kind="stable")
+        if self.kind is Kind.EXACT and len(self.all_ids) <= FEW and chosen is None:
+            waiting = waiting[~self._at_once(found, checked, banned)[waiting]]
+            if not len(waiting):
+                return found
+        keys = banned.keys(len(self.all_ids))
         while len(waiting):
             chunk, waiting = waiting[:CHUNK], waiting[CHUNK:]
             depth = int(depths[chunk].max())
             factor = float(harder[chunk].max())
-            look = self._look(checked[chunk], depth, chosen, banned.of(chunk), factor)
-            kept = self._kept(look, k, chunk, banned.keys, chosen)
+            look = self._look(checked[chunk], depth, chosen, factor)
+            kept = self._kept(look, k, chunk, keys, chosen)
             self._fill(found, chunk, look.proposal.rows, kept, checked)
             settled = self._settled(look, kept, found.scores[chunk, -1], checked[chunk])
             if look.exact:
@@ -259,24 +264,49 @@ class Index:
             waiting = np.concatenate([waiting, again])
         return found
 
+    def _at_once(self, found: Neighbours, queries: Vectors, banned: "_Banned") -> NDArray[np.bool_]:
+        """Search few vectors: score all, hide what is banned, score the best again, exactly.
+
+        Args:
+            found: Where results belong.
+            queries: `(Q, D)`.
+            banned: What must not be returned.
+
+        Returns:
+            `(Q,)` whether the results are surely the best.
+        """
+        k, left = found.ids.shape[1], len(self.all_ids)
+        count = min(k + SPARE, left)
+        sure = np.full(len(queries), count == left)
+        for start in range(0, len(queries) if count else 0, CHUNK):
+            part = slice(start, start + CHUNK)
+            asked, hidden = queries[part], banned.part(part)
+            scores = asked @ self._vectors.T  # (C, R)
+            scores[hidden.owners - start, hidden.rows] = -np.inf
+            rows = scores.argpartition(left - count, axis=1)[:, left - count :]
+            each = np.arange(len(asked))[:, None]
+            rough = scores[each, rows]
+            there = np.isfinite(rough)
+            exact = np.where(there, inner_products(asked[:, None], self._vectors[rows]), -np.inf)
+            ids = np.where(there, self.all_ids[rows], NO_ID)
+            order = np.lexsort((ids, -exact))[:, :k]
+            found.ids[part, : order.shape[1]] = ids[each, order]
+            found.scores[part, : order.shape[1]] = exact[each, order]
+            sure[part] |= ~there.all(axis=1)  # then there are no others
+            sure[part] |= self._beyond_rounding(found.scores[part, -1], rough.min(axis=1), asked)
+        return sure
+
     def _look(
-        self,
-        queries: Vectors,
-        depth: int,
-        chosen: Selection | None,
-        hidden: "_Hidden",
-        harder: float,
+        self, queries: Vectors, depth: int, chosen: Selection | None, harder: float
     ) -> "_Look":
         """Return about so many candidates that are allowed, in the way that takes least time.
 
         Args:
             queries: `(C, D)`.
-            depth: How many of each that are not banned.
+            depth: How many of each.
             chosen: What may be returned; None is all.
-            hidden: What is banned.
             harder: How many times as hard as usual to look; infinitely is to scan.
         """
-        asked, depth = depth, depth + hidden.most
         count = len(self.all_ids)
         left = count if chosen is None else len(chosen.rows)
         share = left / max(1, count)
@@ -294,7 +324,7 @@ class Index:
                 selected = False
                 scan |= harder > DEEP
         if scan or depth >= left or (scanned and chosen is not None):
-            return self._scan(queries, asked, chosen, hidden)
+            return self._scan(queries, min(depth, left), chosen)
         mask, effort = None, self._effort(harder)
         if chosen is not None and selected:
             mask = chosen.mask
@@ -321,10 +351,8 @@ class Index:
             oversampling=math.ceil(usual.oversampling * root),
         )
 
-    def _scan(
-        self, queries: Vectors, depth: int, chosen: Selection | None, hidden: "_Hidden"
-    ) -> "_Look":
-        """Return the best candidates of all that are allowed, asked for as `_look` is."""
+    def _scan(self, queries: Vectors, depth: int, chosen: Selection | None) -> "_Look":
+        """Return the best candidates of all that are allowed."""
         if chosen is None:
             left = len(self.all_ids)
             vectors = self._vectors
@@ -335,14 +363,8 @@ class Index:
             nothing = np.empty((len(queries), 0))
             proposal = Proposal(nothing.astype(np.float32), nothing.astype(np.int64))
             return _Look(proposal, exact=True, complete=True, oversampling=1)
-        if left > FEW:
-            depth = min(depth + hidden.most, left)
-            near = Proposal(*faiss.knn(queries, vectors, depth, faiss.METRIC_INNER_PRODUCT))
-        else:
-            depth = min(depth, left)
-            near = _nearest(queries, vectors, depth, hidden.within(chosen))
-        rows = near.rows if chosen is None else chosen.rows[near.rows]
-        proposal = Proposal(near.scores, rows)
+        scores, places = faiss.knn(queries, vectors, depth, faiss.METRIC_INNER_PRODUCT)
+        proposal = Proposal(scores, places if chosen is None else chosen.rows[places])
         return _Look(proposal, exact=True, complete=depth >= left, oversampling=1)
 
     def _kept(
@@ -427,17 +449,23 @@ class Index:
             return np.isfinite(last) & (look.proposal.rows[:, -1] >= 0)
         worst = np.where(kept.mask, rough, np.inf).min(axis=1)
         worst = np.where(kept.counts == kept.limit, worst, rough[:, -1])
+        return self._beyond_rounding(last, worst, queries)
+
+    def _beyond_rounding(
+        self, last: NDArray[np.float64], worst: NDArray[np.float32], queries: Vectors
+    ) -> NDArray[np.bool_]:
+        """Return whether exact scores `(C,)` are above float32 ones `(C,)`, however these err."""
         lengths = np.linalg.norm(queries, axis=1) * self._longest
         return np.asarray(last > worst + self.dimension * np.finfo(np.float32).eps * lengths)
 
     def _banned(self, excluded: Sequence[Ids] | None, count: int) -> "_Banned":
         """Return what each of so many queries must not return."""
         if excluded is None:
-            return _Banned(np.empty(0, np.int64), np.zeros(count, np.int64), len(self.all_ids))
+            return _Banned(np.empty(0, np.int64), np.empty(0, np.int64), np.zeros(count, np.int64))
         owners = np.repeat(np.arange(count), [len(ids) for ids in excluded])
         rows, there = self._find(np.concatenate([np.empty(0, np.int64), *excluded]))
-        keys = np.sort(owners[there] * len(self.all_ids) + rows[there])
-        return _Banned(keys, np.bincount(owners[there], minlength=count), len(self.all_ids))
+        owners, rows = owners[there], rows[there]
+        return _Banned(owners, rows, np.bincount(owners, minlength=count))
 
     def _chosen(self, allowed: Selection | None) -> Selection | None:
         """Return which rows may be results; None is all."""
@@ -464,49 +492,23 @@ class Index:
         return self._sorted_rows[places], self._sorted_ids[places] == ids
 
 
-def _nearest(queries: Vectors, vectors: Vectors, count: int, hidden: "_Hidden") -> Proposal:
-    """Return the rows of the largest inner products of all vectors, by float32 sums."""
-    scores = queries @ vectors.T  # (Q, N)
-    scores[hidden.which, hidden.rows] = -np.inf
-    rows = np.argpartition(scores, len(vectors) - count, axis=1)[:, -count:]
-    best = np.take_along_axis(scores, rows, axis=1)
-    order, each = np.argsort(-best, axis=1), np.arange(len(best))[:, None]
-    return Proposal(best[each, order], rows[each, order])
-
-
-class _Hidden(NamedTuple):
-    """What C queries must not return, X rows in all."""
-
-    which: NDArray[np.int64]  # (X,) of the queries, ascending
-    rows: NDArray[np.int64]  # (X,)
-    most: int  # of one query
-
-    def within(self, chosen: Selection | None) -> "_Hidden":
-        """Return the same with places among the rows chosen; None is all."""
-        if chosen is None:
-            return self
-        there = chosen.mask[self.rows]
-        return self._replace(
-            which=self.which[there], rows=np.searchsorted(chosen.rows, self.rows[there])
-        )
-
-
 class _Banned(NamedTuple):
     """What Q queries must not return, X rows in all."""
 
-    keys: NDArray[np.int64]  # (X,) query times R plus row, ascending
+    owners: NDArray[np.int64]  # (X,) of the queries, ascending
+    rows: NDArray[np.int64]  # (X,)
     counts: NDArray[np.int64]  # (Q,) of each query
-    row_count: int  # R
 
-    def of(self, chunk: NDArray[np.int64]) -> _Hidden:
-        """Return what some queries `(C,)` must not return."""
-        counts = self.counts[chunk]
-        ends = self.counts.cumsum()[chunk].tolist()
-        parts = [
-            self.keys[end - count : end] for end, count in zip(ends, counts.tolist(), strict=True)
-        ]
-        rows = np.concatenate(parts) % self.row_count
-        return _Hidden(np.repeat(np.arange(len(chunk)), counts), rows, int(counts.max()))
+    def keys(self, row_count: int) -> NDArray[np.int64]:
+        """Return query times R plus row, `(X,)` ascending."""
+        return np.sort(self.owners * row_count + self.rows)
+
+    def part(self, queries: slice) -> "_Banned":
+        """Return what is about some queries alone."""
+        first = int(self.counts[: queries.start].sum())
+        counts = self.counts[queries]
+        some = slice(first, first + int(counts.sum()))
+        return _Banned(self.owners[some], self.rows[some], counts)
 
 
 class _Kept(NamedTuple):
