@@ -315,8 +315,11 @@ class Recommender:
         if self.encoder.rates:
             there = found.ids != NO_ID
             which = np.nonzero(there)[0]
-            movies = self.index.vectors_of(found.ids[there])
-            scores = inner_products(encoded.vectors[which], movies)
+            if self.encoder.ranking(asked.rank_by) is RankBy.RATING:
+                scores = found.scores[there]
+            else:
+                movies = self.index.vectors_of(found.ids[there])
+                scores = inner_products(encoded.vectors[which], movies)
             ratings[there] = self.encoder.ratings(encoded.offsets[which], scores)
         self.stopwatch.lap("ratings")
         return TopK(found.ids, found.scores, ratings)
