@@ -1,8 +1,9 @@
 """What vectors of unequal length do to lists and to graphs, and what making them equal does.
 
-python benchmarks/lengths.py --run FOLDER [--size 30000] [--seed N]
+python benchmarks/lengths.py --run FOLDER [--size 30000] [--stretch 0.0] [--seed N]
 
-Vectors like the run's, and its users' queries. An ivf and an hnsw of FAISS hold them as they are,
+Vectors like the run's, each times a random factor where --stretch, the spread of its logarithm, is
+not 0; and the queries of the run's users. An ivf and an hnsw of FAISS hold them as they are,
 or with one more component that makes all equally long and that queries have no use for. Of what is
 exactly the best, the share that is found near the top, and deep, where a user who has seen the best
 would look.
@@ -74,12 +75,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--run", type=Path, required=True)
     parser.add_argument("--size", type=int, default=30_000)
+    parser.add_argument("--stretch", type=float, default=0.0)
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
     recommender = Recommender.load(asked.run)
     vectors, made = larger(
         recommender.index.vectors, questions(recommender.run), asked.size, asked.seed
     )
+    factors = np.random.default_rng(asked.seed).lognormal(0, asked.stretch, (asked.size, 1))
+    vectors = (vectors * factors).astype(np.float32)
     lengths = np.linalg.norm(vectors, axis=1)
     print(describe())
     print(

@@ -286,7 +286,7 @@ class Index:
             rows = scores.argpartition(left - count, axis=1)[:, left - count :]
             each = np.arange(len(asked))[:, None]
             rough = scores[each, rows]
-            there = np.isfinite(rough)
+            there = rough > -np.inf
             exact = np.where(there, inner_products(asked[:, None], self._vectors[rows]), -np.inf)
             ids = np.where(there, self.all_ids[rows], NO_ID)
             order = np.lexsort((ids, -exact))[:, :k]
