@@ -65,7 +65,7 @@ def dimensions(dataset: Dataset, test: NDArray[np.bool_], preset: Preset, seed: 
             pairs = pair_scores(draw.users, draw.movies, asked.users, asked.movies)
             moods += score - pairs + draw.thresholds.mean()
             scores += score
-    noise = np.mean([1 / draw.movie_noise for draw in draws], dtype=np.float64)
+    noise = np.mean([1 / draw.noise_precision for draw in draws], dtype=np.float64)
     thresholds = np.mean([draw.thresholds - draw.thresholds.mean() for draw in draws], axis=0)
     true = problem.values[asked.levels]
 

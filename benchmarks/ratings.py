@@ -74,7 +74,7 @@ def our_sampler(split: Split, seed: int) -> Curve:
         sampler.sweep()
         score = sampler.scores(asked).astype(np.float64)
         if sweep > BURN_IN:
-            weights = sampler.movie_noise[asked.movies]
+            weights = sampler.noise_precision[asked.movies]
             total += expected_ratings(score, sampler.thresholds, weights, problem.values)
             predicted = total / (sweep - BURN_IN)
             curve.append((time.perf_counter() - began, error(predicted[back], split)))

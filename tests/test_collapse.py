@@ -21,7 +21,7 @@ def draw(rng: np.random.Generator) -> Draw:
         user_precision=root @ root.T + np.eye(SIZE),
         movie_precision=root @ root.T + 2 * np.eye(SIZE),
         thresholds=np.sort(rng.standard_normal(3)),
-        movie_noise=rng.gamma(3.0, 1 / 3, MOVIES).astype(np.float32),
+        noise_precision=rng.gamma(3.0, 1 / 3, MOVIES).astype(np.float32),
         lingering=rng.standard_normal(5).astype(np.float32),
         own=rng.standard_normal(5).astype(np.float32),
         mood_law=np.array([0.5, 0.1, 0.2]),
@@ -93,7 +93,7 @@ def test_thresholds_are_centred_and_means_are_means(draws: list[Draw]) -> None:
     assert pair.thresholds.mean() == pytest.approx(0.0, abs=1e-12)
     np.testing.assert_allclose(pair.own, np.mean([d.own for d in draws], axis=0), atol=1e-6)
     np.testing.assert_allclose(
-        pair.movie_noise, np.mean([1 / d.movie_noise for d in draws], axis=0), rtol=1e-5
+        pair.movie_noise, np.mean([1 / d.noise_precision for d in draws], axis=0), rtol=1e-5
     )
 
 

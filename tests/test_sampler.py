@@ -118,7 +118,7 @@ def test_vectors_moods_and_latents_are_drawn_from_their_joint_distribution(
         regression(sparse.csr_array(np.ones((4, 1)))),
     )
     sampler = Sampler(ratings, *nothing, 1, rng)
-    sampler.thresholds, sampler.movie_noise = np.array([-0.5, 0.8]), noise
+    sampler.thresholds, sampler.noise_precision = np.array([-0.5, 0.8]), noise
     sampler.user_prior, sampler.movie_prior = priors
     sampler.moods = sampler.moods._replace(
         correlation=0.6, lingering_variance=0.5, own_variance=0.3
@@ -209,7 +209,7 @@ def test_planted_noise_of_movies_is_recovered() -> None:
     for sweep in range(150):
         sampler.sweep()
         if sweep >= 50:
-            total += np.log(sampler.movie_noise)
+            total += np.log(sampler.noise_precision)
     found, expected = total / 100, np.log(precisions)
     # The unit is free: thresholds and all scores follow it.
     spread = np.std((found - found.mean()) - (expected - expected.mean()))

@@ -107,7 +107,7 @@ def _mapped(draw: Draw, at: _Maps, spread: Floats) -> Collapsed:
         movie_coefficients=draw.movie_coefficients @ at.movies,
         covariance=at.users.T @ covariance @ at.users,
         movie_covariance=at.movies.T @ _inverse(draw.movie_precision) @ at.movies,
-        movie_noise=1 / draw.movie_noise.astype(np.float64),
+        movie_noise=1 / draw.noise_precision.astype(np.float64),
         movie_doubt=_forms(with_one(draw.movies), covariance),
         thresholds=draw.thresholds - shift,
         movie_spread=spread,

@@ -90,7 +90,7 @@ class Draw(NamedTuple):
     user_precision: Floats  # (W, W)
     movie_precision: Floats  # (W, W)
     thresholds: Floats  # (T,)
-    movie_noise: Vectors  # (C,) precision of the noise
+    noise_precision: Vectors  # (C,) of ratings of each movie
     lingering: Vectors  # (P,)
     own: Vectors  # (P,)
     mood_law: Floats  # (3,) correlation, variance of the lingering mood, variance of the own
@@ -122,7 +122,7 @@ class Sampler:
         self.user_prior = _vague(ratings.user_count, size)
         self.movie_prior = _vague(ratings.movie_count, size)
         self._user_regression, self._movie_regression = users, movies
-        self.movie_noise = np.ones(ratings.movie_count, dtype=np.float32)
+        self.noise_precision = np.ones(ratings.movie_count, dtype=np.float32)
         self.moods = no_moods(len(ratings.first_pages))
         self.thresholds = starting_thresholds(ratings.levels, ratings.level_count)
         self._hold(ratings)
@@ -148,7 +148,7 @@ class Sampler:
     def sweep(self) -> None:
         """Draw everything once, each given all else."""
         ratings, rng = self._ratings, self.rng
-        weights = self.movie_noise[ratings.movies]
+        weights = self.noise_precision[ratings.movies]
         if self.sweeps:
             self.thresholds = draw_thresholds(
                 self.thresholds, self._scores, ratings.levels, weights, rng
@@ -186,7 +186,7 @@ class Sampler:
             self.moods = draw_moods(
                 self.moods, ratings.pages, ratings.first_pages, weights, residuals, rng
             )
-            self.movie_noise = draw_noise(residuals, self._by_movie, rng)
+            self.noise_precision = draw_noise(residuals, self._by_movie, rng)
         self._scores = latents - residuals
         self.sweeps += 1
 
@@ -200,7 +200,7 @@ class Sampler:
             "movie_precision": self.movie_prior.precision,
             "movie_means": self.movie_prior.means,
             "ridges": np.array([self._user_regression.ridge, self._movie_regression.ridge]),
-            "movie_noise": self.movie_noise,
+            "noise_precision": self.noise_precision,
             "thresholds": self.thresholds,
             "lingering": self.moods.lingering,
             "own": self.moods.own,
@@ -216,7 +216,7 @@ class Sampler:
         self.user_prior = Prior(arrays["user_precision"], arrays["user_means"])
         self.movie_prior = Prior(arrays["movie_precision"], arrays["movie_means"])
         self._user_regression.ridge, self._movie_regression.ridge = arrays["ridges"].tolist()
-        self.movie_noise, self.thresholds = arrays["movie_noise"], arrays["thresholds"]
+        self.noise_precision, self.thresholds = arrays["noise_precision"], arrays["thresholds"]
         self.moods = Moods(arrays["lingering"], arrays["own"], *arrays["mood_law"].tolist())
         self._scores = arrays["scores"]
         self.rng.bit_generator.state = state.rng
@@ -233,7 +233,7 @@ class Sampler:
             user_precision=self.user_prior.precision,
             movie_precision=self.movie_prior.precision,
             thresholds=self.thresholds,
-            movie_noise=self.movie_noise,
+            noise_precision=self.noise_precision,
             lingering=moods.lingering.astype(np.float32),
             own=moods.own.astype(np.float32),
             mood_law=moods.law(),

@@ -33,7 +33,7 @@ PATIENCE = 2
 SETTLING = 5
 
 # Of checkpoints; a new one where the sampler is no longer the same.
-FORMAT = 3
+FORMAT = 4
 
 # Draws between two states that an interruption can go back to.
 SAVED = 10
@@ -185,7 +185,7 @@ class _Chain(NamedTuple):
             if sampler.sweeps % (WINDOW // KEPT) == 0:
                 self.kept.keep(sampler.draw())
             score = sampler.scores(asked).astype(np.float64)
-            weights = sampler.movie_noise[asked.movies]
+            weights = sampler.noise_precision[asked.movies]
             predicted += expected_ratings(score, sampler.thresholds, weights, values)
             scores += score - sampler.thresholds.mean()
         errors = predicted / WINDOW - values[asked.levels]
