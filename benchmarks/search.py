@@ -3,8 +3,9 @@
 python benchmarks/search.py --run FOLDER [--size 100000] [--seed N] [--plot search.svg]
 
 The catalogue is made to look like the run's; the queries are those of its users, each asked for 20
-movies without as many as the user has seen. Peers, which cannot leave movies out without losing
-recall, are asked for as many more. One query at a time on one thread. Needs the extra `peers`.
+movies without as many random ones as the user has seen. Peers, which cannot leave movies out
+without losing recall, are asked for as many more. One query at a time on one thread. Needs the
+extra `peers`.
 """
 
 import argparse

@@ -4,10 +4,10 @@ python benchmarks/sizes.py --run FOLDER [--sizes 4000,20000,100000] [--target 0.
                            [--graphs 1000000] [--plot sizes.svg]
 
 Catalogues look like the run's; the queries are those of its users, each for 20 movies without as
-many as the user has seen, one at a time on one thread. Of each kind the fastest setting that surely
-finds the share of the exact answers, or, marked, what comes nearest; recall is of the half of the
-queries that it was not chosen on. Graphs are built for no more movies than
---graphs: that takes longest.
+many random ones as the user has seen, one at a time on one thread. Of each kind the fastest setting
+that surely finds the share of the exact answers, or, marked, what comes nearest; recall is of the
+half of the queries that it was not chosen on. Graphs are built for no more movies than --graphs:
+that takes longest.
 """
 
 import argparse

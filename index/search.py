@@ -25,7 +25,7 @@ CHUNK = 256
 SCORED = 16_384
 
 # Of so few vectors, all scores at once and a partition take less time than FAISS, which keeps the
-# best as it goes.
+# best as it goes, unless a filter leaves only a small share of them.
 FEW = 20_000
 
 # Where fewer than this share of the vectors is allowed, those are scanned and no others.
@@ -45,15 +45,16 @@ DENSE = 16
 # In that table: no such id.
 NO_ROW = -1
 
-# How much harder an approximate index looks where not all is allowed: what is then the best is
-# farther down, where it finds less.
-HARDER = 2
+# How much harder an approximate index looks where a filter does not allow all: the best of what is
+# left is farther down, where it finds less.
+FILTERED = 2
 
 # Where what must not be returned was in the way, what is left is farther down too. If so many times
-# as many results as wanted had to be found, there is another look, harder by as much. Lists and
-# codes do with the square root of it; a graph has few paths to what lies deeper than the second of
-# these factors says, so everything is scanned.
-CROWDED, DEEP = 1.25, 4.0
+# as many results as wanted had to be found, there is another look, harder by a power of that. A
+# graph has few paths to what lies deep: it needs a higher power than lists and codes do, and beyond
+# DEEP everything is scanned instead.
+CROWDED, DEEP = 1.25, 2.5
+LIST_POWER, GRAPH_POWER = 0.5, 1.5
 
 
 @dataclass
@@ -241,22 +242,24 @@ class Index:
         depths = k + SPARE + banned.counts
         harder = np.ones(len(checked))  # than usual, infinitely to scan
         waiting = np.argsort(depths, kind="stable")
-        if self.kind is Kind.EXACT and len(self.all_ids) <= FEW and chosen is None:
-            waiting = waiting[~self._at_once(found, checked, banned)[waiting]]
+        count = len(self.all_ids)
+        most = chosen is None or len(chosen.rows) > SELECTED * count
+        if self.kind is Kind.EXACT and count <= FEW and most:
+            waiting = waiting[~self._at_once(found, checked, banned, chosen)[waiting]]
             if not len(waiting):
                 return found
-        keys = banned.keys(len(self.all_ids))
+        banned_keys = banned.keys(count)
         while len(waiting):
             chunk, waiting = waiting[:CHUNK], waiting[CHUNK:]
             depth = int(depths[chunk].max())
             factor = float(harder[chunk].max())
             look = self._look(checked[chunk], depth, chosen, factor)
-            kept = self._kept(look, k, chunk, keys, chosen)
+            kept = self._kept(look, k, chunk, banned_keys, chosen)
             self._fill(found, chunk, look.proposal.rows, kept, checked)
             settled = self._settled(look, kept, found.scores[chunk, -1], checked[chunk])
             if look.exact:
                 again = chunk[~settled]
-                depths[again] = 4 * depth
+                depths[again], harder[again] = 4 * depth, factor
             else:
                 needed = np.where(settled, kept.crowding, np.inf)
                 again = chunk[needed > CROWDED * factor]
@@ -264,26 +267,32 @@ class Index:
             waiting = np.concatenate([waiting, again])
         return found
 
-    def _at_once(self, found: Neighbours, queries: Vectors, banned: "_Banned") -> NDArray[np.bool_]:
-        """Search few vectors: score all, hide what is banned, score the best again, exactly.
+    def _at_once(
+        self, found: Neighbours, queries: Vectors, banned: "_Banned", chosen: Selection | None
+    ) -> NDArray[np.bool_]:
+        """Search few vectors: score all, hide what may not come, score the best again, exactly.
 
         Args:
             found: Where results belong.
             queries: `(Q, D)`.
             banned: What must not be returned.
+            chosen: What may be returned; None is all.
 
         Returns:
             `(Q,)` whether the results are surely the best.
         """
-        k, left = found.ids.shape[1], len(self.all_ids)
-        count = min(k + SPARE, left)
-        sure = np.full(len(queries), count == left)
-        for start in range(0, len(queries) if count else 0, CHUNK):
-            part = slice(start, start + CHUNK)
+        k, count = found.ids.shape[1], len(self.all_ids)
+        depth = min(k + SPARE, count)
+        sure = np.full(len(queries), depth == count)
+        step = max(1, min(CHUNK, SCORED // max(1, depth)))
+        for start in range(0, len(queries) if depth else 0, step):
+            part = slice(start, start + step)
             asked, hidden = queries[part], banned.part(part)
             scores = asked @ self._vectors.T  # (C, R)
             scores[hidden.owners - start, hidden.rows] = -np.inf
-            rows = scores.argpartition(left - count, axis=1)[:, left - count :]
+            if chosen is not None:
+                scores[:, ~chosen.mask] = -np.inf
+            rows = scores.argpartition(count - depth, axis=1)[:, count - depth :]
             each = np.arange(len(asked))[:, None]
             rough = scores[each, rows]
             there = rough > -np.inf
@@ -331,24 +340,24 @@ class Index:
             if self.kind in LISTED:
                 if chosen.sizes is None:
                     chosen.sizes = self.candidates.sizes(chosen.rows)
-                lists = self.candidates.breadth(queries, HARDER * effort.breadth, chosen.sizes)
+                lists = self.candidates.breadth(queries, FILTERED * effort.breadth, chosen.sizes)
                 effort = replace(effort, breadth=lists)
         elif chosen is not None:
             depth = math.ceil(depth / share)
-            effort = replace(effort, breadth=math.ceil(HARDER * effort.breadth / share))
+            effort = replace(effort, breadth=math.ceil(FILTERED * effort.breadth / share))
         more = 1
         if self.kind in CODED:
-            more = effort.oversampling * (1 if chosen is None else HARDER)
+            more = effort.oversampling * (1 if chosen is None else FILTERED)
         depth = min(depth * more, count)
         proposal = self.candidates.propose(queries, depth, effort, mask)
         return _Look(proposal, exact, complete=exact and depth >= count, oversampling=more)
 
     def _effort(self, harder: float) -> Effort:
         """Return the effort of a look so many times as hard as usual."""
-        usual, root = self.effort, math.sqrt(harder)
+        power = GRAPH_POWER if self.kind is Kind.HNSW else LIST_POWER
         return Effort(
-            breadth=math.ceil(usual.breadth * (harder if self.kind is Kind.HNSW else root)),
-            oversampling=math.ceil(usual.oversampling * root),
+            breadth=math.ceil(self.effort.breadth * harder**power),
+            oversampling=math.ceil(self.effort.oversampling * harder**LIST_POWER),
         )
 
     def _scan(self, queries: Vectors, depth: int, chosen: Selection | None) -> "_Look":
@@ -372,7 +381,7 @@ class Index:
         look: "_Look",
         k: int,
         chunk: NDArray[np.int64],
-        banned: NDArray[np.int64],
+        banned_keys: NDArray[np.int64],
         chosen: Selection | None,
     ) -> "_Kept":
         """Choose the candidates that are worth a second look.
@@ -381,24 +390,24 @@ class Index:
             look: What was found for C queries.
             k: Results wanted for each.
             chunk: `(C,)` which queries they are.
-            banned: Keys of what must not be returned.
+            banned_keys: Of what must not be returned.
             chosen: What may be returned.
         """
         rows = look.proposal.rows
         may = rows >= 0
         if chosen is not None:
             may &= chosen.mask[rows]
-        if len(banned):
+        if len(banned_keys):
             keys = chunk[:, None] * len(self.all_ids) + rows
-            places = np.minimum(np.searchsorted(banned, keys), len(banned) - 1)
-            hidden = banned[places] == keys
+            places = np.minimum(np.searchsorted(banned_keys, keys), len(banned_keys) - 1)
+            hidden = banned_keys[places] == keys
             may &= ~hidden
         ranks = may.cumsum(axis=1)
         limit = rows.shape[1]
         if not look.complete:
             limit = SPARE + k * look.oversampling
         crowding = np.ones(len(rows))
-        if len(banned) and not look.exact:
+        if len(banned_keys) and not look.exact:
             crowding += (hidden & (ranks < k)).sum(axis=1) / k
         may &= ranks <= limit
         return _Kept(may, may.sum(axis=1), limit, crowding)

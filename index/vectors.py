@@ -9,20 +9,26 @@ Vectors = NDArray[np.float32]
 Ids = NDArray[np.int64]
 
 
+# No component is as long: inner products, and sums of squares, stay finite in float32.
+LARGEST = 1e17
+
+
 def checked_vectors(values: ArrayLike, dimension: int | None = None) -> Vectors:
-    """Return values as a finite, C-contiguous float32 matrix `(N, D)`.
+    """Return values as a C-contiguous float32 matrix `(N, D)`, finite and with finite products.
 
     Raises:
-        ValueError: The values are not a matrix, have another dimension, or are not finite.
+        ValueError: The values are not a matrix, have another dimension, or are not finite and less
+            than `LARGEST` in size.
     """
     vectors = np.ascontiguousarray(values, dtype=np.float32)
     if vectors.ndim != 2:
         raise ValueError(f"vectors must be a matrix (N, D), not of shape {vectors.shape}")
     if dimension is not None and vectors.shape[1] != dimension:
         raise ValueError(f"vectors have dimension {vectors.shape[1]}, the index has {dimension}")
-    if not np.isfinite(vectors).all():
-        row = int(np.flatnonzero(~np.isfinite(vectors).all(axis=1))[0])
-        raise ValueError(f"vectors must be finite; row {row} is not")
+    fine = np.abs(vectors) < LARGEST
+    if not fine.all():
+        row = int(np.flatnonzero(~fine.all(axis=1))[0])
+        raise ValueError(f"vectors must be finite and less than {LARGEST:g}; row {row} is not")
     return vectors
 
 

@@ -118,7 +118,8 @@ def by_size(
 def larger(vectors: Vectors, asked: Questions, size: int, seed: int) -> tuple[Vectors, Questions]:
     """Return a catalogue of a size that looks like vectors, and the same questions about it.
 
-    As many movies are left out as each user has seen, or half of all.
+    As many movies are left out as each user has seen, or half of all; but random ones, so that they
+    are seldom in the way.
     """
     rng = np.random.default_rng(seed)
     excluded = [

@@ -121,7 +121,7 @@ def build_index(
 
     folder, wanted = _run(run), _kind(kind)
     with progress() as bars:
-        task = bars.add_task("measuring indexes", total=None)
+        task = bars.add_task("building the index", total=None)
         built = build(
             folder,
             wanted,

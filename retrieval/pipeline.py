@@ -64,8 +64,7 @@ VALIDATION_ROWS = 10_000
 FEWEST_RATINGS = 100
 
 # Beside the run: what an interrupted training goes on from.
-CHECKPOINT = ".checkpoint"
-SEQUENCE_CHECKPOINTS = ".sequence.checkpoint"
+CHECKPOINT, DRAWS, SEQUENCE_PAIRS = ".checkpoint", "draws", "sequence-pairs"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,7 +130,6 @@ def train(
         last = choose_last(dataset, rng)
     held_out = validation | last
     checkpoint = beside(folder, CHECKPOINT)
-    sequence_checkpoints = beside(folder, SEQUENCE_CHECKPOINTS)
     describer = learn_to_describe(dataset.movie_frame, seed)
     content = describer.describe(dataset.movie_frame)
     inferred, neural, watching, choice = None, None, None, None
@@ -143,7 +141,7 @@ def train(
             held_out,
             planned.bayesian,
             seed,
-            checkpoint,
+            checkpoint / DRAWS,
             progress,
         )
     if Towers.NEURAL in pairs:
@@ -151,7 +149,7 @@ def train(
     answers = weigh(dataset, validation & ~last, held_out, content, neural, inferred)
     if Towers.SEQUENCE in pairs:
         watching = train_sequence(
-            dataset, content, last, planned, seed, sequence_checkpoints, where, progress
+            dataset, content, last, planned, seed, checkpoint / SEQUENCE_PAIRS, where, progress
         )
         choice = rank(dataset, watching, neural, inferred, answers)
     widths = _widths(neural, inferred, watching)
@@ -192,10 +190,8 @@ def train(
         (partial / METRICS).write_text(json.dumps(_metrics(trained, dataset), indent=2) + "\n")
         (partial / CARD).write_text(_card(config, trained, dataset))
         seal(partial)
-    if Towers.BAYESIAN in pairs:
-        remove_checkpoint(checkpoint)
-    if Towers.SEQUENCE in pairs:
-        shutil.rmtree(sequence_checkpoints, ignore_errors=True)
+    remove_checkpoint(checkpoint / DRAWS)
+    shutil.rmtree(checkpoint, ignore_errors=True)
     return trained
 
 

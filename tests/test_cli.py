@@ -191,7 +191,7 @@ def test_questions_are_answered_without_torch_or_pandas(
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
-    assert said in done.stdout
+    assert f'"{said}":' in json.dumps(json.loads(done.stdout))
     assert done.stderr == ""
 
 

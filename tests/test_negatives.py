@@ -44,6 +44,10 @@ def test_a_negative_says_whose_answer_it_is(drawn: tuple[Source, list[Sample]]) 
         assert (users[:, :COUNT] == NOBODY).all()
     else:
         assert torch.unique(users[:, :COUNT]).tolist() == list(range(ANSWERS // 20))
+        own = torch.arange(20)  # everyone answers with the movie of the same number
+        shares = torch.full((MOVIES,), 1 / MOVIES)
+        sample = Negatives(shares, COUNT, source, np.random.default_rng(0)).draw(own, own)
+        assert torch.equal(sample.movies[:COUNT], sample.users[:COUNT])
 
 
 def test_only_answers_of_the_batch_come_from_the_batch() -> None:

@@ -133,4 +133,4 @@ def test_two_sequence_pairs_answer_as_one(
     assert len(trained.watching.fits) == 2
     assert recommender.index.dimension == trained.watching.ensemble.dimension
     assert len(recommender.topk(1, 10)) == 10
-    assert not (tmp_path / ".run.sequence.checkpoint").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]

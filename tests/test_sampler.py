@@ -13,7 +13,7 @@ from retrieval.sampling import sampler as module
 from retrieval.sampling.compiled import PARTS, even_cuts
 from retrieval.sampling.regression import regression
 from retrieval.sampling.rows import side
-from retrieval.sampling.sampler import Prior, Ratings, Sampler, draw_noise, draw_prior
+from retrieval.sampling.sampler import Prior, Ratings, Sampler, draw_noise_precision, draw_prior
 
 Statistics = Callable[[Sampler], list[float]]
 
@@ -91,7 +91,7 @@ def test_noise_of_movies_is_drawn_from_its_joint_distribution() -> None:
     noise, chain = from_prior(), []
     for _ in range(20_000):
         residuals = (rng.standard_normal(len(rows)) / np.sqrt(noise[rows])).astype(np.float32)
-        noise = draw_noise(residuals, of, rng).astype(np.float64)
+        noise = draw_noise_precision(residuals, of, rng).astype(np.float64)
         chain.append(statistics(noise))
     assert np.abs(z_scores(np.array(chain), expected)).max() < 4
 
@@ -103,7 +103,7 @@ def test_vectors_moods_and_latents_are_drawn_from_their_joint_distribution(
     noise = np.array([0.7, 1.0, 1.3, 2.0], np.float32)
     monkeypatch.setattr(module, "PRIORS_AFTER", 10**9)
     monkeypatch.setattr(module, "draw_thresholds", lambda thresholds, *_: thresholds)
-    monkeypatch.setattr(module, "draw_noise", lambda *_: noise)
+    monkeypatch.setattr(module, "draw_noise_precision", lambda *_: noise)
     monkeypatch.setattr(module, "MOODS_AFTER", 0)
     monkeypatch.setattr(moods_module, "_draw_law", lambda *_: (0.6, 0.5))
     monkeypatch.setattr(moods_module, "_draw_variance", lambda *_: 0.3)

@@ -126,7 +126,7 @@ def demo_data(root: Path) -> tuple[Path, str]:
         return fetch("ml-1m", root / "ml-1m"), "data: MovieLens-1M from GroupLens"
     except FetchError as error:
         notes().print(f"no MovieLens-1M: {error}", markup=False)
-    small = root / "ml-100k-wheel"
+    small = root / "ml-100k-wheel"  # not where the published one belongs, whose folds it lacks
     if (small / "ratings.csv").is_file():
         return small, f"data: MovieLens-100K in {small}"
     try:

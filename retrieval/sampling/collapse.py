@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from retrieval.sampling.checkpoint import Draws
 from retrieval.sampling.sampler import Draw, pair_scores
 
 Floats = NDArray[np.float64]
@@ -49,16 +50,16 @@ class _Maps(NamedTuple):
     movies: Floats  # (W, D + 1)
 
 
-class _Vectors(NamedTuple):
-    """What the scores of one draw are made of; the last of W + 1 is a bias."""
+class _Scores(NamedTuple):
+    """What the scores of one draw are made of."""
 
-    users: Vectors  # (R, W + 1)
-    movies: Vectors  # (C, W + 1)
+    users: Vectors  # (R, W), the last a bias
+    movies: Vectors  # (C, W)
     shift: float  # of the thresholds
 
 
 def collapse(
-    draws: Iterable[Draw],
+    draws: Sequence[Draw] | Draws,
     user_counts: NDArray[np.int64],
     movie_counts: NDArray[np.int64],
     dimension: int,
@@ -78,23 +79,22 @@ def collapse(
         np.sqrt(np.maximum(user_counts, 1) / user_counts.mean()),
         np.sqrt(np.maximum(movie_counts, 1) / movie_counts.mean()),
     )
-    vectors = [_Vectors(draw.users, draw.movies, draw.thresholds.mean()) for draw in draws]
+    vectors = [_Scores(draw.users, draw.movies, draw.thresholds.mean()) for draw in draws]
     left, sizes, right = _decompose(vectors, *roots, dimension, rng)
-    spread = _spreads(vectors, user_counts, rng)
-    mean = _mean_of_each(
-        _mapped(draw, _maps(draw, roots, left, sizes, right), spread) for draw in draws
+    mean = _mean_of_each(_mapped(draw, _maps(draw, roots, left, sizes, right)) for draw in draws)
+    # By how much scores of a movie vary between users around their means; the rest is doubt.
+    between = _forms(with_one(mean.movies), mean.covariance)
+    return mean._replace(
+        movie_doubt=np.maximum(mean.movie_doubt - between, 0.0),
+        movie_spread=_spreads(vectors, user_counts, rng),
     )
-    certain = _forms(with_one(mean.movies), mean.covariance)
-    return mean._replace(movie_doubt=np.maximum(mean.movie_doubt - certain, 0.0))
 
 
-def _mapped(draw: Draw, at: _Maps, spread: Floats) -> Collapsed:
-    """Return what one draw adds to the mean over draws; its doubt is all that movies' scores vary.
+def _mapped(draw: Draw, at: _Maps) -> Collapsed:
+    """Return what one draw adds to the mean over draws.
 
-    Args:
-        draw: The draw.
-        at: Its maps.
-        spread: `(C,)` of all draws.
+    In place of doubt, by how much scores of a movie vary between users around their means; the
+    spread over draws is no draw's, so it is left at 0.
     """
     shift, covariance = draw.thresholds.mean(), _inverse(draw.user_precision)
     users, user_coefficients = draw.users @ at.users, draw.user_coefficients @ at.users
@@ -110,7 +110,7 @@ def _mapped(draw: Draw, at: _Maps, spread: Floats) -> Collapsed:
         movie_noise=1 / draw.noise_precision.astype(np.float64),
         movie_doubt=_forms(with_one(draw.movies), covariance),
         thresholds=draw.thresholds - shift,
-        movie_spread=spread,
+        movie_spread=np.zeros(len(draw.movies)),
         lingering=draw.lingering.astype(np.float64),
         own=draw.own.astype(np.float64),
         mood_law=draw.mood_law,
@@ -128,7 +128,7 @@ def _mean_of_each(parts: Iterable[Collapsed]) -> Collapsed:
 
 
 def _decompose(
-    draws: Sequence[_Vectors],
+    draws: Sequence[_Scores],
     user_roots: Floats,
     movie_roots: Floats,
     dimension: int,
@@ -184,7 +184,7 @@ def _and_bias(directions: Floats) -> Floats:
 
 
 def _spreads(
-    draws: Sequence[_Vectors], user_counts: NDArray[np.int64], rng: np.random.Generator
+    draws: Sequence[_Scores], user_counts: NDArray[np.int64], rng: np.random.Generator
 ) -> Floats:
     """Return the variance over draws of each movie's scores, a mean over some users `(C,)`."""
     movies = len(draws[0].movies)

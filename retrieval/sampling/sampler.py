@@ -186,7 +186,7 @@ class Sampler:
             self.moods = draw_moods(
                 self.moods, ratings.pages, ratings.first_pages, weights, residuals, rng
             )
-            self.noise_precision = draw_noise(residuals, self._by_movie, rng)
+            self.noise_precision = draw_noise_precision(residuals, self._by_movie, rng)
         self._scores = latents - residuals
         self.sweeps += 1
 
@@ -252,7 +252,7 @@ def draw_prior(prior: Prior, vectors: Vectors, of: Regression, rng: np.random.Ge
     return Prior(np.atleast_2d(precision), means)
 
 
-def draw_noise(residuals: Vectors, of: Side, rng: np.random.Generator) -> Vectors:
+def draw_noise_precision(residuals: Vectors, of: Side, rng: np.random.Generator) -> Vectors:
     """Draw the precision of each movie's noise `(C,)`, given residuals `(N,)`.
 
     The shape of their Gamma distribution, of mean 1, is drawn first, with them integrated out.

@@ -1,6 +1,5 @@
 """The Bayesian pair inferred: burn-in watched on validation rows, then draws from all rows."""
 
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -12,11 +11,11 @@ from rich.progress import Progress, TaskID
 from retrieval.arrays import fingerprint
 from retrieval.data.dataset import Dataset
 from retrieval.data.statistics import root_mean_square
-from retrieval.sampling.checkpoint import BurnIn, Checkpoint
+from retrieval.sampling.checkpoint import BurnIn, Checkpoint, Draws
 from retrieval.sampling.collapse import Collapsed, collapse
 from retrieval.sampling.latents import expected_ratings
 from retrieval.sampling.problem import Known, Problem, arrange, known_of
-from retrieval.sampling.sampler import Draw, Ratings, Sampler
+from retrieval.sampling.sampler import Ratings, Sampler
 from retrieval.sampling.unfold import unfold, weigh_doubt
 from retrieval.towers.bayesian import Bayesian
 
@@ -220,9 +219,7 @@ def _usual_noise(pair: Bayesian, problem: Problem, asked: Ratings) -> float:
     return float(variances.mean())
 
 
-def _collapse(
-    draws: Iterable[Draw], known: Known, settings: BayesianSettings, seed: int
-) -> Collapsed:
+def _collapse(draws: Draws, known: Known, settings: BayesianSettings, seed: int) -> Collapsed:
     return collapse(draws, *known.counts(), settings.collapsed, np.random.default_rng(seed))
 
 

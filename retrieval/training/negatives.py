@@ -27,7 +27,9 @@ class Sample(NamedTuple):
     """S negatives, the same for all questions of a batch."""
 
     movies: Tensor  # (S,) numbers
-    log_expected: Tensor  # (S,) logarithms of how often each is expected in such a sample
+    # (S,) logarithms of how often each is expected in such a sample; that some of a batch's answers
+    # are hidden from a user whose they are changes that by the user's share of the batch.
+    log_expected: Tensor
     users: Tensor  # (S,) whose answers they are, as places in the batch, or NOBODY
 
 

@@ -26,7 +26,7 @@ from retrieval.training.sequences import NOTHING, SequenceBatch, Sequences, shuf
 from retrieval.training.softmax import full_softmax, sampled_softmax
 
 # Of checkpoints; a new one where training is no longer the same.
-FORMAT = 5
+FORMAT = 6
 
 # Users asked together in validation.
 EVALUATION_BATCH = 128
@@ -256,7 +256,7 @@ def batch_loss(
     if negatives is None:
         return full_softmax(queries, movies, wanted), len(wanted)
     sample = negatives.draw(wanted, users)
-    own = sample.users == users[:, None]  # what the asker watches earlier or later is no chance
+    own = sample.users == users[:, None]  # drawn because the asker watched it, not by popularity
     loss = sampled_softmax(queries, movies, wanted, sample.movies, sample.log_expected, own)
     return loss, len(wanted)
 
