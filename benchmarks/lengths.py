@@ -18,6 +18,7 @@ import numpy as np
 from machine import describe
 from numpy.typing import NDArray
 
+from index.candidates import ADDING, LINKS
 from index.exact import exact_search
 from index.tuning import recall
 from index.vectors import Vectors
@@ -25,7 +26,6 @@ from retrieval.bench import larger
 from retrieval.indexing import questions
 from retrieval.recommender import Recommender
 
-LINKS, ADDING = 32, 200
 LISTS = 400
 EFFORTS = {"ivf": (8, 32, 128), "hnsw": (64, 256, 1024)}
 

@@ -262,8 +262,9 @@ class Index:
                 depths[again], harder[again] = 4 * depth, factor
             else:
                 needed = np.where(settled, kept.crowding, np.inf)
-                again = chunk[needed > CROWDED * factor]
-                harder[again] = needed[needed > CROWDED * factor]
+                more = needed > CROWDED * factor
+                again = chunk[more]
+                harder[again] = needed[more]
             waiting = np.concatenate([waiting, again])
         return found
 

@@ -27,6 +27,16 @@ def held_out(dataset: Dataset) -> np.ndarray:
     return np.random.default_rng(0).random(len(dataset.ratings)) < 0.1
 
 
+def part(dataset: Dataset, kept: np.ndarray) -> Dataset:
+    return replace(
+        dataset,
+        users=dataset.users[kept],
+        movies=dataset.movies[kept],
+        ratings=dataset.ratings[kept],
+        timestamps=dataset.timestamps[kept],
+    )
+
+
 def content(dataset: Dataset) -> np.ndarray:
     frame = dataset.movie_frame
     return np.asarray(learn_to_describe(frame, 0).describe(frame).matrix())
@@ -131,13 +141,7 @@ def test_movies_without_ratings_have_what_their_content_makes_likely(
 ) -> None:
     unrated = np.bincount(dataset.movies).argmax()
     kept = dataset.movies != unrated
-    less = replace(
-        dataset,
-        users=dataset.users[kept],
-        movies=dataset.movies[kept],
-        ratings=dataset.ratings[kept],
-        timestamps=dataset.timestamps[kept],
-    )
+    less = part(dataset, kept)
     pair = run(less, held_out[kept], tmp_path).pair
     told = np.hstack([np.ones((len(less.movie_frame), 1)), content(less)])
     expected = told @ pair.movie_coefficients
@@ -153,13 +157,7 @@ def test_folding_in_someone_new_agrees_with_inferring_anew(
     settings = replace(SETTINGS, draws=60)  # two chains differ by chance: less so with more draws
     new = np.argsort(-np.bincount(dataset.users[~held_out]), kind="stable")[:30:3]
     kept = ~np.isin(dataset.users, new)
-    less = replace(
-        dataset,
-        users=dataset.users[kept],
-        movies=dataset.movies[kept],
-        ratings=dataset.ratings[kept],
-        timestamps=dataset.timestamps[kept],
-    )
+    less = part(dataset, kept)
     pair = run(less, held_out[kept], tmp_path / "less", settings=settings).pair
     whole = run(dataset, held_out, tmp_path / "whole", settings=settings).pair
     priors, folded = [], []

@@ -248,13 +248,13 @@ def batch_loss(
     with _precision(device):
         vectors = pair(table, *_tensors(batch.tokens, device)[:-1]).float()  # (B, T, D)
     places = np.flatnonzero(batch.targets != NOTHING)
-    users = torch.from_numpy(places // batch.targets.shape[1]).to(device)
     wanted = torch.from_numpy(batch.targets.ravel()[places]).to(device)  # (N,)
     asked = vectors.flatten(0, 1)[torch.from_numpy(places).to(device)]  # (N, D)
     queries = asked / pair.settings.temperature
     movies = F.normalize(table, dim=-1)
     if negatives is None:
         return full_softmax(queries, movies, wanted), len(wanted)
+    users = torch.from_numpy(places // batch.targets.shape[1]).to(device)  # (N,)
     sample = negatives.draw(wanted, users)
     own = sample.users == users[:, None]  # drawn because the asker watched it, not by popularity
     loss = sampled_softmax(queries, movies, wanted, sample.movies, sample.log_expected, own)
