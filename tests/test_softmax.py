@@ -33,6 +33,19 @@ def test_full_softmax_of_large_scores_does_not_overflow() -> None:
     torch.testing.assert_close(found, expected, atol=1e-3, rtol=1e-4)
 
 
+def test_full_softmax_is_the_same_told_how_large_scores_are() -> None:
+    queries, movies, _ = world(6, 20)
+    queries, movies = F.normalize(queries, dim=1) * softmax.LARGE, F.normalize(movies, dim=1)
+    queries = torch.cat([queries, -movies[:2] * softmax.LARGE])  # as far apart as scores can be
+    targets = torch.arange(8) - 6  # the last ones of the lowest score there is
+    expected = F.cross_entropy(queries @ movies.T, targets % 20)
+    found = full_softmax(queries, movies, targets % 20, softmax.LARGE)
+    torch.testing.assert_close(found, expected)
+    wanted = torch.autograd.grad(expected, (queries, movies), retain_graph=True)
+    made = torch.autograd.grad(found, (queries, movies))
+    torch.testing.assert_close(made, wanted, atol=1e-5, rtol=1e-4)
+
+
 def test_sampled_softmax_of_every_movie_once_is_the_full_one() -> None:
     queries, movies, targets = world(40, 30)
     found = sampled_softmax(queries, movies, targets, torch.arange(30), torch.zeros(30))

@@ -182,19 +182,19 @@ class Block(nn.Module):
         queries = queries.permute(2, 0, 1, 3).flatten(0, 1)  # (H * B, Q, D / H)
         rest = F.linear(x, weights[d:]).view(b, t, 2, self.heads, width)
         keys, values = rest.permute(2, 3, 0, 1, 4).flatten(1, 2)  # (H * B, T, D / H)
-        biases = (self._of_gaps(gaps) + distances).flatten(0, 1)  # (H * B, Q, T)
+        biases = self._of_gaps(gaps).add_(distances).flatten(0, 1)  # (H * B, Q, T)
         scores = torch.baddbmm(biases, queries, keys.transpose(1, 2), alpha=width**-0.5)
         met = torch.bmm(scores.softmax(dim=-1), values)  # (H * B, Q, D / H)
         return met.view(self.heads, b, -1, width).permute(1, 2, 0, 3).reshape(b, -1, d)
 
     def _of_gaps(self, gaps: Tensor) -> Tensor:
         """Return biases `(H, B, Q, T)` for codes `(B, Q, T)`."""
-        b, q, t = gaps.shape
+        b, q, _ = gaps.shape
         never = self.gap_bias.new_full((self.heads, 1), NEVER)
-        table = torch.cat([never, self.gap_bias], dim=1)[:, None]  # (H, 1, codes)
+        table = torch.cat([never, self.gap_bias], dim=1)[:, None, None]  # (H, 1, 1, codes)
         # Gathered along rows: an embedding of so few numbers a row is ten times slower.
-        codes = gaps.view(1, b * q, t).expand(self.heads, -1, -1)
-        return table.expand(-1, b * q, -1).gather(2, codes).view(self.heads, b, q, t)
+        codes = gaps.expand(self.heads, -1, -1, -1)
+        return table.expand(-1, b, q, -1).gather(3, codes)
 
 
 class SequenceUserTower(nn.Module):

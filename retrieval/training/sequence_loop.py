@@ -26,7 +26,7 @@ from retrieval.training.sequences import NOTHING, SequenceBatch, Sequences, shuf
 from retrieval.training.softmax import full_softmax, sampled_softmax
 
 # Of checkpoints; a new one where training is no longer the same.
-FORMAT = 6
+FORMAT = 7
 
 # Users asked together in validation.
 EVALUATION_BATCH = 128
@@ -253,7 +253,8 @@ def batch_loss(
     queries = asked / pair.settings.temperature
     movies = F.normalize(table, dim=-1)
     if negatives is None:
-        return full_softmax(queries, movies, wanted), len(wanted)
+        largest = 1 / pair.settings.temperature  # both are of unit length
+        return full_softmax(queries, movies, wanted, largest), len(wanted)
     users = torch.from_numpy(places // batch.targets.shape[1]).to(device)  # (N,)
     sample = negatives.draw(wanted, users)
     own = sample.users == users[:, None]  # drawn because the asker watched it, not by popularity

@@ -1,15 +1,22 @@
 """Softmax losses over the catalogue: full, and sampled with the correction for its bias."""
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 (torch's own name for it)
 
 # Questions scored together: their scores over a catalogue of some thousands stay in the cache; on a
 # GPU they are many enough to keep it busy.
-CHUNK, GPU_CHUNK = 256, 8192
+CHUNK, GPU_CHUNK = 512, 8192
+
+# A power of e of minus twice as much is still something in single precision.
+LARGE = 40.0
 
 
-def full_softmax(queries: Tensor, movies: Tensor, targets: Tensor) -> Tensor:
+def full_softmax(
+    queries: Tensor, movies: Tensor, targets: Tensor, largest: float = math.inf
+) -> Tensor:
     """Return the mean cross-entropy of targets among all movies.
 
     Scores of all questions are never in memory at once: gradients are made along with the loss.
@@ -18,9 +25,10 @@ def full_softmax(queries: Tensor, movies: Tensor, targets: Tensor) -> Tensor:
         queries: `(N, D)`, divided by the temperature.
         movies: `(M, D)`.
         targets: `(N,)` numbers.
+        largest: What no score, less its sign, is above; up to `LARGE` it saves time to know.
     """
     with torch.no_grad():
-        total, of_queries, of_movies = _with_gradients(queries, movies, targets)
+        total, of_queries, of_movies = _with_gradients(queries, movies, targets, largest)
     slope = (queries * of_queries).sum() + (movies * of_movies).sum()  # has these gradients
     return total + slope - slope.detach()
 
@@ -62,23 +70,35 @@ def sampled_softmax(
 
 
 def _with_gradients(
-    queries: Tensor, movies: Tensor, targets: Tensor
+    queries: Tensor, movies: Tensor, targets: Tensor, largest: float
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return the loss, and its gradients `(N, D)` and `(M, D)`."""
-    count = len(targets)
-    of_queries, of_movies = torch.empty_like(queries), torch.zeros_like(movies)
-    total = torch.zeros((), dtype=torch.float64, device=queries.device)
-    chunk = CHUNK if queries.device.type == "cpu" else GPU_CHUNK
+    count, chunk = len(targets), CHUNK if queries.device.type == "cpu" else GPU_CHUNK
+    # One component more subtracts the highest score, and sums up chances; so nothing but
+    # products and powers, of 2 because they are faster, passes over all scores.
+    highest = _highest(queries, movies, largest, chunk)
+    asked = torch.cat([queries, -highest], dim=1) / math.log(2)  # (N, D + 1)
+    known = torch.cat([movies, torch.ones_like(movies[:, :1])], dim=1)  # (M, D + 1)
+    met, of_movies = torch.empty_like(asked), torch.zeros_like(movies)
     for start in range(0, count, chunk):
         part = slice(start, start + chunk)
-        asked, right = queries[part], movies[targets[part]]  # (C, D) twice
-        scores = asked @ movies.T  # (C, M)
-        highest = scores.amax(dim=1, keepdim=True)
-        chances = scores.sub_(highest).exp_()  # not yet of sum 1
-        sums = chances.sum(dim=1, keepdim=True)
-        total += (sums.log() + highest).sum().double() - (asked * right).sum().double()
-        torch.mm(chances, movies, out=of_queries[part])
-        of_queries[part].div_(sums).sub_(right)
-        of_movies.addmm_(chances.T, asked / sums)
+        chances = torch.mm(known, asked[part].T).exp2_()  # (M, C), of no sum yet
+        torch.mm(chances.T, known, out=met[part])
+        of_movies.addmm_(chances, queries[part] / met[part, -1:])
+    sums = met[:, -1:]
+    right = movies[targets]  # (N, D)
+    total = (sums.log() + highest).double().sum() - (queries * right).sum().double()
+    of_queries = (met[:, :-1] / sums).sub_(right)
     of_movies.index_add_(0, targets, queries, alpha=-1)
     return (total / count).to(queries.dtype), of_queries.div_(count), of_movies.div_(count)
+
+
+def _highest(queries: Tensor, movies: Tensor, largest: float, chunk: int) -> Tensor:
+    """Return what scores of each question do not exceed, nor stay far below, `(N, 1)`."""
+    if largest <= LARGE:
+        return torch.full_like(queries[:, :1], largest)
+    highest = torch.empty_like(queries[:, 0])
+    for start in range(0, len(queries), chunk):
+        part = slice(start, start + chunk)
+        torch.amax(movies @ queries[part].T, dim=0, out=highest[part])
+    return highest[:, None]
