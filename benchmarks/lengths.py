@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 
 from index.candidates import ADDING, LINKS
 from index.exact import exact_search
+from index.imitation import imitate
 from index.tuning import recall
 from index.vectors import Vectors
-from retrieval.bench import larger
 from retrieval.indexing import questions
 from retrieval.recommender import Recommender
 
@@ -79,25 +79,24 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
     recommender = Recommender.load(asked.run)
-    vectors, made = larger(
-        recommender.index.vectors, questions(recommender.run), asked.size, asked.seed
-    )
+    of_users = questions(recommender.run).queries
+    vectors = imitate(recommender.index.vectors, asked.size, asked.seed)
     factors = np.random.default_rng(asked.seed).lognormal(0, asked.stretch, (asked.size, 1))
     vectors = (vectors * factors).astype(np.float32)
     lengths = np.linalg.norm(vectors, axis=1)
     print(describe())
     print(
         f"{asked.size:,} vectors like those of {asked.run.name}, seed {asked.seed}, of lengths "
-        f"{lengths.min():.2f} to {lengths.max():.2f}; {len(made.queries)} queries"
+        f"{lengths.min():.2f} to {lengths.max():.2f}; {len(of_users)} queries"
     )
     deepest = DEPTHS[-1] + WIDTH
-    truth = exact_search(np.arange(asked.size), vectors, made.queries, deepest).ids
+    truth = exact_search(np.arange(asked.size), vectors, of_users, deepest).ids
     header = "".join(f"{f'{start + 1}-{start + WIDTH}':>10}" for start in DEPTHS)
     print(f"{'index':8}{'lengths':10}{'effort':>8}{header}")
-    wide = np.hstack([made.queries, np.zeros((len(made.queries), 1), np.float32)])
+    wide = np.hstack([of_users, np.zeros((len(of_users), 1), np.float32)])
     for name, build in (("ivf", ivf), ("hnsw", hnsw)):
         for kept, held, queries in (
-            ("unequal", vectors, made.queries),
+            ("unequal", vectors, of_users),
             ("equal", equally_long(vectors), wide),
         ):
             ask = build(held)

@@ -3,9 +3,9 @@
 python benchmarks/search.py --run FOLDER [--size 100000] [--seed N] [--plot search.svg]
 
 The catalogue is made to look like the run's; the queries are those of its users, each asked for 20
-movies without as many random ones as the user has seen. Peers, which cannot leave movies out
-without losing recall, are asked for as many more. One query at a time on one thread. Needs the
-extra `peers`.
+movies without those of the ranks at which the user has seen movies in the run. Peers, which cannot
+leave movies out without losing recall, are asked for as many more. One query at a time on one
+thread. Needs the extra `peers`.
 """
 
 import argparse
@@ -67,7 +67,7 @@ def main() -> None:
     asked = parser.parse_args()
     run = open_run(asked.run)
     of_users = questions(run)
-    vectors, made = larger(open_index(run).vectors, of_users, asked.size, asked.seed)
+    vectors, made = larger(open_index(run), of_users, asked.size, asked.seed)
     seen = made.excluded
     truth = Index.build(np.arange(asked.size), vectors).search(made.queries, made.k, seen).ids
     print(describe())

@@ -3,11 +3,11 @@
 python benchmarks/sizes.py --run FOLDER [--sizes 4000,20000,100000] [--target 0.98] [--seed N]
                            [--graphs 1000000] [--plot sizes.svg]
 
-Catalogues look like the run's; the queries are those of its users, each for 20 movies without as
-many random ones as the user has seen, one at a time on one thread. Of each kind the fastest setting
-that surely finds the share of the exact answers, or, marked, what comes nearest; recall is of the
-half of the queries that it was not chosen on. Graphs are built for no more movies than --graphs:
-that takes longest.
+Catalogues look like the run's; the queries are those of its users, each for 20 movies without those
+of the ranks at which the user has seen movies in the run, one at a time on one thread. Of each kind
+the fastest setting that surely finds the share of the exact answers, or, marked, what comes
+nearest; recall is of the half of the queries that it was not chosen on. Graphs are built for no
+more movies than --graphs: that takes longest.
 """
 
 import argparse

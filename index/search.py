@@ -42,6 +42,9 @@ SCANS = 10
 # says which row each is: looking an id up in a sorted list of a million misses the cache 20 times.
 DENSE = 16
 
+# Of a sum in float32, for each of its terms.
+ROUNDING = float(np.finfo(np.float32).eps)
+
 # In that table: no such id.
 NO_ROW = -1
 
@@ -239,15 +242,16 @@ class Index:
         found = Neighbours(
             np.full((len(checked), k), NO_ID, np.int64), np.full((len(checked), k), -np.inf)
         )
-        depths = k + SPARE + banned.counts
-        harder = np.ones(len(checked))  # than usual, infinitely to scan
-        waiting = np.argsort(depths, kind="stable")
+        waiting = np.arange(len(checked))
         count = len(self.all_ids)
         most = chosen is None or len(chosen.rows) > SELECTED * count
         if self.kind is Kind.EXACT and count <= FEW and most:
-            waiting = waiting[~self._at_once(found, checked, banned, chosen)[waiting]]
+            waiting = np.flatnonzero(~self._at_once(found, checked, banned, chosen))
             if not len(waiting):
                 return found
+        depths = k + SPARE + banned.counts
+        waiting = waiting[np.argsort(depths[waiting], kind="stable")]
+        harder = np.ones(len(checked))  # than usual, infinitely to scan
         banned_keys = banned.keys(count)
         while len(waiting):
             chunk, waiting = waiting[:CHUNK], waiting[CHUNK:]
@@ -466,7 +470,7 @@ class Index:
     ) -> NDArray[np.bool_]:
         """Return whether exact scores `(C,)` are above float32 ones `(C,)`, however these err."""
         lengths = np.linalg.norm(queries, axis=1) * self._longest
-        return np.asarray(last > worst + self.dimension * np.finfo(np.float32).eps * lengths)
+        return np.asarray(last > worst + self.dimension * ROUNDING * lengths)
 
     def _banned(self, excluded: Sequence[Ids] | None, count: int) -> "_Banned":
         """Return what each of so many queries must not return."""

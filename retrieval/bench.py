@@ -9,10 +9,12 @@ from typing import NamedTuple
 
 import faiss
 import numpy as np
+from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from index.imitation import imitate
 from index.kinds import Kind
+from index.search import Index
 from index.tuning import Questions, Trial, fastest, tune
 from index.vectors import Vectors
 from retrieval.indexing import check_target, questions
@@ -107,7 +109,7 @@ def by_size(
     asked = questions(recommender.run)
     threads = faiss.omp_get_max_threads()
     for size in sizes:
-        vectors, made = larger(recommender.index.vectors, asked, size, seed)
+        vectors, made = larger(recommender.index, asked, size, seed)
         for kind in kinds:  # one after another, so that memory holds one
             faiss.omp_set_num_threads(os.cpu_count() or 1)  # to build
             for trial in tune(np.arange(size), vectors, made, target, [kind]).trials:
@@ -115,17 +117,26 @@ def by_size(
             faiss.omp_set_num_threads(threads)
 
 
-def larger(vectors: Vectors, asked: Questions, size: int, seed: int) -> tuple[Vectors, Questions]:
-    """Return a catalogue of a size that looks like vectors, and the same questions about it.
+def larger(index: Index, asked: Questions, size: int, seed: int) -> tuple[Vectors, Questions]:
+    """Return a catalogue of a size that looks like an index's, and the same questions about it.
 
-    As many movies are left out as each user has seen, or half of all; but random ones, so that they
-    are seldom in the way.
+    What a user has seen is in the way as much as in the index: what is left out are the movies of
+    the same ranks, but never more than half of all.
     """
-    rng = np.random.default_rng(seed)
-    excluded = [
-        rng.choice(size, min(len(seen), size // 2), replace=False) for seen in asked.excluded
-    ]
-    return imitate(vectors, size, seed), Questions(asked.queries, asked.k, excluded)
+    vectors = index.vectors
+    made = imitate(vectors, size, seed)
+    excluded = []
+    for query, seen in zip(asked.queries, asked.excluded, strict=True):
+        order = np.argsort(-(vectors @ query), kind="stable")
+        ranks = np.flatnonzero(np.isin(index.ids[order[:size]], seen))[: size // 2]
+        excluded.append(_best(made @ query, 1 + int(ranks.max(initial=-1)))[ranks])
+    return made, Questions(asked.queries, asked.k, excluded)
+
+
+def _best(scores: NDArray[np.float32], count: int) -> NDArray[np.int64]:
+    """Return the places of the so many highest of some scores, best first."""
+    some = np.argpartition(-scores, count - 1)[:count] if count else np.zeros(0, np.int64)
+    return some[np.argsort(-scores[some], kind="stable")]
 
 
 def of_each(measured: Sequence[Sized], target: float) -> list[Sized]:

@@ -67,7 +67,7 @@ class RunConfig:
     biases: tuple[int, ...]  # components of a movie vector that are no direction of taste
 
 
-VERSION = 8
+VERSION = 9
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -30,7 +30,7 @@ class RatingScale:
     def level(self, ratings: NDArray[np.float32]) -> NDArray[np.int64]:
         """Return levels from 0, of the same shape."""
         share = (ratings.astype(np.float64) - self.lowest) / (self.highest - self.lowest)
-        return np.clip(np.rint(share * (self.levels - 1)), 0, self.levels - 1).astype(np.int64)
+        return np.rint(share * (self.levels - 1)).clip(0, self.levels - 1).astype(np.int64)
 
     def deviations(self, ratings: NDArray[np.float32], centre: float) -> NDArray[np.float64]:
         """Return how far ratings lie above the centre, in units, of the same shape."""

@@ -1,9 +1,11 @@
+import numpy as np
 import pytest
 
 from index.kinds import Effort, Kind
 from index.tuning import Trial
-from retrieval.bench import Sized, by_size, of_each, one_by_one
+from retrieval.bench import Sized, by_size, larger, of_each, one_by_one
 from retrieval.errors import RequestError
+from retrieval.indexing import questions
 from retrieval.recommender import Recommender
 
 
@@ -48,3 +50,26 @@ def test_the_fastest_that_finds_enough_stands_for_its_kind() -> None:
     )
     nearest, worse = row(Kind.HNSW, 0.9, 5.0), row(Kind.HNSW, 0.8, 1.0)
     assert of_each([slow, quick, poor, nearest, worse], 0.97) == [quick, nearest]
+
+
+def test_what_was_seen_is_as_much_in_the_way_in_a_larger_catalogue(
+    recommender: Recommender,
+) -> None:
+    asked = questions(recommender.run)
+    index = recommender.index
+    vectors, made = larger(index, asked, 5000, 0)
+
+    def ranks(scores: np.ndarray, ids: np.ndarray, seen: np.ndarray) -> list[int]:
+        return np.flatnonzero(np.isin(ids[np.argsort(-scores)], seen)).tolist()
+
+    for place in range(0, len(asked.queries), 7):
+        query, seen = asked.queries[place], asked.excluded[place]
+        wanted = ranks(index.vectors @ query, index.ids, seen)
+        assert len(wanted) == len(seen) > 0
+        assert ranks(vectors @ query, np.arange(5000), made.excluded[place]) == wanted
+
+
+def test_of_a_smaller_catalogue_half_is_left(recommender: Recommender) -> None:
+    _, made = larger(recommender.index, questions(recommender.run), 30, 0)
+    assert max(len(seen) for seen in made.excluded) <= 15
+    assert all(len(np.unique(seen)) == len(seen) for seen in made.excluded)

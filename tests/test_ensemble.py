@@ -30,13 +30,15 @@ def pairs() -> list[SequencePair]:
 def asked() -> Tokens:
     rng = np.random.default_rng(0)
     places = np.arange(PLACES)
-    gaps = rng.integers(1, GAP_CODES, (USERS, PLACES, PLACES)) * (places[:, None] >= places)
+    ahead = places > places[:, None]
+    before = rng.integers(0, 5 * GAP_CODES, (USERS, PLACES, PLACES))
+    lags = np.where(ahead, 12 * GAP_CODES - 1, before)
     return Tokens(
         movies=rng.integers(0, MOVIES + 1, (USERS, PLACES)),
         levels=rng.integers(0, 6, (USERS, PLACES)),
         people=rng.integers(0, 3, (USERS, 3)),
         waits=rng.integers(0, WAIT_CODES, (USERS, PLACES)),
-        gaps=gaps,
+        lags=lags,
         last=rng.integers(0, PLACES, USERS),
     )
 

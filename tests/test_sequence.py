@@ -8,7 +8,7 @@ from retrieval.data.history import build_histories, whole_windows
 from retrieval.scale import RatingScale
 from retrieval.towers.neural import Sizes
 from retrieval.towers.sequence import SequencePair, SequenceSettings, SequenceUserTower
-from retrieval.towers.tokens import Tokens, tokens
+from retrieval.towers.tokens import GAP_CODES, START, TOLD, Tokens, tokens
 
 SETTINGS = SequenceSettings(dimension=16, hidden=32, history_length=12)
 RATED = torch.arange(30) < 25
@@ -73,9 +73,10 @@ def test_everything_told_counts(pair: SequencePair, column: str) -> None:
 
 def test_gaps_and_distances_count(pair: SequencePair) -> None:
     made = told(5)
-    gaps = np.where(made.gaps > 1, 2 + (made.gaps + 3) % 30, made.gaps)
+    gaps = made.lags % GAP_CODES
+    others = made.lags - gaps + np.where(gaps == START, START, TOLD + (gaps + 3) % 30)
     first = vectors(pair, made)[0, 5]
-    assert not torch.allclose(first, vectors(pair, made._replace(gaps=gaps))[0, 5])
+    assert not torch.allclose(first, vectors(pair, made._replace(lags=others))[0, 5])
     for block in pair.blocks:
         torch.nn.init.zeros_(block.get_parameter("distance_bias"))
     assert not torch.allclose(first, vectors(pair, made)[0, 5])

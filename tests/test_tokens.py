@@ -6,7 +6,6 @@ from retrieval.scale import RatingScale
 from retrieval.towers.inputs import AGE_BUCKETS, age_bucket
 from retrieval.towers.tokens import (
     GAP_CODES,
-    MASKED,
     START,
     TOLD,
     UNTOLD,
@@ -48,18 +47,23 @@ def test_waits_tell_when_the_next_event_or_the_question_comes() -> None:
 
 
 def test_gaps_run_from_the_question_when_told_and_from_the_event_when_not() -> None:
-    told, untold = made(told=True).gaps[0], made(told=False).gaps[0]
+    told, untold = made(told=True).lags[0] % GAP_CODES, made(told=False).lags[0] % GAP_CODES
     assert told[3].tolist() == [START, TOLD + 6, TOLD + 6, TOLD + 6]
-    assert told[2].tolist() == [START, TOLD + 4, TOLD + 4, MASKED]
+    assert told[2].tolist()[:3] == [START, TOLD + 4, TOLD + 4]
     assert untold[3].tolist() == [START, UNTOLD + 4, UNTOLD + 4, UNTOLD]
     assert told.max() < UNTOLD <= untold.max() < GAP_CODES
 
 
+def test_lags_tell_how_many_tokens_lie_between() -> None:
+    assert (made(told=True).lags[0, 3] // GAP_CODES).tolist() == [3, 2, 1, 0]
+
+
 def test_nothing_looks_ahead() -> None:
     ahead = np.triu(np.ones((4, 4), dtype=bool), 1)
-    for gaps in made(told=True).gaps:
-        assert (gaps[ahead] == MASKED).all()
-        assert (gaps[~ahead] != MASKED).all()
+    for lags in made(told=True, length=7).lags:
+        between = lags // GAP_CODES
+        assert (between[ahead] == 8).all()
+        assert (between[~ahead] < 4).all()
 
 
 def test_what_comes_later_changes_no_earlier_token() -> None:
@@ -69,7 +73,7 @@ def test_what_comes_later_changes_no_earlier_token() -> None:
     longer = made(told=True)
     for name in ("movies", "levels", "waits"):
         np.testing.assert_array_equal(getattr(shorter, name)[0], getattr(longer, name)[0, :3])
-    np.testing.assert_array_equal(shorter.gaps[0], longer.gaps[0, :3, :3])
+    np.testing.assert_array_equal(shorter.lags[0], longer.lags[0, :3, :3])
 
 
 @pytest.mark.parametrize("seconds", [0, 1, 2, 3, 4, 1023, 1024, 10**9])

@@ -56,9 +56,9 @@ class EnsembleUserTower(nn.Module):
         levels: Tensor,
         people: Tensor,
         waits: Tensor,
-        gaps: Tensor,
+        lags: Tensor,
         last: Tensor,
     ) -> Tensor:
         """Return `(B, P * D)` from the columns of `Tokens`."""
-        asked = (movies, levels, people, waits, gaps, last)
+        asked = (movies, levels, people, waits, lags, last)
         return torch.cat([tower(*asked) for tower in self.towers], dim=1)

@@ -100,4 +100,4 @@ def event_inputs(
 
 def age_bucket(seconds: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return 0 for no time at all, then one bucket for each doubling."""
-    return np.clip(np.frexp(np.maximum(seconds, 0))[1], 0, AGE_BUCKETS - 1).astype(np.int64)
+    return np.frexp(np.maximum(seconds, 0))[1].clip(0, AGE_BUCKETS - 1).astype(np.int64)

@@ -82,7 +82,7 @@ class SequencePair(nn.Module):
         levels: Tensor,
         people: Tensor,
         waits: Tensor,
-        gaps: Tensor,
+        lags: Tensor,
     ) -> Tensor:
         """Return a vector for the question after each token, `(B, T, D)`, of length 1.
 
@@ -92,12 +92,11 @@ class SequencePair(nn.Module):
             levels: `(B, T)`.
             people: `(B, 3)`.
             waits: `(B, T)`.
-            gaps: `(B, T, T)`.
+            lags: `(B, T, T)`.
         """
         x = self.dropout(self.embed(with_nothing(table), movies, levels, people, waits))
-        between = distances(movies.shape[1], x.device)
         for block in self.layers():
-            x = block(x, gaps, block.distance_bias[:, None, between])
+            x = block(x, lags, block.biases())
         return F.normalize(self.norm(x), dim=-1)
 
     def embed(
@@ -145,56 +144,80 @@ class Block(nn.Module):
         # No biases after a norm, which has its own.
         self.queries_keys_values = nn.Linear(d, 3 * d, bias=False)
         self.attended = nn.Linear(d, d)
-        self.gap_bias = nn.Parameter(torch.zeros(heads, GAP_CODES - 1))
+        self.gap_bias = nn.Parameter(torch.zeros(heads, GAP_CODES))
         self.distance_bias = nn.Parameter(torch.zeros(heads, settings.history_length + 1))
         self.gate_norm = nn.LayerNorm(d)
         self.gated = nn.Linear(d, 2 * settings.hidden, bias=False)
         self.narrowed = nn.Linear(settings.hidden, d)
         self.dropout = Dropout(settings.dropout)
 
-    def forward(
-        self, x: Tensor, gaps: Tensor, distances: Tensor, asked: Tensor | None = None
-    ) -> Tensor:
-        """Return what tokens are after looking at those before, `(B, Q, D)`.
+    def forward(self, x: Tensor, lags: Tensor, biases: Tensor) -> Tensor:
+        """Return what tokens are after looking at those before, `(B, T, D)`.
 
         Args:
             x: `(B, T, D)`.
-            gaps: `(B, Q, T)` codes.
-            distances: `(H, B, Q, T)` biases, or with sizes of 1.
-            asked: `(B, Q)` places of the tokens that look; None is all of them, Q = T.
+            lags: `(B, T, T)` codes.
+            biases: `(H, codes)` what `biases` returned.
         """
-        y = self.attention_norm(x)
-        if asked is None:
-            looking = y
-        else:
-            places = asked[:, :, None].expand(-1, -1, x.shape[-1])
-            x, looking = x.gather(1, places), y.gather(1, places)
-        x = x + self.dropout(self.attended(self._attend(looking, y, gaps, distances)))
-        value, gate = self.gated(self.gate_norm(x)).chunk(2, dim=-1)
-        gated: Tensor = self.dropout(self.narrowed(value * F.silu(gate)))
-        return x + gated
-
-    def _attend(self, looking: Tensor, x: Tensor, gaps: Tensor, distances: Tensor) -> Tensor:
         b, t, d = x.shape
         width = d // self.heads
-        weights = self.queries_keys_values.weight  # (3 * D, D)
-        queries = F.linear(looking, weights[:d]).view(b, -1, self.heads, width)
-        queries = queries.permute(2, 0, 1, 3).flatten(0, 1)  # (H * B, Q, D / H)
-        rest = F.linear(x, weights[d:]).view(b, t, 2, self.heads, width)
-        keys, values = rest.permute(2, 3, 0, 1, 4).flatten(1, 2)  # (H * B, T, D / H)
-        biases = self._of_gaps(gaps).add_(distances).flatten(0, 1)  # (H * B, Q, T)
-        scores = torch.baddbmm(biases, queries, keys.transpose(1, 2), alpha=width**-0.5)
-        met = torch.bmm(scores.softmax(dim=-1), values)  # (H * B, Q, D / H)
-        return met.view(self.heads, b, -1, width).permute(1, 2, 0, 3).reshape(b, -1, d)
+        y = self.queries_keys_values(self.attention_norm(x))  # (B, T, 3 * D)
+        queries, keys, values = y.view(b, t, 3, self.heads, width).permute(2, 3, 0, 1, 4).unbind()
+        # The first half looks at nothing of the second.
+        half = t // 2
+        met = torch.cat(
+            [
+                _attention(
+                    queries[:, :, start:end],
+                    keys[:, :, :end],
+                    values[:, :, :end],
+                    _biases_of(lags[:, start:end, :end], biases),
+                )
+                for start, end in ((0, half), (half, t))
+            ],
+            dim=2,
+        )  # (H, B, T, D / H)
+        return self._added(x, met.permute(1, 2, 0, 3).reshape(b, t, d))
 
-    def _of_gaps(self, gaps: Tensor) -> Tensor:
-        """Return biases `(H, B, Q, T)` for codes `(B, Q, T)`."""
-        b, q, _ = gaps.shape
-        never = self.gap_bias.new_full((self.heads, 1), NEVER)
-        table = torch.cat([never, self.gap_bias], dim=1)[:, None, None]  # (H, 1, 1, codes)
-        # Gathered along rows: an embedding of so few numbers a row is ten times slower.
-        codes = gaps.expand(self.heads, -1, -1, -1)
-        return table.expand(-1, b, q, -1).gather(3, codes)
+    def last(self, x: Tensor, lags: Tensor, biases: Tensor, places: Tensor) -> Tensor:
+        """Return what one token of each user is after looking at those before, `(B, D)`.
+
+        Instead of a key and a value for each token, there is one query that looks at tokens as they
+        are, and one value of what it met: the same sums in another order.
+
+        Args:
+            x: `(B, T, D)`.
+            lags: `(B, T, T)` codes.
+            biases: `(H, codes)` what `biases` returned.
+            places: `(B,)` of the tokens.
+        """
+        b, t, d = x.shape
+        width = d // self.heads
+        own = places[:, None, None]  # (B, 1, 1)
+        y = self.attention_norm(x)
+        asking = y.gather(1, own.expand(-1, -1, d)).squeeze(1)  # (B, D)
+        weights = self.queries_keys_values.weight.view(3, self.heads, width, d)
+        query = torch.einsum("bd,hwd->bhw", asking, weights[0])
+        query = torch.einsum("bhw,hwd->bhd", query, weights[1]) * width**-0.5
+        bias = _biases_of(lags.gather(1, own.expand(-1, -1, t)), biases)  # (H, B, 1, T)
+        scores = torch.bmm(query, y.transpose(1, 2)) + bias.squeeze(2).transpose(0, 1)  # (B, H, T)
+        met = torch.bmm(scores.softmax(dim=-1), y)  # (B, H, D)
+        met = torch.einsum("bhd,hwd->bhw", met, weights[2]).reshape(b, d)
+        return self._added(x.gather(1, own.expand(-1, -1, d)).squeeze(1), met)
+
+    def biases(self) -> Tensor:
+        """Return the bias of each code of a lag, `(H, codes)`."""
+        before = self.distance_bias[:, :, None] + self.gap_bias[:, None]  # (H, L + 1, GAP_CODES)
+        return F.pad(before, (0, 0, 0, 1), value=NEVER).flatten(1)
+
+    def _added(self, x: Tensor, met: Tensor) -> Tensor:
+        """Return tokens `(..., D)` with what they met, and what the gated layer makes of it."""
+        x = x + self.dropout(self.attended(met))
+        y = self.gate_norm(x)
+        # Halves of one product would be copied apart, here and on the way back.
+        value, gate = (F.linear(y, weight) for weight in self.gated.weight.chunk(2))
+        gated: Tensor = self.dropout(self.narrowed(value * F.silu(gate)))
+        return x + gated
 
 
 class SequenceUserTower(nn.Module):
@@ -210,10 +233,8 @@ class SequenceUserTower(nn.Module):
         self.pair = pair
         pair.eval()
         self.register_buffer("known", with_nothing(pair.table()).detach())
-        between = distances(pair.settings.history_length + 1, pair.rated.device)
-        for place, block in enumerate(pair.layers()[:-1]):
-            biases = block.distance_bias[:, None, between].detach()
-            self.register_buffer(f"distances_{place}", biases)
+        for place, block in enumerate(pair.layers()):
+            self.register_buffer(f"biases_{place}", block.biases().detach())
 
     def forward(
         self,
@@ -221,20 +242,16 @@ class SequenceUserTower(nn.Module):
         levels: Tensor,
         people: Tensor,
         waits: Tensor,
-        gaps: Tensor,
+        lags: Tensor,
         last: Tensor,
     ) -> Tensor:
         """Return `(B, D)` from the columns of `Tokens`."""
-        t = movies.shape[1]
         x = self.pair.embed(self.known, movies, levels, people, waits)
         *earlier, final = self.pair.layers()
         for place, block in enumerate(earlier):
-            x = block(x, gaps, self.get_buffer(f"distances_{place}")[:, :, :t, :t])
-        asked = last[:, None]  # (B, 1)
-        away = (asked - torch.arange(t, device=asked.device)).clamp(min=0)[:, None]  # (B, 1, T)
-        gaps = gaps.gather(1, asked[:, :, None].expand(-1, -1, t))  # (B, 1, T)
-        x = final(x, gaps, final.distance_bias[:, away], asked)  # (B, 1, D)
-        return F.normalize(self.pair.norm(x), dim=-1).squeeze(1)
+            x = block(x, lags, self.get_buffer(f"biases_{place}"))
+        x = final.last(x, lags, self.get_buffer(f"biases_{len(earlier)}"), last)
+        return F.normalize(self.pair.norm(x), dim=-1)
 
 
 def with_nothing(table: Tensor) -> Tensor:
@@ -242,7 +259,23 @@ def with_nothing(table: Tensor) -> Tensor:
     return torch.cat([table.new_zeros(1, table.shape[1]), table])
 
 
-def distances(count: int, device: torch.device) -> Tensor:
-    """Return how many tokens lie from each place to each before it, `(T, T)`; 0 to those after."""
-    places = torch.arange(count, device=device)
-    return (places[:, None] - places).clamp(min=0)
+def _attention(queries: Tensor, keys: Tensor, values: Tensor, biases: Tensor) -> Tensor:
+    """Return what Q tokens see of T others, `(H, B, Q, W)`.
+
+    Args:
+        queries: `(H, B, Q, W)`.
+        keys: `(H, B, T, W)`.
+        values: `(H, B, T, W)`.
+        biases: `(H, B, Q, T)`.
+    """
+    of_queries, of_keys = queries.flatten(0, 1), keys.flatten(0, 1).transpose(1, 2)
+    width = queries.shape[-1]
+    scores = torch.baddbmm(biases.flatten(0, 1), of_queries, of_keys, alpha=width**-0.5)
+    return torch.bmm(scores.softmax(dim=-1), values.flatten(0, 1)).view(queries.shape)
+
+
+def _biases_of(lags: Tensor, biases: Tensor) -> Tensor:
+    """Return biases `(H, B, Q, T)` for codes `(B, Q, T)`, of a table `(H, codes)`."""
+    # Gathered along rows: an embedding of so few numbers a row is ten times slower.
+    codes = lags.reshape(1, -1).expand(len(biases), -1)
+    return biases.gather(1, codes).view(-1, *lags.shape)

@@ -4,6 +4,7 @@ After each token comes a question, what the user watches next: in training the n
 it, at query time the last question is the one that is asked.
 """
 
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -13,18 +14,20 @@ from retrieval.data.history import Histories, Windows
 from retrieval.scale import RatingScale
 from retrieval.towers.inputs import AGE_BUCKETS
 
-# Codes of a gap between two tokens: not to be looked at, the start, then a bucket for each
-# doubling of seconds, of gaps up to the question and of gaps up to the event before it.
-MASKED, START = 0, 1
-TOLD = 2
+# Codes of a gap between two tokens: the start, then a bucket for each doubling of seconds, of gaps
+# up to the question and of gaps up to the event before it.
+START, TOLD = 0, 1
 UNTOLD = TOLD + AGE_BUCKETS
 GAP_CODES = UNTOLD + AGE_BUCKETS
+
+# Code of a lag: how many tokens lie between a question and a token, times the codes of gaps, plus
+# the code of the gap. What comes after the question is as if one token beyond the longest history.
 
 # Codes of a wait between a token and the question after it; 0 where no time is told.
 WAIT_CODES = 1 + AGE_BUCKETS
 
-# The exponent of the float for half a second, as it is stored.
-LEAST = 126
+# Seconds of the first bucket and of the last one, and the exponent of the first, as it is stored.
+SHORTEST, LONGEST, LEAST = np.float32(0.5), np.float32(2.0 ** (AGE_BUCKETS - 2)), 126
 
 
 class Tokens(NamedTuple):
@@ -34,7 +37,7 @@ class Tokens(NamedTuple):
     levels: NDArray[np.int64]  # (B, T) of the rating + 1; 0 likewise
     people: NDArray[np.int64]  # (B, 3) codes
     waits: NDArray[np.int64]  # (B, T) codes
-    gaps: NDArray[np.int64]  # (B, T, T) codes, from each question to each token
+    lags: NDArray[np.int64]  # (B, T, T) codes, from each question to each token
     last: NDArray[np.int64]  # (B,) place of the last token
 
     def part(self, rows: slice) -> "Tokens":
@@ -76,17 +79,17 @@ def tokens(
     waits = 1 + doublings(following - since)
     waits[:, 0] = 0  # nothing to wait since
     until = np.where(told[:, None], following, since)
-    gaps = doublings(
+    lags = doublings(
         until[:, :, None] - since[:, None, :], np.where(told, TOLD, UNTOLD)[:, None, None]
     )  # (B, T, T)
-    gaps[:, :, 0] = START
-    gaps *= places[:, None] >= places  # the later ones are MASKED
+    lags[:, :, 0] = START
+    lags += _distances(length)[: len(places), : len(places)]
     return Tokens(
         movies=np.where(there, histories.movies[positions].astype(np.int64) + 1, 0),
         levels=np.where(there, scale.level(histories.ratings[positions]).astype(np.int64) + 1, 0),
         people=people,
         waits=np.where(told[:, None] & (places <= counts[:, None]), waits, 0).astype(np.int64),
-        gaps=gaps.astype(np.int64),
+        lags=lags.astype(np.int64),
         last=counts,
     )
 
@@ -98,11 +101,20 @@ def doublings(seconds: NDArray[np.integer], first: ArrayLike = 0) -> NDArray[np.
         seconds: Of any shape.
         first: That seconds can be broadcast with.
     """
-    # The exponent of a float says it, at a tenth of the cost of a logarithm; a sign makes it less.
-    exponents: NDArray[np.int32] = seconds.astype(np.float32).view(np.int32) >> 23
-    np.minimum(np.maximum(exponents, LEAST, out=exponents), LEAST + AGE_BUCKETS - 1, out=exponents)
+    # The exponent of a float says it, at a tenth of the cost of a logarithm.
+    floats = seconds.astype(np.float32)
+    np.minimum(np.maximum(floats, SHORTEST, out=floats), LONGEST, out=floats)
+    exponents: NDArray[np.int32] = floats.view(np.int32) >> 23
     exponents += np.asarray(first, np.int32) - np.int32(LEAST)
     return exponents
+
+
+@cache
+def _distances(length: int) -> NDArray[np.int32]:
+    """Return how many tokens lie between, `(L + 1, L + 1)`, times the codes of gaps."""
+    places = np.arange(length + 1, dtype=np.int32)
+    distances = places[:, None] - places
+    return np.where(distances < 0, length + 1, distances) * np.int32(GAP_CODES)
 
 
 def _seconds(seconds: NDArray[np.int64]) -> NDArray[np.int32]:

@@ -26,7 +26,7 @@ from retrieval.training.sequences import NOTHING, SequenceBatch, Sequences, shuf
 from retrieval.training.softmax import full_softmax, sampled_softmax
 
 # Of checkpoints; a new one where training is no longer the same.
-FORMAT = 7
+FORMAT = 8
 
 # Users asked together in validation.
 EVALUATION_BATCH = 128

@@ -8,9 +8,9 @@ from torch.nn import functional as F  # noqa: N812 (torch's own name for it)
 
 # Questions scored together: their scores over a catalogue of some thousands stay in the cache; on a
 # GPU they are many enough to keep it busy.
-CHUNK, GPU_CHUNK = 512, 8192
+CHUNK, GPU_CHUNK = 256, 8192
 
-# A power of e of minus twice as much is still something in single precision.
+# Powers of e of up to so much, or minus as much, and their sums have room in single precision.
 LARGE = 40.0
 
 
@@ -74,31 +74,21 @@ def _with_gradients(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return the loss, and its gradients `(N, D)` and `(M, D)`."""
     count, chunk = len(targets), CHUNK if queries.device.type == "cpu" else GPU_CHUNK
-    # One component more subtracts the highest score, and sums up chances; so nothing but
-    # products and powers, of 2 because they are faster, passes over all scores.
-    highest = _highest(queries, movies, largest, chunk)
-    asked = torch.cat([queries, -highest], dim=1) / math.log(2)  # (N, D + 1)
-    known = torch.cat([movies, torch.ones_like(movies[:, :1])], dim=1)  # (M, D + 1)
-    met, of_movies = torch.empty_like(asked), torch.zeros_like(movies)
+    asked = queries / math.log(2)  # powers of 2 take half the time of those of e
+    of_queries, of_movies = torch.empty_like(queries), torch.zeros_like(movies)
+    right = movies[targets]  # (N, D)
+    total = -(queries * right).sum().double()
     for start in range(0, count, chunk):
         part = slice(start, start + chunk)
-        chances = torch.mm(known, asked[part].T).exp2_()  # (M, C), of no sum yet
-        torch.mm(chances.T, known, out=met[part])
-        of_movies.addmm_(chances, queries[part] / met[part, -1:])
-    sums = met[:, -1:]
-    right = movies[targets]  # (N, D)
-    total = (sums.log() + highest).double().sum() - (queries * right).sum().double()
-    of_queries = (met[:, :-1] / sums).sub_(right)
+        chances = movies @ asked[part].T  # (M, C), logarithms yet
+        highest = torch.zeros_like(chances[0])  # (C,)
+        if largest > LARGE:
+            highest = chances.amax(dim=0)
+            chances.sub_(highest)
+        sums = chances.exp2_().sum(dim=0)  # (C,)
+        total += math.log(2) * (sums.log2() + highest).sum().double()
+        torch.mm(chances.T, movies, out=of_queries[part])
+        of_queries[part].div_(sums[:, None]).sub_(right[part])
+        of_movies.addmm_(chances, queries[part] / sums[:, None])
     of_movies.index_add_(0, targets, queries, alpha=-1)
     return (total / count).to(queries.dtype), of_queries.div_(count), of_movies.div_(count)
-
-
-def _highest(queries: Tensor, movies: Tensor, largest: float, chunk: int) -> Tensor:
-    """Return what scores of each question do not exceed, nor stay far below, `(N, 1)`."""
-    if largest <= LARGE:
-        return torch.full_like(queries[:, :1], largest)
-    highest = torch.empty_like(queries[:, 0])
-    for start in range(0, len(queries), chunk):
-        part = slice(start, start + chunk)
-        torch.amax(movies @ queries[part].T, dim=0, out=highest[part])
-    return highest[:, None]
