@@ -40,6 +40,14 @@ def test_longer_histories_lose_their_oldest_events() -> None:
     assert made(told=True, length=2).movies.tolist() == [[0, 9, 10], [0, 5, 0], [0, 0, 0]]
 
 
+def test_where_nobody_has_a_history_there_is_a_place_for_one() -> None:
+    windows = Windows(np.array([4]), np.array([4]), np.array([0]))
+    found = tokens(np.zeros((1, 3), np.int64), HISTORIES, windows, np.array([True]), SCALE, 10)
+    assert found.movies.tolist() == [[0, 0]]
+    assert found.last.tolist() == [0]
+    assert found.lags.shape == (1, 2, 2)
+
+
 def test_waits_tell_when_the_next_event_or_the_question_comes() -> None:
     # 0, 8 and 32 seconds: bucket 0, and one more for each doubling.
     assert made(told=True).waits[0].tolist() == [0, 1, 1 + 4, 1 + 6]

@@ -278,4 +278,4 @@ def _biases_of(lags: Tensor, biases: Tensor) -> Tensor:
     """Return biases `(H, B, Q, T)` for codes `(B, Q, T)`, of a table `(H, codes)`."""
     # Gathered along rows: an embedding of so few numbers a row is ten times slower.
     codes = lags.reshape(1, -1).expand(len(biases), -1)
-    return biases.gather(1, codes).view(-1, *lags.shape)
+    return biases.gather(1, codes).view(len(biases), *lags.shape)

@@ -31,7 +31,7 @@ SHORTEST, LONGEST, LEAST = np.float32(0.5), np.float32(2.0 ** (AGE_BUCKETS - 2))
 
 
 class Tokens(NamedTuple):
-    """B users; T is one more than the longest history."""
+    """B users; T is one more than the longest history, and at least 2, so that it has halves."""
 
     movies: NDArray[np.int64]  # (B, T) number + 1; 0 for the start, and after the last event
     levels: NDArray[np.int64]  # (B, T) of the rating + 1; 0 likewise
@@ -64,14 +64,14 @@ def tokens(
         length: The longest history.
     """
     counts = np.minimum(windows.ends - windows.starts, length)
-    places = np.arange(1 + int(counts.max(initial=0)))  # 0 is the start
+    places = np.arange(max(2, 1 + int(counts.max(initial=0))))  # 0 is the start
     there = (places >= 1) & (places <= counts[:, None])  # (B, T)
     positions = np.where(there, (windows.ends - counts - 1)[:, None] + places, 0)
     if not len(histories.movies):
         histories = Histories(
             histories.offsets, np.zeros(1, np.int32), np.zeros(1, np.float32), np.zeros(1, np.int64)
         )
-    base = histories.timestamps[positions[:, min(1, len(places) - 1)]]
+    base = histories.timestamps[positions[:, 1]]
     since = _seconds(np.where(there, histories.timestamps[positions] - base[:, None], 0))
     asked = _seconds(np.where(counts > 0, windows.times - base, 0))[:, None]  # (B, 1)
     following = np.concatenate([since[:, 1:], asked], axis=1)
