@@ -3,11 +3,12 @@
 They are scored again, exactly, by whoever asks for them: what counts is that the best are among
 them. Where vectors are of unequal length, lists of those that point the same way hold few of those
 with the largest inner products. So an ivf and an ivfpq hold vectors made equally long by one more
-component, which is 0 in queries: then they are one and the same. An hnsw finds more without it:
-paths to the best lead over long vectors. And where queries weigh some components more than others,
-nearness should: what is held is scaled by how large components of queries are, queries by the
-inverse, and inner products stay what they are. How far to go is tried on a sample: a bias, which
-all queries weigh alike and much, leads graphs astray.
+component, which is 0 in queries: then they are one and the same. What an ivf spends its time on is
+to read its lists from memory, so they hold half the bits of each component. An hnsw finds more
+without the one more component: paths to the best lead over long vectors. And where queries weigh
+some components more than others, nearness should: what is held is scaled by how large components of
+queries are, queries by the inverse, and inner products stay what they are. How far to go is tried
+on a sample: a bias, which all queries weigh alike and much, leads graphs astray.
 
 Source: Bachrach et al., "Speeding up the Xbox recommender system using a Euclidean transformation
 for inner-product spaces", RecSys 2014; Morozov and Babenko, "Non-metric similarity graphs for
@@ -30,7 +31,7 @@ Mask = NDArray[np.bool_]
 Scale = NDArray[np.float32]
 
 # Lists of an ivf, for each square root of the number of vectors.
-LISTS = 2.0
+LISTS = 3.0
 
 # Vectors of each list that its centre is learned from, and passes over them: a quarter and less of
 # FAISS's own, for a tenth of the time.
@@ -41,6 +42,9 @@ LINKS, ADDING = 32, 200
 
 # Components of a code that are decoded together; where some are left over, all are slow.
 LANES = 16
+
+# The largest number of half as many bits.
+MOST_OF_HALF = float(np.finfo(np.float16).max)
 
 # Vectors, and results of each query, that scales are tried on; how hard the index then looks, and
 # the powers of the size of queries' components that are tried.
@@ -68,14 +72,13 @@ class Candidates:
         kind: Which.
         index: Made by `build` or read from a file.
         scale: `(D,)` what components of vectors are multiplied by, and of queries divided by.
-        length: What vectors are brought to where they are made equally long, else 0.
         fixed: Whether nothing can be added.
     """
 
     def __init__(
-        self, kind: Kind, index: faiss.Index, scale: Scale, length: float, *, fixed: bool = False
+        self, kind: Kind, index: faiss.Index, scale: Scale, *, fixed: bool = False
     ) -> None:
-        self.kind, self.scale, self.length = kind, scale, length
+        self.kind, self.scale = kind, scale
         self._index, self._fixed = index, fixed
         # Once asked for: the lists that rows are in, (R,), and how many rows each of them has.
         self._lists: NDArray[np.int64] | None = None
@@ -92,11 +95,11 @@ class Candidates:
         """
         count, dimension = vectors.shape
         scale = np.ones(dimension, np.float32) if scale is None else scale
-        length = 0.0
-        if kind in LISTED:
-            length = float(np.sqrt(_squares(vectors * scale).max(initial=0.0)))
+        if kind in LISTED:  # the longest becomes 1, and so do the others with one more component
+            longest = np.sqrt(_squares(vectors * scale).max(initial=0.0))
+            scale = scale / (longest or np.float32(1))
         index = _empty(kind, count, dimension + _extra(kind, dimension))
-        made = cls(kind, index, scale, length)
+        made = cls(kind, index, scale)
         held = made._held(vectors)
         if count:
             index.train(np.resize(held, (max(count, FEWEST), held.shape[1])))
@@ -104,16 +107,13 @@ class Candidates:
         return made
 
     @classmethod
-    def read(
-        cls, path: Path, kind: Kind, scale: Scale, length: float, *, mapped: bool
-    ) -> "Candidates":
+    def read(cls, path: Path, kind: Kind, scale: Scale, *, mapped: bool) -> "Candidates":
         """Read what `write` wrote.
 
         Args:
             path: The file.
             kind: What it was written by.
             scale: Likewise, `(D,)`.
-            length: Likewise.
             mapped: Whether to map the file instead of loading it; then nothing can be added.
 
         Raises:
@@ -126,7 +126,7 @@ class Candidates:
         held = len(scale) + _extra(kind, len(scale))
         if not isinstance(index, type(_empty(kind, 1, held))) or index.d != held:
             raise ValueError(f"{path} is not an index of kind {kind} in {len(scale)} dimensions")
-        return cls(kind, index, scale, length, fixed=mapped)
+        return cls(kind, index, scale, fixed=mapped)
 
     @property
     def dimension(self) -> int:
@@ -247,14 +247,18 @@ class Candidates:
             return vectors
         held = _widened(vectors * self.scale, _extra(self.kind, self.dimension))
         if self.kind in LISTED:
-            held[:, -1] = np.sqrt(np.maximum(self.length**2 - _squares(held), 0.0))
+            held[:, -1] = np.sqrt(np.maximum(1.0 - _squares(held), 0.0))
+        if self.kind is Kind.IVF:  # one that is added may be longer than all that were there
+            np.clip(held, -MOST_OF_HALF, MOST_OF_HALF, out=held)
         return held
 
 
 def _extra(kind: Kind, dimension: int) -> int:
     """Return how many components the index has more, to make vectors equally long or codes full."""
     match kind:
-        case Kind.IVF | Kind.IVFPQ:
+        case Kind.IVF:
+            return 1 + -(dimension + 1) % LANES
+        case Kind.IVFPQ:
             return 1
         case Kind.SQ8:
             return -dimension % LANES
@@ -302,7 +306,10 @@ def _empty(kind: Kind, count: int, dimension: int) -> faiss.Index:
         case Kind.EXACT:
             return faiss.IndexFlatIP(dimension)
         case Kind.IVF:
-            return _quick(faiss.IndexIVFFlat(centres, dimension, lists, metric))
+            code = faiss.ScalarQuantizer.QT_fp16
+            index = faiss.IndexIVFScalarQuantizer(centres, dimension, lists, code, metric)
+            index.by_residual = False
+            return _quick(index)
         case Kind.HNSW:
             index = faiss.IndexHNSWFlat(dimension, LINKS, metric)
             index.hnsw.efConstruction = ADDING

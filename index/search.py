@@ -259,16 +259,20 @@ class Index:
             factor = float(harder[chunk].max())
             look = self._look(checked[chunk], depth, chosen, factor)
             kept = self._kept(look, k, chunk, banned_keys, chosen)
-            self._fill(found, chunk, look.proposal.rows, kept, checked)
-            settled = self._settled(look, kept, found.scores[chunk, -1], checked[chunk])
+            rows = look.proposal.rows
             if look.exact:
+                self._fill(found, chunk, rows, kept.mask, checked)
+                settled = self._settled(look, kept, found.scores[chunk, -1], checked[chunk])
                 again = chunk[~settled]
                 depths[again], harder[again] = 4 * depth, factor
-            else:
-                needed = np.where(settled, kept.crowding, np.inf)
+            else:  # where there were fewer candidates than wanted, some were missed
+                enough = (kept.counts >= k) & (rows[:, -1] >= 0)
+                needed = np.where(enough, kept.crowding, np.inf)
                 more = needed > CROWDED * factor
                 again = chunk[more]
                 harder[again] = needed[more]
+                if len(again) < len(chunk):
+                    self._fill(found, chunk[~more], rows[~more], kept.mask[~more], checked)
             waiting = np.concatenate([waiting, again])
         return found
 
@@ -422,18 +426,27 @@ class Index:
         found: Neighbours,
         chunk: NDArray[np.int64],
         rows: NDArray[np.int64],
-        kept: "_Kept",
+        mask: NDArray[np.bool_],
         queries: Vectors,
     ) -> None:
-        """Put the best of the candidates kept, by their exact scores, where results belong."""
-        which, places = np.nonzero(kept.mask)
+        """Put the best of some candidates, by their exact scores, where results belong.
+
+        Args:
+            found: Where that is.
+            chunk: `(C,)` which queries they are for.
+            rows: `(C, N)` the candidates.
+            mask: `(C, N)` which of them are worth it.
+            queries: `(Q, D)`.
+        """
+        which, places = np.nonzero(mask)
+        counts = np.bincount(which, minlength=len(chunk))
         theirs = rows[which, places]
         exact = np.empty(len(theirs))
         for start in range(0, len(theirs), SCORED):
             part = slice(start, start + SCORED)
             exact[part] = inner_products(queries[chunk[which[part]]], self._vectors[theirs[part]])
-        first = np.cumsum(kept.counts) - kept.counts
-        shape = (len(chunk), int(kept.counts.max(initial=0)))
+        first = np.cumsum(counts) - counts
+        shape = (len(chunk), int(counts.max(initial=0)))
         scores, ids = np.full(shape, -np.inf), np.full(shape, NO_ID, np.int64)
         columns = np.arange(len(theirs)) - first[which]
         scores[which, columns], ids[which, columns] = exact, self.all_ids[theirs]
@@ -446,7 +459,7 @@ class Index:
     def _settled(
         self, look: "_Look", kept: "_Kept", last: NDArray[np.float64], queries: Vectors
     ) -> NDArray[np.bool_]:
-        """Return whether a deeper look could not add to results, or, if approximate, need not.
+        """Return whether a deeper look could not add to what an exact one found.
 
         FAISS ranks by float32 sums: equal or nearly equal scores may be cut off in any order.
 
@@ -459,8 +472,6 @@ class Index:
         if look.complete:
             return np.ones(len(last), dtype=bool)
         rough = look.proposal.scores
-        if not look.exact:  # where there were fewer candidates than wanted, some were missed
-            return np.isfinite(last) & (look.proposal.rows[:, -1] >= 0)
         worst = np.where(kept.mask, rough, np.inf).min(axis=1)
         worst = np.where(kept.counts == kept.limit, worst, rough[:, -1])
         return self._beyond_rounding(last, worst, queries)

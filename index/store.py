@@ -34,7 +34,6 @@ class Card:
         dimension: D.
         count: Of the vectors, without the removed ones.
         removed: Rows that are never found.
-        length: What vectors are brought to where a kind wants them equally long, else 0.
         effort: How hard it looks.
         fingerprint: Of all rows' ids and vectors.
         candidates: sha256 of the FAISS file where it does not hold the vectors, and of the scale.
@@ -46,7 +45,6 @@ class Card:
     dimension: int
     count: int
     removed: int
-    length: float
     effort: Effort
     fingerprint: str
     candidates: str
@@ -63,7 +61,6 @@ def save_index(folder: Path, index: Index, source: str) -> Card:
         dimension=index.dimension,
         count=len(index),
         removed=len(index.all_ids) - len(index),
-        length=index.candidates.length,
         effort=index.effort,
         fingerprint=fingerprint(index.all_ids, index.all_vectors),
         candidates=_sum_of_candidates(folder, index.kind),
@@ -110,9 +107,7 @@ def load_index(folder: Path, source: str, *, mapped: bool = True) -> Index:
     try:
         candidates_sum = _sum_of_candidates(folder, card.kind)
         scale = np.load(folder / SCALE_FILE)
-        candidates = Candidates.read(
-            folder / INDEX_FILE, card.kind, scale, card.length, mapped=mapped
-        )
+        candidates = Candidates.read(folder / INDEX_FILE, card.kind, scale, mapped=mapped)
         ids = np.load(folder / IDS_FILE)
         held = card.kind is Kind.EXACT
         vectors = (

@@ -276,10 +276,28 @@ def test_what_was_empty_can_be_filled(kind: Kind) -> None:
     np.testing.assert_array_equal(found.ids, exact_search(ids, vectors, queries, 3).ids)
 
 
+@KINDS
+@pytest.mark.parametrize("factor", [1e-12, 1e12])
+def test_vectors_of_any_length_are_found(kind: Kind, factor: float) -> None:
+    _, ids, vectors, queries = made(300)
+    index = Index.build(ids, factor * vectors, kind, EFFORT)
+    exact = exact_search(ids, (factor * vectors).astype(np.float32), queries, 3)
+    np.testing.assert_array_equal(index.search(queries, 3).ids, exact.ids)
+
+
+@KINDS
+def test_one_that_is_added_may_be_longer_than_all_that_were_there(kind: Kind) -> None:
+    _, ids, vectors, _ = made(300)
+    index = Index.build(ids, vectors, kind, EFFORT)
+    index.put([10_000], 1e8 * vectors[:1])
+    query = vectors[:1] * np.where(np.arange(8) == np.abs(vectors[0]).argmin(), -1, 1)
+    assert index.search(query, 3).ids[0, 0] == 10_000
+
+
 @pytest.mark.parametrize("name", ["index.faiss", "scale.npy"])
 def test_candidates_of_another_index_are_refused(name: str, tmp_path: Path) -> None:
     _, ids, vectors, _ = made(300)
-    for folder, factor in ((tmp_path / "a", 1), (tmp_path / "b", 2)):
+    for folder, factor in ((tmp_path / "a", 1), (tmp_path / "b", -1)):
         folder.mkdir()
         index = Index.build(ids, factor * vectors, Kind.IVF)
         index.candidates.scale[:] = factor
