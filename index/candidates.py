@@ -43,6 +43,9 @@ LINKS, ADDING = 32, 200
 # Components of a code that are decoded together; where some are left over, all are slow.
 LANES = 16
 
+# Vectors that are all shorter are held as if the longest were so long: its inverse is a float32.
+SHORTEST = 1e-37
+
 # The largest number of half as many bits.
 MOST_OF_HALF = float(np.finfo(np.float16).max)
 
@@ -97,7 +100,7 @@ class Candidates:
         scale = np.ones(dimension, np.float32) if scale is None else scale
         if kind in LISTED:  # the longest becomes 1, and so do the others with one more component
             longest = np.sqrt(_squares(vectors * scale).max(initial=0.0))
-            scale = scale / (longest or np.float32(1))
+            scale = scale / np.float32(max(longest, SHORTEST))
         index = _empty(kind, count, dimension + _extra(kind, dimension))
         made = cls(kind, index, scale)
         held = made._held(vectors)
@@ -331,6 +334,6 @@ def _quick(index: faiss.IndexIVF) -> faiss.IndexIVF:
     return index
 
 
-def _squares(vectors: Vectors) -> NDArray[np.float32]:
-    """Return squared lengths `(R,)`."""
-    return np.asarray(np.einsum("rd,rd->r", vectors, vectors))
+def _squares(vectors: Vectors) -> NDArray[np.float64]:
+    """Return squared lengths `(R,)`, those of the shortest vectors too."""
+    return np.asarray(np.einsum("rd,rd->r", vectors, vectors, dtype=np.float64))

@@ -252,6 +252,8 @@ class Index:
         depths = k + SPARE + banned.counts
         waiting = waiting[np.argsort(depths[waiting], kind="stable")]
         harder = np.ones(len(checked))  # than usual, infinitely to scan
+        if self.kind is Kind.SQ8:  # looks at everything: to take more from it is not to look again
+            harder += banned.counts / k
         banned_keys = banned.keys(count)
         while len(waiting):
             chunk, waiting = waiting[:CHUNK], waiting[CHUNK:]

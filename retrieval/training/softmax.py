@@ -80,7 +80,7 @@ def _with_gradients(
     total = -(queries * right).sum().double()
     for start in range(0, count, chunk):
         part = slice(start, start + chunk)
-        chances = movies @ asked[part].T  # (M, C), logarithms yet
+        chances = movies @ asked[part].T  # (M, C), their logarithms to base 2
         highest = torch.zeros_like(chances[0])  # (C,)
         if largest > LARGE:
             highest = chances.amax(dim=0)
