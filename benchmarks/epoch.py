@@ -2,9 +2,9 @@
 
 python benchmarks/epoch.py --data FOLDER [--preset default] [--steps 30] [--seed N]
 
-Some steps of training, from histories to new weights: the median times as many as an epoch has.
-Then the loss and its gradients alone, in turns with torch's cross-entropy over the scores of all
-questions: medians, and the most memory that either needed beyond what was there.
+The loss and its gradients alone, in turns with torch's cross-entropy over the scores of all
+questions: medians, and by how much each raised the most memory that was needed until then. Then
+some steps of training, from histories to new weights: the mean times as many as an epoch has.
 """
 
 import argparse
@@ -61,19 +61,19 @@ def main() -> None:
     loop, rng = planned.sequence_loop, np.random.default_rng(asked.seed)
     count = len(shuffled(sequences.counts, loop.tokens, np.random.default_rng(asked.seed)))
     batches = sequences.batches(loop.tokens, loop.untold, loop.earlier, rng)
+    print(describe())
+    print(f"{asked.data.name}, preset {asked.preset}, seed {asked.seed}")
+    compare(len(rated), planned.sequence.dimension, planned.sequence.temperature, asked.steps)
     times = []
-    for _ in range(min(asked.steps, count)):
+    for _ in range(min(WARM_UP + asked.steps, count)):
         began = time.perf_counter()
         loss, _ = batch_loss(pair, next(batches), None)
         optimizer.zero_grad()
         torch.autograd.backward(loss)
         optimizer.step()
         times.append(time.perf_counter() - began)
-    step = float(np.median(times[WARM_UP:]))
-    print(describe())
-    print(f"{asked.data.name}, preset {asked.preset}, seed {asked.seed}")
+    step = float(np.mean(times[min(WARM_UP, count - 1) :]))
     print(f"a step: {1000 * step:.0f} ms; an epoch of {count} steps: {step * count:.1f} s")
-    compare(len(rated), planned.sequence.dimension, planned.sequence.temperature, asked.steps)
 
 
 def compare(movies: int, dimension: int, temperature: float, steps: int) -> None:

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from index.kinds import LISTED, Effort, Kind
-from index.vectors import Vectors
+from index.vectors import LARGEST, Vectors
 
 Mask = NDArray[np.bool_]
 Scale = NDArray[np.float32]
@@ -43,10 +43,12 @@ LINKS, ADDING = 32, 200
 # Components of a code that are decoded together; where some are left over, all are slow.
 LANES = 16
 
-# Vectors that are all shorter are held as if the longest were so long: its inverse is a float32.
-SHORTEST = 1e-37
+# Vectors that are all shorter are held as if the longest were so long: times its inverse, any that
+# is added later is finite.
+SHORTEST = 1 / LARGEST
 
-# The largest number of half as many bits.
+# The largest number of half as many bits. They tell numbers apart that differ by a thousandth; so
+# where one component is much larger than the others in all vectors, an ivf misses a few results.
 MOST_OF_HALF = float(np.finfo(np.float16).max)
 
 # Vectors, and results of each query, that scales are tried on; how hard the index then looks, and
@@ -252,7 +254,8 @@ class Candidates:
         if self.kind in LISTED:
             held[:, -1] = np.sqrt(np.maximum(1.0 - _squares(held), 0.0))
         if self.kind is Kind.IVF:  # one that is added may be longer than all that were there
-            np.clip(held, -MOST_OF_HALF, MOST_OF_HALF, out=held)
+            largest = np.abs(held).max(axis=1, initial=0.0, keepdims=True)
+            held /= np.maximum(largest / MOST_OF_HALF, 1.0)
         return held
 
 

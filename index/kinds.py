@@ -17,7 +17,7 @@ class Kind(StrEnum):
 # Kinds that keep vectors in lists around centres.
 LISTED = (Kind.IVF, Kind.IVFPQ)
 
-# Kinds whose candidates are in no reliable order: their codes are shorter than the vectors.
+# Kinds whose candidates are in no reliable order: their codes have a byte or less a component.
 CODED = (Kind.IVFPQ, Kind.SQ8)
 
 

@@ -259,7 +259,7 @@ class Index:
             chunk, waiting = waiting[:CHUNK], waiting[CHUNK:]
             depth = int(depths[chunk].max())
             factor = float(harder[chunk].max())
-            look = self._look(checked[chunk], depth, chosen, factor)
+            look = self._look(checked[chunk], k, depth, chosen, factor)
             kept = self._kept(look, k, chunk, banned_keys, chosen)
             rows = look.proposal.rows
             if look.exact:
@@ -317,13 +317,14 @@ class Index:
         return sure
 
     def _look(
-        self, queries: Vectors, depth: int, chosen: Selection | None, harder: float
+        self, queries: Vectors, k: int, depth: int, chosen: Selection | None, harder: float
     ) -> "_Look":
         """Return about so many candidates that are allowed, in the way that takes least time.
 
         Args:
             queries: `(C, D)`.
-            depth: How many of each.
+            k: Results wanted for each.
+            depth: How many of each; where codes are looked at, more, to be scored exactly.
             chosen: What may be returned; None is all.
             harder: How many times as hard as usual to look; infinitely is to scan.
         """
@@ -345,7 +346,10 @@ class Index:
                 scan |= harder > DEEP
         if scan or depth >= left or (scanned and chosen is not None):
             return self._scan(queries, min(depth, left), chosen)
-        mask, effort = None, self._effort(harder)
+        mask, effort, more = None, self._effort(harder), 1
+        if self.kind in CODED:
+            more = effort.oversampling * (1 if chosen is None else FILTERED)
+            depth += k * (more - 1)
         if chosen is not None and selected:
             mask = chosen.mask
             if self.kind in LISTED:
@@ -356,10 +360,7 @@ class Index:
         elif chosen is not None:
             depth = math.ceil(depth / share)
             effort = replace(effort, breadth=math.ceil(FILTERED * effort.breadth / share))
-        more = 1
-        if self.kind in CODED:
-            more = effort.oversampling * (1 if chosen is None else FILTERED)
-        depth = min(depth * more, count)
+        depth = min(depth, count)
         proposal = self.candidates.propose(queries, depth, effort, mask)
         return _Look(proposal, exact, complete=exact and depth >= count, oversampling=more)
 

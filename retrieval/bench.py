@@ -71,13 +71,14 @@ def one_by_one(recommender: Recommender, events: int) -> Latency:
         for stage, seconds in recommender.stopwatch.seconds.items()
     }
     recommender.stopwatch.stop()
+    with threadpool_limits(1):
+        bare = bare_search(recommender.index.vectors)
     p50, p95, p99 = np.percentile(times, [50, 95, 99]).tolist()
-    bare = bare_search(recommender.index.vectors)
     return Latency(len(asked), float(counts[nearest].mean()), p50, p95, p99, stages, bare)
 
 
 def bare_search(vectors: Vectors) -> float:
-    """Return the median milliseconds of an exact search by FAISS alone, on one thread.
+    """Return the median milliseconds of an exact search by FAISS alone.
 
     Args:
         vectors: `(N, D)`, of which the first are the queries too.
@@ -85,14 +86,11 @@ def bare_search(vectors: Vectors) -> float:
     index = faiss.IndexFlatIP(vectors.shape[1])
     index.add(vectors)
     times = []
-    threads = faiss.omp_get_max_threads()
-    faiss.omp_set_num_threads(1)
     for place in range(min(USERS, len(vectors))):
         query = vectors[place : place + 1]
         began = time.perf_counter()
         index.search(query, K)
         times.append(1000 * (time.perf_counter() - began))
-    faiss.omp_set_num_threads(threads)
     return float(np.median(times))
 
 
@@ -143,7 +141,7 @@ def larger(index: Index, asked: Questions, size: int, seed: int) -> tuple[Vector
     """Return a catalogue of a size that looks like an index's, and the same questions about it.
 
     What a user has seen is in the way as much as in the index: what is left out are the movies of
-    the same ranks, but never more than half of all.
+    the same ranks, if the catalogue has so many, but never more than half of all.
     """
     vectors = index.vectors
     made = imitate(vectors, size, seed)

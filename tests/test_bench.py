@@ -16,6 +16,7 @@ def test_every_stage_of_an_answer_is_measured_and_then_no_more(recommender: Reco
         "search", "ratings", "titles",
     }  # fmt: skip
     assert 10 < latency.events < 60
+    assert latency.bare > 0
     before = dict(recommender.stopwatch.seconds)
     recommender.topk(1, 3)
     assert before == recommender.stopwatch.seconds
@@ -34,7 +35,9 @@ def test_kinds_are_measured_in_catalogues_of_the_sizes_asked_for(
         (size, kind) for size in (100, 3000) for kind in (Kind.EXACT, Kind.IVF)
     }
     for row in rows:
-        assert row.trial.megabytes >= row.movies * 4 * recommender.index.dimension / 1e6
+        component = 4 if row.trial.kind is Kind.EXACT else 2  # bytes
+        held = row.movies * component * recommender.index.dimension / 1e6
+        assert held <= row.trial.megabytes < 2 * held
         if row.trial.kind is Kind.EXACT:
             assert row.trial.recall == 1.0
 
@@ -70,6 +73,6 @@ def test_what_was_seen_is_as_much_in_the_way_in_a_larger_catalogue(
 
 
 def test_of_a_smaller_catalogue_half_is_left(recommender: Recommender) -> None:
-    _, made = larger(recommender.index, questions(recommender.run), 30, 0)
-    assert max(len(seen) for seen in made.excluded) <= 15
+    _, made = larger(recommender.index, questions(recommender.run), 4, 0)
+    assert max(len(seen) for seen in made.excluded) == 2
     assert all(len(np.unique(seen)) == len(seen) for seen in made.excluded)

@@ -261,7 +261,7 @@ def test_where_lists_hold_too_few_all_is_scanned() -> None:
     query = rng.normal(size=(1, 8)).astype(np.float32)
     near = np.argsort(-(vectors @ query[0]))[:400]
     index = Index.build(np.arange(25_000), vectors, Kind.IVF, Effort(breadth=1))
-    # One list holds some 80 vectors: enough for the five wanted, not for what is left out too.
+    # One list holds some 50 vectors: enough for the five wanted, not for what is left out too.
     found = index.search(query, 5, [near])
     wanted = exact_search(np.arange(25_000), vectors, query, 5, [near])
     np.testing.assert_array_equal(found.ids, wanted.ids)

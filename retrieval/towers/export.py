@@ -42,6 +42,9 @@ def export_sequence_tower(tower: nn.Module, example: Tokens, path: Path) -> None
     each, history = {0: people}, {0: people, 1: places}
     shapes = (history, history, each, history, {**history, 2: places}, each)
     _export(tower, example, shapes, ["vectors"], path)
+    count = example.movies.shape[1]
+    for places in {2, max(2, count - 1)}:
+        _check(QueryTower(path), tower, example.until(places))
 
 
 def _export(
@@ -65,16 +68,20 @@ def _export(
             external_data=False,
             verbose=False,
         )
-    exported = QueryTower(path)
     # One user alone too: an exporter can take the size of its example for the only one.
     for inputs in (example, example.part(slice(1))):
-        with torch.no_grad():
-            expected = tower(*(torch.from_numpy(column) for column in inputs))
-        expected = expected if isinstance(expected, tuple) else (expected,)
-        for made, wanted in zip(exported.run(inputs), expected, strict=True):
-            error = float(np.abs(made - wanted.numpy()).max())
-            if not error <= TOLERANCE:
-                raise RunError(f"the exported user tower differs from torch by {error:.2g}")
+        _check(QueryTower(path), tower, inputs)
+
+
+def _check(exported: QueryTower, tower: nn.Module, inputs: UserInputs | Tokens) -> None:
+    """Raise a `RunError` where an exported tower does not give the vectors of its original."""
+    with torch.no_grad():
+        expected = tower(*(torch.from_numpy(column) for column in inputs))
+    expected = expected if isinstance(expected, tuple) else (expected,)
+    for made, wanted in zip(exported.run(inputs), expected, strict=True):
+        error = float(np.abs(made - wanted.numpy()).max())
+        if not error <= TOLERANCE:
+            raise RunError(f"the exported user tower differs from torch by {error:.2g}")
 
 
 @contextmanager

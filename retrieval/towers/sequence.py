@@ -208,7 +208,7 @@ class Block(nn.Module):
     def biases(self) -> Tensor:
         """Return the bias of each code of a lag, `(H, codes)`."""
         before = self.distance_bias[:, :, None] + self.gap_bias[:, None]  # (H, L + 1, GAP_CODES)
-        return F.pad(before, (0, 0, 0, 1), value=NEVER).flatten(1)
+        return F.pad(before, (0, 0, 1, 0), value=NEVER).flatten(1)
 
     def _added(self, x: Tensor, met: Tensor) -> Tensor:
         """Return tokens `(..., D)` with what they met, and what the gated layer makes of it."""

@@ -20,9 +20,6 @@ START, TOLD = 0, 1
 UNTOLD = TOLD + AGE_BUCKETS
 GAP_CODES = UNTOLD + AGE_BUCKETS
 
-# Code of a lag: how many tokens lie between a question and a token, times the codes of gaps, plus
-# the code of the gap. What comes after the question is as if one token beyond the longest history.
-
 # Codes of a wait between a token and the question after it; 0 where no time is told.
 WAIT_CODES = 1 + AGE_BUCKETS
 
@@ -37,12 +34,25 @@ class Tokens(NamedTuple):
     levels: NDArray[np.int64]  # (B, T) of the rating + 1; 0 likewise
     people: NDArray[np.int64]  # (B, 3) codes
     waits: NDArray[np.int64]  # (B, T) codes
-    lags: NDArray[np.int64]  # (B, T, T) codes, from each question to each token
+    # (B, T, T) codes, from each question to each token: the code of the gap, plus GAP_CODES for the
+    # token before the question and for each one between; less than that is after the question
+    lags: NDArray[np.int64]
     last: NDArray[np.int64]  # (B,) place of the last token
 
     def part(self, rows: slice) -> "Tokens":
         """Return some of the users."""
         return Tokens(*(column[rows] for column in self))
+
+    def until(self, places: int) -> "Tokens":
+        """Return the users with the first places alone, at least 2."""
+        return Tokens(
+            movies=self.movies[:, :places],
+            levels=self.levels[:, :places],
+            people=self.people,
+            waits=self.waits[:, :places],
+            lags=np.ascontiguousarray(self.lags[:, :places, :places]),
+            last=np.minimum(self.last, places - 1),
+        )
 
 
 def tokens(
@@ -111,10 +121,10 @@ def doublings(seconds: NDArray[np.integer], first: ArrayLike = 0) -> NDArray[np.
 
 @cache
 def _distances(length: int) -> NDArray[np.int32]:
-    """Return how many tokens lie between, `(L + 1, L + 1)`, times the codes of gaps."""
+    """Return what lags `(L + 1, L + 1)` are without their gaps."""
     places = np.arange(length + 1, dtype=np.int32)
-    distances = places[:, None] - places
-    return np.where(distances < 0, length + 1, distances) * np.int32(GAP_CODES)
+    codes: NDArray[np.int32] = np.maximum(places[:, None] - places + 1, 0) * np.int32(GAP_CODES)
+    return codes
 
 
 def _seconds(seconds: NDArray[np.int64]) -> NDArray[np.int32]:

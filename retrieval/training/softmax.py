@@ -25,7 +25,8 @@ def full_softmax(
         queries: `(N, D)`, divided by the temperature.
         movies: `(M, D)`.
         targets: `(N,)` numbers.
-        largest: What no score, less its sign, is above; up to `LARGE` it saves time to know.
+        largest: No score is larger than this, nor smaller than minus this; it is relied on. Up to
+            `LARGE` it saves time to know.
     """
     with torch.no_grad():
         total, of_queries, of_movies = _with_gradients(queries, movies, targets, largest)
