@@ -1,11 +1,11 @@
 """Recall against time of every kind of index and of peers, on one catalogue and one set of queries.
 
-python benchmarks/search.py --run FOLDER [--size 100000] [--seed N] [--plot search.svg]
+python benchmarks/search.py --run FOLDER [--size 100000] [--random] [--seed N] [--plot search.svg]
 
 The catalogue is made to look like the run's; the queries are those of its users, each asked for 20
-movies without those of the ranks at which the user has seen movies in the run. Peers, which cannot
-leave movies out without losing recall, are asked for as many more. One query at a time on one
-thread. Needs the extra `peers`.
+movies without those of the ranks at which the user has seen movies in the run; with --random, as
+many random ones, which are seldom in the way. Peers, which cannot leave movies out without losing
+recall, are asked for as many more. One query at a time on one thread. Needs the extra `peers`.
 """
 
 import argparse
@@ -63,11 +63,16 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=100_000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--plot", type=Path)
+    parser.add_argument("--random", action="store_true", help="leave out random movies")
     parser.add_argument("--skip", nargs="*", default=[], help="systems to leave out")
     asked = parser.parse_args()
     run = open_run(asked.run)
     of_users = questions(run)
     vectors, made = larger(open_index(run), of_users, asked.size, asked.seed)
+    if asked.random:
+        rng = np.random.default_rng(asked.seed)
+        others = [rng.choice(asked.size, len(ids), replace=False) for ids in made.excluded]
+        made = made._replace(excluded=others)
     seen = made.excluded
     truth = Index.build(np.arange(asked.size), vectors).search(made.queries, made.k, seen).ids
     print(describe())

@@ -301,16 +301,20 @@ def explain(
                 "events": [
                     {**_movie(row.movie), columns.RATING: row.rating}
                     | {columns.TIMESTAMP: row.timestamp, "effect": row.effect, "share": row.share}
+                    | {"carried": row.carried}
                     for row in rows
                 ]
             }
         )
         return
+    adds = any(row.carried is not None for row in rows)
     print_table(
         f"What carries {found.movie} for {name}: {found.by} {found.answer:.2f}",
-        ("share", "effect", "id", "title", "year", "genres", "rated"),
+        ("share", "effect", *["carried"] * adds, "id", "title", "year", "genres", "rated"),
         [
-            (f"{row.share:.0%}", f"{row.effect:+.3f}", *_cells(row.movie), row.rating)
+            (f"{row.share:.0%}", f"{row.effect:+.3f}")
+            + (() if row.carried is None else (f"{row.carried:+.3f}",))
+            + (*_cells(row.movie), row.rating)
             for row in rows
         ],
     )

@@ -84,7 +84,6 @@ class Encoder:
             times: `(Q,)` seconds of asking; None is the time of each one's last event.
         """
         windows = _windows(audience, rows, times)
-        stored = audience.stored[rows]
         blend, towers = self.run.config.blend, self.run.config.towers
         weights, offsets = blend.of(audience.settled[rows], windows.ends - windows.starts)
         vectors = []
@@ -99,10 +98,7 @@ class Encoder:
             self.stopwatch.lap("neural tower")
         if self._bayesian is not None:
             weight = weights[:, towers.index(Towers.BAYESIAN)]
-            asked = Questions(
-                stored, audience.codes[rows], audience.histories, windows, times is not None
-            )
-            answers = self._bayesian.encode(asked)
+            answers = self._bayesian.encode(_questions(audience, rows, windows, times))
             vectors.append(weight[:, None] * np.column_stack([answers.vectors, answers.offsets]))
             offsets = offsets + weight * answers.offsets
             variances = answers.variances
@@ -150,6 +146,32 @@ class Encoder:
         queries[:, -self.run.config.widths[-1] :] = watch
         self.stopwatch.lap("sequence tower")
         return queries
+
+    def carried(
+        self, audience: Audience, times: NDArray[np.int64] | None, vector: NDArray[np.float32]
+    ) -> NDArray[np.float64] | None:
+        """Return what each rating that one person told adds to the score of a movie, `(E,)`.
+
+        Exactly, of the Bayesian pair, whose score is linear in them; None where there is none.
+
+        Args:
+            audience: The person, not as stored.
+            times: `(1,)` seconds of asking; None is the time of the last event.
+            vector: `(D,)` of the movie.
+        """
+        if self._bayesian is None:
+            return None
+        rows = np.zeros(1, np.int64)
+        windows = _windows(audience, rows, times)
+        place = self.run.config.towers.index(Towers.BAYESIAN)
+        shares = self.run.config.blend.of(audience.settled, windows.ends - windows.starts)
+        edges = np.cumsum([0, *self.run.config.widths])
+        part = vector[edges[place] : edges[place + 1]].astype(np.float64)
+        # The last two are a bias and what the user's offset counts for beyond 1.
+        direction = np.append(part[:-2], 1.0 + part[-1])
+        asked = _questions(audience, rows, windows, times)
+        weight = float(shares.weights[0, place])
+        return weight * self._bayesian.carried(asked, direction)
 
     def ratings(
         self, offsets: NDArray[np.float64], scores: NDArray[np.float64]
@@ -203,6 +225,22 @@ class Encoder:
         weights = [*config.blend.weights, *([0.0 if self.rates else 1.0] * bool(self._sequence))]
         joined = np.hstack([weight * part for weight, part in zip(weights, parts, strict=True)])
         return np.delete(joined, config.biases, axis=1)
+
+
+def _questions(
+    audience: Audience,
+    rows: NDArray[np.int64],
+    windows: Windows,
+    times: NDArray[np.int64] | None,
+) -> Questions:
+    """Return Q questions as the Bayesian tower is asked them."""
+    return Questions(
+        audience.stored[rows],
+        audience.codes[rows],
+        audience.histories,
+        windows,
+        times is not None,
+    )
 
 
 def _windows(

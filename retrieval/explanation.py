@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from index.exact import inner_products
 from index.search import Index
-from retrieval.audience import Audience, Person, one_person
+from retrieval.audience import Audience, Person, one_person, some
 from retrieval.catalogue import Movie
 from retrieval.choices import RankBy
 from retrieval.data.history import Histories, windows_until
@@ -26,6 +26,9 @@ class Influence(NamedTuple):
     timestamp: int
     effect: float  # the answer with the event less the answer without it
     share: float  # of the sum of all effects, each taken without its sign
+    # What the rating itself, not that it was given, adds to the Bayesian pair's part of the score
+    # that a rating is made from, exactly; None for another score, or without that pair.
+    carried: float | None
 
 
 class Explanation(NamedTuple):
@@ -53,7 +56,13 @@ def explain(
     if at is not None:
         audience = _before(audience, at)
     count = min(MOST, len(audience.histories.movies))
-    answers = _answers(encoder, index, _without_each(audience, count), asked.id, wanted, at)
+    apart = _without_each(audience, count)
+    carried = None
+    if wanted is RankBy.RATING:
+        whole, _ = some(apart, np.zeros(1, np.int64))
+        vector = index.vectors_of(np.array([asked.id]))[0]
+        carried = encoder.carried(whole, None, vector)
+    answers = _answers(encoder, index, apart, asked.id, wanted, at)
     effects = answers[0] - answers[1:]
     total = float(np.abs(effects).sum())
     events = audience.histories
@@ -65,6 +74,7 @@ def explain(
             int(events.timestamps[first + place]),
             float(effects[place]),
             abs(float(effects[place])) / total if total else 0.0,
+            None if carried is None else float(carried[first + place]),
         )
         for place in np.argsort(-np.abs(effects), kind="stable").tolist()
     ]

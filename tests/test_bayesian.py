@@ -11,6 +11,7 @@ from retrieval.towers.bayesian import (
     BayesianTower,
     Prior,
     Questions,
+    carried,
     fold_in,
     load_bayesian,
     prior,
@@ -72,6 +73,18 @@ def test_folding_in_is_the_posterior_of_a_linear_regression(
     solved, *_ = np.linalg.lstsq(whole, aim, rcond=None)
     np.testing.assert_allclose(folded.vector, solved, rtol=1e-6)
     assert folded.variance == pytest.approx(np.trace(np.linalg.inv(whole.T @ whole)))
+
+
+def test_what_ratings_carry_adds_up_and_each_carries_its_own(
+    pair: Bayesian, expected: Prior
+) -> None:
+    movies, levels = np.array([1, 4, 7, 11, 2]), np.array([0, 4, 2, 3, 3])
+    direction = np.array([0.4, -1.0, 0.2, 1.0])
+    found = carried(pair, expected, movies, levels, direction)
+    score = fold_in(pair, expected, movies, levels).vector @ direction
+    assert found.sum() + expected.mean @ direction == pytest.approx(score)
+    other = carried(pair, expected, movies, np.array([0, 4, 0, 3, 3]), direction)
+    assert (np.abs(other - found) > 1e-3).tolist() == [False, False, True, False, False]
 
 
 def test_nothing_told_leaves_the_prior_and_more_told_leaves_less_doubt(

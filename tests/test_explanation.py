@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from retrieval.audience import Event, Person
+from retrieval.audience import Event, Person, one_person
 from retrieval.choices import RankBy
 from retrieval.errors import RequestError
 from retrieval.recommender import Recommender
@@ -31,6 +31,37 @@ def test_an_effect_is_what_changes_when_the_event_is_left_out(
     sizes = [abs(influence.effect) for influence in found.influences]
     assert sizes == sorted(sizes, reverse=True)
     assert sum(influence.share for influence in found.influences) == pytest.approx(1)
+
+
+def bayesian_score(recommender: Recommender, events: list[Event], movie: int) -> float:
+    run, encoder = recommender.run, recommender.encoder
+    audience = one_person(run, Person(history=events))
+    vector = encoder.encode(audience, np.zeros(1, np.int64), None).vectors[0].astype(float)
+    start = run.config.widths[0]
+    end = start + run.config.widths[1]
+    part = recommender.index.vectors_of(np.array([movie]))[0, start:end]
+    return float(vector[start:end] @ part + vector[end - 1])  # the last is the user's offset
+
+
+def test_what_a_rating_carries_is_what_it_adds_to_the_bayesian_score(
+    recommender: Recommender,
+) -> None:
+    def carried(events: list[Event]) -> dict[int, float]:
+        found = recommender.explain(Person(history=events), 20, by=RankBy.RATING)
+        return {row.movie.id: row.carried or 0.0 for row in found.influences}
+
+    other = [EVENTS[0], Event(8, 5.0, 5000), EVENTS[2]]
+    before, after = carried(EVENTS), carried(other)
+    assert after[3] == pytest.approx(before[3])
+    assert after[12] == pytest.approx(before[12])
+    gained = bayesian_score(recommender, other, 20) - bayesian_score(recommender, EVENTS, 20)
+    assert after[8] - before[8] == pytest.approx(gained, abs=1e-5)
+    assert abs(gained) > 1e-3
+
+
+def test_a_score_that_no_rating_is_made_from_is_carried_by_none(recommender: Recommender) -> None:
+    found = recommender.explain(Person(history=EVENTS), 20, by=RankBy.WATCH)
+    assert all(row.carried is None for row in found.influences)
 
 
 def test_a_known_user_is_explained_by_the_stored_history(recommender: Recommender) -> None:

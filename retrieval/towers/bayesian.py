@@ -139,14 +139,51 @@ def fold_in(
         movies: `(E,)` numbers.
         levels: `(E,)` of the ratings.
     """
+    told = _tell(pair, expected, movies, levels)
+    vector = expected.mean + told.covariance @ (told.weighted.T @ told.surprises)
+    return Folded(vector, float((told.covariance * pair.movie_products).sum()))
+
+
+def carried(
+    pair: Bayesian,
+    expected: Prior,
+    movies: NDArray[np.int64],
+    levels: NDArray[np.int64],
+    direction: Floats,
+) -> Floats:
+    """Return what each rating adds to a dot product with a folded-in vector, `(E,)`.
+
+    They and the dot product with what was expected before any rating add up to it.
+
+    Args:
+        pair: The pair.
+        expected: Of the user before any rating.
+        movies: `(E,)` numbers.
+        levels: `(E,)` of the ratings.
+        direction: `(D + 1,)` the other vector.
+    """
+    told = _tell(pair, expected, movies, levels)
+    return told.surprises * (told.weighted @ (told.covariance.T @ direction))
+
+
+class _Told(NamedTuple):
+    """What ratings say of a user: covariance times weighted surprises is added to the mean."""
+
+    surprises: Floats  # (E,) how far each is from what was expected
+    weighted: Floats  # (E, D + 1) the movies' vectors, each over its noise
+    covariance: Floats  # (D + 1, D + 1) of the user, given the ratings
+
+
+def _tell(
+    pair: Bayesian, expected: Prior, movies: NDArray[np.int64], levels: NDArray[np.int64]
+) -> _Told:
     met = pair.movies[movies].astype(np.float64)  # (E, D + 1)
     left = pair.level_latents[levels] - met[:, -1]
     met[:, -1] = 1.0
     weighted = met / pair.movie_noise[movies][:, None]
-    told = np.eye(met.shape[1]) + expected.covariance @ weighted.T @ met
-    covariance = np.linalg.solve(told, expected.covariance)
-    vector = expected.mean + covariance @ (weighted.T @ (left - met @ expected.mean))
-    return Folded(vector, float((covariance * pair.movie_products).sum()))
+    precision = np.eye(met.shape[1]) + expected.covariance @ weighted.T @ met
+    covariance = np.asarray(np.linalg.solve(precision, expected.covariance), np.float64)
+    return _Told(left - met @ expected.mean, weighted, covariance)
 
 
 class Questions(NamedTuple):
@@ -214,12 +251,21 @@ class BayesianTower:
             (variances + lingering + own).astype(np.float32),
         )
 
+    def carried(self, questions: Questions, direction: Floats) -> Floats:
+        """Return what each of the first question's ratings adds to a dot product: see `carried`."""
+        return carried(self.pair, *self._ratings(questions, 0), direction)
+
     def _fold_in(self, questions: Questions, place: int) -> Folded:
+        return fold_in(self.pair, *self._ratings(questions, place))
+
+    def _ratings(
+        self, questions: Questions, place: int
+    ) -> tuple[Prior, NDArray[np.int64], NDArray[np.int64]]:
+        """Return what to expect of whoever asks, the movies rated, and the levels."""
         part = slice(questions.windows.starts[place], questions.windows.ends[place])
         movies = questions.histories.movies[part].astype(np.int64)
         levels = self._scale.level(questions.histories.ratings[part])
-        expected = prior(self.pair, questions.codes[place], self._sizes, movies)
-        return fold_in(self.pair, expected, movies, levels)
+        return prior(self.pair, questions.codes[place], self._sizes, movies), movies, levels
 
     def _mood(self, questions: Questions) -> Floats:
         """Return the moods `(Q,)` of stored users at the time of asking, 0 where it is not given.
