@@ -254,8 +254,8 @@ class Candidates:
         if self.kind in LISTED:
             held[:, -1] = np.sqrt(np.maximum(1.0 - _squares(held), 0.0))
         if self.kind is Kind.IVF:  # one that is added may be longer than all that were there
-            largest = np.abs(held).max(axis=1, initial=0.0, keepdims=True)
-            held /= np.maximum(largest / MOST_OF_HALF, 1.0)
+            largest = np.maximum(held.max(axis=1), -held.min(axis=1))  # without a copy of all
+            held /= np.maximum(largest / MOST_OF_HALF, 1.0)[:, None]
         return held
 
 
