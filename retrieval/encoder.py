@@ -148,28 +148,27 @@ class Encoder:
         return queries
 
     def carried(
-        self, audience: Audience, times: NDArray[np.int64] | None, vector: NDArray[np.float32]
+        self, audience: Audience, vector: NDArray[np.float32]
     ) -> NDArray[np.float64] | None:
         """Return what each rating that one person told adds to the score of a movie, `(E,)`.
 
         Exactly, of the Bayesian pair, whose score is linear in them; None where there is none.
 
         Args:
-            audience: The person, not as stored.
-            times: `(1,)` seconds of asking; None is the time of the last event.
+            audience: The person, who is folded in, known or not.
             vector: `(D,)` of the movie.
         """
         if self._bayesian is None:
             return None
         rows = np.zeros(1, np.int64)
-        windows = _windows(audience, rows, times)
+        windows = _windows(audience, rows, None)
         place = self.run.config.towers.index(Towers.BAYESIAN)
         shares = self.run.config.blend.of(audience.settled, windows.ends - windows.starts)
         edges = np.cumsum([0, *self.run.config.widths])
         part = vector[edges[place] : edges[place + 1]].astype(np.float64)
         # The last two are a bias and what the user's offset counts for beyond 1.
         direction = np.append(part[:-2], 1.0 + part[-1])
-        asked = _questions(audience, rows, windows, times)
+        asked = _questions(audience, rows, windows, None)
         weight = float(shares.weights[0, place])
         return weight * self._bayesian.carried(asked, direction)
 

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from index.exact import inner_products
 from index.search import Index
-from retrieval.audience import Audience, Person, one_person, some
+from retrieval.audience import Audience, Person, one_person
 from retrieval.catalogue import Movie
 from retrieval.choices import RankBy
 from retrieval.data.history import Histories, windows_until
@@ -56,13 +56,10 @@ def explain(
     if at is not None:
         audience = _before(audience, at)
     count = min(MOST, len(audience.histories.movies))
-    apart = _without_each(audience, count)
+    answers = _answers(encoder, index, _without_each(audience, count), asked.id, wanted, at)
     carried = None
     if wanted is RankBy.RATING:
-        whole, _ = some(apart, np.zeros(1, np.int64))
-        vector = index.vectors_of(np.array([asked.id]))[0]
-        carried = encoder.carried(whole, None, vector)
-    answers = _answers(encoder, index, apart, asked.id, wanted, at)
+        carried = encoder.carried(audience, index.vectors_of(np.array([asked.id]))[0])
     effects = answers[0] - answers[1:]
     total = float(np.abs(effects).sum())
     events = audience.histories
