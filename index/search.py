@@ -298,7 +298,8 @@ class Index:
         step = max(1, min(CHUNK, SCORED // max(1, depth)))
         for start in range(0, len(queries) if depth else 0, step):
             part = slice(start, start + step)
-            asked, hidden = queries[part], banned.part(part)
+            asked = queries[part]
+            hidden = banned if len(queries) <= step else banned.part(part)
             scores = asked @ self._vectors.T  # (C, R)
             scores[hidden.owners - start, hidden.rows] = -np.inf
             if chosen is not None:
@@ -312,8 +313,9 @@ class Index:
             order = np.lexsort((ids, -exact))[:, :k]
             found.ids[part, : order.shape[1]] = ids[each, order]
             found.scores[part, : order.shape[1]] = exact[each, order]
-            sure[part] |= ~there.all(axis=1)  # then there are no others
-            sure[part] |= self._beyond_rounding(found.scores[part, -1], rough.min(axis=1), asked)
+            worst = rough.min(axis=1)  # if infinitely bad, there are no others
+            last = found.scores[part, -1]
+            sure[part] |= np.isneginf(worst) | self._beyond_rounding(last, worst, asked)
         return sure
 
     def _look(
@@ -483,7 +485,7 @@ class Index:
         self, last: NDArray[np.float64], worst: NDArray[np.float32], queries: Vectors
     ) -> NDArray[np.bool_]:
         """Return whether exact scores `(C,)` are above float32 ones `(C,)`, however these err."""
-        lengths = np.linalg.norm(queries, axis=1) * self._longest
+        lengths = np.sqrt(np.einsum("cd,cd->c", queries, queries)) * self._longest
         return np.asarray(last > worst + self.dimension * ROUNDING * lengths)
 
     def _banned(self, excluded: Sequence[Ids] | None, count: int) -> "_Banned":

@@ -477,19 +477,25 @@ def bench(
         print_json(
             {
                 "run": str(folder),
-                "one user, ms": latency._asdict(),
+                "one user, ms": latency._asdict()
+                | {"stored": latency.stored._asdict(), "told": latency.told._asdict()},
                 "cold start, s": cold,
                 "all users": {"users": users, "seconds": everyone},
                 "catalogues": [{"movies": row.movies} | row.trial.facts() for row in measured],
             }
         )
         return
+    answers = latency.stored, latency.told
+    stages = list(dict.fromkeys([*latency.told.stages, *latency.stored.stages]))
     print_table(
-        f"The list of 20 of a user with {latency.events:.0f} ratings on average, one thread",
-        ("stage", "ms"),
-        [(stage, f"{spent:.3f}") for stage, spent in latency.stages.items()]
-        + [("p50", f"{latency.p50:.3f}"), ("p95", f"{latency.p95:.3f}")]
-        + [("p99", f"{latency.p99:.3f}"), ("FAISS alone", f"{latency.bare:.3f}")],
+        f"The list of 20 of a user with {latency.events:.0f} ratings on average, one thread, ms",
+        ("stage", "as stored", "one rating more"),
+        [(stage, *(_milliseconds(each.stages.get(stage)) for each in answers)) for stage in stages]
+        + [
+            (name, *(_milliseconds(getattr(each, name)) for each in answers))
+            for name in ("p50", "p95", "p99")
+        ]
+        + [("FAISS alone", *[_milliseconds(latency.bare)] * 2)],
     )
     print(f"from nothing, with its own process: {cold:.2f} s")
     print(f"the lists of all {users:,} users: {everyone:.2f} s")
@@ -725,6 +731,10 @@ def _sizes(text: str) -> list[int]:
     if not all(part.strip().isdecimal() and int(part) for part in text.split(",")):
         raise RequestError(f"malformed sizes {text!r}; write 4000,100000")
     return [int(part) for part in text.split(",")]
+
+
+def _milliseconds(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}"
 
 
 def _finite(value: float) -> float | None:

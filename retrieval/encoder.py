@@ -10,12 +10,13 @@ from retrieval.audience import Audience
 from retrieval.choices import RankBy, Towers
 from retrieval.data.history import Windows, whole_windows, windows_until
 from retrieval.errors import RequestError
-from retrieval.run import BAYESIAN, MOODS, SEQUENCE_TOWER, USER_TOWER, Run
+from retrieval.run import BAYESIAN, MOODS, SEQUENCE_TOWER, SEQUENCE_USERS, USER_TOWER, Run
 from retrieval.stopwatch import Stopwatch
 from retrieval.towers.bayesian import BayesianTower, Encoded, Questions, load_bayesian
 from retrieval.towers.inputs import user_inputs
 from retrieval.towers.query import QueryTower, UserVectors
 from retrieval.towers.tokens import tokens
+from retrieval.vocabulary import UNKNOWN
 
 
 class Encoder:
@@ -43,6 +44,7 @@ class Encoder:
             )
         if Towers.SEQUENCE in run.config.towers:
             self._sequence = QueryTower(run.folder / SEQUENCE_TOWER)
+            self._sequence_users = np.asarray(np.load(run.folder / SEQUENCE_USERS, mmap_mode="r"))
 
     @property
     def rates(self) -> bool:
@@ -132,18 +134,22 @@ class Encoder:
         if self._sequence is None or ranking is None or wanted is RankBy.RATING:
             return rating
         weight = ranking.rating_weight if wanted is RankBy.BLEND else 0.0
-        asked = tokens(
-            audience.codes[rows],
-            audience.histories,
-            _windows(audience, rows, times),
-            np.full(len(rows), times is not None),
-            self.run.config.scale,
-            ranking.history_length,
-        )
         queries = np.float32(weight) * rating
-        self.stopwatch.lap("tokens")
-        watch = self._sequence.encode_tokens(asked) / ranking.temperature
-        queries[:, -self.run.config.widths[-1] :] = watch
+        stored = audience.stored[rows]
+        new = stored == UNKNOWN if times is None else np.ones(len(rows), dtype=bool)
+        watch = self._sequence_users[stored]  # what the tower says of those of whom nothing is new
+        if new.any():
+            asked = tokens(
+                audience.codes[rows[new]],
+                audience.histories,
+                _windows(audience, rows[new], times),
+                np.full(int(new.sum()), times is not None),
+                self.run.config.scale,
+                ranking.history_length,
+            )
+            self.stopwatch.lap("tokens")
+            watch[new] = self._sequence.encode_tokens(asked)
+        queries[:, -self.run.config.widths[-1] :] = watch / ranking.temperature
         self.stopwatch.lap("sequence tower")
         return queries
 

@@ -21,11 +21,8 @@ class Link:
 
     def ratings(self, scores: Floats) -> Floats:
         """Return expected ratings, of the same shape, under the usual noise."""
-        # Term by term: a matrix product may round differently for other numbers of scores.
-        ratings = np.full_like(scores, self.stars[0])
-        for step, threshold in zip(np.diff(self.stars), self.thresholds, strict=True):
-            ratings += step * ndtr(scores - threshold)
-        return ratings
+        above = ndtr(scores[..., None] - np.array(self.thresholds))  # (..., T)
+        return np.asarray(self.stars[0] + (np.diff(self.stars) * above).sum(axis=-1))
 
     def chances(self, scores: Floats, variances: Floats) -> Floats:
         """Return the probability of each level, `(..., T + 1)`.

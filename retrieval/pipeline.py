@@ -29,6 +29,7 @@ from retrieval.run import (
     METRICS,
     MOODS,
     SEQUENCE_TOWER,
+    SEQUENCE_USERS,
     USER_TOWER,
     VERSION,
     RunConfig,
@@ -54,7 +55,7 @@ from retrieval.training.presets import plan
 from retrieval.training.ranking import Choice
 from retrieval.training.rating import Neural, train_neural, weigh
 from retrieval.training.sequence_loop import Gains, SequenceEpoch
-from retrieval.training.watch import Watching, choose_last, rank, train_sequence
+from retrieval.training.watch import Watching, choose_last, rank, stored_users, train_sequence
 
 # Rows held out to decide when to stop and how to blend: enough to tell epochs apart, too few to be
 # missed.
@@ -186,7 +187,7 @@ def train(
         seen = np.bincount(dataset.users[~held_out], minlength=len(dataset.user_vocabulary)) > 0
         _write_data(partial, config, dataset, seen)
         save_describer(partial / CONTENT, describer)
-        _write_pairs(partial, config, neural, inferred, watching)
+        _write_pairs(partial, dataset, neural, inferred, watching)
         (partial / METRICS).write_text(json.dumps(_metrics(trained, dataset), indent=2) + "\n")
         (partial / CARD).write_text(_card(config, trained, dataset))
         seal(partial)
@@ -197,7 +198,7 @@ def train(
 
 def _write_pairs(
     folder: Path,
-    config: RunConfig,
+    dataset: Dataset,
     neural: Neural | None,
     inferred: Inferred | None,
     watching: Watching | None,
@@ -205,7 +206,7 @@ def _write_pairs(
     """Write the pairs that were trained, and what encodes users at query time."""
     if neural is not None:
         save_pair(folder, neural.pair)
-        tower = user_tower(neural.pair, neural.known.centre, config.scale.unit)
+        tower = user_tower(neural.pair, neural.known.centre, dataset.scale.unit)
         export_user_tower(tower, neural.example, folder / USER_TOWER)
     if inferred is not None:
         save_bayesian(folder / BAYESIAN, inferred.pair)
@@ -214,6 +215,7 @@ def _write_pairs(
         save_ensemble(folder, watching.ensemble)
         path = folder / SEQUENCE_TOWER
         export_sequence_tower(EnsembleUserTower(watching.ensemble), watching.example, path)
+        np.save(folder / SEQUENCE_USERS, stored_users(watching, dataset))
 
 
 def _widths(

@@ -38,6 +38,7 @@ BAYESIAN = "bayesian.safetensors"
 SEQUENCE = "sequence.json"
 SEQUENCE_WEIGHTS = "sequence.safetensors"
 SEQUENCE_TOWER = "sequence_tower.onnx"
+SEQUENCE_USERS = "sequence_users.npy"
 CONTENT = "content.safetensors"
 MOODS = "history_moods.npy"
 ADDED = "added_vectors.npy"
@@ -67,7 +68,7 @@ class RunConfig:
     biases: tuple[int, ...]  # components of a movie vector that are no direction of taste
 
 
-VERSION = 9
+VERSION = 10
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,7 +17,7 @@ from retrieval.pipeline import train
 from retrieval.recommender import Recommender
 from retrieval.towers.content import Content, learn_to_describe
 from retrieval.towers.export import export_user_tower
-from retrieval.towers.inputs import UserInputs, age_bucket
+from retrieval.towers.inputs import AGE_BUCKETS, UserInputs, doublings
 from retrieval.towers.neural import NeuralPair, NeuralSettings, pool
 from retrieval.towers.notebook import Activation, NotebookPair, NotebookSettings
 from retrieval.towers.query import QueryTower
@@ -216,7 +216,8 @@ def test_the_notebook_is_trained_indexed_and_served(data: MovieData, tmp_path: P
 
 
 def test_ages_double_from_bucket_to_bucket() -> None:
-    assert age_bucket(np.array([-5, 0, 1, 2, 3, 4, 86_400])).tolist() == [0, 0, 1, 2, 2, 3, 17]
+    seconds = np.array([-5, 0, 1, 2, 3, 4, 1023, 1024, 86_400, 2**62])
+    assert doublings(seconds).tolist() == [0, 0, 1, 2, 2, 3, 10, 11, 17, AGE_BUCKETS - 1]
 
 
 def test_strangers_have_told_a_part_of_what_the_user_had(examples: Examples) -> None:

@@ -16,6 +16,7 @@ from retrieval.recommender import Recommender
 from retrieval.towers.ensemble import EnsembleUserTower
 from retrieval.towers.tokens import tokens
 from retrieval.training.pairs import load_ensemble
+from retrieval.vocabulary import UNKNOWN
 
 
 def seen_by(recommender: Recommender, user: int) -> list[int]:
@@ -117,6 +118,23 @@ def test_what_ranks_by_watch_is_what_the_trained_pair_says(
     assert len(rows) == 150
     for row in rows:
         assert row.score == pytest.approx(scores[run.catalogue.number(row.movie.id)], abs=1e-3)
+
+
+@pytest.mark.parametrize("at", [None, 978_300_000])
+def test_users_of_whom_nothing_is_new_get_the_vectors_that_their_histories_are_encoded_to(
+    recommender: Recommender, at: int | None
+) -> None:
+    users = recommender.run.users.ids
+    audience, rows = many_people(recommender.run, users, {})
+    times = None if at is None else np.full(len(rows), at)
+    rating = recommender.encoder.encode(audience, rows, times).vectors
+    anew = audience._replace(stored=np.full(len(rows), UNKNOWN))
+    stored, encoded = (
+        recommender.encoder.queries(people, rows, times, rating, RankBy.WATCH)
+        for people in (audience, anew)
+    )
+    assert np.ptp(stored, axis=0).max() > 0.1
+    np.testing.assert_allclose(stored, encoded, atol=1e-3)
 
 
 def test_a_stranger_who_tells_nothing_gets_a_list(recommender: Recommender) -> None:

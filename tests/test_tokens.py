@@ -1,16 +1,13 @@
 import numpy as np
-import pytest
 
 from retrieval.data.history import Windows, build_histories
 from retrieval.scale import RatingScale
-from retrieval.towers.inputs import AGE_BUCKETS, age_bucket
 from retrieval.towers.tokens import (
     GAP_CODES,
     START,
     TOLD,
     UNTOLD,
     Tokens,
-    doublings,
     tokens,
 )
 
@@ -81,9 +78,3 @@ def test_what_comes_later_changes_no_earlier_token() -> None:
     for name in ("movies", "levels", "waits"):
         np.testing.assert_array_equal(getattr(shorter, name)[0], getattr(longer, name)[0, :3])
     np.testing.assert_array_equal(shorter.lags[0], longer.lags[0, :3, :3])
-
-
-@pytest.mark.parametrize("seconds", [0, 1, 2, 3, 4, 1023, 1024, 10**9])
-def test_doublings_are_buckets_of_age(seconds: int) -> None:
-    assert doublings(np.array([seconds])) == age_bucket(np.array([seconds]))
-    assert doublings(np.array([-5, 2**62])).tolist() == [0, AGE_BUCKETS - 1]

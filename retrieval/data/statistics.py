@@ -27,10 +27,10 @@ class RunningSums(NamedTuple):
 
 def running_sums(deviations: NDArray[np.float64]) -> RunningSums:
     """Return the running sums of deviations `(N,)`."""
-    return RunningSums(
-        np.concatenate([[0.0], np.cumsum(deviations)]),
-        np.concatenate([[0.0], np.cumsum(deviations**2)]),
-    )
+    both = np.zeros((2, len(deviations) + 1))
+    np.cumsum(deviations, out=both[0, 1:])
+    np.cumsum(deviations**2, out=both[1, 1:])
+    return RunningSums(*both)
 
 
 def root_mean_square(errors: NDArray[np.float64]) -> float:

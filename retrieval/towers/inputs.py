@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from retrieval.data.history import Histories, Windows, recent
 from retrieval.data.statistics import running_sums, user_statistics
@@ -11,6 +11,9 @@ from retrieval.scale import RatingScale
 
 # Ages of events, in seconds, are told apart by powers of two: 32 covers more than a century.
 AGE_BUCKETS = 33
+
+# Seconds of the first bucket and of the last one, and the exponent of the first, as it is stored.
+SHORTEST, LONGEST, LEAST = np.float32(0.5), np.float32(2.0 ** (AGE_BUCKETS - 2)), 126
 
 # The number that an id embedding keeps for users it has not been trained on.
 UNKNOWN_USER = 0
@@ -94,10 +97,20 @@ def event_inputs(
         statistics=statistics,
         events=np.where(present, codes[positions], 0),
         present=present,
-        ages=age_bucket(seconds),
+        ages=doublings(seconds).astype(np.int64),
     )
 
 
-def age_bucket(seconds: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return 0 for no time at all, then one bucket for each doubling."""
-    return np.frexp(np.maximum(seconds, 0))[1].clip(0, AGE_BUCKETS - 1).astype(np.int64)
+def doublings(seconds: NDArray[np.integer], first: ArrayLike = 0) -> NDArray[np.int32]:
+    """Return a first code for less than a second, then one for each doubling, of any shape.
+
+    Args:
+        seconds: Of any shape.
+        first: That seconds can be broadcast with.
+    """
+    # The exponent of a float says it, at a tenth of the cost of a logarithm.
+    floats = seconds.astype(np.float32)
+    np.minimum(np.maximum(floats, SHORTEST, out=floats), LONGEST, out=floats)
+    exponents: NDArray[np.int32] = floats.view(np.int32) >> 23
+    exponents += np.asarray(first, np.int32) - np.int32(LEAST)
+    return exponents

@@ -8,11 +8,11 @@ from functools import cache
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from retrieval.data.history import Histories, Windows
 from retrieval.scale import RatingScale
-from retrieval.towers.inputs import AGE_BUCKETS
+from retrieval.towers.inputs import AGE_BUCKETS, doublings
 
 # Codes of a gap between two tokens: the start, then a bucket for each doubling of seconds, of gaps
 # up to the question and of gaps up to the event before it.
@@ -22,9 +22,6 @@ GAP_CODES = UNTOLD + AGE_BUCKETS
 
 # Codes of a wait between a token and the question after it; 0 where no time is told.
 WAIT_CODES = 1 + AGE_BUCKETS
-
-# Seconds of the first bucket and of the last one, and the exponent of the first, as it is stored.
-SHORTEST, LONGEST, LEAST = np.float32(0.5), np.float32(2.0 ** (AGE_BUCKETS - 2)), 126
 
 
 class Tokens(NamedTuple):
@@ -102,21 +99,6 @@ def tokens(
         lags=lags.astype(np.int64),
         last=counts,
     )
-
-
-def doublings(seconds: NDArray[np.integer], first: ArrayLike = 0) -> NDArray[np.int32]:
-    """Return a first code for less than a second, then one for each doubling, of any shape.
-
-    Args:
-        seconds: Of any shape.
-        first: That seconds can be broadcast with.
-    """
-    # The exponent of a float says it, at a tenth of the cost of a logarithm.
-    floats = seconds.astype(np.float32)
-    np.minimum(np.maximum(floats, SHORTEST, out=floats), LONGEST, out=floats)
-    exponents: NDArray[np.int32] = floats.view(np.int32) >> 23
-    exponents += np.asarray(first, np.int32) - np.int32(LEAST)
-    return exponents
 
 
 @cache

@@ -278,7 +278,7 @@ def validation_gains(ensemble: SequenceEnsemble, sequences: Sequences, events: L
         events: Each the next one of its user; every other is asked for without telling when.
     """
     told = np.arange(len(events.users)) % 2 == 0
-    vectors = sequence_vectors(ensemble, sequences, events, told)
+    vectors = sequence_vectors(ensemble, sequences, events.users, events.times, told)
     with torch.no_grad():
         movies = ensemble.movie_vectors().cpu().numpy()
     gains = [np.zeros(0)]
@@ -296,22 +296,30 @@ def validation_gains(ensemble: SequenceEnsemble, sequences: Sequences, events: L
 def sequence_vectors(
     ensemble: SequenceEnsemble,
     sequences: Sequences,
-    events: LastEvents,
+    users: NDArray[np.int64],
+    times: NDArray[np.int64],
     told: NDArray[np.bool_],
 ) -> NDArray[np.float32]:
-    """Return the vectors `(V, D)` of users asked what comes next, each told when or not, `(V,)`."""
+    """Return the vectors `(V, D)` of users asked what comes after their histories.
+
+    Args:
+        ensemble: The pairs.
+        sequences: Holds the histories.
+        users: `(V,)` numbers.
+        times: `(V,)` seconds of asking.
+        told: `(V,)` whether these count.
+    """
     ensemble.eval()
     tower, device = EnsembleUserTower(ensemble), ensemble.members()[0].rated.device
-    vectors = np.zeros((len(events.users), ensemble.dimension), np.float32)
-    order = np.argsort(sequences.counts[events.users], kind="stable")  # so that little is padded
+    vectors = np.zeros((len(users), ensemble.dimension), np.float32)
+    order = np.argsort(sequences.counts[users], kind="stable")  # so that little is padded
     with torch.no_grad():
         for start in range(0, len(order), EVALUATION_BATCH):
             asked = order[start : start + EVALUATION_BATCH]
-            users = events.users[asked]
             made = tokens(
-                sequences.people[users],
+                sequences.people[users[asked]],
                 sequences.histories,
-                whole_windows(sequences.histories, users)._replace(times=events.times[asked]),
+                whole_windows(sequences.histories, users[asked])._replace(times=times[asked]),
                 told[asked],
                 sequences.scale,
                 sequences.length,

@@ -1,5 +1,6 @@
 """The watch part: sequence pairs trained, and what lists are ranked by."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -142,7 +143,11 @@ def rank(
     events = _events(dataset, watching.last)
     told, untold = (
         sequence_vectors(
-            watching.ensemble, watching.sequences, events, np.full(len(events.users), told)
+            watching.ensemble,
+            watching.sequences,
+            events.users,
+            events.times,
+            np.full(len(events.users), told),
         )
         for told in (True, False)
     )
@@ -165,6 +170,15 @@ def rank(
         gains.append(np.mean(both, axis=0))
     liked = dataset.scale.lowest + LIKED * (dataset.scale.highest - dataset.scale.lowest)
     return choose_ranking(np.hstack(gains), dataset.ratings[watching.last] >= liked)
+
+
+def stored_users(watching: Watching, dataset: Dataset) -> NDArray[np.float32]:
+    """Return the vectors `(U, D)` of all users with all their events, not told when they ask."""
+    everything = np.ones(len(dataset.users), dtype=bool)
+    whole = replace(watching.sequences, histories=dataset.histories(everything))
+    users = np.arange(len(dataset.user_vocabulary))
+    nobody = np.zeros(len(users), dtype=bool)
+    return sequence_vectors(watching.ensemble, whole, users, np.zeros_like(users), told=nobody)
 
 
 class _RatingVectors(NamedTuple):
