@@ -17,6 +17,7 @@ maximum inner product search", NeurIPS 2018.
 
 import ctypes
 import weakref
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -197,7 +198,10 @@ class Candidates:
         match self.kind:
             case Kind.IVF | Kind.IVFPQ:
                 lists = min(effort.breadth, self._index.nlist)
-                parameters = faiss.SearchParametersIVF(nprobe=lists, sel=selector)
+                if selector is None:
+                    parameters = _visiting(lists)
+                else:
+                    parameters = faiss.SearchParametersIVF(nprobe=lists, sel=selector)
             case Kind.HNSW:
                 nodes = max(effort.breadth, count)
                 parameters = faiss.SearchParametersHNSW(efSearch=nodes, sel=selector)
@@ -257,6 +261,12 @@ class Candidates:
             largest = np.maximum(held.max(axis=1), -held.min(axis=1))  # without a copy of all
             held /= np.maximum(largest / MOST_OF_HALF, 1.0)[:, None]
         return held
+
+
+@cache
+def _visiting(lists: int) -> faiss.SearchParametersIVF:
+    """Return the parameters of a search of so many lists: to make them takes longer than to ask."""
+    return faiss.SearchParametersIVF(nprobe=lists)
 
 
 def _extra(kind: Kind, dimension: int) -> int:

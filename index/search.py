@@ -45,7 +45,7 @@ DENSE = 16
 # Of a sum in float32, for each of its terms.
 ROUNDING = float(np.finfo(np.float32).eps)
 
-# In that table: no such id.
+# No such row: in that table, and of a candidate.
 NO_ROW = -1
 
 # How much harder an approximate index looks where a filter does not allow all: the best of what is
@@ -54,9 +54,9 @@ FILTERED = 2
 
 # Where what must not be returned was in the way, what is left is farther down too. If so many times
 # as many results as wanted had to be found, there is another look, harder by a power of that. A
-# graph has few paths to what lies deep: it needs a higher power than lists and codes do, and beyond
-# DEEP everything is scanned instead.
-CROWDED, DEEP = 1.25, 2.5
+# graph has few paths to what lies deep: it needs a second look sooner than lists and codes do, and
+# a harder one, and beyond DEEP everything is scanned instead.
+CROWDED, CROWDED_LISTS, DEEP = 1.25, 2.0, 2.5
 LIST_POWER, GRAPH_POWER = 0.5, 1.5
 
 
@@ -255,26 +255,25 @@ class Index:
         if self.kind is Kind.SQ8:  # looks at everything: to take more from it is not to look again
             harder += banned.counts / k
         banned_keys = banned.keys(count)
+        crowded = CROWDED_LISTS if self.kind in LISTED else CROWDED
         while len(waiting):
             chunk, waiting = waiting[:CHUNK], waiting[CHUNK:]
             depth = int(depths[chunk].max())
             factor = float(harder[chunk].max())
             look = self._look(checked[chunk], k, depth, chosen, factor)
             kept = self._kept(look, k, chunk, banned_keys, chosen)
-            rows = look.proposal.rows
             if look.exact:
-                self._fill(found, chunk, rows, kept.mask, checked)
+                self._fill(found, chunk, kept.rows, checked[chunk])
                 settled = self._settled(look, kept, found.scores[chunk, -1], checked[chunk])
                 again = chunk[~settled]
                 depths[again], harder[again] = 4 * depth, factor
-            else:  # where there were fewer candidates than wanted, some were missed
-                enough = (kept.counts >= k) & (rows[:, -1] >= 0)
-                needed = np.where(enough, kept.crowding, np.inf)
-                more = needed > CROWDED * factor
+            else:
+                more = kept.crowding > crowded * factor
                 again = chunk[more]
-                harder[again] = needed[more]
+                harder[again] = kept.crowding[more]
                 if len(again) < len(chunk):
-                    self._fill(found, chunk[~more], rows[~more], kept.mask[~more], checked)
+                    rest = chunk[~more]
+                    self._fill(found, rest, kept.rows[~more], checked[rest])
             waiting = np.concatenate([waiting, again])
         return found
 
@@ -305,14 +304,8 @@ class Index:
             if chosen is not None:
                 scores[:, ~chosen.mask] = -np.inf
             rows = scores.argpartition(count - depth, axis=1)[:, count - depth :]
-            each = np.arange(len(asked))[:, None]
-            rough = scores[each, rows]
-            there = rough > -np.inf
-            exact = np.where(there, inner_products(asked[:, None], self._vectors[rows]), -np.inf)
-            ids = np.where(there, self.all_ids[rows], NO_ID)
-            order = np.lexsort((ids, -exact))[:, :k]
-            found.ids[part, : order.shape[1]] = ids[each, order]
-            found.scores[part, : order.shape[1]] = exact[each, order]
+            rough = scores[np.arange(len(asked))[:, None], rows]
+            self._fill(found, part, np.where(np.isneginf(rough), NO_ROW, rows), asked)
             worst = rough.min(axis=1)  # if infinitely bad, there are no others
             last = found.scores[part, -1]
             sure[part] |= np.isneginf(worst) | self._beyond_rounding(last, worst, asked)
@@ -408,58 +401,56 @@ class Index:
             chosen: What may be returned.
         """
         rows = look.proposal.rows
-        may = rows >= 0
+        may = rows != NO_ROW
         if chosen is not None:
             may &= chosen.mask[rows]
+        hidden = np.zeros(may.shape, dtype=bool)
         if len(banned_keys):
             keys = chunk[:, None] * len(self.all_ids) + rows
             places = np.minimum(np.searchsorted(banned_keys, keys), len(banned_keys) - 1)
             hidden = banned_keys[places] == keys
             may &= ~hidden
-        ranks = may.cumsum(axis=1)
         limit = rows.shape[1]
         if not look.complete:
-            limit = SPARE + k * look.oversampling
-        crowding = np.ones(len(rows))
-        if len(banned_keys) and not look.exact:
-            crowding += (hidden & (ranks < k)).sum(axis=1) / k
-        may &= ranks <= limit
-        return _Kept(may, may.sum(axis=1), limit, crowding)
+            limit = min(limit, SPARE + k * look.oversampling)
+        places = np.argsort(~may, axis=1, kind="stable")[:, :limit]  # of those that may come
+        each = np.arange(len(rows))[:, None]
+        there = may[each, places]
+        crowding = np.full(len(rows), np.inf)
+        if limit >= k and not look.exact:
+            before = np.arange(rows.shape[1]) < places[:, k - 1 : k]  # the last that is wanted
+            # Where there were fewer candidates than wanted, some were missed.
+            enough = there[:, k - 1] & (rows[:, -1] != NO_ROW)
+            crowding[enough] = 1 + (hidden & before).sum(axis=1)[enough] / k
+        return _Kept(np.where(there, rows[each, places], NO_ROW), places, crowding)
 
     def _fill(
         self,
         found: Neighbours,
-        chunk: NDArray[np.int64],
+        which: NDArray[np.int64] | slice,
         rows: NDArray[np.int64],
-        mask: NDArray[np.bool_],
         queries: Vectors,
     ) -> None:
         """Put the best of some candidates, by their exact scores, where results belong.
 
         Args:
             found: Where that is.
-            chunk: `(C,)` which queries they are for.
-            rows: `(C, N)` the candidates.
-            mask: `(C, N)` which of them are worth it.
-            queries: `(Q, D)`.
+            which: C queries that they are for.
+            rows: `(C, L)` the candidates, `NO_ROW` where there are no more.
+            queries: `(C, D)`.
         """
-        which, places = np.nonzero(mask)
-        counts = np.bincount(which, minlength=len(chunk))
-        theirs = rows[which, places]
-        exact = np.empty(len(theirs))
-        for start in range(0, len(theirs), SCORED):
-            part = slice(start, start + SCORED)
-            exact[part] = inner_products(queries[chunk[which[part]]], self._vectors[theirs[part]])
-        first = np.cumsum(counts) - counts
-        shape = (len(chunk), int(counts.max(initial=0)))
-        scores, ids = np.full(shape, -np.inf), np.full(shape, NO_ID, np.int64)
-        columns = np.arange(len(theirs)) - first[which]
-        scores[which, columns], ids[which, columns] = exact, self.all_ids[theirs]
-        found.ids[chunk], found.scores[chunk] = NO_ID, -np.inf  # which an earlier look had filled
-        order = np.lexsort((ids, -scores))[:, : found.ids.shape[1]]
-        each = np.arange(len(chunk))[:, None]
-        found.ids[chunk, : order.shape[1]] = ids[each, order]
-        found.scores[chunk, : order.shape[1]] = scores[each, order]
+        there = rows != NO_ROW
+        exact = np.empty(rows.shape)
+        step = max(1, SCORED // max(1, rows.shape[1]))
+        for start in range(0, len(rows), step):
+            part = slice(start, start + step)
+            exact[part] = inner_products(queries[part, None], self._vectors[rows[part]])
+        exact[~there] = -np.inf
+        ids = np.where(there, self.all_ids[rows], NO_ID)
+        order = np.lexsort((ids, -exact))[:, : found.ids.shape[1]]
+        each = np.arange(len(rows))[:, None]  # `np.take_along_axis` takes five times as long
+        found.ids[which, : order.shape[1]] = ids[each, order]
+        found.scores[which, : order.shape[1]] = exact[each, order]
 
     def _settled(
         self, look: "_Look", kept: "_Kept", last: NDArray[np.float64], queries: Vectors
@@ -476,9 +467,8 @@ class Index:
         """
         if look.complete:
             return np.ones(len(last), dtype=bool)
-        rough = look.proposal.scores
-        worst = np.where(kept.mask, rough, np.inf).min(axis=1)
-        worst = np.where(kept.counts == kept.limit, worst, rough[:, -1])
+        last_places = np.where(kept.rows[:, -1] != NO_ROW, kept.places[:, -1], -1)
+        worst = look.proposal.scores[np.arange(len(last)), last_places]
         return self._beyond_rounding(last, worst, queries)
 
     def _beyond_rounding(
@@ -542,12 +532,11 @@ class _Banned(NamedTuple):
 
 
 class _Kept(NamedTuple):
-    """Which candidates of Q queries have a second look."""
+    """Candidates of C queries that have a second look."""
 
-    mask: NDArray[np.bool_]  # (Q, C)
-    counts: NDArray[np.int64]  # (Q,)
-    limit: int  # the most that a query may have
-    crowding: NDArray[np.float64]  # (Q,) candidates there were for each result, by what was banned
+    rows: NDArray[np.int64]  # (C, L), best first, then NO_ROW
+    places: NDArray[np.int64]  # (C, L) in the proposal
+    crowding: NDArray[np.float64]  # (C,) candidates there were for each result, by what was banned
 
 
 class _Look(NamedTuple):

@@ -84,7 +84,7 @@ def one_person(run: Run, user: int | Person) -> Audience:
     events = stored if person.history is None else _events(run, person.history, 0)
     if person.added:
         added = _events(run, person.added, int(events.timestamps.max(initial=0)))
-        kept = ~np.isin(events.movies, added.movies)
+        kept = (events.movies[:, None] != added.movies).all(axis=1)
         events = _Events(
             np.concatenate([events.movies[kept], added.movies]),
             np.concatenate([events.ratings[kept], added.ratings]),
@@ -192,7 +192,7 @@ def _events(run: Run, events: Sequence[Event], last: int) -> _Events:
             f"movie {ids[late][0]} was added after training, which has yet to learn what its "
             "ratings say; leave it out of histories, or train again"
         )
-    if len(np.unique(ids)) < len(ids):
+    if len(set(ids.tolist())) < len(ids):
         repeated = next(movie for movie in ids.tolist() if (ids == movie).sum() > 1)
         raise RequestError(f"movie {repeated} comes twice in one history; keep the last rating")
     scale = run.config.scale

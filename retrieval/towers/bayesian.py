@@ -181,7 +181,7 @@ def _tell(
     left = pair.level_latents[levels] - met[:, -1]
     met[:, -1] = 1.0
     weighted = met / pair.movie_noise[movies][:, None]
-    precision = np.eye(met.shape[1]) + expected.covariance @ weighted.T @ met
+    precision = np.eye(met.shape[1]) + expected.covariance @ (weighted.T @ met)
     covariance = np.asarray(np.linalg.solve(precision, expected.covariance), np.float64)
     return _Told(left - met @ expected.mean, weighted, covariance)
 
@@ -234,14 +234,14 @@ class BayesianTower:
         variances = np.zeros(len(stored))
         rows[stored] = self.pair.users[questions.stored[stored]]
         variances[stored] = self.pair.user_variances[questions.stored[stored]]
-        told = np.flatnonzero(~stored)
-        if len(told):  # the same ratings are folded in once, whenever and whatever is asked
-            windows = questions.windows
-            keys = np.column_stack([windows.starts, windows.ends, questions.codes])[told]
-            _, first, which = np.unique(keys, axis=0, return_index=True, return_inverse=True)
-            folded = [self._fold_in(questions, place) for place in told[first].tolist()]
-            rows[told] = np.array([user.vector for user in folded])[which]
-            variances[told] = np.array([user.variance for user in folded])[which]
+        folded: dict[tuple[int, ...], Folded] = {}
+        windows, codes = questions.windows, questions.codes
+        for place in np.flatnonzero(~stored).tolist():
+            # The same ratings are folded in once, whenever and whatever is asked.
+            key = (int(windows.starts[place]), int(windows.ends[place]), *codes[place].tolist())
+            if key not in folded:
+                folded[key] = self._fold_in(questions, place)
+            rows[place], variances[place] = folded[key]
         offsets = rows[:, -1] + self._mood(questions)
         rows[:, -1] = 1.0
         _, lingering, own = self.pair.mood_law
