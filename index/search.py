@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import NamedTuple
 
 import faiss
@@ -45,8 +46,8 @@ DENSE = 16
 # Of a sum in float32, for each of its terms.
 ROUNDING = float(np.finfo(np.float32).eps)
 
-# No such row: in that table, and of a candidate.
-NO_ROW = -1
+# No such row, in that table and of a candidate; and no such candidate, in places that say which.
+NO_ROW = NO_PLACE = -1
 
 # How much harder an approximate index looks where a filter does not allow all: the best of what is
 # left is farther down, where it finds less.
@@ -237,7 +238,7 @@ class Index:
         checked = checked_vectors(queries, self.dimension)
         if k < 1:
             raise ValueError(f"k must be at least 1, got {k}")
-        banned = self._banned(excluded, len(checked))
+        banned = [np.empty(0, np.int64)] * len(checked) if excluded is None else excluded
         chosen = self._chosen(allowed)
         found = Neighbours(
             np.full((len(checked), k), NO_ID, np.int64), np.full((len(checked), k), -np.inf)
@@ -249,19 +250,20 @@ class Index:
             waiting = np.flatnonzero(~self._at_once(found, checked, banned, chosen))
             if not len(waiting):
                 return found
-        depths = k + SPARE + banned.counts
+        counts = np.array([len(ids) for ids in banned], np.int64)
+        depths = k + SPARE + counts
         waiting = waiting[np.argsort(depths[waiting], kind="stable")]
         harder = np.ones(len(checked))  # than usual, infinitely to scan
         if self.kind is Kind.SQ8:  # looks at everything: to take more from it is not to look again
-            harder += banned.counts / k
-        banned_keys = banned.keys(count)
+            harder += counts / k
+        hidden = [set(ids.tolist()) for ids in banned]
         crowded = CROWDED_LISTS if self.kind in LISTED else CROWDED
         while len(waiting):
             chunk, waiting = waiting[:CHUNK], waiting[CHUNK:]
             depth = int(depths[chunk].max())
             factor = float(harder[chunk].max())
             look = self._look(checked[chunk], k, depth, chosen, factor)
-            kept = self._kept(look, k, chunk, banned_keys, chosen)
+            kept = self._kept(look, k, [hidden[query] for query in chunk.tolist()], chosen)
             if look.exact:
                 self._fill(found, chunk, kept.rows, checked[chunk])
                 settled = self._settled(look, kept, found.scores[chunk, -1], checked[chunk])
@@ -278,14 +280,14 @@ class Index:
         return found
 
     def _at_once(
-        self, found: Neighbours, queries: Vectors, banned: "_Banned", chosen: Selection | None
+        self, found: Neighbours, queries: Vectors, banned: Sequence[Ids], chosen: Selection | None
     ) -> NDArray[np.bool_]:
         """Search few vectors: score all, hide what may not come, score the best again, exactly.
 
         Args:
             found: Where results belong.
             queries: `(Q, D)`.
-            banned: What must not be returned.
+            banned: Q times the ids that must not be returned.
             chosen: What may be returned; None is all.
 
         Returns:
@@ -298,9 +300,10 @@ class Index:
         for start in range(0, len(queries) if depth else 0, step):
             part = slice(start, start + step)
             asked = queries[part]
-            hidden = banned if len(queries) <= step else banned.part(part)
             scores = asked @ self._vectors.T  # (C, R)
-            scores[hidden.owners - start, hidden.rows] = -np.inf
+            owners = np.repeat(np.arange(len(asked)), [len(ids) for ids in banned[part]])
+            hidden, held = self._find(np.concatenate([np.empty(0, np.int64), *banned[part]]))
+            scores[owners[held], hidden[held]] = -np.inf
             if chosen is not None:
                 scores[:, ~chosen.mask] = -np.inf
             rows = scores.argpartition(count - depth, axis=1)[:, count - depth :]
@@ -384,44 +387,37 @@ class Index:
         return _Look(proposal, exact=True, complete=depth >= left, oversampling=1)
 
     def _kept(
-        self,
-        look: "_Look",
-        k: int,
-        chunk: NDArray[np.int64],
-        banned_keys: NDArray[np.int64],
-        chosen: Selection | None,
+        self, look: "_Look", k: int, hidden: Sequence[set[int]], chosen: Selection | None
     ) -> "_Kept":
         """Choose the candidates that are worth a second look.
 
         Args:
             look: What was found for C queries.
             k: Results wanted for each.
-            chunk: `(C,)` which queries they are.
-            banned_keys: Of what must not be returned.
+            hidden: C times the ids that must not be returned.
             chosen: What may be returned.
         """
         rows = look.proposal.rows
-        may = rows != NO_ROW
         if chosen is not None:
-            may &= chosen.mask[rows]
-        hidden = np.zeros(may.shape, dtype=bool)
-        if len(banned_keys):
-            keys = chunk[:, None] * len(self.all_ids) + rows
-            places = np.minimum(np.searchsorted(banned_keys, keys), len(banned_keys) - 1)
-            hidden = banned_keys[places] == keys
-            may &= ~hidden
+            rows = np.where(chosen.mask[rows], rows, NO_ROW)
         limit = rows.shape[1]
         if not look.complete:
             limit = min(limit, SPARE + k * look.oversampling)
-        places = np.argsort(~may, axis=1, kind="stable")[:, :limit]  # of those that may come
-        each = np.arange(len(rows))[:, None]
-        there = may[each, places]
+        places = np.full((len(rows), limit), NO_PLACE)
         crowding = np.full(len(rows), np.inf)
-        if limit >= k and not look.exact:
-            before = np.arange(rows.shape[1]) < places[:, k - 1 : k]  # the last that is wanted
+        # A set of some hundreds of ids, asked about some tens, takes less time than arrays would.
+        candidates = zip(rows.tolist(), self.all_ids[rows].tolist(), hidden, strict=True)
+        for query, (own, ids, banned) in enumerate(candidates):
+            free = (
+                place for place, row in enumerate(own) if row != NO_ROW and ids[place] not in banned
+            )
+            kept = list(islice(free, limit))
+            places[query, : len(kept)] = kept
             # Where there were fewer candidates than wanted, some were missed.
-            enough = there[:, k - 1] & (rows[:, -1] != NO_ROW)
-            crowding[enough] = 1 + (hidden & before).sum(axis=1)[enough] / k
+            if len(kept) >= k and look.proposal.rows[query, -1] != NO_ROW:
+                crowding[query] = 1 + len(banned.intersection(ids[: kept[k - 1]])) / k
+        there = places != NO_PLACE
+        each = np.arange(len(rows))[:, None]
         return _Kept(np.where(there, rows[each, places], NO_ROW), places, crowding)
 
     def _fill(
@@ -467,8 +463,7 @@ class Index:
         """
         if look.complete:
             return np.ones(len(last), dtype=bool)
-        last_places = np.where(kept.rows[:, -1] != NO_ROW, kept.places[:, -1], -1)
-        worst = look.proposal.scores[np.arange(len(last)), last_places]
+        worst = look.proposal.scores[np.arange(len(last)), kept.places[:, -1]]
         return self._beyond_rounding(last, worst, queries)
 
     def _beyond_rounding(
@@ -477,15 +472,6 @@ class Index:
         """Return whether exact scores `(C,)` are above float32 ones `(C,)`, however these err."""
         lengths = np.sqrt(np.einsum("cd,cd->c", queries, queries)) * self._longest
         return np.asarray(last > worst + self.dimension * ROUNDING * lengths)
-
-    def _banned(self, excluded: Sequence[Ids] | None, count: int) -> "_Banned":
-        """Return what each of so many queries must not return."""
-        if excluded is None:
-            return _Banned(np.empty(0, np.int64), np.empty(0, np.int64), np.zeros(count, np.int64))
-        owners = np.repeat(np.arange(count), [len(ids) for ids in excluded])
-        rows, there = self._find(np.concatenate([np.empty(0, np.int64), *excluded]))
-        owners, rows = owners[there], rows[there]
-        return _Banned(owners, rows, np.bincount(owners, minlength=count))
 
     def _chosen(self, allowed: Selection | None) -> Selection | None:
         """Return which rows may be results; None is all."""
@@ -512,30 +498,11 @@ class Index:
         return self._sorted_rows[places], self._sorted_ids[places] == ids
 
 
-class _Banned(NamedTuple):
-    """What Q queries must not return, X rows in all."""
-
-    owners: NDArray[np.int64]  # (X,) of the queries, ascending
-    rows: NDArray[np.int64]  # (X,)
-    counts: NDArray[np.int64]  # (Q,) of each query
-
-    def keys(self, row_count: int) -> NDArray[np.int64]:
-        """Return query times R plus row, `(X,)` ascending."""
-        return np.sort(self.owners * row_count + self.rows)
-
-    def part(self, queries: slice) -> "_Banned":
-        """Return what is about some queries alone."""
-        first = int(self.counts[: queries.start].sum())
-        counts = self.counts[queries]
-        some = slice(first, first + int(counts.sum()))
-        return _Banned(self.owners[some], self.rows[some], counts)
-
-
 class _Kept(NamedTuple):
     """Candidates of C queries that have a second look."""
 
     rows: NDArray[np.int64]  # (C, L), best first, then NO_ROW
-    places: NDArray[np.int64]  # (C, L) in the proposal
+    places: NDArray[np.int64]  # (C, L) in the proposal, then NO_PLACE, which is the last
     crowding: NDArray[np.float64]  # (C,) candidates there were for each result, by what was banned
 
 
