@@ -17,7 +17,7 @@ from index.vectors import Ids, Vectors
 SMALL = 20_000
 
 # Efforts tried: of an ivfpq all, of others until the target is reached.
-BREADTHS = (4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048)
+BREADTHS = (4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048)
 OVERSAMPLINGS = (1, 2, 4, 8, 16, 32)
 
 # Standard errors that a recall has to be above a target: 95 % sure that it is no accident of which
@@ -161,7 +161,7 @@ def _efforts(kind: Kind) -> list[Effort]:
         case Kind.IVFPQ:
             return [
                 Effort(breadth=breadth, oversampling=more)
-                for breadth in BREADTHS[2:8:2]
+                for breadth in BREADTHS[4:13:2]
                 for more in OVERSAMPLINGS[1::2]
             ]
 
