@@ -64,18 +64,24 @@ def one_by_one(recommender: Recommender, events: int) -> OneByOne:
     nearest = np.argsort(np.abs(counts - events), kind="stable")[:USERS]
     users = run.users.ids[nearest].tolist()
     with threadpool_limits(1):
-        found = recommender.topk_many(users, 1).movie_ids[:, 0].tolist()
-        more = [
-            Person(user_id=user, added=[Event(movie, run.config.scale.highest)])
-            for user, movie in zip(users, found, strict=True)
-        ]
         return OneByOne(
             users=len(users),
             events=float(counts[nearest].mean()),
             stored=_latency(recommender, users),
-            told=_latency(recommender, more),
+            told=_latency(recommender, [_with_one_more(run, user) for user in nearest.tolist()]),
             bare=bare_search(recommender.index.vectors),
         )
+
+
+def _with_one_more(run: Run, user: int) -> Person:
+    """Return a known user, given by number, who tells one rating more than is stored."""
+    start, end = run.histories.offsets[user : user + 2]
+    trained = np.arange(len(run.catalogue) - run.catalogue.added)
+    unseen = np.setdiff1d(trained, run.histories.movies[start:end])
+    # Someone who has rated everything rates one again.
+    movie = run.catalogue.movies[int(np.append(unseen, 0)[0])].id
+    told = Event(movie, run.config.scale.highest)
+    return Person(user_id=int(run.users.ids[user]), added=[told])
 
 
 def _latency(recommender: Recommender, people: Sequence[int | Person]) -> Latency:
