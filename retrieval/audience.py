@@ -84,7 +84,7 @@ def one_person(run: Run, user: int | Person) -> Audience:
     events = stored if person.history is None else _events(run, person.history, 0)
     if person.added:
         added = _events(run, person.added, int(events.timestamps.max(initial=0)))
-        kept = (events.movies[:, None] != added.movies).all(axis=1)
+        kept = ~np.isin(events.movies, added.movies)
         events = _Events(
             np.concatenate([events.movies[kept], added.movies]),
             np.concatenate([events.ratings[kept], added.ratings]),

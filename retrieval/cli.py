@@ -485,17 +485,18 @@ def bench(
             }
         )
         return
-    answers = latency.stored, latency.told
-    stages = list(dict.fromkeys([*latency.told.stages, *latency.stored.stages]))
+    stored, told = (
+        answer.stages
+        | {"p50": answer.p50, "p95": answer.p95, "p99": answer.p99, "FAISS alone": latency.bare}
+        for answer in (latency.stored, latency.told)
+    )
     print_table(
         f"The list of 20 of a user with {latency.events:.0f} ratings on average, one thread, ms",
         ("stage", "as stored", "one rating more"),
-        [(stage, *(_milliseconds(each.stages.get(stage)) for each in answers)) for stage in stages]
-        + [
-            (name, *(_milliseconds(getattr(each, name)) for each in answers))
-            for name in ("p50", "p95", "p99")
-        ]
-        + [("FAISS alone", *[_milliseconds(latency.bare)] * 2)],
+        [
+            (name, f"{stored[name]:.3f}" if name in stored else "", f"{spent:.3f}")
+            for name, spent in told.items()
+        ],
     )
     print(f"from nothing, with its own process: {cold:.2f} s")
     print(f"the lists of all {users:,} users: {everyone:.2f} s")
@@ -731,10 +732,6 @@ def _sizes(text: str) -> list[int]:
     if not all(part.strip().isdecimal() and int(part) for part in text.split(",")):
         raise RequestError(f"malformed sizes {text!r}; write 4000,100000")
     return [int(part) for part in text.split(",")]
-
-
-def _milliseconds(value: float | None) -> str:
-    return "" if value is None else f"{value:.3f}"
 
 
 def _finite(value: float) -> float | None:

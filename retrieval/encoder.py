@@ -10,7 +10,15 @@ from retrieval.audience import Audience
 from retrieval.choices import RankBy, Towers
 from retrieval.data.history import Windows, whole_windows, windows_until
 from retrieval.errors import RequestError
-from retrieval.run import BAYESIAN, MOODS, SEQUENCE_TOWER, SEQUENCE_USERS, USER_TOWER, Run
+from retrieval.run import (
+    BAYESIAN,
+    MOODS,
+    SEQUENCE_TOWER,
+    SEQUENCE_USERS,
+    USER_TOWER,
+    Run,
+    mapped_array,
+)
 from retrieval.stopwatch import Stopwatch
 from retrieval.towers.bayesian import BayesianTower, Encoded, Questions, load_bayesian
 from retrieval.towers.inputs import user_inputs
@@ -37,14 +45,14 @@ class Encoder:
         if Towers.BAYESIAN in run.config.towers:
             self._bayesian = BayesianTower(
                 load_bayesian(run.folder / BAYESIAN),
-                np.load(run.folder / MOODS, mmap_mode="r"),
+                mapped_array(run.folder / MOODS),
                 run.histories,
                 run.config.demographics.sizes(),
                 run.config.scale,
             )
         if Towers.SEQUENCE in run.config.towers:
             self._sequence = QueryTower(run.folder / SEQUENCE_TOWER)
-            self._sequence_users = np.asarray(np.load(run.folder / SEQUENCE_USERS, mmap_mode="r"))
+            self._sequence_users = mapped_array(run.folder / SEQUENCE_USERS)
 
     @property
     def rates(self) -> bool:
@@ -139,11 +147,12 @@ class Encoder:
         new = stored == UNKNOWN if times is None else np.ones(len(rows), dtype=bool)
         watch = self._sequence_users[stored]  # what the tower says of those of whom nothing is new
         if new.any():
+            asking = rows[new]
             asked = tokens(
-                audience.codes[rows[new]],
+                audience.codes[asking],
                 audience.histories,
-                _windows(audience, rows[new], times),
-                np.full(int(new.sum()), times is not None),
+                _windows(audience, asking, times),
+                np.full(len(asking), times is not None),
                 self.run.config.scale,
                 ranking.history_length,
             )

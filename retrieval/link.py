@@ -21,6 +21,7 @@ class Link:
 
     def ratings(self, scores: Floats) -> Floats:
         """Return expected ratings, of the same shape, under the usual noise."""
+        # No matrix product, which may round differently for other numbers of scores.
         above = ndtr(scores[..., None] - np.array(self.thresholds))  # (..., T)
         return np.asarray(self.stars[0] + (np.diff(self.stars) * above).sum(axis=-1))
 

@@ -19,6 +19,7 @@ from retrieval.catalogue import Catalogue, Movie
 from retrieval.choices import Device, Preset, Towers
 from retrieval.data.dataset import Dataset, encode
 from retrieval.data.frames import MovieData
+from retrieval.data.history import Histories
 from retrieval.data.split import random_rows
 from retrieval.errors import DataError, Problem, RequestError
 from retrieval.files import beside, new_folder
@@ -185,9 +186,10 @@ def train(
     )
     with new_folder(folder) as partial:
         seen = np.bincount(dataset.users[~held_out], minlength=len(dataset.user_vocabulary)) > 0
-        _write_data(partial, config, dataset, seen)
+        histories = dataset.histories(np.ones(len(dataset.users), dtype=bool))
+        _write_data(partial, config, dataset, seen, histories)
         save_describer(partial / CONTENT, describer)
-        _write_pairs(partial, dataset, neural, inferred, watching)
+        _write_pairs(partial, config, histories, neural, inferred, watching)
         (partial / METRICS).write_text(json.dumps(_metrics(trained, dataset), indent=2) + "\n")
         (partial / CARD).write_text(_card(config, trained, dataset))
         seal(partial)
@@ -198,7 +200,8 @@ def train(
 
 def _write_pairs(
     folder: Path,
-    dataset: Dataset,
+    config: RunConfig,
+    histories: Histories,
     neural: Neural | None,
     inferred: Inferred | None,
     watching: Watching | None,
@@ -206,7 +209,7 @@ def _write_pairs(
     """Write the pairs that were trained, and what encodes users at query time."""
     if neural is not None:
         save_pair(folder, neural.pair)
-        tower = user_tower(neural.pair, neural.known.centre, dataset.scale.unit)
+        tower = user_tower(neural.pair, neural.known.centre, config.scale.unit)
         export_user_tower(tower, neural.example, folder / USER_TOWER)
     if inferred is not None:
         save_bayesian(folder / BAYESIAN, inferred.pair)
@@ -215,7 +218,7 @@ def _write_pairs(
         save_ensemble(folder, watching.ensemble)
         path = folder / SEQUENCE_TOWER
         export_sequence_tower(EnsembleUserTower(watching.ensemble), watching.example, path)
-        np.save(folder / SEQUENCE_USERS, stored_users(watching, dataset))
+        np.save(folder / SEQUENCE_USERS, stored_users(watching, histories))
 
 
 def _widths(
@@ -262,7 +265,11 @@ def _ranking(watching: Watching | None, choice: Choice | None) -> Ranking | None
 
 
 def _write_data(
-    folder: Path, config: RunConfig, dataset: Dataset, trained_users: NDArray[np.bool_]
+    folder: Path,
+    config: RunConfig,
+    dataset: Dataset,
+    trained_users: NDArray[np.bool_],
+    histories: Histories,
 ) -> None:
     """Write the data a run answers from: all of it, validation rows too."""
     write_run(
@@ -272,7 +279,7 @@ def _write_data(
         dataset.user_vocabulary,
         dataset.user_codes,
         trained_users,
-        dataset.histories(np.ones(len(dataset.users), dtype=bool)),
+        histories,
     )
 
 

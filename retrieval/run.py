@@ -139,7 +139,7 @@ def open_run(folder: Path) -> Run:
         user_codes=np.load(folder / USER_CODES),
         trained_users=np.load(folder / TRAINED_USERS),
         histories=Histories(
-            *(_mapped(folder / HISTORY.format(name)) for name in Histories._fields)
+            *(mapped_array(folder / HISTORY.format(name)) for name in Histories._fields)
         ),
         added=added,
     )
@@ -147,7 +147,7 @@ def open_run(folder: Path) -> Run:
     return run
 
 
-def _mapped(path: Path) -> NDArray[Any]:
+def mapped_array(path: Path) -> NDArray[Any]:
     """Return an array mapped from a file; as a plain one, it is twice as fast to index."""
     return np.asarray(np.load(path, mmap_mode="r"))
 

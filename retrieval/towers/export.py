@@ -41,10 +41,10 @@ def export_sequence_tower(tower: nn.Module, example: Tokens, path: Path) -> None
     people, places = torch.export.Dim("people"), torch.export.Dim("places")
     each, history = {0: people}, {0: people, 1: places}
     shapes = (history, history, each, history, {**history, 2: places}, each)
-    _export(tower, example, shapes, ["vectors"], path)
+    exported = _export(tower, example, shapes, ["vectors"], path)
     count = example.movies.shape[1]
     for places in {2, max(2, count - 1)}:
-        _check(QueryTower(path), tower, example.until(places))
+        _check(exported, tower, example.until(places))
 
 
 def _export(
@@ -53,7 +53,8 @@ def _export(
     shapes: tuple[dict[int, Any], ...],
     outputs: list[str],
     path: Path,
-) -> None:
+) -> QueryTower:
+    """Write a tower and return what was read back, once both give the same vectors."""
     tower.eval()
     columns = tuple(torch.from_numpy(column) for column in example)
     with torch.no_grad(), _quiet():
@@ -69,8 +70,10 @@ def _export(
             verbose=False,
         )
     # One user alone too: an exporter can take the size of its example for the only one.
+    exported = QueryTower(path)
     for inputs in (example, example.part(slice(1))):
-        _check(QueryTower(path), tower, inputs)
+        _check(exported, tower, inputs)
+    return exported
 
 
 def _check(exported: QueryTower, tower: nn.Module, inputs: UserInputs | Tokens) -> None:

@@ -11,7 +11,7 @@ from rich.progress import Progress
 
 from retrieval.choices import Towers
 from retrieval.data.dataset import Dataset
-from retrieval.data.history import seen, whole_windows
+from retrieval.data.history import Histories, seen, whole_windows
 from retrieval.data.split import last_of_each
 from retrieval.towers.content import Content
 from retrieval.towers.ensemble import SequenceEnsemble
@@ -172,11 +172,10 @@ def rank(
     return choose_ranking(np.hstack(gains), dataset.ratings[watching.last] >= liked)
 
 
-def stored_users(watching: Watching, dataset: Dataset) -> NDArray[np.float32]:
-    """Return the vectors `(U, D)` of all users with all their events, not told when they ask."""
-    everything = np.ones(len(dataset.users), dtype=bool)
-    whole = replace(watching.sequences, histories=dataset.histories(everything))
-    users = np.arange(len(dataset.user_vocabulary))
+def stored_users(watching: Watching, histories: Histories) -> NDArray[np.float32]:
+    """Return the vectors `(U, D)` of all users with these histories, not told when they ask."""
+    whole = replace(watching.sequences, histories=histories)
+    users = np.arange(len(histories.offsets) - 1)
     nobody = np.zeros(len(users), dtype=bool)
     return sequence_vectors(watching.ensemble, whole, users, np.zeros_like(users), told=nobody)
 
