@@ -17,7 +17,8 @@ maximum inner product search", NeurIPS 2018.
 
 import ctypes
 import weakref
-from functools import cache
+from collections.abc import Callable
+from functools import cache, cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,9 +27,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from index.kinds import LISTED, Effort, Kind
+from index.rows import Mask
 from index.vectors import LARGEST, Vectors
 
-Mask = NDArray[np.bool_]
 Scale = NDArray[np.float32]
 
 # Lists of an ivf, for each square root of the number of vectors.
@@ -63,6 +64,21 @@ LEAST_SCALE = 1e-3
 # Vectors that codes of four bits are learned from.
 FEWEST = 16
 
+# A row that no list of an ivf or ivfpq holds.
+NO_LIST = -1
+
+# What FAISS raises for a file that it does not understand, or believes.
+FAISS_ERRORS = (
+    RuntimeError,
+    MemoryError,
+    AssertionError,
+    IndexError,
+    OverflowError,
+    SystemError,
+    TypeError,
+    ValueError,
+)
+
 
 class Proposal(NamedTuple):
     """C candidates for each of Q queries, best first as far as the kind can tell."""
@@ -72,13 +88,13 @@ class Proposal(NamedTuple):
 
 
 class Candidates:
-    """A FAISS index over R vectors, known by their rows.
+    """A FAISS index over R vectors, known by their rows. It never changes, so threads share it.
 
     Args:
         kind: Which.
         index: Made by `build` or read from a file.
         scale: `(D,)` what components of vectors are multiplied by, and of queries divided by.
-        fixed: Whether nothing can be added.
+        fixed: Whether no other can be made from it that holds more.
     """
 
     def __init__(
@@ -86,9 +102,6 @@ class Candidates:
     ) -> None:
         self.kind, self.scale = kind, scale
         self._index, self._fixed = index, fixed
-        # Once asked for: the lists that rows are in, (R,), and how many rows each of them has.
-        self._lists: NDArray[np.int64] | None = None
-        self._sizes: NDArray[np.int64] | None = None
 
     @classmethod
     def build(cls, kind: Kind, vectors: Vectors, scale: Scale | None = None) -> "Candidates":
@@ -102,7 +115,7 @@ class Candidates:
         count, dimension = vectors.shape
         scale = np.ones(dimension, np.float32) if scale is None else scale
         if kind in LISTED:  # the longest becomes 1, and so do the others with one more component
-            longest = np.sqrt(_squares(vectors * scale).max(initial=0.0))
+            longest = np.sqrt(squares(vectors * scale).max(initial=0.0))
             scale = scale / np.float32(max(longest, SHORTEST))
         index = _empty(kind, count, dimension + _extra(kind, dimension))
         made = cls(kind, index, scale)
@@ -123,16 +136,19 @@ class Candidates:
             mapped: Whether to map the file instead of loading it; then nothing can be added.
 
         Raises:
-            ValueError: The file holds nothing of the kind.
+            ValueError: The file holds nothing of the kind, or its parts contradict each other.
         """
         try:
             index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC if mapped else 0)
-        except RuntimeError as error:
+        except FAISS_ERRORS as error:
             raise ValueError(f"{path} cannot be read by FAISS") from error
-        held = len(scale) + _extra(kind, len(scale))
-        if not isinstance(index, type(_empty(kind, 1, held))) or index.d != held:
-            raise ValueError(f"{path} is not an index of kind {kind} in {len(scale)} dimensions")
-        return cls(kind, index, scale, fixed=mapped)
+        dimension = len(scale)
+        if not _is_like(index, _empty(kind, 1, dimension + _extra(kind, dimension))):
+            raise ValueError(f"{path} is not an index of kind {kind} in {dimension} dimensions")
+        read = cls(kind, index, scale, fixed=mapped)
+        if not read._is_whole():
+            raise ValueError(f"{path} holds an index whose parts do not fit together")
+        return read
 
     @property
     def dimension(self) -> int:
@@ -140,8 +156,14 @@ class Candidates:
         return len(self.scale)
 
     def write(self, path: Path) -> None:
-        """Write one file, readable by FAISS alone."""
-        faiss.write_index(self._index, str(path))
+        """Write one file, readable by FAISS alone.
+
+        Raises:
+            OSError: It cannot be written.
+        """
+        # Through Python, which notices a full disk; FAISS's own writer does not when it closes.
+        with path.open("wb") as file:
+            self._write(file.write)
 
     def __len__(self) -> int:
         """Return R."""
@@ -156,8 +178,11 @@ class Candidates:
             nonlocal counted
             counted += len(part)
 
-        faiss.write_index(self._index, faiss.PyCallbackIOWriter(count))
+        self._write(count)
         return counted
+
+    def _write(self, take: Callable[[bytes], object]) -> None:
+        faiss.write_index(self._index, faiss.PyCallbackIOWriter(take))
 
     def vectors(self) -> Vectors:
         """Return a view, `(R, D)`, of what an exact index holds, and which keeps it alive."""
@@ -169,16 +194,19 @@ class Candidates:
         weakref.finalize(buffer, lambda _: None, self._index)
         return np.ctypeslib.as_array(buffer).reshape(count, dimension)
 
-    def add(self, vectors: Vectors) -> None:
-        """Add vectors `(A, D)` as the next rows.
+    def with_more(self, vectors: Vectors) -> "Candidates":
+        """Return a copy that holds vectors `(A, D)` as its next rows.
+
+        FAISS adds in place, which may not happen beside a search: so all R vectors are copied.
 
         Raises:
             ValueError: The index is mapped from a file.
         """
         if self._fixed:
             raise ValueError("the index is mapped from a file; load it with mapped=False to add")
-        self._index.add(self._held(vectors))
-        self._lists, self._sizes = None, None
+        index = faiss.clone_index(self._index)
+        index.add(self._held(vectors))
+        return Candidates(self.kind, index, self.scale)
 
     def propose(
         self, queries: Vectors, count: int, effort: Effort, allowed: Mask | None = None
@@ -209,12 +237,9 @@ class Candidates:
                 parameters = None if selector is None else faiss.SearchParameters(sel=selector)
         return Proposal(*self._index.search(self._asked(queries), count, params=parameters))
 
-    def sizes(self, rows: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
-        """Return how many of some rows, `(S,)`, or of all are in each list of an ivf or ivfpq."""
-        if self._lists is None:
-            self._lists = self._lists_of_rows()
-        lists = self._lists if rows is None else self._lists[rows]
-        return np.bincount(lists, minlength=self._index.nlist)
+    def sizes(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return how many of some rows, `(S,)`, are in each list of an ivf or ivfpq."""
+        return np.bincount(self._lists[rows], minlength=self._index.nlist)
 
     def breadth(self, queries: Vectors, breadth: int, sizes: NDArray[np.int64]) -> int:
         """Return the lists to visit so that enough of what is allowed is looked at.
@@ -229,14 +254,49 @@ class Candidates:
         """
         lists = int(self._index.nlist)
         _, nearest = self._index.quantizer.search(self._asked(queries), lists)  # (Q, lists)
-        if self._sizes is None:
-            self._sizes = self.sizes()
         usual = self._sizes[nearest[:, :breadth]].sum(axis=1)
         reached = np.cumsum(sizes[nearest], axis=1) < usual[:, None]
         return min(lists, 1 + int(reached.sum(axis=1).max(initial=0)))
 
-    def _lists_of_rows(self) -> NDArray[np.int64]:
-        lists = np.zeros(len(self), np.int64)
+    def _is_whole(self) -> bool:
+        """Return whether the parts that FAISS does not hold against each other fit."""
+        match self.kind:
+            case Kind.IVF | Kind.IVFPQ:
+                return self._lists_are_whole()
+            case Kind.HNSW:
+                return self._graph_is_whole()
+            case Kind.EXACT | Kind.SQ8:  # codes, which FAISS counts
+                return True
+
+    def _lists_are_whole(self) -> bool:
+        """Return whether each row is in one list, and each list has a centre."""
+        index = self._index
+        sizes = [index.invlists.list_size(place) for place in range(index.nlist)]
+        if not index.is_trained or sum(sizes) != len(self) or index.quantizer.ntotal != index.nlist:
+            return False
+        try:
+            return index.quantizer.d == index.d and bool((self._lists != NO_LIST).all())
+        except IndexError:
+            return False
+
+    def _graph_is_whole(self) -> bool:
+        """Return whether searches begin at a node of the highest level."""
+        graph = self._index.hnsw
+        levels = faiss.vector_to_array(graph.levels)  # (R,) from 1
+        if not len(levels):
+            return bool(graph.entry_point == -1)
+        start = graph.entry_point
+        return start >= 0 and bool(levels[start] == levels.max() == graph.max_level + 1)
+
+    @cached_property
+    def _sizes(self) -> NDArray[np.int64]:
+        """How many rows each list holds."""
+        return np.bincount(self._lists, minlength=self._index.nlist)
+
+    @cached_property
+    def _lists(self) -> NDArray[np.int64]:
+        """The list that each row is in, `(R,)`, `NO_LIST` where it is in none."""
+        lists = np.full(len(self), NO_LIST)
         for place in range(self._index.nlist):
             size = self._index.invlists.list_size(place)
             if size:
@@ -256,7 +316,7 @@ class Candidates:
             return vectors
         held = _widened(vectors * self.scale, _extra(self.kind, self.dimension))
         if self.kind in LISTED:
-            held[:, -1] = np.sqrt(np.maximum(1.0 - _squares(held), 0.0))
+            held[:, -1] = np.sqrt(np.maximum(1.0 - squares(held), 0.0))
         if self.kind is Kind.IVF:  # one that is added may be longer than all that were there
             largest = np.maximum(held.max(axis=1), -held.min(axis=1))  # without a copy of all
             held /= np.maximum(largest / MOST_OF_HALF, 1.0)[:, None]
@@ -334,10 +394,21 @@ def _empty(kind: Kind, count: int, dimension: int) -> faiss.Index:
             # Four bits for each component.
             index = faiss.IndexIVFPQFastScan(centres, dimension, lists, dimension, 4, metric)
             index.by_residual = True
+            index.pq.cp.min_points_per_centroid = 1  # likewise
             return _quick(index)
         case Kind.SQ8:
             code = faiss.ScalarQuantizer.QT_8bit_uniform
             return faiss.IndexScalarQuantizer(dimension, code, metric)
+
+
+def _is_like(index: faiss.Index, wanted: faiss.Index) -> bool:
+    """Return whether an index is of the class, the dimension and the codes of another."""
+    same = ("d", "metric_type", "code_size", "by_residual")
+    return (
+        type(index) is type(wanted)
+        and all(getattr(index, fact, None) == getattr(wanted, fact, None) for fact in same)
+        and (not hasattr(index, "sq") or index.sq.qtype == wanted.sq.qtype)
+    )
 
 
 def _quick(index: faiss.IndexIVF) -> faiss.IndexIVF:
@@ -347,6 +418,6 @@ def _quick(index: faiss.IndexIVF) -> faiss.IndexIVF:
     return index
 
 
-def _squares(vectors: Vectors) -> NDArray[np.float64]:
+def squares(vectors: Vectors) -> NDArray[np.float64]:
     """Return squared lengths `(R,)`, those of the shortest vectors too."""
     return np.asarray(np.einsum("rd,rd->r", vectors, vectors, dtype=np.float64))

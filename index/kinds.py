@@ -17,6 +17,9 @@ class Kind(StrEnum):
 # Kinds that keep vectors in lists around centres.
 LISTED = (Kind.IVF, Kind.IVFPQ)
 
+# Of breadth and oversampling: FAISS counts in 32 bits.
+MOST = 2**30
+
 # Kinds whose candidates are in no reliable order: their codes have a byte or less a component.
 CODED = (Kind.IVFPQ, Kind.SQ8)
 
@@ -34,6 +37,9 @@ class Effort:
     oversampling: int = 1
 
     def __post_init__(self) -> None:
-        """Refuse what finds nothing."""
-        if min(self.breadth, self.oversampling) < 1:
-            raise ValueError(f"breadth and oversampling must be at least 1, got {self}")
+        """Refuse what finds nothing, and what cannot be counted."""
+        for name, value in (("breadth", self.breadth), ("oversampling", self.oversampling)):
+            if type(value) is not int or not 1 <= value <= MOST:
+                raise ValueError(
+                    f"{name} must be a whole number from 1 to {MOST}, got {value!r:.80}"
+                )

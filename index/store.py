@@ -1,17 +1,28 @@
-"""An index on disk: the FAISS file, ids, vectors, and what they are."""
+"""An index on disk: the FAISS file, ids, vectors, scale, and the card that says what they are.
+
+The card holds the sha256 of each file and its own. No file is understood before its bytes are known
+to be those that were written.
+"""
 
 import hashlib
 import json
+import stat
 from dataclasses import asdict, dataclass
+from io import BufferedReader
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
+from numpy.typing import NDArray
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
+from index.arrays import load_array
 from index.candidates import Candidates
 from index.kinds import Effort, Kind
+from index.neighbours import NO_ID
 from index.search import Index
-from index.vectors import fingerprint
+from index.snapshot import Snapshot
+from index.vectors import LARGEST, Ids, Vectors, are_distinct
 
 INDEX_FILE = "index.faiss"
 VECTORS_FILE = "vectors.npy"  # where the FAISS file does not hold them
@@ -19,9 +30,18 @@ IDS_FILE = "ids.npy"
 SCALE_FILE = "scale.npy"
 CARD_FILE = "index.json"
 
+# Of what is written here, raised with every change to it.
+VERSION: Literal[2] = 2
+
+# More bytes than a card takes.
+LONGEST_CARD = 65_536
+
+
+Count = Annotated[int, Field(ge=0, lt=2**31)]
+
 
 class StaleIndexError(ValueError):
-    """An index whose vectors are not those it was saved with, or are of another source."""
+    """An index whose files are not those it was saved with, or that is of another source."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,47 +49,54 @@ class Card:
     """What an index is.
 
     Args:
+        version: Of the format.
         kind: How candidates are found.
         metric: By what vectors are compared.
         dimension: D.
         count: Of the vectors, without the removed ones.
         removed: Rows that are never found.
         effort: How hard it looks.
-        fingerprint: Of all rows' ids and vectors.
-        candidates: sha256 of the FAISS file where it does not hold the vectors, and of the scale.
+        files: sha256 of each file beside the card, by name.
         source: What the vectors were made by.
     """
 
+    __pydantic_config__: ClassVar = ConfigDict(extra="forbid", strict=True)
+
+    version: Literal[2]
     kind: Kind
-    metric: str
-    dimension: int
-    count: int
-    removed: int
+    metric: Literal["inner product"]
+    dimension: Count
+    count: Count
+    removed: Count
     effort: Effort
-    fingerprint: str
-    candidates: str
+    files: dict[str, str]
     source: str
 
 
 def save_index(folder: Path, index: Index, source: str) -> Card:
-    """Write index, ids, vectors and card into an existing folder."""
-    index.candidates.write(folder / INDEX_FILE)
-    np.save(folder / SCALE_FILE, index.candidates.scale)
+    """Write index, ids, vectors and card into an existing folder.
+
+    Raises:
+        OSError: A file cannot be written.
+    """
+    now = index.snapshot
+    now.candidates.write(folder / INDEX_FILE)
+    np.save(folder / SCALE_FILE, now.candidates.scale)
+    np.save(folder / IDS_FILE, now.rows.all_ids)
+    if now.kind is not Kind.EXACT:
+        np.save(folder / VECTORS_FILE, now.all_vectors)
     card = Card(
-        kind=index.kind,
+        version=VERSION,
+        kind=now.kind,
         metric="inner product",
-        dimension=index.dimension,
-        count=len(index),
-        removed=len(index.all_ids) - len(index),
-        effort=index.effort,
-        fingerprint=fingerprint(index.all_ids, index.all_vectors),
-        candidates=_sum_of_candidates(folder, index.kind),
+        dimension=now.dimension,
+        count=len(now),
+        removed=len(now.rows) - len(now),
+        effort=now.effort,
+        files={name: _sum(folder / name) for name in _names(now.kind)},
         source=source,
     )
-    if index.kind is not Kind.EXACT:
-        np.save(folder / VECTORS_FILE, index.all_vectors)
-    np.save(folder / IDS_FILE, index.all_ids)
-    (folder / CARD_FILE).write_text(json.dumps(asdict(card), indent=2) + "\n")
+    (folder / CARD_FILE).write_bytes(_written(card))
     return card
 
 
@@ -77,14 +104,31 @@ def read_card(folder: Path) -> Card:
     """Read what an index is.
 
     Raises:
-        ValueError: The file is missing or cannot be read.
+        ValueError: The file is missing, of another format, or not what was written.
     """
+    path = folder / CARD_FILE
     try:
-        facts: dict[str, Any] = json.loads((folder / CARD_FILE).read_text())
-        effort = Effort(**facts.pop("effort"))
-        return Card(**facts | {"kind": Kind(facts["kind"]), "effort": effort})
-    except (OSError, TypeError, KeyError, AttributeError, ValueError) as error:
-        raise ValueError(f"{folder} does not hold an index: {error}") from error
+        with _opened(path) as file:
+            text = file.read(LONGEST_CARD)
+        facts: dict[str, Any] = dict(json.loads(text))
+    except OSError as error:
+        raise ValueError(f"{folder} does not hold an index: {_reason(error)}") from error
+    except (ValueError, TypeError, RecursionError) as error:
+        raise ValueError(f"{path} is not the card of an index") from error
+    if facts.get("version") != VERSION:
+        raise ValueError(
+            f"{path} is of another format than this program reads, {VERSION}"
+        )
+    facts.pop("sha256", None)
+    try:
+        card = TypeAdapter(Card).validate_json(json.dumps(facts))
+        # Nothing may be otherwise, be it blanks: this compares the sum too.
+        whole = text == _written(card)
+    except (ValidationError, ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is not the card of an index") from error
+    if not whole:
+        raise ValueError(f"{path} is not what was written: its sha256 differs")
+    return card
 
 
 def load_index(folder: Path, source: str, *, mapped: bool = True) -> Index:
@@ -97,39 +141,95 @@ def load_index(folder: Path, source: str, *, mapped: bool = True) -> Index:
             approximate index.
 
     Raises:
-        StaleIndexError: The card, the index and the vectors beside it do not belong together, or
-            the index was built from another source.
-        ValueError: A file is missing or cannot be read.
+        StaleIndexError: A file is not the one that was written, or the index was built from another
+            source.
+        ValueError: A file is missing, cannot be read, or does not fit the others.
     """
     card = read_card(folder)
     if card.source != source:
         raise StaleIndexError(f"{folder} was built from another model")
-    try:
-        candidates_sum = _sum_of_candidates(folder, card.kind)
-        scale = np.load(folder / SCALE_FILE)
-        candidates = Candidates.read(folder / INDEX_FILE, card.kind, scale, mapped=mapped)
-        ids = np.load(folder / IDS_FILE)
-        held = card.kind is Kind.EXACT
-        vectors = (
-            candidates.vectors()
-            if held
-            else np.load(folder / VECTORS_FILE, mmap_mode="r" if mapped else None)
-        )
-    except (OSError, EOFError, ValueError) as error:
-        raise ValueError(f"{folder} does not hold an index: {error}") from error
-    if candidates_sum != card.candidates:
-        raise StaleIndexError(f"{folder} holds candidates that were not saved with it")
-    made = fingerprint(ids, vectors)
-    if made != card.fingerprint or len(candidates) != len(ids):
-        raise StaleIndexError(
-            f"{folder} has fingerprint {card.fingerprint[:12]}, its vectors have {made[:12]}"
-        )
-    return Index(ids, vectors, candidates, card.effort)
+    if card.files.keys() != set(_names(card.kind)):
+        raise ValueError(f"{folder / CARD_FILE} does not list the files of kind {card.kind}")
+    for name, expected in card.files.items():
+        try:
+            found = _sum(folder / name)
+        except OSError as error:
+            raise ValueError(f"{folder / name} cannot be read: {_reason(error)}") from error
+        if found != expected:
+            raise StaleIndexError(
+                f"{folder / name} is not what was saved with the index: its sha256 differs"
+            )
+    return Index(_checked(card, folder, mapped=mapped))
 
 
-def _sum_of_candidates(folder: Path, kind: Kind) -> str:
-    digest = hashlib.sha256((folder / SCALE_FILE).read_bytes())
-    if kind is not Kind.EXACT:  # whose file the fingerprint is made from
-        with (folder / INDEX_FILE).open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()
+def _checked(card: Card, folder: Path, *, mapped: bool) -> Snapshot:
+    """Return what the files of an index hold, if they agree with each other and with the card.
+
+    Raises:
+        ValueError: They do not.
+    """
+    scale = load_array(folder / SCALE_FILE)
+    if not _is(scale, np.float32, (card.dimension,)) or not ((scale > 0) & (scale < np.inf)).all():
+        raise ValueError(f"{folder / SCALE_FILE} holds no scale of {card.dimension} components")
+    candidates = Candidates.read(folder / INDEX_FILE, card.kind, scale, mapped=mapped)
+    count = len(candidates)
+    ids: Ids = load_array(folder / IDS_FILE)
+    if not _is(ids, np.int64, (count,)) or not _are_ids(ids, card.count):
+        raise ValueError(f"{folder / IDS_FILE} does not hold {card.count} ids for {count} rows")
+    if count != card.count + card.removed:
+        raise ValueError(f"{folder / INDEX_FILE} holds {count} rows, the card has others")
+    vectors: Vectors
+    if card.kind is Kind.EXACT:
+        vectors, held = candidates.vectors(), INDEX_FILE
+    else:
+        vectors, held = load_array(folder / VECTORS_FILE, mapped=mapped), VECTORS_FILE
+    if not _is(vectors, np.float32, (count, card.dimension)) or not vectors.flags.c_contiguous:
+        raise ValueError(f"{folder / held} does not hold {count} vectors of {card.dimension}")
+    snapshot = Snapshot.of(ids, vectors, candidates, card.effort)
+    if not snapshot.longest <= LARGEST * card.dimension**0.5:  # nor is it where one is NaN
+        raise ValueError(f"{folder / held} holds vectors that are not finite")
+    return snapshot
+
+
+def _names(kind: Kind) -> tuple[str, ...]:
+    """Return the files beside the card."""
+    names = (INDEX_FILE, IDS_FILE, SCALE_FILE)
+    return names if kind is Kind.EXACT else (*names, VECTORS_FILE)
+
+
+def _written(card: Card) -> bytes:
+    """Return the file of a card: what it says, and the sha256 of that."""
+    facts = asdict(card)
+    whole = hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+    return (json.dumps(facts | {"sha256": whole}, indent=2) + "\n").encode()
+
+
+def _is(array: NDArray[Any], dtype: type[np.generic], shape: tuple[int, ...]) -> bool:
+    return array.dtype == dtype and array.shape == shape
+
+
+def _are_ids(ids: Ids, count: int) -> bool:
+    """Return whether so many of the ids of rows are distinct, and the others are none."""
+    held = ids[ids != NO_ID]
+    return len(held) == count and are_distinct(held) and bool((held >= 0).all())
+
+
+def _sum(path: Path) -> str:
+    """Return the sha256 of a file."""
+    with _opened(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _opened(path: Path) -> BufferedReader:
+    """Open a plain file, and no other through a link.
+
+    Raises:
+        OSError: It is none, or cannot be read.
+    """
+    if not stat.S_ISREG(path.lstat().st_mode):
+        raise OSError(f"{path.name} is no plain file")
+    return path.open("rb")
+
+
+def _reason(error: OSError) -> str:
+    return error.strerror or str(error)

@@ -20,8 +20,10 @@ SMALL = 20_000
 BREADTHS = (4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048)
 OVERSAMPLINGS = (1, 2, 4, 8, 16, 32)
 
-# Standard errors that a recall has to be above a target: 95 % sure that it is no accident of which
-# questions were asked.
+# Standard errors that the recall of the half that chooses has to be above a target: with an effort
+# that was fixed beforehand, 95 % sure to be no accident of which questions were asked. Efforts are
+# tried one after another until one passes, which makes an accident likelier; so the other half,
+# which had no part in that, has to reach the target too.
 MARGIN = 1.645
 
 
@@ -30,9 +32,9 @@ class Trial(NamedTuple):
 
     kind: Kind
     effort: Effort
-    recall: float  # share of the exact results found, of the queries that chose the effort
-    least: float  # what this recall surely is for more such queries
-    check: float  # of the other queries
+    recall: float  # share of the exact results found, for the half of the queries that chooses
+    least: float  # the lower of this recall's lower bound and the other half's recall
+    check: float  # recall for the other half, which has to reach the target too
     milliseconds: float  # median of one query alone, on one thread
     build_seconds: float
     megabytes: float  # of the index, without the vectors that scores are made from
@@ -45,8 +47,8 @@ class Trial(NamedTuple):
             "breadth": of_lists,
             "oversampling": self.effort.oversampling if self.kind in CODED else None,
             "recall": round(self.recall, 4),
-            "surely": round(self.least, 4),
             "other half": round(self.check, 4),
+            "at least": round(self.least, 4),
             "ms": round(self.milliseconds, 4),
             "build s": round(self.build_seconds, 2),
             "MB": round(self.megabytes, 1),
@@ -78,8 +80,10 @@ def tune(
 ) -> Tuned:
     """Build indexes of several kinds; return the fastest that finds a share of what is there.
 
-    Half of the questions choose efforts and the kind, whose recall is surely what is asked for; the
-    others say what recall came of it.
+    Half of the questions choose: the lower confidence bound of their recall has to reach the
+    target. The recall of the other half, on which nothing was fitted, has to reach it too: effort
+    grows until both do. Where that never happens, the trial that comes nearest is taken, and its
+    `least` is below the target.
 
     Args:
         ids: `(N,)`.
@@ -100,12 +104,11 @@ def tune(
             report(made[0])
     chosen = fastest([trial for trial, _ in trials], target)
     index = next(index for trial, index in trials if trial is chosen)
-    index.effort = chosen.effort  # which later trials have changed
     return Tuned(index, [chosen, *(trial for trial, _ in trials if trial is not chosen)])
 
 
 def fastest(trials: Sequence[Trial], target: float) -> Trial:
-    """Return the fastest trial of those that surely reach a recall, or else what comes nearest."""
+    """Return the fastest trial with which both halves reach a recall, or else the nearest one."""
     enough = [trial for trial in trials if trial.least >= target]
     if not enough:
         return max(trials, key=lambda trial: (trial.least, -trial.milliseconds))
@@ -113,7 +116,7 @@ def fastest(trials: Sequence[Trial], target: float) -> Trial:
 
 
 def pareto(trials: Iterable[Trial]) -> list[Trial]:
-    """Return the trials that no other beats in time and what is surely found, fastest first."""
+    """Return the trials that no other beats in time and what both halves find, fastest first."""
     front: list[Trial] = []
     for trial in sorted(trials, key=lambda trial: (trial.milliseconds, -trial.least)):
         if not front or trial.least > front[-1].least:
@@ -139,12 +142,13 @@ def _of_kind(
     seconds = exact_seconds if kind is Kind.EXACT else time.perf_counter() - began
     megabytes = index.candidates.size / 1e6
     for effort in _efforts(kind):
-        index.effort = effort
-        found, milliseconds = timed(index, questions)
-        chosen, check = (shares(found.ids[half::2], truth.ids[half::2]) for half in (0, 1))
-        least = chosen.mean() - MARGIN * chosen.std() / len(chosen) ** 0.5
-        recalls = float(chosen.mean()), float(least), float(check.mean())
-        yield Trial(kind, effort, *recalls, milliseconds, seconds, megabytes), index
+        asked = index.with_effort(effort)
+        found, milliseconds = timed(asked, questions)
+        chosen, other = (shares(found.ids[half::2], truth.ids[half::2]) for half in (0, 1))
+        bound = chosen.mean() - MARGIN * chosen.std() / len(chosen) ** 0.5
+        least = min(float(bound), float(other.mean()))
+        recalls = float(chosen.mean()), least, float(other.mean())
+        yield Trial(kind, effort, *recalls, milliseconds, seconds, megabytes), asked
         # Of an ivfpq, less breadth may do with more oversampling.
         if least >= target and kind is not Kind.IVFPQ:
             return

@@ -1,17 +1,17 @@
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import ArrayLike
 
-from index.candidates import Candidates
 from index.exact import exact_search, inner_products
 from index.kinds import Effort, Kind
 from index.neighbours import NO_ID
 from index.search import Index
-from index.store import StaleIndexError, load_index, save_index
+from index.store import load_index, save_index
 from index.tuning import recall
 
 KINDS = pytest.mark.parametrize("kind", Kind)
@@ -236,6 +236,59 @@ def test_what_was_allowed_and_then_removed_is_not_found() -> None:
     assert set(found.ids.ravel()) == {*ids[5:10], NO_ID}
 
 
+@KINDS
+def test_what_was_selected_stays_those_ids_whatever_is_put_and_removed(kind: Kind) -> None:
+    _, ids, vectors, queries = made(100)
+    index = Index.build(ids, vectors, kind, EFFORT)
+    allowed = index.select(ids[:10])
+    more = np.arange(30_000, 30_005)
+    index.put(np.concatenate([more, ids[5:8]]), vectors[:8])  # others, and three of them anew
+    index.remove(ids[:2])
+    found = index.search(queries, 10, None, allowed)
+    there = ids[2:10]
+    held = index.vectors_of(there)
+    np.testing.assert_array_equal(held[3:6], vectors[5:8])
+    np.testing.assert_array_equal(found.ids, exact_search(there, held, queries, 10).ids)
+    index.put(ids[:1], vectors[:1])
+    assert set(index.search(queries, 10, None, allowed).ids.ravel()) == {*ids[2:10], ids[0], NO_ID}
+
+
+def test_a_snapshot_stays_what_it_is() -> None:
+    index, ids, vectors, queries = made(100)
+    before = index.snapshot
+    index.put(ids[:50], -vectors[:50])
+    index.remove(ids[50:])
+    np.testing.assert_array_equal(before.vectors_of(ids), vectors)
+    wanted = exact_search(ids, vectors, queries, 5)
+    np.testing.assert_array_equal(before.search(queries, 5).ids, wanted.ids)
+
+
+def test_ids_given_may_be_written_to_afterwards() -> None:
+    ids, vectors = np.array([1, 2]), np.array([[1.0], [2.0]], np.float32)
+    index = Index.build(ids, vectors)
+    ids[:], vectors[:] = 7, 0
+    assert index.ids.tolist() == [1, 2]
+    assert index.vectors.tolist() == [[1.0], [2.0]]
+
+
+@KINDS
+def test_vectors_are_not_copied_again_and_again(kind: Kind) -> None:
+    _, ids, vectors, _ = made(300)
+    index = Index.build(ids, vectors, kind)
+    index.remove(ids[:1])
+    assert np.shares_memory(index.vectors, index.vectors)
+
+
+def test_another_effort_leaves_the_index_alone() -> None:
+    _, ids, vectors, _ = made(300)
+    index = Index.build(ids, vectors, Kind.IVF, Effort(breadth=3))
+    other = index.with_effort(Effort(breadth=9))
+    assert (index.effort.breadth, other.effort.breadth) == (3, 9)
+    assert np.shares_memory(index.vectors, other.vectors)
+    other.remove(ids[:1])
+    assert (len(index), len(other)) == (300, 299)
+
+
 def twins() -> tuple[np.ndarray, np.ndarray]:
     """Return vectors in which every other one is the same, and a query that likes it best."""
     rng = np.random.default_rng(6)
@@ -294,19 +347,6 @@ def test_one_that_is_added_may_be_longer_than_all_that_were_there(kind: Kind) ->
     assert index.search(query, 3).ids[0, 0] == 10_000
 
 
-@pytest.mark.parametrize("name", ["index.faiss", "scale.npy"])
-def test_candidates_of_another_index_are_refused(name: str, tmp_path: Path) -> None:
-    _, ids, vectors, _ = made(300)
-    for folder, factor in ((tmp_path / "a", 1), (tmp_path / "b", -1)):
-        folder.mkdir()
-        index = Index.build(ids, factor * vectors, Kind.IVF)
-        index.candidates.scale[:] = factor
-        save_index(folder, index, "model")
-    (tmp_path / "a" / name).write_bytes((tmp_path / "b" / name).read_bytes())
-    with pytest.raises(StaleIndexError, match="not saved with it"):
-        load_index(tmp_path / "a", "model")
-
-
 @KINDS
 @pytest.mark.parametrize("count", [0, 1, 3, 40])
 def test_small_indexes_of_every_kind_answer(kind: Kind, count: int) -> None:
@@ -314,6 +354,14 @@ def test_small_indexes_of_every_kind_answer(kind: Kind, count: int) -> None:
     found = Index.build(ids[:count], vectors[:count], kind).search(queries, 5)
     wanted = exact_search(ids[:count], vectors[:count], queries, 5)
     np.testing.assert_array_equal(found.ids, wanted.ids)
+
+
+@KINDS
+@pytest.mark.parametrize("count", [1, 40, 300])
+def test_building_says_nothing(kind: Kind, count: int, capfd: pytest.CaptureFixture[str]) -> None:
+    _, ids, vectors, _ = made(count)
+    Index.build(ids, vectors, kind)
+    assert capfd.readouterr() == ("", "")
 
 
 def test_equal_vectors_come_in_the_order_of_their_ids_however_many() -> None:
@@ -358,6 +406,92 @@ def test_bad_vectors_are_refused(vectors: list[float], message: str) -> None:
         Index.build([0, 1], vectors)
 
 
+@pytest.mark.parametrize(
+    ("vectors", "message"),
+    [
+        ([["1.0"], ["2.0"]], "must be numbers"),
+        ([[True], [False]], "must be numbers"),
+        ([[1j], [2j]], "must be numbers"),
+        ([[None], [1.0]], "must be numbers"),
+        ([[1e300], [1.0]], "row 0 is not"),
+        ([[], []], "must be a matrix"),
+        ([], "must be a matrix"),
+        (3.0, "must be a matrix"),
+    ],
+)
+def test_what_is_no_matrix_of_numbers_is_refused(vectors: ArrayLike, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Index.build([0, 1], vectors)
+    with pytest.raises(ValueError, match=message):
+        Index.build([0, 1], [[1.0], [2.0]]).search(vectors, 1)
+
+
+@pytest.mark.parametrize(
+    "ids",
+    [
+        [1.0, 2.0],
+        [1.5, 2.5],
+        [np.nan, 1.0],
+        [True, False],
+        ["1", "2"],
+        [None, 1],
+        [1, 2**64],
+        [2**63, 1],
+        [1, -(2**70)],
+        [[1], 2],
+    ],
+)
+def test_what_is_no_whole_number_of_64_bits_is_no_id(ids: ArrayLike) -> None:
+    index = Index.build([1, 2], [[1.0], [2.0]])
+    for use in (
+        lambda: Index.build(ids, [[1.0], [2.0]]),
+        lambda: index.put(ids, [[1.0], [2.0]]),
+        lambda: index.remove(ids),
+        lambda: index.select(ids),
+        lambda: index.vectors_of(ids),
+        lambda: index.search([[1.0]], 1, [cast("np.ndarray", ids)]),
+    ):
+        with pytest.raises(ValueError, match=r"^[^\n]{1,200}$"):
+            use()
+    assert index.ids.tolist() == [1, 2]
+
+
+def test_nothing_is_put_removed_selected_and_read() -> None:
+    index = Index.build([1, 2], [[1.0], [2.0]])
+    index.put([], np.zeros((0, 1)))
+    index.remove([])
+    assert index.vectors_of([]).shape == (0, 1)
+    assert index.search([[1.0]], 2, [np.array([])]).ids.tolist() == [[2, 1]]
+    assert index.search([[1.0]], 2, None, index.select([])).ids.tolist() == [[NO_ID, NO_ID]]
+    assert index.search(np.zeros((0, 1)), 2).ids.shape == (0, 2)
+
+
+@pytest.mark.parametrize("k", [0, -1, 1.0, 2.5, "3", None, np.nan, 10**9, 10**30, [1]])
+def test_an_impossible_number_of_results_is_refused(k: int) -> None:
+    with pytest.raises(ValueError, match=r"^k must be [^\n]{1,200}$"):
+        Index.build([1, 2], [[1.0], [2.0]]).search([[1.0]], k)
+
+
+def test_what_is_excluded_is_told_for_each_query() -> None:
+    index = Index.build([1, 2], [[1.0], [2.0]])
+    one: Any = np.array(1)
+    for excluded, message in (
+        ([], "got 0 lists"),
+        ([np.array([1])] * 3, "got 3 lists"),
+        ([np.array([[1]]), np.array([2])], r"not \(1, 1\)"),
+        ([one, np.array([2])], r"not \(\)"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            index.search([[1.0], [2.0]], 1, excluded)
+
+
+@pytest.mark.parametrize("value", [0, -3, 1.5, 2**31, 10**30, "8", None])
+def test_an_impossible_effort_is_refused(value: int) -> None:
+    for name in ("breadth", "oversampling"):
+        with pytest.raises(ValueError, match=f"^{name} must be a whole number"):
+            Effort(**{name: value})
+
+
 def test_bad_ids_and_queries_are_refused() -> None:
     with pytest.raises(ValueError, match="distinct"):
         Index.build([1, 1], np.ones((2, 3)))
@@ -368,30 +502,3 @@ def test_bad_ids_and_queries_are_refused() -> None:
         index.search(np.ones((1, 4)), 1)
     with pytest.raises(ValueError, match="at least 1"):
         index.search(np.ones((1, 3)), 0)
-
-
-def test_an_index_comes_back_from_disk(tmp_path: Path) -> None:
-    index, _, _, queries = made(30)
-    save_index(tmp_path, index, "model a")
-    back = load_index(tmp_path, "model a")
-    np.testing.assert_array_equal(back.search(queries, 5).ids, index.search(queries, 5).ids)
-
-
-def test_an_index_of_another_model_or_other_vectors_is_refused(tmp_path: Path) -> None:
-    index, _, vectors, _ = made(30)
-    save_index(tmp_path, index, "model a")
-    with pytest.raises(StaleIndexError, match="another model"):
-        load_index(tmp_path, "model b")
-    vectors[0, 0] += 1
-    Candidates.build(Kind.EXACT, vectors).write(tmp_path / "index.faiss")
-    with pytest.raises(StaleIndexError, match="fingerprint"):
-        load_index(tmp_path, "model a")
-
-
-def test_a_truncated_index_is_refused(tmp_path: Path) -> None:
-    index, _, _, _ = made(30)
-    save_index(tmp_path, index, "model a")
-    whole = (tmp_path / "index.faiss").read_bytes()
-    (tmp_path / "index.faiss").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(ValueError, match="cannot be read"):
-        load_index(tmp_path, "model a")
