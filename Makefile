@@ -19,7 +19,6 @@ $(READY): pyproject.toml Makefile
 
 demo: $(READY)
 	DATA="$$($(BIN)/rec data demo)" && $(BIN)/rec train --data "$$DATA" --run $(RUN) --preset quick
-	$(BIN)/rec build-index --run $(RUN)
 	$(BIN)/rec rate --run $(RUN) --user 42 --movie 1193
 	$(BIN)/rec topk --run $(RUN) --user 42 --k 20
 
@@ -40,5 +39,5 @@ bench: $(READY)
 	$(BIN)/python benchmarks/sweeps.py
 	$(BIN)/python benchmarks/sampling_bias.py
 
-clean:
-	rm -rf $(VENV) runs data dist
+clean: # leaves runs and data
+	rm -rf $(VENV) dist

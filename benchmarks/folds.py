@@ -18,7 +18,6 @@ from retrieval.choices import Preset, Towers
 from retrieval.data.layouts import read_folder
 from retrieval.display import progress
 from retrieval.evaluation.metrics import root_mean_square_error
-from retrieval.indexing import build_index
 from retrieval.pipeline import train
 from retrieval.recommender import Recommender
 
@@ -47,7 +46,6 @@ def main() -> None:
         with TemporaryDirectory() as scratch, progress() as bars:
             run = Path(scratch) / "run"
             train(base, "benchmark", run, asked.preset, asked.seed, bars, pairs)
-            build_index(run)
             seconds = time.perf_counter() - began
             predicted = Recommender.load(run).rate_many(
                 test[columns.USER_ID], test[columns.MOVIE_ID], times=test[columns.TIMESTAMP]

@@ -113,6 +113,7 @@ def my_fm(split: Split, seed: int) -> Curve:
         ]
 
     asked, main = relations(test), sparse.csr_matrix(date[test])
+    span = dataset.scale.highest - dataset.scale.lowest
     total, curve, values = np.zeros(int(test.sum())), Curve(), np.arange(dataset.scale.levels)
 
     def watch(sweep: int, model: Any, *_: object) -> tuple[bool, None]:  # noqa: ANN401 (no stubs)
@@ -121,7 +122,7 @@ def my_fm(split: Split, seed: int) -> Curve:
             chances = model.oprobit_predict_proba(main, asked, 0)
             total += chances @ values
             mean = total / (len(curve) + 1)
-            stars = dataset.scale.lowest + dataset.scale.step * mean
+            stars = dataset.scale.lowest + span / max(1, dataset.scale.levels - 1) * mean
             curve.append((time.perf_counter() - began, error(stars, split)))
         return False, None
 

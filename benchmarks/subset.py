@@ -12,7 +12,6 @@ from retrieval.choices import Preset, Towers
 from retrieval.data.dataset import Dataset
 from retrieval.data.frames import MovieData
 from retrieval.display import progress
-from retrieval.indexing import build_index
 from retrieval.pipeline import train
 
 
@@ -35,7 +34,6 @@ def train_on(
             bars,
             towers,
         )
-    build_index(folder)
 
 
 def who_saw_what(data: Dataset, rows: NDArray[np.bool_]) -> sparse.csr_array:

@@ -116,9 +116,7 @@ def read_card(folder: Path) -> Card:
     except (ValueError, TypeError, RecursionError) as error:
         raise ValueError(f"{path} is not the card of an index") from error
     if facts.get("version") != VERSION:
-        raise ValueError(
-            f"{path} is of another format than this program reads, {VERSION}"
-        )
+        raise ValueError(f"{path} is of another format than this program reads, {VERSION}")
     facts.pop("sha256", None)
     try:
         card = TypeAdapter(Card).validate_json(json.dumps(facts))

@@ -123,9 +123,10 @@ def bare_search(vectors: Vectors) -> float:
 
 def all_at_once(recommender: Recommender) -> float:
     """Return the seconds that the lists of all users of a run take, made together."""
-    began = time.perf_counter()
-    recommender.topk_many(recommender.run.users.ids, K)
-    return time.perf_counter() - began
+    with threadpool_limits(1):  # each thread that shares the work has a core of its own
+        began = time.perf_counter()
+        recommender.topk_many(recommender.run.users.ids, K)
+        return time.perf_counter() - began
 
 
 def cold_start(run: Run) -> float:
@@ -159,9 +160,11 @@ def by_size(
         vectors, made = larger(recommender.index, asked, size, seed)
         for kind in kinds:  # one after another, so that memory holds one
             faiss.omp_set_num_threads(os.cpu_count() or 1)  # to build
-            for trial in tune(np.arange(size), vectors, made, target, [kind]).trials:
-                yield Sized(size, trial)
-            faiss.omp_set_num_threads(threads)
+            try:
+                trials = tune(np.arange(size), vectors, made, target, [kind]).trials
+            finally:
+                faiss.omp_set_num_threads(threads)
+            yield from (Sized(size, trial) for trial in trials)
 
 
 def larger(index: Index, asked: Questions, size: int, seed: int) -> tuple[Vectors, Questions]:
@@ -170,12 +173,13 @@ def larger(index: Index, asked: Questions, size: int, seed: int) -> tuple[Vector
     What a user has seen is in the way as much as in the index: what is left out are the movies of
     the same ranks, if the catalogue has so many, but never more than half of all.
     """
-    vectors = index.vectors
+    now = index.snapshot
+    vectors = now.vectors
     made = imitate(vectors, size, seed)
     excluded = []
     for query, seen in zip(asked.queries, asked.excluded, strict=True):
         order = np.argsort(-(vectors @ query), kind="stable")
-        ranks = np.flatnonzero(np.isin(index.ids[order[:size]], seen))[: size // 2]
+        ranks = np.flatnonzero(np.isin(now.ids[order[:size]], seen))[: size // 2]
         excluded.append(_best(made @ query, 1 + int(ranks.max(initial=-1)))[ranks])
     return made, Questions(asked.queries, asked.k, excluded)
 

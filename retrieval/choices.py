@@ -36,6 +36,14 @@ class RankBy(StrEnum):
     BLEND = "blend"  # both, weighed as validation wants
 
 
+class Unknown(StrEnum):
+    """What becomes of questions in a file about users or movies that a run does not know."""
+
+    ERROR = "error"  # nothing is answered
+    SKIP = "skip"  # they are named, and the others answered
+    NEW = "new"  # the users are answered as new ones without a history, the movies skipped
+
+
 class Cut(StrEnum):
     """How ratings are held out for an evaluation."""
 

@@ -2,35 +2,57 @@
 
 import math
 import os
+import re
+import signal
 import sys
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
 from index.kinds import Kind
 from retrieval import columns
-from retrieval.choices import Cut, Device, Preset, RankBy, Towers
-from retrieval.display import notes, print_json, print_table, progress
-from retrieval.errors import RecError, RequestError
+from retrieval.choices import Cut, Device, Preset, RankBy, Towers, Unknown
+from retrieval.display import (
+    discard_output,
+    notes,
+    prepare_streams,
+    print_json,
+    print_table,
+    printable,
+    progress,
+    warnings_shown,
+)
+from retrieval.errors import RecError, RequestError, shown
+from retrieval.signals import SIGNALLED, orderly_exits
 
 if TYPE_CHECKING:  # these pull in faiss, which --help can do without
     from retrieval.audience import Person
     from retrieval.catalogue import Movie
     from retrieval.filters import Filter
+    from retrieval.recommender import Recommender
+    from retrieval.requests import HistoryFile, Pairs, Sifted, Users
+    from retrieval.run import Run
 
 RUNS = Path("runs")
 
 # Of an evaluation side by side in a table; more would not fit a terminal.
 METRICS = 4
 
+# Movies in a list, where nobody says how many.
+TOPK, SIMILAR = 20, 10
+
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 data_app = typer.Typer(no_args_is_help=True, help="Fetch, check or make data.")
 app.add_typer(data_app, name="data")
 
 RunOption = Annotated[
-    Path | None, typer.Option("--run", help="Folder of the run; default is the newest under runs/.")
+    Path | None,
+    typer.Option(
+        "--run", help="Folder of the run; default is the newest under runs/ that has an index."
+    ),
 ]
 DataOption = Annotated[Path, typer.Option("--data", help="Folder of ratings, movies and users.")]
 PresetOption = Annotated[Preset, typer.Option(help="How much to spend on training.")]
@@ -44,22 +66,29 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for program
 UserOption = Annotated[int | None, typer.Option("--user", help="Id of a known user.")]
 AtOption = Annotated[
     str | None,
-    typer.Option(help="Time of asking: seconds since 1970, or as in 2000-12-31T20:00."),
+    typer.Option(help="Time of asking: 2000, 2000-12-31T20:00, seconds since 1970, or now."),
 ]
 HistoryOption = Annotated[
     str | None,
     typer.Option(help='Ratings "1193:5,661:3" instead of what is stored; "+1193:5" adds to it.'),
 ]
-GenderOption = Annotated[str | None, typer.Option(help="Of a stranger.")]
-AgeOption = Annotated[float | None, typer.Option(help="Of a stranger, in years.")]
-OccupationOption = Annotated[str | None, typer.Option(help="Of a stranger, as in the data.")]
+GenderOption = Annotated[str | None, typer.Option(help="Of a new user.")]
+AgeOption = Annotated[float | None, typer.Option(help="Of a new user, in years.")]
+OccupationOption = Annotated[str | None, typer.Option(help="Of a new user, as in the data.")]
 HistoriesOption = Annotated[
     Path | None,
     typer.Option(
-        help="CSV file user_id,movie_id,rating,timestamp that replaces these users' histories."
+        help="CSV file user_id,movie_id,rating[,timestamp] that replaces these users' histories."
     ),
 ]
-OutOption = Annotated[Path | None, typer.Option("--out", help="CSV file for the answers.")]
+OutOption = Annotated[
+    Path | None,
+    typer.Option("--out", help="File for the answers: CSV, or FILE.parquet; - is standard output."),
+]
+UnknownOption = Annotated[
+    Unknown | None,
+    typer.Option(help="What becomes of users and movies in a file that the run does not know."),
+]
 RankOption = Annotated[
     RankBy | None, typer.Option("--rank-by", help="What ranks the list; default by validation.")
 ]
@@ -81,23 +110,35 @@ def train(
     towers: TowersOption = None,
     seed: SeedOption = 0,
     device: DeviceOption = Device.AUTO,
+    index: Annotated[
+        bool, typer.Option("--index/--no-index", help="Build the index of the catalogue too.")
+    ] = True,
 ) -> None:
-    """Train tower pairs on a data folder."""
+    """Train tower pairs on a data folder, and build the index."""
     from retrieval.data.layouts import read_folder
+    from retrieval.pipeline import request
     from retrieval.pipeline import train as train_run
+    from retrieval.versions import check_target, unfinished
 
     pairs = _towers(towers)
     folder = run or RUNS / datetime.now(UTC).strftime("%Y-%m-%d-%H%M%S")
+    if run is None and (left := unfinished(RUNS, request(str(data), preset, seed, pairs))):
+        folder = left
+        notes().print(f"going on with {folder}, where this training was interrupted")
+    check_target(folder)
     with progress() as bars:
         task = bars.add_task(f"reading {data}", total=1)
         frames = read_folder(data)
         bars.update(task, completed=1)
-        trained = train_run(frames, str(data), folder, preset, seed, bars, pairs, device)
+        _say(frames.notes)
+        trained = train_run(
+            frames, str(data), folder, preset, seed, bars, pairs, device, index=index
+        )
     said = [f"trained in {trained.seconds:.0f} s"]
     if trained.validation_error is not None:
         rows = f"on {trained.validation_rows:,} ratings held out for validation"
         said.append(f"RMSE {trained.validation_error:.4f} {rows}")
-    if trained.watching is not None:
+    if trained.watching is not None and trained.watching.last.any():
         found = trained.watching.gains.told
         said.append(f"NDCG@10 {found:.4f} of last movies held out")
     notes().print("; ".join(said))
@@ -142,16 +183,17 @@ def build_index(
         chosen = built.trials[0]
         front = pareto(built.trials)
         print_table(
-            "No other surely finds more in less time",
+            "No other finds more in less time, in both halves of the questions",
             ("", *front[0].facts()),
             [("*" if trial is chosen else "", *trial.facts().values()) for trial in front],
         )
         if chosen.least < target_recall:
             notes().print(
-                f"no effort tried surely reaches {target_recall:g}; this one comes nearest"
+                f"none reaches {target_recall:g} in both halves of the questions; "
+                "this one comes nearest"
             )
     size = f"{card.count:,} movies x {card.dimension}"
-    notes().print(f"indexed {size} into {folder / 'index'}, kind {card.kind}")
+    notes().print(f"indexed {size} of {folder}, kind {card.kind}")
 
 
 @app.command("add-movies")
@@ -162,18 +204,24 @@ def add_movies(
     """Add movies that nobody has rated yet to a run and its index, without training again."""
     from retrieval.data.layouts import read_movies
     from retrieval.indexing import add_movies as add
+    from retrieval.report import Report
 
-    folder = _run(run)
-    frame = read_movies(movies)
+    folder, report = _run(run), Report()
+    frame = read_movies(movies, report)
+    _say(report.notes)
     count = add(folder, frame)
-    notes().print(f"added {count:,} of {len(frame):,} movies to {folder}; it had the others")
+    there = len(frame) - count
+    others = f"; {there:,} of the file were there already" if there else ""
+    notes().print(f"movies added to {folder}: {count:,}{others}", markup=False)
 
 
 @app.command()
 def topk(
     run: RunOption = None,
     user: UserOption = None,
-    k: Annotated[int, typer.Option("--k", help="How many movies.")] = 20,
+    k: Annotated[
+        int | None, typer.Option("--k", help=f"How many movies; default {TOPK}, or all there are.")
+    ] = None,
     history: HistoryOption = None,
     gender: GenderOption = None,
     age: AgeOption = None,
@@ -199,13 +247,11 @@ def topk(
     ] = None,
     histories: HistoriesOption = None,
     out: OutOption = None,
+    unknown: UnknownOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """List what a user should watch, best first."""
-    from retrieval.recommender import Recommender
-
     lists: dict[str, Any] = {
-        "k": k,
         "rank_by": rank_by,
         "wanted": _filter(genre, year, allow, deny),
         "diversity": diversity,
@@ -213,11 +259,15 @@ def topk(
     }
     if users is not None:
         _refuse(user=user, history=history, gender=gender, age=age, occupation=occupation, at=at)
-        _topk_file(_run(run), users, histories, _needed(out), lists)
+        _refuse(json=as_json or None)
+        _check_out(out, users, histories, allow, deny)
+        _topk_file(_run(run), users, histories, _needed(out), unknown or Unknown.SKIP, k, lists)
         return
-    _refuse(histories=histories, out=out)
+    _refuse(histories=histories, out=out, unknown=unknown)
     person, name = _person(user, history, gender, age, occupation)
-    rows = Recommender.load(_run(run)).topk(person, at=_seconds(at), **lists)
+    recommender = _recommender(_run(run))
+    at_most = _length(k, TOPK, recommender)
+    rows = recommender.topk(person, at_most, at=_seconds(at, recommender.run), **lists)
     if as_json:
         print_json(
             [
@@ -249,21 +299,22 @@ def rate(
     ] = None,
     histories: HistoriesOption = None,
     out: OutOption = None,
+    unknown: UnknownOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Predict how a user would rate a movie."""
-    from retrieval.recommender import Recommender
-
     if pairs is not None:
         _refuse(user=user, movie=movie, history=history, gender=gender, age=age)
-        _refuse(occupation=occupation, at=at)
-        _rate_file(_run(run), pairs, histories, _needed(out))
+        _refuse(occupation=occupation, at=at, json=as_json or None)
+        _check_out(out, pairs, histories)
+        _rate_file(_run(run), pairs, histories, _needed(out), unknown or Unknown.SKIP)
         return
-    _refuse(histories=histories, out=out)
+    _refuse(histories=histories, out=out, unknown=unknown)
     if movie is None:
         raise RequestError('which movie? give --movie 1193 or --movie "toy story"')
     person, name = _person(user, history, gender, age, occupation)
-    answer = Recommender.load(_run(run)).rate(person, movie, at=_seconds(at))
+    recommender = _recommender(_run(run))
+    answer = recommender.rate(person, movie, at=_seconds(at, recommender.run))
     if as_json:
         print_json(
             {columns.USER_ID: user, **_movie(answer.movie), columns.RATING: answer.rating}
@@ -271,7 +322,8 @@ def rate(
         )
         return
     spread = "" if answer.deviation is None else f" ± {answer.deviation:.2f}"
-    print(f"{name} would rate {answer.movie} [{answer.movie.id}] {answer.rating:.2f}{spread}")
+    rated = f"{answer.movie} [{answer.movie.id}] {answer.rating:.2f}{spread}"
+    print(printable(f"{name} would rate {rated}"))
 
 
 @app.command()
@@ -289,10 +341,10 @@ def explain(
     as_json: JsonOption = False,
 ) -> None:
     """Show which events of the history carry a movie's rating, or the score that ranks it."""
-    from retrieval.recommender import Recommender
-
     person, name = _person(user, history, gender, age, occupation)
-    found = Recommender.load(_run(run)).explain(person, movie, by=rank_by, at=_seconds(at))
+    recommender = _recommender(_run(run))
+    moment = _seconds(at, recommender.run)
+    found = recommender.explain(person, movie, by=rank_by, at=moment)
     rows = found.influences[:k]
     if as_json:
         print_json(
@@ -324,14 +376,15 @@ def explain(
 def similar(
     movie: Annotated[str, typer.Option(help="Id or title of a movie.")],
     run: RunOption = None,
-    k: Annotated[int, typer.Option("--k", help="How many movies.")] = 10,
+    k: Annotated[
+        int | None,
+        typer.Option("--k", help=f"How many movies; default {SIMILAR}, or all there are."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """List the movies whose vectors are nearest in direction to a movie's."""
-    from retrieval.recommender import Recommender
-
-    recommender = Recommender.load(_run(run))
-    rows = recommender.similar(movie, k)
+    recommender = _recommender(_run(run))
+    rows = recommender.similar(movie, _length(k, SIMILAR, recommender))
     if as_json:
         print_json([{"rank": row.rank, **_movie(row.movie), "cosine": row.cosine} for row in rows])
         return
@@ -353,11 +406,13 @@ def movies(
     from retrieval.run import open_run
 
     found = open_run(_run(run)).catalogue.search(text, limit)
+    if not found:
+        _say([f"no movie is called anything like '{shown(text)}'"])
     if as_json:
         print_json([_movie(movie) for movie in found])
         return
     print_table(
-        f"Movies called something like {text!r}",
+        f"Movies called something like '{shown(text)}'",
         ("id", "title", "year", "genres"),
         [_cells(movie) for movie in found],
     )
@@ -395,9 +450,13 @@ def evaluate(
     from retrieval.data.layouts import read_folder
     from retrieval.evaluation.protocols import evaluate as evaluate_run
     from retrieval.run import open_run
+    from retrieval.versions import check_target
 
     pairs = _towers(towers)
+    if run is not None:
+        check_target(run)
     frames = read_folder(data)
+    _say(frames.notes)
     with TemporaryDirectory() as scratch, progress() as bars:
         folder = run or Path(scratch) / "run"
         results = evaluate_run(
@@ -405,10 +464,12 @@ def evaluate(
         )
         seconds = open_run(folder).config.training_seconds
     notes().print(f"trained in {seconds:.0f} s")
+    _say(sorted({result.note for result in results if result.note}))
     if as_json:
         print_json(
             [
                 {"system": result.system, "questions": result.questions, "count": result.count}
+                | {"note": result.note}
                 | {
                     name: {"value": _finite(metric.value), "95%": _finite(metric.half_width)}
                     for name, metric in result.metrics.items()
@@ -428,7 +489,7 @@ def evaluate(
                     result.questions,
                     result.system,
                     result.count,
-                    *("{:.4f} ± {:.4f}".format(*result.metrics[name]) for name in part),
+                    *(_measured(*result.metrics[name]) for name in part),
                 )
                 for result in results
             ],
@@ -439,7 +500,7 @@ def evaluate(
 def bench(
     run: RunOption = None,
     events: Annotated[
-        int, typer.Option(min=0, help="Ask for users with about so many ratings.")
+        int, typer.Option(min=0, max=10**9, help="Ask for users with about so many ratings.")
     ] = 200,
     sizes: Annotated[
         str, typer.Option(help="Sizes of catalogues like the run's, as in 4000,100000.")
@@ -453,18 +514,19 @@ def bench(
 ) -> None:
     """Measure how long answers take, here and in larger catalogues."""
     from retrieval.bench import all_at_once, by_size, cold_start, of_each, one_by_one
-    from retrieval.recommender import Recommender
+    from retrieval.indexing import check_target
 
     folder, wanted = _run(run), [_kind(name.strip()) for name in (kinds or "").split(",") if name]
     counts = _sizes(sizes)
-    recommender = Recommender.load(folder)
+    check_target(target_recall)
+    recommender = _recommender(folder)
     with progress() as bars:
         task = bars.add_task("users one by one", total=None)
         latency = one_by_one(recommender, events)
         bars.update(task, description="from a cold start")
         cold = cold_start(recommender.run)
         bars.update(task, description="all users")
-        everyone = all_at_once(Recommender.load(folder, threads=os.cpu_count() or 1))
+        everyone = all_at_once(_recommender(folder, threads=os.cpu_count() or 1))
         bars.update(task, description="larger catalogues")
         chosen = [kind for kind in wanted if kind] or list(Kind)
         measured = []
@@ -525,11 +587,12 @@ def data_check(
         "users described": len(frames.users),
         "movies": len(frames.movies),
         "movies with ratings": int(frames.ratings[columns.MOVIE_ID].nunique()),
-        "scale": f"{frames.scale.lowest:g} to {frames.scale.highest:g} by {frames.scale.step:g}",
+        "scale": str(frames.scale),
     }
     if as_json:
-        print_json(facts)
+        print_json({**facts, "notes": list(frames.notes)})
         return
+    _say(frames.notes)
     print_table(f"{folder} is sound", ("what", "value"), list(facts.items()))
 
 
@@ -573,69 +636,152 @@ def data_demo() -> None:
 
 
 def main() -> None:
-    """Run the command line; what a user can mend is one line on stderr and exit code 1."""
+    """Run the command line; what a user can mend is one line on stderr and exit code 1.
+
+    Where a signal ends it, the exit code is 128 and the signal's number, 130 for Ctrl-C.
+    """
+    prepare_streams()
     try:
-        app()
+        with warnings_shown(), orderly_exits():
+            try:
+                app()
+            finally:
+                sys.stdout.flush()
+    except SystemExit as stop:
+        if isinstance(stop.code, int) and stop.code > SIGNALLED:
+            _fail(f"interrupted by {signal.Signals(stop.code - SIGNALLED).name}", stop.code)
+        raise
+    except KeyboardInterrupt:
+        _fail("interrupted by SIGINT", SIGNALLED + signal.SIGINT)
     except RecError as error:
-        notes().print(f"error: {error}", style="red", markup=False, soft_wrap=True)
+        _fail(f"error: {error}")
+    except BrokenPipeError:  # whoever was reading, head for one, has had enough
+        discard_output()
         sys.exit(1)
-    except BrokenPipeError:
-        # Whoever was reading, head for one, has had enough; keep Python from complaining at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
+    except OSError as error:
+        discard_output()
+        place = "" if error.filename is None else f"{shown(error.filename)}: "
+        _fail(f"error: {place}{shown(error.strerror or error)}")
+    except MemoryError:
+        _fail("error: there is not enough memory; ask about less at once, or use another machine")
+
+
+def _fail(message: str, code: int = 1) -> NoReturn:
+    notes().print(message, style="red")
+    sys.exit(code)
 
 
 def _run(run: Path | None) -> Path:
+    """Return the folder of a run, the newest one where none is named, which is then said."""
     from retrieval.run import newest_run
 
-    return run or newest_run(RUNS)
+    if run is None:
+        run = newest_run(RUNS)
+        notes().print(f"using {run}, the newest run", markup=False)
+    return run
+
+
+def _recommender(run: Path, threads: int = 1) -> "Recommender":
+    """Load a run for this process alone, which answers each question on one thread."""
+    from retrieval.recommender import Recommender
+    from retrieval.threads import configure_threads
+
+    configure_threads()
+    return Recommender.load(run, threads=threads)
+
+
+def _length(k: int | None, usual: int, recommender: "Recommender") -> int:
+    """Return how long a list is: what was asked for, else the usual if there are so many movies."""
+    return min(usual, len(recommender.run.catalogue)) if k is None else k
+
+
+def _say(sentences: Iterable[str]) -> None:
+    """Say on stderr what was noticed."""
+    for sentence in sentences:
+        notes().print(f"note: {sentence}", markup=False)
 
 
 def _topk_file(
-    run: Path, users: Path, histories: Path | None, out: Path, asked: dict[str, Any]
+    run: Path,
+    users: Path,
+    histories: Path | None,
+    out: Path,
+    unknown: Unknown,
+    k: int | None,
+    asked: dict[str, Any],
 ) -> None:
-    from index.neighbours import NO_ID
-    from retrieval.recommender import Recommender
-    from retrieval.requests import read_histories, read_users, write_answers
+    from retrieval.answers import write_answers
+    from retrieval.requests import read_history_file, read_users
 
     questions = read_users(users)
-    given = None if histories is None else read_histories(histories)
-    recommender = Recommender.load(run, threads=os.cpu_count() or 1)
-    found = recommender.topk_many(questions.users, times=questions.times, histories=given, **asked)
+    given = None if histories is None else read_history_file(histories)
+    recommender = _recommender(run, threads=os.cpu_count() or 1)
+    sifted = _sifted(recommender, users, questions, given, unknown)
+    kept = questions.users[sifted.kept]
+    times = None if questions.times is None else questions.times[sifted.kept]
+    length = _length(k, TOPK, recommender)
+    found = recommender.topk_many(kept, length, times=times, histories=sifted.histories, **asked)
     header = (columns.USER_ID, columns.RANK, columns.MOVIE_ID, columns.SCORE, columns.RATING)
     rows = (
-        (user, rank, movie, f"{score:.6f}", "" if math.isnan(rating) else f"{rating:.6f}")
-        for user, *lists in zip(questions.users.tolist(), *(f.tolist() for f in found), strict=True)
-        for rank, (movie, score, rating) in enumerate(zip(*lists, strict=True), start=1)
-        if movie != NO_ID
+        (user, *row)
+        for user, *lists in zip(kept.tolist(), *(f.tolist() for f in found), strict=True)
+        for row in _listed(*lists)
     )
     write_answers(out, header, rows)
-    notes().print(f"wrote the lists of {len(questions.users):,} users to {out}")
+    notes().print(f"wrote the lists of {len(kept):,} users to {shown(out)}")
 
 
-def _rate_file(run: Path, pairs: Path, histories: Path | None, out: Path) -> None:
-    from retrieval.recommender import Recommender
-    from retrieval.requests import read_histories, read_pairs, write_answers
+def _listed(
+    ids: list[int], scores: list[float], ratings: list[float]
+) -> Iterator[tuple[int | None, int | None, float | None, float | None]]:
+    """Give the rows of one list; where nothing is left, one that is empty."""
+    from index.neighbours import NO_ID
+
+    if ids[0] == NO_ID:
+        yield None, None, None, None
+    for rank, (movie, score, rating) in enumerate(zip(ids, scores, ratings, strict=True), start=1):
+        if movie != NO_ID:
+            yield rank, movie, score, _finite(rating)
+
+
+def _rate_file(run: Path, pairs: Path, histories: Path | None, out: Path, unknown: Unknown) -> None:
+    from retrieval.answers import write_answers
+    from retrieval.requests import read_history_file, read_pairs
 
     questions = read_pairs(pairs)
-    given = None if histories is None else read_histories(histories)
-    recommender = Recommender.load(run, threads=os.cpu_count() or 1)
-    answers = recommender.rate_many(
-        questions.users, questions.movies, times=questions.times, histories=given
-    )
+    given = None if histories is None else read_history_file(histories)
+    recommender = _recommender(run, threads=os.cpu_count() or 1)
+    sifted = _sifted(recommender, pairs, questions, given, unknown)
+    users, movies = questions.users[sifted.kept], questions.movies[sifted.kept]
+    times = None if questions.times is None else questions.times[sifted.kept]
+    answers = recommender.rate_many(users, movies, times=times, histories=sifted.histories)
     header = [columns.USER_ID, columns.MOVIE_ID, columns.RATING]
     numbers = [answers.ratings]
     if answers.deviations is not None:
         header.append(columns.DEVIATION)
         numbers.append(answers.deviations)
-    rows = (
-        (user, movie, *(f"{value:.6f}" for value in values))
-        for user, movie, *values in zip(
-            questions.users.tolist(), questions.movies.tolist(), *numbers, strict=True
-        )
-    )
-    write_answers(out, header, rows)
-    notes().print(f"wrote the ratings of {len(answers.ratings):,} pairs to {out}")
+    answered = (users, movies, *numbers)
+    write_answers(out, header, zip(*(column.tolist() for column in answered), strict=True))
+    notes().print(f"wrote the ratings of {len(users):,} pairs to {shown(out)}")
+
+
+def _sifted(
+    recommender: "Recommender",
+    path: Path,
+    questions: "Users | Pairs",
+    given: "HistoryFile | None",
+    unknown: Unknown,
+) -> "Sifted":
+    """Return which questions can be answered; say why the others cannot."""
+    from retrieval.requests import early_times, in_words, sift
+
+    _say(early_times(recommender.run, questions, given))
+    sifted = sift(recommender.run, path, questions, given, unknown)
+    _say(in_words(sifted.problems))
+    spare = 0 if given is None else len(given.events.keys() - set(questions.users.tolist()))
+    if given is not None and spare:
+        _say([f"{shown(given.path)} has histories of {spare:,} users who are not asked about"])
+    return sifted
 
 
 def _filter(
@@ -665,10 +811,12 @@ def _person(
     from retrieval.requests import parse_history
 
     if all(value is None for value in (user, history, gender, age, occupation)):
-        raise RequestError("for whom? give --user 42, or a stranger's --history 1193:5,661:3")
+        raise RequestError("for whom? give --user 42, or a new user's --history 1193:5,661:3")
     events, adds = parse_history(history) if history is not None else ([], True)
     if history is not None and adds and user is None:
-        raise RequestError(f"{history!r} adds to a stored history; give --user, or leave out the +")
+        raise RequestError(
+            f"'{shown(history)}' adds to a stored history; give --user, or leave out the +"
+        )
     person = Person(
         user_id=user,
         history=None if adds and user is not None else events,
@@ -677,19 +825,24 @@ def _person(
         age=age,
         occupation=occupation,
     )
-    return person, "a stranger" if user is None else f"user {user}"
+    return person, "a new user" if user is None else f"user {user}"
 
 
-def _seconds(at: str | None) -> int | None:
-    if at is None or at.isdecimal():
-        return None if at is None else int(at)
-    try:
-        moment = datetime.fromisoformat(at)
-    except ValueError as error:
-        raise RequestError(
-            f"malformed time {at!r}; give seconds since 1970, or a date as in 2000-12-31T20:00"
-        ) from error
-    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
+def _seconds(at: str | None, run: "Run") -> int | None:
+    """Read the time of asking; where a run's times only count events, it is such a count."""
+    from retrieval.arguments import parse_time
+    from retrieval.requests import counts_events
+
+    if at is None:
+        return None
+    counts = counts_events(run)
+    return parse_time(at, order=counts, years=not counts)
+
+
+def _check_out(out: Path | None, *inputs: Path | None) -> None:
+    from retrieval.answers import check_out
+
+    check_out(_needed(out), [path for path in inputs if path is not None])
 
 
 def _needed(out: Path | None) -> Path:
@@ -703,8 +856,8 @@ def _refuse(**given: object) -> None:
     for name, value in given.items():
         if value is not None:
             raise RequestError(
-                f"--{name} {value} has no effect here: one question takes --user or --history, "
-                "a file of questions takes --out and --histories"
+                f"--{name} {shown(value)} has no effect here: one question takes --user or "
+                "--history, a file of questions takes --out and --histories"
             )
 
 
@@ -714,7 +867,7 @@ def _towers(names: str | None) -> list[Towers]:
     for name in wanted:
         if name not in list(Towers):
             known = ", ".join(Towers)
-            raise RequestError(f"unknown towers {name!r}; there are: {known}")
+            raise RequestError(f"unknown towers '{shown(name)}'; there are: {known}")
     return [Towers(name) for name in wanted]
 
 
@@ -723,15 +876,22 @@ def _kind(name: str) -> Kind | None:
     if name == "auto":
         return None
     if name not in list(Kind):
-        raise RequestError(f"unknown kind {name!r}; there are: auto, {', '.join(Kind)}")
+        raise RequestError(f"unknown kind '{shown(name)}'; there are: auto, {', '.join(Kind)}")
     return Kind(name)
 
 
 def _sizes(text: str) -> list[int]:
     """Read numbers separated by commas."""
-    if not all(part.strip().isdecimal() and int(part) for part in text.split(",")):
-        raise RequestError(f"malformed sizes {text!r}; write 4000,100000")
+    if not all(re.fullmatch(r"\s*0*[1-9][0-9]{0,8}\s*", part) for part in text.split(",")):
+        raise RequestError(f"malformed sizes '{shown(text)}'; write 4000,100000")
     return [int(part) for part in text.split(",")]
+
+
+def _measured(value: float, half_width: float) -> str:
+    """Return a figure and its interval, as far as there were questions enough to tell."""
+    if not math.isfinite(value):
+        return "-"
+    return f"{value:.4f}" + (f" ± {half_width:.4f}" if math.isfinite(half_width) else "")
 
 
 def _finite(value: float) -> float | None:

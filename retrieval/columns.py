@@ -22,3 +22,8 @@ DEVIATION = "deviation"  # standard deviation of a rating around the predicted o
 RATINGS = (USER_ID, MOVIE_ID, RATING, TIMESTAMP)
 MOVIES = (MOVIE_ID, TITLE, YEAR, GENRES, DIRECTORS, ACTORS)
 USERS = (USER_ID, GENDER, AGE, OCCUPATION)
+LISTS = (GENRES, DIRECTORS, ACTORS)
+ALL = frozenset((*RATINGS, *MOVIES, *USERS))
+
+# What MovieLens calls two of them in its CSV files.
+MOVIELENS = {"userId": USER_ID, "movieId": MOVIE_ID}

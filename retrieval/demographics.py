@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.errors import RequestError
+from retrieval.errors import RequestError, shown
 
 # Lower edges of the brackets of MovieLens-1M, which writes an age as the edge of its bracket.
 AGE_EDGES = (18, 25, 35, 45, 50, 56)
@@ -51,7 +51,9 @@ def age_code(age: float) -> int:
         RequestError: The age is not between 0 and 130.
     """
     if not 0 <= age <= 130:
-        raise RequestError(f"age {age:g} is not between 0 and 130 years; leave it out if unknown")
+        raise RequestError(
+            f"age {shown(age)} is not between 0 and 130 years; leave it out if unknown"
+        )
     return 1 + int(np.searchsorted(AGE_EDGES, age, side="right"))
 
 
@@ -60,5 +62,5 @@ def _code(column: str, value: str | None, known: tuple[str, ...]) -> int:
         return 0
     if value not in known:
         allowed = ", ".join(known) if known else "none, as the data has no such column"
-        raise RequestError(f"unknown {column} {value!r}; known from training: {allowed}")
+        raise RequestError(f"unknown {column} '{shown(value)}'; known from training: {allowed}")
     return 1 + known.index(value)

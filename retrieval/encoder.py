@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from retrieval.audience import Audience
 from retrieval.choices import RankBy, Towers
 from retrieval.data.history import Windows, whole_windows, windows_until
-from retrieval.errors import RequestError
+from retrieval.errors import RequestError, RunError, shown
 from retrieval.run import (
     BAYESIAN,
     MOODS,
@@ -20,7 +20,7 @@ from retrieval.run import (
     mapped_array,
 )
 from retrieval.stopwatch import Stopwatch
-from retrieval.towers.bayesian import BayesianTower, Encoded, Questions, load_bayesian
+from retrieval.towers.bayesian import Bayesian, BayesianTower, Encoded, Questions, load_bayesian
 from retrieval.towers.inputs import user_inputs
 from retrieval.towers.query import QueryTower, UserVectors
 from retrieval.towers.tokens import tokens
@@ -44,7 +44,7 @@ class Encoder:
             self._neural = QueryTower(run.folder / USER_TOWER)
         if Towers.BAYESIAN in run.config.towers:
             self._bayesian = BayesianTower(
-                load_bayesian(run.folder / BAYESIAN),
+                _checked(load_bayesian(run.folder / BAYESIAN), run),
                 mapped_array(run.folder / MOODS),
                 run.histories,
                 run.config.demographics.sizes(),
@@ -73,13 +73,20 @@ class Encoder:
             RequestError: The run's pairs cannot rank by this.
         """
         chosen = self.run.config.ranking
-        wanted = rank_by or (RankBy.RATING if chosen is None else chosen.rank_by)
+        if rank_by is None:
+            rank_by = RankBy.RATING if chosen is None else chosen.rank_by
+        try:
+            wanted = RankBy(rank_by)
+        except ValueError as error:
+            raise RequestError(
+                f"nothing ranks by '{shown(rank_by)}'; there are: {', '.join(self.rankings)}"
+            ) from error
         if wanted not in self.rankings:
             raise RequestError(
                 f"this run cannot rank by {wanted}, only by {' or '.join(self.rankings)}; "
                 "train with --towers neural,bayesian,sequence"
             )
-        return RankBy(wanted)
+        return wanted
 
     def encode(
         self, audience: Audience, rows: NDArray[np.int64], times: NDArray[np.int64] | None
@@ -239,6 +246,23 @@ class Encoder:
         weights = [*config.blend.weights, *([0.0 if self.rates else 1.0] * bool(self._sequence))]
         joined = np.hstack([weight * part for weight, part in zip(weights, parts, strict=True)])
         return np.delete(joined, config.biases, axis=1)
+
+
+def _checked(pair: Bayesian, run: Run) -> Bayesian:
+    """Return a pair; raise a `RunError` if it is of other users, movies or ratings than the run."""
+    facts = 1 + sum(run.config.demographics.sizes())
+    trained = len(run.catalogue) - run.catalogue.added
+    width = run.config.widths[run.config.towers.index(Towers.BAYESIAN)]
+    fits = (
+        pair.users.shape == (len(run.users), width - 1)
+        and len(pair.movies) == len(run.catalogue)
+        and pair.usual.shape[0] == facts
+        and pair.user_coefficients.shape[0] == facts + trained
+        and len(pair.level_latents) == run.config.scale.levels
+    )
+    if not fits:
+        raise RunError(f"{run.folder / BAYESIAN} is of another run than the rest; train again")
+    return pair
 
 
 def _questions(

@@ -3,9 +3,39 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+LONGEST_VALUE = 80
+LONGEST_LINE = 2000
+
+# Problems a message tells one by one; of more, only the number is told.
+MOST_LINES = 200
+
+
+def shown(value: object, longest: int = LONGEST_VALUE) -> str:
+    r"""Return a value as a message may hold it: on one line, cut in the middle, nothing hidden.
+
+    What cannot be printed (control characters, escapes, marks that change the direction of text,
+    bytes of file names that are no text) becomes a backslash escape, as in `\n`.
+    """
+    text = str(value)
+    if len(text) > longest:  # before the escapes too, as a value can be a whole file
+        text = f"{text[:longest]}...{text[-longest:]}"
+    if not text.isprintable():
+        text = "".join(
+            letter if letter.isprintable() else letter.encode("unicode_escape").decode()
+            for letter in text
+        )
+    if len(text) <= longest:
+        return text
+    end = longest // 4
+    return f"{text[: longest - end - 3]}...{text[-end:]}"
+
 
 class RecError(Exception):
     """Anything a user can cause and mend; the command line prints it on one line."""
+
+    def __str__(self) -> str:
+        """Return the message on one line that any terminal can be given."""
+        return shown(super().__str__(), LONGEST_LINE)
 
 
 class RequestError(RecError):
@@ -27,9 +57,10 @@ class Problem:
     remedy: str
 
     def __str__(self) -> str:
-        """Return one line."""
-        place = self.file if self.line is None else f"{self.file}:{self.line}"
-        return f"{place}: {self.what}: {self.value!r}; {self.remedy}"
+        """Return one line, whatever the file holds."""
+        place = shown(self.file) + ("" if self.line is None else f":{self.line}")
+        line = f"{place}: {self.what}: '{shown(self.value)}'; {self.remedy}"
+        return shown(line, LONGEST_LINE)
 
 
 class DataError(RecError):
@@ -37,7 +68,13 @@ class DataError(RecError):
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         self.problems = tuple(problems)
-        super().__init__("\n".join(str(problem) for problem in self.problems))
+        super().__init__(self.problems)
+
+    def __str__(self) -> str:
+        """Return one line for each problem; of very many, the first and how many more there are."""
+        lines = [str(problem) for problem in self.problems[:MOST_LINES]]
+        more = len(self.problems) - len(lines)
+        return "\n".join([*lines, *([f"and {more:,} problems more"] if more else [])])
 
 
 class FetchError(RecError):

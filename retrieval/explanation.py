@@ -6,12 +6,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from index.exact import inner_products
-from index.search import Index
+from index.snapshot import Snapshot
+from index.vectors import Vectors
 from retrieval.audience import Audience, Person, one_person
 from retrieval.catalogue import Movie
 from retrieval.choices import RankBy
 from retrieval.data.history import Histories, windows_until
 from retrieval.encoder import Encoder
+from retrieval.errors import RequestError
 from retrieval.vocabulary import UNKNOWN
 
 # Events left out in turn, the latest ones; what came before counts all the same.
@@ -24,7 +26,9 @@ class Influence(NamedTuple):
     movie: Movie
     rating: float
     timestamp: int
-    effect: float  # the answer with the event less the answer without it
+    # The answer with the event less the answer without it, both to someone who tells all events
+    # anew: what is stored of a known user cannot be had without one of them.
+    effect: float
     share: float  # of the sum of all effects, each taken without its sign
     # What the rating itself, not that it was given, adds to the Bayesian pair's part of the score
     # that a rating is made from, exactly; None for another score, or without that pair.
@@ -36,13 +40,14 @@ class Explanation(NamedTuple):
 
     movie: Movie
     by: RankBy
-    answer: float  # the rating in stars, or the score that ranks the movie
+    # The rating in stars, or the score that ranks the movie, as `rate` and `topk` give it.
+    answer: float
     influences: list[Influence]  # strongest first
 
 
 def explain(
     encoder: Encoder,
-    index: Index,
+    index: Snapshot,
     user: int | Person,
     movie: int | str,
     *,
@@ -51,12 +56,16 @@ def explain(
 ) -> Explanation:
     """Do what `Recommender.explain` says, with what encodes users and with the movies' index."""
     run, wanted = encoder.run, encoder.ranking(by)
-    asked = run.catalogue.named(str(movie))
-    audience = one_person(run, user)
+    asked = run.catalogue.named(movie)
+    audience = one_person(run, user, at)
+    answer = _answers(encoder, index, audience, asked.id, wanted, at, at)[0]
     if at is not None:
         audience = _before(audience, at)
     count = min(MOST, len(audience.histories.movies))
-    answers = _answers(encoder, index, _without_each(audience, count), asked.id, wanted, at)
+    # Whoever loses the last event is still asked at the same time.
+    last = int(audience.histories.timestamps.max(initial=0)) if at is None else at
+    told = _without_each(audience, count)
+    answers = _answers(encoder, index, told, asked.id, wanted, last, at)
     carried = None
     if wanted is RankBy.RATING:
         carried = encoder.carried(audience, index.vectors_of(np.array([asked.id]))[0])
@@ -75,7 +84,21 @@ def explain(
         )
         for place in np.argsort(-np.abs(effects), kind="stable").tolist()
     ]
-    return Explanation(asked, wanted, float(answers[0]), influences)
+    return Explanation(asked, wanted, float(answer), influences)
+
+
+def vectors_of(index: Snapshot, movies: NDArray[np.int64]) -> Vectors:
+    """Return the vectors `(Q, D)` of movies of the catalogue `(Q,)`, by their ids.
+
+    Raises:
+        RequestError: One of them was removed from the index.
+    """
+    try:
+        return index.vectors_of(movies)
+    except KeyError as error:
+        raise RequestError(
+            f"movies are {error.args[0]}; put them back with Index.put, or ask about others"
+        ) from error
 
 
 def _before(audience: Audience, at: int) -> Audience:
@@ -107,20 +130,36 @@ def _without_each(audience: Audience, count: int) -> Audience:
         settled=np.repeat(audience.settled, count + 1),
         codes=np.repeat(audience.codes, count + 1, axis=0),
         histories=histories,
+        unlearned=audience.unlearned * (count + 1),
     )
 
 
 def _answers(
-    encoder: Encoder, index: Index, audience: Audience, movie: int, by: RankBy, at: int | None
+    encoder: Encoder,
+    index: Snapshot,
+    audience: Audience,
+    movie: int,
+    by: RankBy,
+    rated_at: int | None,
+    watched_at: int | None,
 ) -> NDArray[np.float64]:
-    """Return the rating in stars, or the score, that each of A people gives a movie, `(A,)`."""
+    """Return the rating in stars, or the score, that each of A people gives a movie, `(A,)`.
+
+    Args:
+        encoder: Encodes them.
+        index: Holds the movie.
+        audience: The people.
+        movie: Its id.
+        by: What is asked for.
+        rated_at: The time of asking for the pairs that predict ratings; None is not told.
+        watched_at: The same for the sequence pair.
+    """
     rows = np.arange(len(audience.users))
-    # Whoever loses the last event is still asked at the same time.
-    last = int(audience.histories.timestamps.max(initial=0)) if at is None else at
-    vectors = index.vectors_of(np.full(len(rows), movie))
-    encoded = encoder.encode(audience, rows, np.full(len(rows), last))
+    vectors = vectors_of(index, np.full(len(rows), movie))
+    times = None if rated_at is None else np.full(len(rows), rated_at)
+    encoded = encoder.encode(audience, rows, times)
     if by is RankBy.RATING:
         return encoder.ratings(encoded.offsets, inner_products(encoded.vectors, vectors))
-    times = None if at is None else np.full(len(rows), at)
+    times = None if watched_at is None else np.full(len(rows), watched_at)
     queries = encoder.queries(audience, rows, times, encoded.vectors, by)
     return inner_products(queries, vectors)

@@ -1,5 +1,6 @@
 """From a run to its index, and movies added to both."""
 
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -17,21 +18,22 @@ from retrieval import columns
 from retrieval.audience import many_people
 from retrieval.catalogue import Catalogue, write_catalogue
 from retrieval.choices import Towers
+from retrieval.data.listing import listed
 from retrieval.encoder import Encoder
 from retrieval.errors import RequestError, RunError
-from retrieval.files import new_folder, sha256
-from retrieval.pipeline import listed
+from retrieval.files import new_file
 from retrieval.run import (
     ADDED,
     BAYESIAN,
     CONTENT,
     INDEX,
-    MANIFEST,
     MOVIES,
     Run,
     RunConfig,
     open_index,
     open_run,
+    open_version,
+    own_files,
     seal,
 )
 from retrieval.towers.bayesian import load_bayesian, save_bayesian, with_movies
@@ -42,6 +44,7 @@ from retrieval.training.pairs import (
     movie_vectors,
     new_movie_vectors,
 )
+from retrieval.versions import current, writing
 from retrieval.vocabulary import UNKNOWN
 
 # Users whose lists tell one kind of index from another, and how long the lists are.
@@ -71,17 +74,42 @@ def build_index(
         report: Called with each kind and effort that was tried.
 
     Raises:
-        RunError: The run is missing or damaged.
+        RunError: The run is missing or damaged, or somebody else is writing it.
         RequestError: An impossible target.
     """
     check_target(target)
-    run = open_run(folder)
+    current(folder)  # before anything is written beside what is no run
+    with writing(folder) as writer, writer.new_version() as partial:
+        _carry_over(current(folder), partial)
+        return index_version(partial, folder, kind, target, report)
+
+
+def index_version(
+    version: Path,
+    home: Path,
+    kind: Kind | None = None,
+    target: float = 0.99,
+    report: Callable[[Trial], None] = lambda _: None,
+) -> Built:
+    """Index a version that is being written, and seal it; see `build_index`.
+
+    Args:
+        version: Its folder; its other files are sealed.
+        home: The folder of the run.
+        kind: See `build_index`, likewise the others.
+        target: See there.
+        report: See there.
+    """
+    run = open_version(version, home)
     ids, vectors = run.catalogue.vocabulary.ids, _vectors(run)
     if kind is Kind.EXACT or (kind is None and len(ids) < SMALL):
-        return Built(_save(run, Index.build(ids, vectors)), [])
-    kinds = tuple(Kind) if kind is None else (kind,)
-    tuned = tune(ids, vectors, questions(run), target, kinds, report)
-    return Built(_save(run, tuned.chosen), tuned.trials)
+        built = Built(_save(run, Index.build(ids, vectors)), [])
+    else:
+        kinds = tuple(Kind) if kind is None else (kind,)
+        tuned = tune(ids, vectors, questions(run), target, kinds, report)
+        built = Built(_save(run, tuned.chosen), tuned.trials)
+    seal(version)
+    return built
 
 
 def check_target(target: float) -> None:
@@ -125,41 +153,70 @@ def add_movies(folder: Path, movies: pd.DataFrame) -> int:
         RunError: The run is missing or damaged.
         RequestError: The run's pair cannot tell anything of them.
     """
-    run = open_run(folder)
-    index, kind = _index_of(run), _kind_of(run)
-    unknown = run.catalogue.vocabulary.numbers(movies[columns.MOVIE_ID]) == UNKNOWN
-    fresh = movies[unknown]
-    if fresh.empty:
-        if index is None:
-            build_index(folder, kind)
-        return 0
-    content = load_describer(folder / CONTENT).describe(fresh)
-    parts = []
-    if Towers.NEURAL in run.config.towers:
-        parts.append(_with_offset(new_movie_vectors(load_pair(folder, run.config), content)))
-    with new_folder(folder) as partial:
-        for path in folder.iterdir():
-            if path.is_file():
-                shutil.copyfile(path, partial / path.name)
-        if Towers.BAYESIAN in run.config.towers:
-            pair = with_movies(load_bayesian(folder / BAYESIAN), content.matrix())
-            save_bayesian(partial / BAYESIAN, pair)
-            parts.append(_with_offset(pair.movies[len(run.catalogue) :]))
-        if Towers.SEQUENCE in run.config.towers:
-            parts.append(new_movie_vectors(load_ensemble(folder), content))
-        vectors = _as_unrated(run.config, np.hstack(parts))
-        added = np.vstack([run.added, vectors]) if len(run.added) else vectors
-        np.save(partial / ADDED, added)
-        everything = [*run.catalogue.movies, *listed(fresh)]
-        write_catalogue(partial / MOVIES, Catalogue(everything, len(added)))
-        seal(partial)
-        if index is not None:
+    current(folder)  # before anything is written beside what is no run
+    with writing(folder) as writer:
+        run = open_run(folder)
+        index, kind = _index_of(run), _kind_of(run)
+        unknown = run.catalogue.vocabulary.numbers(movies[columns.MOVIE_ID]) == UNKNOWN
+        fresh = movies[unknown]
+        if fresh.empty and index is not None:
+            return 0
+        with writer.new_version() as partial:
+            _carry_over(run.folder, partial)
+            vectors = _add(run, partial, fresh)
+            model = seal(partial)
+            if index is None:
+                index_version(partial, folder, kind)
+                return len(fresh)
             index.put(fresh[columns.MOVIE_ID].to_numpy(), vectors)
             (partial / INDEX).mkdir()
-            save_index(partial / INDEX, index, sha256(partial / MANIFEST))
-    if index is None:
-        build_index(folder, kind)
+            save_index(partial / INDEX, index, model)
+            seal(partial)
     return len(fresh)
+
+
+def _add(run: Run, version: Path, movies: pd.DataFrame) -> NDArray[np.float32]:
+    """Add movies to a version that holds the files of a run; return their vectors `(A, D)`.
+
+    Args:
+        run: As it was.
+        version: Folder of the new version; what does not change is there.
+        movies: With the columns `columns.MOVIES`, none of them in the run.
+    """
+    if movies.empty:
+        return np.zeros((0, sum(run.config.widths)), np.float32)
+    content = load_describer(run.folder / CONTENT).describe(movies)
+    parts = []
+    if Towers.NEURAL in run.config.towers:
+        parts.append(_with_offset(new_movie_vectors(load_pair(run.folder, run.config), content)))
+    if Towers.BAYESIAN in run.config.towers:
+        pair = with_movies(load_bayesian(run.folder / BAYESIAN), content.matrix())
+        with new_file(version / BAYESIAN) as partial:
+            save_bayesian(partial, pair)
+        parts.append(_with_offset(pair.movies[len(run.catalogue) :]))
+    if Towers.SEQUENCE in run.config.towers:
+        parts.append(new_movie_vectors(load_ensemble(run.folder), content))
+    vectors = _as_unrated(run.config, np.hstack(parts))
+    added = np.vstack([run.added, vectors]) if len(run.added) else vectors
+    with new_file(version / ADDED) as partial, partial.open("wb") as file:
+        np.save(file, added)
+    everything = [*run.catalogue.movies, *listed(movies)]
+    with new_file(version / MOVIES) as partial:
+        write_catalogue(partial, Catalogue(everything, len(added)))
+    return vectors
+
+
+def _carry_over(version: Path, partial: Path) -> None:
+    """Take the files of a version over into the next.
+
+    Both names may be of one file: files are replaced, never changed.
+    """
+    for path in own_files(version):
+        try:
+            os.link(path, partial / path.name)
+        except OSError:  # a file system without links
+            shutil.copyfile(path, partial / path.name)
+    seal(partial)
 
 
 def _index_of(run: Run) -> Index | None:
@@ -179,8 +236,8 @@ def _kind_of(run: Run) -> Kind | None:
 
 
 def _save(run: Run, index: Index) -> Card:
-    with new_folder(run.folder / INDEX) as partial:
-        return save_index(partial, index, run.model)
+    (run.folder / INDEX).mkdir()
+    return save_index(run.folder / INDEX, index, run.model)
 
 
 def _vectors(run: Run) -> NDArray[np.float32]:

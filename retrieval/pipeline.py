@@ -1,28 +1,29 @@
 """The steps from a data folder to a run."""
 
 import json
-import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
+import torch
 from numpy.typing import NDArray
 from rich.progress import Progress
 
-from retrieval import columns
 from retrieval.blend import Ranking
-from retrieval.catalogue import Catalogue, Movie
+from retrieval.catalogue import Catalogue
 from retrieval.choices import Device, Preset, Towers
 from retrieval.data.dataset import Dataset, encode
 from retrieval.data.frames import MovieData
 from retrieval.data.history import Histories
+from retrieval.data.listing import listed
 from retrieval.data.split import random_rows
 from retrieval.errors import DataError, Problem, RequestError
-from retrieval.files import beside, new_folder
+from retrieval.files import remove
+from retrieval.indexing import index_version
 from retrieval.run import (
     BAYESIAN,
     CARD,
@@ -37,9 +38,8 @@ from retrieval.run import (
     seal,
     write_run,
 )
-from retrieval.sampling.checkpoint import remove_checkpoint
 from retrieval.towers.bayesian import save_bayesian
-from retrieval.towers.content import learn_to_describe, save_describer
+from retrieval.towers.content import Describer, learn_to_describe, save_describer
 from retrieval.towers.ensemble import EnsembleUserTower
 from retrieval.towers.export import export_sequence_tower, export_user_tower
 from retrieval.training.device import available
@@ -52,11 +52,13 @@ from retrieval.training.pairs import (
     save_pair,
     user_tower,
 )
-from retrieval.training.presets import plan
+from retrieval.training.presets import Plan, plan
 from retrieval.training.ranking import Choice
-from retrieval.training.rating import Neural, train_neural, weigh
+from retrieval.training.rating import Answers, Neural, train_neural, weigh
+from retrieval.training.rehearsal import rehearse
 from retrieval.training.sequence_loop import Gains, SequenceEpoch
 from retrieval.training.watch import Watching, choose_last, rank, stored_users, train_sequence
+from retrieval.versions import writing
 
 # Rows held out to decide when to stop and how to blend: enough to tell epochs apart, too few to be
 # missed.
@@ -65,8 +67,8 @@ VALIDATION_ROWS = 10_000
 
 FEWEST_RATINGS = 100
 
-# Beside the run: what an interrupted training goes on from.
-CHECKPOINT, DRAWS, SEQUENCE_PAIRS = ".checkpoint", "draws", "sequence-pairs"
+# What an interrupted training goes on from, in the folder of checkpoints.
+DRAWS, SEQUENCE_PAIRS = "draws", "sequence-pairs"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +85,9 @@ class Trained:
 
     @property
     def validation_error(self) -> float | None:
-        """The error of the ratings that the run answers with, if it predicts ratings."""
+        """The error of the ratings that the run answers with, if there were any to look at."""
+        if not self.validation_rows:
+            return None
         return next(reversed(self.validation_errors.values()), None)
 
 
@@ -96,11 +100,13 @@ def train(
     progress: Progress,
     towers: Sequence[Towers] = (),
     device: Device = Device.AUTO,
+    *,
+    index: bool = True,
 ) -> Trained:
-    """Train tower pairs and write them as a run, which replaces one of the same name when whole.
+    """Train tower pairs and write them as a run with its index: a new version of one that is there.
 
     Interrupted, the same call goes on with the Bayesian and the sequence pair from where they were:
-    what is done is kept beside the folder.
+    what is done is kept in the folder.
 
     Args:
         data: What to learn from.
@@ -111,19 +117,72 @@ def train(
         progress: Where to show how far it is.
         towers: Which pairs; none leaves it to the preset.
         device: Where the sequence pair is trained.
+        index: Whether to build the index, of the kind that is fastest for so many movies.
 
     Raises:
         DataError: There are too few ratings.
         RequestError: The preset does not go with the towers, or the device is not there.
+        RunError: The folder holds something else, or somebody else is writing it.
     """
-    began, where = time.perf_counter(), available(device)
-    dataset = encode(data)
-    if len(dataset.ratings) < FEWEST_RATINGS:
-        raise DataError([_too_few(source, len(dataset.ratings))])
-    planned = plan(preset, len(dataset.ratings))
+    where = available(device)
+    planned = plan(preset, len(data.ratings))
     pairs = tuple(sorted(set(towers or planned.pairs), key=list(Towers).index))
     if preset is Preset.NOTEBOOK and pairs != planned.pairs:
         raise RequestError("the preset notebook is one pair: leave out --towers, or the preset")
+    if len(data.ratings) < FEWEST_RATINGS:
+        raise DataError([_too_few(source, len(data.ratings))])
+    with writing(folder) as writer:
+        writer.note(request(source, preset, seed, towers))
+        parts = _fit(encode(data), pairs, planned, seed, writer.checkpoint, where, progress)
+        config = _config(parts, planned, preset, seed, source)
+        with writer.new_version() as partial:
+            _write(partial, config, parts)
+            if index:
+                task = progress.add_task("building the index", total=None)
+                index_version(partial, folder)
+                progress.remove_task(task)
+        remove(writer.checkpoint)
+    return parts.trained
+
+
+def request(source: str, preset: Preset, seed: int, towers: Sequence[Towers]) -> dict[str, object]:
+    """Return what tells one training from another, so that an interrupted one is found again."""
+    return {"data": source, "preset": preset, "seed": seed, "towers": list(towers)}
+
+
+class _Parts(NamedTuple):
+    """What a run is made of."""
+
+    dataset: Dataset
+    pairs: tuple[Towers, ...]
+    held_out: NDArray[np.bool_]  # (N,) ratings that no pair was trained on
+    describer: Describer
+    neural: Neural | None
+    answers: Answers
+    trained: Trained
+
+
+def _fit(
+    dataset: Dataset,
+    pairs: tuple[Towers, ...],
+    planned: Plan,
+    seed: int,
+    checkpoint: Path,
+    device: torch.device,
+    progress: Progress,
+) -> _Parts:
+    """Train what a run is made of.
+
+    Args:
+        dataset: All ratings.
+        pairs: Which pairs.
+        planned: How.
+        seed: Of everything random.
+        checkpoint: Folder where interrupted training is kept.
+        device: Where the sequence pair is trained.
+        progress: Where to show how far it is.
+    """
+    began = time.perf_counter()
     rng = np.random.default_rng(seed)
     count = min(VALIDATION_ROWS, int(len(dataset.ratings) * VALIDATION_SHARE))
     validation = random_rows(len(dataset.ratings), count, rng)
@@ -131,9 +190,9 @@ def train(
     if Towers.SEQUENCE in pairs:
         last = choose_last(dataset, rng)
     held_out = validation | last
-    checkpoint = beside(folder, CHECKPOINT)
     describer = learn_to_describe(dataset.movie_frame, seed)
     content = describer.describe(dataset.movie_frame)
+    rehearse(dataset, content, pairs, planned, seed)
     inferred, neural, watching, choice = None, None, None, None
     if Towers.BAYESIAN in pairs:
         inferred = infer(
@@ -150,33 +209,13 @@ def train(
         neural = train_neural(dataset, content, validation, held_out, planned, seed, progress)
     answers = weigh(dataset, validation & ~last, held_out, content, neural, inferred)
     if Towers.SEQUENCE in pairs:
+        pairs_folder = checkpoint / SEQUENCE_PAIRS
         watching = train_sequence(
-            dataset, content, last, planned, seed, checkpoint / SEQUENCE_PAIRS, where, progress
+            dataset, content, last, planned, seed, pairs_folder, device, progress
         )
         choice = rank(dataset, watching, neural, inferred, answers)
-    widths = _widths(neural, inferred, watching)
-    seconds = time.perf_counter() - began
-    config = RunConfig(
-        version=VERSION,
-        towers=pairs,
-        blend=answers.blend,
-        ranking=_ranking(watching, choice),
-        link=answers.link,
-        noise=None if inferred is None else inferred.noise,
-        preset=preset,
-        seed=seed,
-        data=source,
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
-        training_seconds=round(seconds, 1),
-        scale=dataset.scale,
-        centre=float(dataset.ratings[~held_out].mean(dtype=np.float64)),
-        demographics=dataset.demographics,
-        history_length=planned.towers.history_length,
-        widths=widths,
-        biases=_biases(pairs, widths, neural),
-    )
     trained = Trained(
-        seconds=seconds,
+        seconds=time.perf_counter() - began,
         validation_rows=int((validation & ~last).sum()),
         validation_errors=answers.errors,
         epochs=None if neural is None else neural.fit,
@@ -184,18 +223,48 @@ def train(
         watching=watching,
         ranking=choice,
     )
-    with new_folder(folder) as partial:
-        seen = np.bincount(dataset.users[~held_out], minlength=len(dataset.user_vocabulary)) > 0
-        histories = dataset.histories(np.ones(len(dataset.users), dtype=bool))
-        _write_data(partial, config, dataset, seen, histories)
-        save_describer(partial / CONTENT, describer)
-        _write_pairs(partial, config, histories, neural, inferred, watching)
-        (partial / METRICS).write_text(json.dumps(_metrics(trained, dataset), indent=2) + "\n")
-        (partial / CARD).write_text(_card(config, trained, dataset))
-        seal(partial)
-    remove_checkpoint(checkpoint / DRAWS)
-    shutil.rmtree(checkpoint, ignore_errors=True)
-    return trained
+    return _Parts(dataset, pairs, held_out, describer, neural, answers, trained)
+
+
+def _config(parts: _Parts, planned: Plan, preset: Preset, seed: int, source: str) -> RunConfig:
+    """Return what a run was made of; see `train`."""
+    dataset, trained, answers = parts.dataset, parts.trained, parts.answers
+    widths = _widths(parts.neural, trained.inferred, trained.watching)
+    return RunConfig(
+        version=VERSION,
+        towers=parts.pairs,
+        blend=answers.blend,
+        ranking=_ranking(trained.watching, trained.ranking),
+        link=answers.link,
+        noise=None if trained.inferred is None else trained.inferred.noise,
+        preset=preset,
+        seed=seed,
+        data=source,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        training_seconds=round(trained.seconds, 1),
+        scale=dataset.scale,
+        centre=float(dataset.ratings[~parts.held_out].mean(dtype=np.float64)),
+        demographics=dataset.demographics,
+        history_length=planned.towers.history_length,
+        widths=widths,
+        biases=_biases(parts.pairs, widths, parts.neural),
+        threads=torch.get_num_threads(),
+    )
+
+
+def _write(folder: Path, config: RunConfig, parts: _Parts) -> None:
+    """Write everything but the index into the folder of a version, and seal it."""
+    dataset, trained = parts.dataset, parts.trained
+    users = dataset.users[~parts.held_out]
+    seen = np.bincount(users, minlength=len(dataset.user_vocabulary)) > 0
+    histories = dataset.histories(np.ones(len(dataset.users), dtype=bool))
+    _write_data(folder, config, dataset, seen, histories)
+    save_describer(folder / CONTENT, parts.describer)
+    _write_pairs(folder, config, histories, parts.neural, trained.inferred, trained.watching)
+    metrics = json.dumps(_metrics(trained, dataset), indent=2) + "\n"
+    (folder / METRICS).write_text(metrics, encoding="utf-8")
+    (folder / CARD).write_text(_card(config, trained, dataset), encoding="utf-8")
+    seal(folder)
 
 
 def _write_pairs(
@@ -283,21 +352,6 @@ def _write_data(
     )
 
 
-def listed(frame: pd.DataFrame) -> list[Movie]:
-    """Return the movies of a frame with the columns `columns.MOVIES`."""
-    years = frame[columns.YEAR].astype(object).where(frame[columns.YEAR].notna(), None)
-    return [
-        Movie(int(movie), str(title), year, tuple(genre for genre in genres.split("|") if genre))
-        for movie, title, year, genres in zip(
-            frame[columns.MOVIE_ID],
-            frame[columns.TITLE],
-            years,
-            frame[columns.GENRES],
-            strict=True,
-        )
-    ]
-
-
 def _metrics(trained: Trained, dataset: Dataset) -> dict[str, object]:
     unit, error = dataset.scale.unit, trained.validation_error
     metrics: dict[str, object] = {
@@ -327,7 +381,8 @@ def _metrics(trained: Trained, dataset: Dataset) -> dict[str, object]:
             for fit in trained.watching.fits
         ]
         metrics["sequence_device"] = trained.watching.device
-        metrics["sequence_ndcg"] = _rounded(trained.watching.gains)
+        held_out = trained.watching.last.any()
+        metrics["sequence_ndcg"] = _rounded(trained.watching.gains) if held_out else None
     if trained.ranking is not None:
         metrics["ndcg_by_weight_of_rating"] = [
             {"weight": str(gain.weight), "liked": round(gain.liked, 4), "all": round(gain.all, 4)}
@@ -342,13 +397,15 @@ def _rounded(row: SequenceEpoch | Gains) -> dict[str, float]:
 
 def _card(config: RunConfig, trained: Trained, dataset: Dataset) -> str:
     quality = rating = "It predicts no ratings."
+    if trained.validation_errors:
+        rating = "A rating is `clip(offset + user vector . movie vector)`."
+        quality = "There were too few ratings to hold any out, so nobody knows how good it is."
     if trained.validation_error is not None:
         quality = (
             f"Root mean square error {trained.validation_error:.4f} on {trained.validation_rows:,} "
             "random ratings held out.\nThey chose epochs, burn-in and weights, so expect a little "
             "more on ratings never looked at."
         )
-        rating = "A rating is `clip(offset + user vector . movie vector)`."
     if config.link is not None:
         rating = (
             "A rating is `link(offset + user vector . movie vector)`, the link in `config.json`."
@@ -362,8 +419,7 @@ Trained on {config.data}: {len(dataset.ratings):,} ratings from {config.scale.lo
 
 {quality}
 
-{rating} `MANIFEST.json` holds the sha256 of every file; `index/` is built by
-`rec build-index`.
+{rating} `MANIFEST.json` holds the sha256 of every file.
 """
 
 

@@ -1,7 +1,6 @@
 """Questions in text: histories typed on a command line, and CSV files of many questions."""
 
-import csv
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,17 +8,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retrieval import columns
-from retrieval.audience import Event
-from retrieval.errors import RequestError
-from retrieval.files import new_file
+from retrieval.arguments import parse_time
+from retrieval.audience import Event, check_history
+from retrieval.choices import Unknown
+from retrieval.data.times import COUNTERS, NO_TIME
+from retrieval.errors import Problem, RequestError, shown
 from retrieval.report import Report
+from retrieval.run import Run
+from retrieval.tables import read_ids, read_number, read_table
+from retrieval.vocabulary import UNKNOWN
+
+# Problems that are told one by one where the other questions are answered.
+TOLD = 5
 
 
 class Users(NamedTuple):
     """Q users to make lists for."""
 
     users: NDArray[np.int64]  # (Q,) ids
-    times: NDArray[np.int64] | None  # (Q,) seconds; None is the time of each user's last event
+    times: NDArray[np.int64] | None  # (Q,) seconds or `NO_TIME`; None is no time for any
+    lines: NDArray[np.int64]  # (Q,) of the file
 
 
 class Pairs(NamedTuple):
@@ -27,11 +35,28 @@ class Pairs(NamedTuple):
 
     users: NDArray[np.int64]  # (Q,) ids
     movies: NDArray[np.int64]  # (Q,) ids
-    times: NDArray[np.int64] | None  # (Q,) seconds; None is the time of each user's last event
+    times: NDArray[np.int64] | None  # (Q,) seconds or `NO_TIME`; None is no time for any
+    lines: NDArray[np.int64]  # (Q,) of the file
+
+
+class HistoryFile(NamedTuple):
+    """A file of histories, by user."""
+
+    path: Path
+    events: dict[int, list[Event]]
+    lines: dict[int, list[int]]  # of the file, one for each event
+
+
+class Sifted(NamedTuple):
+    """Which of Q questions can be answered."""
+
+    kept: NDArray[np.bool_]  # (Q,)
+    histories: dict[int, list[Event]]  # those that replace what is stored, new users' too
+    problems: list[Problem]  # why not the others, each user and movie once
 
 
 def parse_history(text: str) -> tuple[list[Event], bool]:
-    """Read `1193:5,661:3` or, with times, `1193:5@978300760`; a leading + adds to what is stored.
+    """Read `1193:5,661:3` or, with times, `1193:5@2000-12-31`; a leading + adds to what is stored.
 
     Returns:
         The events, and whether they add to the stored history instead of replacing it.
@@ -41,117 +66,178 @@ def parse_history(text: str) -> tuple[list[Event], bool]:
     """
     adds = text.strip().startswith("+")
     body = text.strip().removeprefix("+").strip()
-    return [_event(part) for part in body.split(",")] if body else [], adds
+    return [_event(part.strip()) for part in body.split(",")] if body else [], adds
 
 
 def _event(part: str) -> Event:
-    rated, at, time = part.strip().partition("@")
-    movie, colon, rating = rated.partition(":")
-    try:
-        event = Event(int(movie), float(rating), int(time) if at else None)
-    except ValueError:
-        event = None
-    if event is None or not colon:
+    rated, at, moment = part.partition("@")
+    movie, _, rating = rated.partition(":")
+    ids, wrong = read_ids([movie])
+    stars = read_number(rating)
+    if wrong[0] or stars is None:
         raise RequestError(
-            f"malformed history at {part.strip()!r}; write movie:rating pairs, "
-            "as in 1193:5,661:3, or with a time in seconds, 1193:5@978300760"
+            f"malformed history at '{shown(part)}'; write movie:rating pairs, "
+            "as in 1193:5,661:3, or with a time, 1193:5@2000-12-31"
         )
-    return event
+    try:
+        return Event(int(ids[0]), stars, parse_time(moment, order=True) if at else None)
+    except RequestError as error:
+        raise RequestError(
+            f"malformed history at '{shown(part)}'; write movie:rating pairs, with a time or "
+            f"without: {error}"
+        ) from error
 
 
 def read_movie_ids(path: Path) -> list[int]:
     """Read a CSV file with movie_id.
 
     Raises:
-        DataError: The file cannot be read, with every bad line.
+        RequestError: The file cannot be read.
+        DataError: It has bad lines.
     """
-    return [int(movie) for movie in _read(path, {columns.MOVIE_ID: int}, {})[columns.MOVIE_ID]]
+    ids: list[int] = read_table(path, [columns.MOVIE_ID]).values[columns.MOVIE_ID].tolist()
+    return ids
 
 
 def read_pairs(path: Path) -> Pairs:
     """Read a CSV file with user_id, movie_id and, if wanted, timestamp.
 
     Raises:
-        DataError: The file cannot be read, with every bad line.
+        RequestError: The file cannot be read.
+        DataError: It has bad lines.
     """
-    table = _read(path, {columns.USER_ID: int, columns.MOVIE_ID: int}, {columns.TIMESTAMP: int})
-    return Pairs(
-        _integers(table[columns.USER_ID]), _integers(table[columns.MOVIE_ID]), _times(table)
-    )
+    table, lines = read_table(path, [columns.USER_ID, columns.MOVIE_ID], [columns.TIMESTAMP])
+    times = table.get(columns.TIMESTAMP)
+    return Pairs(table[columns.USER_ID], table[columns.MOVIE_ID], times, lines)
 
 
 def read_users(path: Path) -> Users:
     """Read a CSV file with user_id and, if wanted, timestamp.
 
     Raises:
-        DataError: The file cannot be read, with every bad line.
+        RequestError: The file cannot be read.
+        DataError: It has bad lines.
     """
-    table = _read(path, {columns.USER_ID: int}, {columns.TIMESTAMP: int})
-    return Users(_integers(table[columns.USER_ID]), _times(table))
+    table, lines = read_table(path, [columns.USER_ID], [columns.TIMESTAMP])
+    return Users(table[columns.USER_ID], table.get(columns.TIMESTAMP), lines)
 
 
 def read_histories(path: Path) -> dict[int, list[Event]]:
-    """Read a CSV file with user_id, movie_id, rating and timestamp: the histories of users.
+    """Read a CSV file with user_id, movie_id, rating and, if known, timestamp.
 
     Raises:
-        DataError: The file cannot be read, with every bad line.
+        RequestError: The file cannot be read.
+        DataError: It has bad lines.
     """
-    kinds: dict[str, Callable[[str], float]] = dict.fromkeys(columns.RATINGS, int)
-    table = _read(path, kinds | {columns.RATING: float}, {})
+    return read_history_file(path).events
+
+
+def read_history_file(path: Path) -> HistoryFile:
+    """Read what `read_histories` reads, and remember the lines."""
+    needed = [columns.USER_ID, columns.MOVIE_ID, columns.RATING]
+    table, lines = read_table(path, needed, [columns.TIMESTAMP])
+    times = table.get(columns.TIMESTAMP, np.full(len(lines), NO_TIME))
+    found = HistoryFile(path, {}, {})
+    told = (*(table[name] for name in needed), times, lines)
+    for user, movie, rating, time, line in zip(*(column.tolist() for column in told), strict=True):
+        event = Event(movie, rating, None if time == NO_TIME else time)
+        found.events.setdefault(user, []).append(event)
+        found.lines.setdefault(user, []).append(line)
+    return found
+
+
+def sift(
+    run: Run, path: Path, asked: Users | Pairs, given: HistoryFile | None, unknown: Unknown
+) -> Sifted:
+    """Return which questions of a file can be answered, and what is wrong with the others.
+
+    Args:
+        run: That is to answer them.
+        path: The file.
+        asked: What it holds.
+        given: Histories that replace those of users, known or not.
+        unknown: What becomes of questions about what the run does not know.
+
+    Raises:
+        DataError: Something is wrong, and that is an error.
+    """
     histories: dict[int, list[Event]] = {}
-    for user, movie, rating, time in zip(*(table[name] for name in columns.RATINGS), strict=True):
-        histories.setdefault(int(user), []).append(Event(int(movie), rating, int(time)))
-    return histories
+    problems, left_out = [], []
+    users, first = np.unique(asked.users, return_index=True)
+    known = (run.users.numbers(users) != UNKNOWN).tolist()
+    lines = asked.lines[first].tolist()
+    for user, line, there in zip(users.tolist(), lines, known, strict=True):
+        problem = None
+        if given is not None and user in given.events:
+            problem = _bad_history(run, given, user)
+            histories[user] = given.events[user]
+        elif unknown is Unknown.NEW and not there:
+            histories[user] = []
+        elif not there:
+            remedy = "give a history with --histories, or answer as a new user by --unknown new"
+            problem = _problem(path, line, user, "unknown user", remedy)
+        if problem is not None:
+            problems.append(problem)
+            left_out.append(user)
+    kept = ~np.isin(asked.users, left_out)
+    if isinstance(asked, Pairs):
+        missing = run.catalogue.vocabulary.numbers(asked.movies) == UNKNOWN
+        kept &= ~missing
+        movies, first = np.unique(asked.movies[missing], return_index=True)
+        lines = asked.lines[missing][first].tolist()
+        problems += [
+            _problem(path, line, movie, "unknown movie", 'try rec movies "toy story"')
+            for movie, line in zip(movies.tolist(), lines, strict=True)
+        ]
+    if unknown is Unknown.ERROR:
+        report = Report()
+        for each in problems:
+            report.add(each.file, each.line, each.value, each.what, each.remedy)
+        report.raise_any()
+    answered = set(asked.users[kept].tolist())
+    histories = {user: history for user, history in histories.items() if user in answered}
+    return Sifted(kept, histories, problems)
 
 
-def write_answers(path: Path, header: Sequence[str], rows: Iterator[Sequence[object]]) -> None:
-    """Write a CSV file that is whole or not there."""
-    with new_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(header)
-        writer.writerows(rows)
+def counts_events(run: Run) -> bool:
+    """Return whether the times of a run only say what came before what."""
+    return int(run.histories.timestamps.max(initial=0)) < COUNTERS
 
 
-def _integers(values: list[float]) -> NDArray[np.int64]:
-    return np.array(values, dtype=np.int64)
+def early_times(run: Run, asked: Users | Pairs, given: HistoryFile | None) -> list[str]:
+    """Return what to say of times that are seconds of 1970, as a year that is meant is: a line."""
+    events = [] if given is None else [event for told in given.events.values() for event in told]
+    times = [*([] if asked.times is None else asked.times.tolist())]
+    times += [event.timestamp for event in events if event.timestamp is not None]
+    early = [time for time in times if 0 <= time < COUNTERS]
+    if not early or counts_events(run):
+        return []
+    said = f"{len(early):,} timestamps, {early[0]} the first, are taken for seconds since 1970"
+    return [f"{said}; write a year as 2000-01-01"]
 
 
-def _times(table: dict[str, list[float]]) -> NDArray[np.int64] | None:
-    return _integers(table[columns.TIMESTAMP]) if columns.TIMESTAMP in table else None
+def in_words(problems: Sequence[Problem]) -> list[str]:
+    """Return why the first questions are left out, and how many more are, a line each."""
+    lines = [f"left out: {problem}" for problem in problems[:TOLD]]
+    more = len(problems) - len(lines)
+    return [*lines, *([f"left out: {more:,} more users or movies"] if more else [])]
 
 
-def _read(
-    path: Path,
-    required: dict[str, Callable[[str], float]],
-    optional: dict[str, Callable[[str], float]],
-) -> dict[str, list[float]]:
-    """Read the named columns of a CSV file with a header; other columns are left alone."""
+def _bad_history(run: Run, given: HistoryFile, user: int) -> Problem | None:
+    """Return what is wrong with a user's history, and where, if anything is."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise RequestError(f"{path} cannot be read: {error}") from error
-    rows = csv.reader(text.splitlines())
-    header = [name.strip() for name in next(rows, [])]
-    missing = [name for name in required if name not in header]
-    if missing:
-        raise RequestError(
-            f"{path} lacks the column {', '.join(missing)}; its first line must name "
-            f"{','.join([*required, *(f'[{name}]' for name in optional)])}"
-        )
-    kinds = required | {name: kind for name, kind in optional.items() if name in header}
-    places = [(name, header.index(name), kind) for name, kind in kinds.items()]
-    table: dict[str, list[float]] = {name: [] for name in kinds}
-    report = Report()
-    for row in filter(None, rows):
-        if len(row) != len(header):
-            remedy = f"give {len(header)}"
-            report.add(path.name, rows.line_num, ",".join(row), "wrong number of fields", remedy)
-            continue
-        for name, place, kind in places:
-            try:
-                table[name].append(kind(row[place]))
-            except ValueError:
-                remedy = "give a whole number" if kind is int else "give a number"
-                report.add(path.name, rows.line_num, row[place], f"bad {name}", remedy)
-    report.raise_any()
-    return table
+        check_history(run, given.events[user])
+    except RequestError:
+        pass
+    else:
+        return None
+    for event, line in zip(given.events[user], given.lines[user], strict=True):
+        try:
+            check_history(run, [event])
+        except RequestError as error:
+            return _problem(given.path, line, user, "bad history of user", str(error))
+    raise AssertionError("a history is as good as its events")
+
+
+def _problem(path: Path, line: int, value: int, what: str, remedy: str) -> Problem:
+    return Problem(file=path.name, line=line, value=str(value), what=what, remedy=remedy)

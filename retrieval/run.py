@@ -1,6 +1,9 @@
-"""A run: one folder that holds everything a trained model needs to answer."""
+"""A run: one folder that holds everything a trained model needs to answer; see `versions`."""
 
+import hashlib
 import json
+import re
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -9,21 +12,33 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
+from index.arrays import load_array
 from index.search import Index
-from index.store import StaleIndexError, load_index, read_card
+from index.store import CARD_FILE, StaleIndexError, load_index, read_card
 from retrieval.blend import Blend, Ranking
 from retrieval.catalogue import Catalogue, read_catalogue, write_catalogue
 from retrieval.choices import RankBy, Towers
 from retrieval.data.history import Histories
 from retrieval.demographics import Demographics
 from retrieval.errors import RunError
-from retrieval.files import recover, sha256
+from retrieval.files import sha256
+from retrieval.integrity import (
+    AGAIN,
+    check_blend,
+    check_histories,
+    check_layout,
+    check_numbers,
+    check_scale,
+    check_users,
+    check_vectors,
+    readable,
+)
 from retrieval.link import Link
 from retrieval.scale import RatingScale
+from retrieval.versions import CURRENT, MANIFEST, newest, read
 from retrieval.vocabulary import Vocabulary
 
 CONFIG = "config.json"
-MANIFEST = "MANIFEST.json"
 CARD = "README.md"
 METRICS = "metrics.json"
 MOVIES = "movies.json"
@@ -43,6 +58,20 @@ CONTENT = "content.safetensors"
 MOODS = "history_moods.npy"
 ADDED = "added_vectors.npy"
 INDEX = "index"
+
+# Of the manifest beside the run's own files; it holds the sums of what it stands for.
+INDEX_CARD = f"{INDEX}/{CARD_FILE}"
+
+# What a manifest may name: files of the run, and nothing outside of it.
+LISTED = re.compile(rf"[A-Za-z0-9_]+\.[a-z]+|{re.escape(INDEX_CARD)}")
+
+# Beside what every run has.
+FILES_OF = {
+    Towers.NEURAL: (WEIGHTS, TOWERS, USER_TOWER),
+    Towers.BAYESIAN: (BAYESIAN, MOODS),
+    Towers.SEQUENCE: (SEQUENCE, SEQUENCE_WEIGHTS, SEQUENCE_TOWER, SEQUENCE_USERS),
+}
+FILES = (CONFIG, MOVIES, USERS, USER_CODES, TRAINED_USERS, ADDED, CONTENT, METRICS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,16 +95,22 @@ class RunConfig:
     history_length: int  # that the neural pair reads
     widths: tuple[int, ...]  # how many components of a movie vector each pair has
     biases: tuple[int, ...]  # components of a movie vector that are no direction of taste
+    threads: int | None = None  # that trained it; another number rounds differently
 
 
-VERSION = 10
+VERSION = 11
+
+# Formats that are read: a run of format 10 has no versions, and its index must be built again.
+READABLE = (10, VERSION)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """A run as read from its folder. Histories are mapped from disk, not loaded."""
+    """One version of a run as read from its folder. Histories are mapped from disk, not loaded."""
 
-    folder: Path
+    home: Path  # the folder of the run
+    folder: Path  # that of the version
+    model: str  # what an index of this run is built from: a sha256 of its files
     config: RunConfig
     catalogue: Catalogue
     users: Vocabulary
@@ -83,11 +118,6 @@ class Run:
     trained_users: NDArray[np.bool_]  # (U,) whether the user's own id was trained
     histories: Histories
     added: NDArray[np.float32]  # (A, D) vectors of the movies that were added after training
-
-    @property
-    def model(self) -> str:
-        """What an index of this run is built from: the sha256 of the manifest."""
-        return sha256(self.folder / MANIFEST)
 
 
 def write_run(
@@ -110,46 +140,104 @@ def write_run(
     np.save(folder / ADDED, np.zeros((0, 0), np.float32))
 
 
-def seal(folder: Path) -> None:
-    """Write the sha256 of every file of the run into its manifest."""
-    files = sorted(path for path in folder.iterdir() if path.is_file())
-    sums = {path.name: sha256(path) for path in files if path.name != MANIFEST}
+def seal(folder: Path) -> str:
+    """Write the sha256 of every file of a version into its manifest; return its model."""
+    files = [path for path in folder.iterdir() if path.is_file() and path.name != MANIFEST]
+    sums = {path.name: sha256(path) for path in sorted(files)}
+    if (folder / INDEX_CARD).is_file():
+        sums[INDEX_CARD] = sha256(folder / INDEX_CARD)
     (folder / MANIFEST).write_text(json.dumps(sums, indent=2) + "\n")
+    return _model(sums)
+
+
+def own_files(version: Path) -> list[Path]:
+    """Return the files of a version that its manifest lists, but for what belongs to its index.
+
+    Raises:
+        RunError: One of them is missing, truncated or changed.
+    """
+    return [version / name for name in _verified_sums(version, index=False)]
 
 
 def open_run(folder: Path) -> Run:
-    """Open a run and check every file against the manifest, and the parts against each other.
+    """Open the version of a run that answers, and check its files.
 
     Raises:
         RunError: There is no run, or a file is missing, truncated or changed.
     """
-    recover(folder)
-    if not (folder / MANIFEST).is_file():
-        raise RunError(
-            f"{folder} is not a run; make one with rec train --data FOLDER --run {folder}"
-        )
-    _verify(folder)
-    config = _read_config(folder)
-    added = np.load(folder / ADDED)
+    return read(folder, lambda version: open_version(version, folder))
+
+
+def open_version(version: Path, home: Path) -> Run:
+    """Open one version of a run: check files against the manifest, and parts against each other.
+
+    Args:
+        version: Its folder.
+        home: The folder of the run, for what is said of it.
+
+    Raises:
+        RunError: A file is missing, truncated or changed, or the files are not of one run.
+    """
+    if not version.is_dir():
+        raise RunError(f"{home / CURRENT} names {version.name}, which is not there; train again")
+    sums = _verified_sums(version)
+    config = _read_config(version)
+    names = {*FILES, *(HISTORY.format(name) for name in Histories._fields)}
+    missing = names.union(*(FILES_OF[towers] for towers in config.towers)) - sums.keys()
+    if missing:
+        raise RunError(f"{version / MANIFEST} does not list {', '.join(sorted(missing))}; {AGAIN}")
+    with readable(version):
+        return _opened(version, home, config, sums)
+
+
+def _opened(version: Path, home: Path, config: RunConfig, sums: Mapping[str, str]) -> Run:
+    added = load_array(version / ADDED)
+    users = load_array(version / USERS)
     run = Run(
-        folder=folder,
+        home=home,
+        folder=version,
+        model=_model(sums),
         config=config,
-        catalogue=read_catalogue(folder / MOVIES, len(added)),
-        users=Vocabulary(np.load(folder / USERS)),
-        user_codes=np.load(folder / USER_CODES),
-        trained_users=np.load(folder / TRAINED_USERS),
+        catalogue=read_catalogue(version / MOVIES, len(added)),
+        users=Vocabulary(users),
+        user_codes=load_array(version / USER_CODES),
+        trained_users=load_array(version / TRAINED_USERS),
         histories=Histories(
-            *(mapped_array(folder / HISTORY.format(name)) for name in Histories._fields)
+            *(mapped_array(version / HISTORY.format(name)) for name in Histories._fields)
         ),
         added=added,
     )
-    _agree(run)
+    if users.dtype != np.int64 or users.shape != (len(run.users),):
+        raise RunError("its users are not distinct whole numbers")
+    if len(config.widths) != len(config.towers) or len({*config.towers}) != len(config.towers):
+        raise RunError("it has other tower pairs than parts of movie vectors")
+    if (config.ranking is None) == (Towers.SEQUENCE in config.towers):
+        raise RunError("it has a sequence pair or what ranks lists, not both")
+    check_numbers(asdict(config))
+    check_scale(config.scale, config.link)
+    rating = len(config.towers) - (Towers.SEQUENCE in config.towers)
+    check_blend(config.blend, rating, config.ranking, config.history_length)
+    check_users(run.user_codes, run.trained_users, len(users), config.demographics.sizes())
+    movies = len(run.catalogue) - len(added)
+    check_histories(run.histories, len(users), movies, config.scale)
+    check_layout(config.widths, config.biases, added)
+    if Towers.BAYESIAN in config.towers:
+        events = len(run.histories.movies)
+        check_vectors(mapped_array(version / MOODS), (2, events), "session effects")
+    if Towers.SEQUENCE in config.towers:
+        shape = (len(users), config.widths[-1])
+        check_vectors(mapped_array(version / SEQUENCE_USERS), shape, "vectors of users")
     return run
 
 
 def mapped_array(path: Path) -> NDArray[Any]:
-    """Return an array mapped from a file; as a plain one, it is twice as fast to index."""
-    return np.asarray(np.load(path, mmap_mode="r"))
+    """Return an array mapped from a file; as a plain one, it is twice as fast to index.
+
+    Raises:
+        RunError: The file holds no array.
+    """
+    with readable(path):
+        return load_array(path, mapped=True)
 
 
 def open_index(run: Run, *, mapped: bool = True) -> Index:
@@ -163,11 +251,10 @@ def open_index(run: Run, *, mapped: bool = True) -> Index:
     Raises:
         RunError: There is no index, or it is not of this model, or a file is damaged.
     """
-    recover(run.folder / INDEX)
-    remedy = f"rebuild it with rec build-index --run {run.folder}"
+    remedy = f"build it again with rec build-index --run {run.home}"
     if not (run.folder / INDEX).is_dir():
         raise RunError(
-            f"{run.folder} has no index yet; build it with rec build-index --run {run.folder}"
+            f"{run.home} has no index yet; build it with rec build-index --run {run.home}"
         )
     try:
         index = load_index(run.folder / INDEX, run.model, mapped=mapped)
@@ -179,28 +266,35 @@ def open_index(run: Run, *, mapped: bool = True) -> Index:
         raise RunError(
             f"the index holds {len(index)} movies, the run {len(run.catalogue)}; {remedy}"
         )
+    if index.dimension != sum(run.config.widths):
+        raise RunError(
+            f"the index has vectors of {index.dimension} components, the run of "
+            f"{sum(run.config.widths)}; {remedy}"
+        )
     return index
 
 
 def describe_run(run: Run) -> dict[str, object]:
     """Return what a run is, for people and programs."""
     config = run.config
-    metrics = json.loads((run.folder / METRICS).read_text())
-    rmse = metrics["validation_rmse"]
+    with readable(run.folder / METRICS):
+        rmse = json.loads((run.folder / METRICS).read_text(encoding="utf-8"))["validation_rmse"]
+    rates = set(config.towers) - {Towers.SEQUENCE}
+    unmeasured = "too few ratings to tell" if rates else "predicts no ratings"
     return {
-        "run": str(run.folder),
+        "run": str(run.home),
         "created": config.created,
         "data": config.data,
         "towers": ", ".join(config.towers),
         "preset": config.preset,
         "seed": config.seed,
         "training seconds": config.training_seconds,
-        "validation rmse": "predicts no ratings" if rmse is None else rmse,
+        "validation rmse": unmeasured if rmse is None else rmse,
         "ranks by": RankBy.RATING if config.ranking is None else config.ranking.rank_by,
         "users": len(run.users),
         "movies": len(run.catalogue),
         "ratings": len(run.histories.movies),
-        "scale": f"{config.scale.lowest:g} to {config.scale.highest:g}",
+        "scale": str(config.scale),
         "index": _index_in_words(run),
     }
 
@@ -217,54 +311,60 @@ def _index_in_words(run: Run) -> str:
 
 
 def newest_run(root: Path) -> Path:
-    """Return the newest run under a folder.
+    """Return the run under a folder that was trained last, of those that have an index.
 
     Raises:
         RunError: There is none.
     """
-    runs = [path.parent for path in root.glob(f"[!.]*/{MANIFEST}")]
-    if not runs:
-        raise RunError(f"no run under {root}/ yet; make one with rec train --data FOLDER")
-    return max(runs, key=lambda path: ((path / MANIFEST).stat().st_mtime_ns, path.name))
+    return newest(root, _trained_at)
 
 
-def _verify(folder: Path) -> None:
-    remedy = "train again, or copy the run again from where it is whole"
-    try:
-        sums: dict[str, Any] = dict(json.loads((folder / MANIFEST).read_text()))
-    except (ValueError, TypeError) as error:
-        raise RunError(f"{folder / MANIFEST} is not a manifest ({error}); {remedy}") from error
+def _trained_at(version: Path) -> str:
+    """Return when a version was trained; nothing for one without an index, which cannot answer."""
+    return _read_config(version).created if (version / INDEX_CARD).is_file() else ""
+
+
+def _verified_sums(version: Path, *, index: bool = True) -> dict[str, str]:
+    """Return the manifest of a version, whose files are what it says.
+
+    Args:
+        version: Its folder.
+        index: Whether the card of the index belongs to it; what builds the index can do without.
+    """
+    with readable(version / MANIFEST):
+        sums = dict(json.loads((version / MANIFEST).read_text(encoding="utf-8")))
+    if not index:
+        sums.pop(INDEX_CARD, None)
     for name, expected in sums.items():
-        path = folder / name
+        path = version / name
+        again = "build the index again with rec build-index" if name == INDEX_CARD else AGAIN
+        if LISTED.fullmatch(name) is None or path.is_symlink() or path.parent.is_symlink():
+            raise RunError(f"{version / MANIFEST} lists {name[:80]!r}, no file of a run; {AGAIN}")
         if not path.is_file():
-            raise RunError(f"{path} is missing; {remedy}")
-        if sha256(path) != expected:
-            raise RunError(f"{path} is not what was written: its sha256 differs; {remedy}")
-    missing = {CONFIG, MOVIES, USERS, USER_CODES, TRAINED_USERS, ADDED} - sums.keys()
-    if missing:
-        raise RunError(f"{folder / MANIFEST} does not list {', '.join(sorted(missing))}; {remedy}")
+            raise RunError(f"{path} is missing; {again}")
+        with readable(path):
+            found = sha256(path)
+        if found != expected:
+            raise RunError(f"{path} is not what was written: its sha256 differs; {again}")
+    return sums
 
 
-def _read_config(folder: Path) -> RunConfig:
+def _model(sums: Mapping[str, str]) -> str:
+    """Return a sha256 of the files that an index is built from."""
+    own = {name: total for name, total in sums.items() if name != INDEX_CARD}
+    return hashlib.sha256(json.dumps(own, sort_keys=True).encode()).hexdigest()
+
+
+def _read_config(version: Path) -> RunConfig:
     try:
-        config = TypeAdapter(RunConfig).validate_json((folder / CONFIG).read_text())
+        config = TypeAdapter(RunConfig).validate_json((version / CONFIG).read_bytes())
+    except OSError as error:
+        raise RunError(f"{version / CONFIG} cannot be read ({error.strerror}); {AGAIN}") from error
     except ValidationError as error:
-        raise RunError(f"{folder / CONFIG}: {error.errors()[0]['msg']}; train again") from error
-    if config.version != VERSION:
+        raise RunError(f"{version / CONFIG}: {error.errors()[0]['msg']}; train again") from error
+    if config.version not in READABLE:
         raise RunError(
-            f"{folder} is of format {config.version}, this program reads {VERSION}; train again"
+            f"{version} is of format {config.version}, this program reads "
+            f"{' and '.join(map(str, READABLE))}; train again"
         )
     return config
-
-
-def _agree(run: Run) -> None:
-    users, events = len(run.users), len(run.histories.movies)
-    agree = (
-        run.user_codes.shape == (users, 3)
-        and run.trained_users.shape == (users,)
-        and run.histories.offsets.shape == (users + 1,)
-        and run.histories.offsets[-1] == events
-        and len(run.histories.ratings) == len(run.histories.timestamps) == events
-    )
-    if not agree:
-        raise RunError(f"{run.folder}: its files are not of one run; train again")

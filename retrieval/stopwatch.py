@@ -1,11 +1,15 @@
 """A stopwatch: where the time of answers goes, stage by stage."""
 
+import threading
 import time
 from collections import defaultdict
 
 
-class Stopwatch:
-    """Adds up seconds by stage; stopped, it costs next to nothing."""
+class Stopwatch(threading.local):
+    """Adds up seconds by stage; stopped, it costs next to nothing.
+
+    Each thread has a stopwatch of its own under the same name, and hears nothing of the others.
+    """
 
     def __init__(self) -> None:
         self.seconds: defaultdict[str, float] = defaultdict(float)

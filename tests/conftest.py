@@ -1,17 +1,25 @@
 """A small synthetic world, trained once for all tests that need a run."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from rich.progress import Progress
+from threadpoolctl import threadpool_limits
 
 from retrieval.choices import Preset
 from retrieval.data.frames import MovieData
 from retrieval.data.layouts import read_folder
 from retrieval.data.synthetic import write_world
-from retrieval.indexing import build_index
 from retrieval.pipeline import train
 from retrieval.recommender import Recommender
+
+
+@pytest.fixture(autouse=True)
+def _threads() -> Iterator[None]:
+    """Put back the number of threads, which the command line sets for its whole process."""
+    with threadpool_limits():
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -31,7 +39,6 @@ def run(world: Path, data: MovieData, tmp_path_factory: pytest.TempPathFactory) 
     folder = tmp_path_factory.mktemp("runs") / "run"
     with Progress(disable=True) as progress:
         train(data, str(world), folder, Preset.QUICK, 0, progress)
-    build_index(folder)
     return folder
 
 

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from retrieval.catalogue import Catalogue, Movie, read_catalogue, write_catalogue
-from retrieval.errors import RequestError
+from retrieval.errors import RequestError, RunError
 
 MOVIES = [
     Movie(1, "Toy Story", 1995, ("Animation", "Comedy")),
@@ -75,3 +75,92 @@ def test_movies_added_later_come_last_whatever_their_ids(catalogue: Catalogue) -
     assert more.named("early id") == low
     with pytest.raises(RequestError, match="ids run from 0 to 9999"):
         more.number(12_345)
+
+
+TITLED = [
+    Movie(1, "Bigger Than Life", 1956, ()),
+    Movie(2, "Big", 1988, ()),
+    Movie(3, "The Big Sleep", 1946, ()),
+    Movie(4, "Big Lebowski, The", 1998, ()),
+    Movie(5, "Mummy Returns, The", 2001, ()),
+    Movie(6, "Mummy, The", 1999, ()),
+    Movie(7, "Abbott and Costello Meet the Mummy", 1955, ()),
+    Movie(8, "1984", 1984, ()),
+    Movie(9, "300", 2006, ()),
+    Movie(300, "Sparta", 2006, ()),
+]
+
+
+@pytest.mark.parametrize(
+    ("text", "first"),
+    [
+        ("Big", [2, 1, 3, 4]),
+        ("big (1988)", [2]),
+        ("Mummy, The", [6, 5, 7]),
+        ("the mummy", [6, 5, 7]),
+        ("mummy", [6, 5, 7]),
+        ("The Mummy (1999)", [6]),
+    ],
+)
+def test_a_title_typed_whole_comes_first_then_what_begins_so(text: str, first: list[int]) -> None:
+    found = [movie.id for movie in Catalogue(TITLED).search(text, 10)]
+    assert found[0] == first[0]
+    assert set(found[: len(first)]) == set(first)
+
+
+def test_a_number_is_an_id_and_else_a_title() -> None:
+    catalogue = Catalogue(TITLED)
+    assert catalogue.named("1984").id == 8
+    assert catalogue.named("300").id == 300
+    assert catalogue.named(9).id == 9
+    with pytest.raises(RequestError, match="unknown movie 99999999999999999999"):
+        catalogue.named("9" * 20)
+    with pytest.raises(RequestError, match="unknown movie 9"):
+        catalogue.named("9" * 10_000)
+    with pytest.raises(RequestError, match="unknown movie 1000000000000000000000"):
+        catalogue.named(10**21)
+
+
+def test_signs_in_a_title_are_searched_for_as_they_are() -> None:
+    titles = ["Bold", "Crash [/b] Again", "$", "$ (Dollars)", "Blue"]
+    catalogue = Catalogue([Movie(place, title, 1971, ()) for place, title in enumerate(titles)])
+    assert [movie.id for movie in catalogue.search("[/B]", 1)] == [1]
+    assert [movie.id for movie in catalogue.search("$", 9)] == [2, 3]
+    assert catalogue.search("(?)", 9) == []
+    assert catalogue.named("$").id == catalogue.named("$ (1971)").id == 2
+    with pytest.raises(RequestError, match="names nothing"):
+        catalogue.named("?")
+
+
+def test_any_text_is_searched_for() -> None:
+    catalogue = Catalogue(TITLED)
+    for text in ("", "[/b]", "!!!", "\x1b[31m", "\udcff", "big" * 100_000, "\0"):
+        catalogue.search(text, 3)
+        with pytest.raises(RequestError) as caught:
+            catalogue.named(text)
+        assert str(caught.value).isprintable()
+        assert len(str(caught.value)) < 500
+
+
+def test_movies_that_come_in_another_order_are_refused() -> None:
+    for movies in ([MOVIES[1], MOVIES[0]], [MOVIES[0], MOVIES[0]]):
+        with pytest.raises(ValueError, match="ascending id"):
+            Catalogue(movies)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "{}", "[", "[1]", '[{"id": 1}]', "[" * 100_000,
+        '[{"id": "x", "title": "a", "year": null, "genres": []}]',
+        '[{"id": 99999999999999999999, "title": "a", "year": null, "genres": []}]',
+        '[{"id": 1, "title": 5, "year": null, "genres": []}]',
+        '[{"id":2,"title":"","year":null,"genres":[]},{"id":1,"title":"","year":null,"genres":[]}]',
+    ],
+)  # fmt: skip
+def test_a_file_that_is_no_catalogue_is_named(tmp_path: Path, text: str) -> None:
+    (tmp_path / "movies.json").write_text(text)
+    with pytest.raises(RunError, match=r"movies.json is no catalogue: .*; train again"):
+        read_catalogue(tmp_path / "movies.json", 0)
+    with pytest.raises(RunError, match="is no catalogue"):
+        read_catalogue(tmp_path / "none.json", 0)

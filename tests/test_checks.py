@@ -60,7 +60,6 @@ def test_sound_tables_pass() -> None:
         ((2, 1, "nan", 5), "rating is no number", "nan"),
         ((2, 1, "inf", 5), "rating is no number", "inf"),
         ((2, 9, 4, 5), "rating of an unknown movie", "9"),
-        ((1, 1, 4, 5), "the user has already rated this movie", "1"),
         ((2, 1, 4, -5), "negative timestamp", "-5"),
         ((2, 1, 4, 5.5), "timestamp is no whole number", "5.5"),
         ((2, 1, 4, "noon"), "timestamp is no whole number", "noon"),
@@ -91,29 +90,6 @@ def test_a_few_ratings_outside_the_scale_of_the_others_are_problems() -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    ("ratings", "scale"),
-    [
-        ([1, 2, 5], (1, 5, 1)),
-        ([0.5, 5], (0.5, 5, 0.5)),
-        ([1, 3.5], (0.5, 5, 0.5)),
-        ([1, 10], (1, 10, 1)),
-        ([0.5, 10], (0.5, 10, 0.5)),
-        ([0, 73], (0, 100, 1)),
-        ([-2, 0, 1], (-2, 1, 1)),
-        ([0.1, 0.4, 0.2], (0.1, 0.4, 0.1)),
-        ([3, 3], (1, 5, 1)),
-        ([1, 5, np.nan, np.inf], (1, 5, 1)),
-    ],
-)
-def test_the_scale_is_the_narrowest_usual_one_that_fits(
-    ratings: list[float], scale: tuple[float, float, float]
-) -> None:
-    found = scale_of(np.array(ratings, dtype=float))
-    assert found is not None
-    assert (found.lowest, found.highest, found.step) == pytest.approx(scale)
-
-
 def test_one_stray_rating_in_a_thousand_does_not_widen_the_scale_but_two_do() -> None:
     stars = np.tile([1.0, 2, 3, 4, 5], 200)
     stars[0] = 10
@@ -123,6 +99,210 @@ def test_one_stray_rating_in_a_thousand_does_not_widen_the_scale_but_two_do() ->
     assert one is not None
     assert two is not None
     assert (one.highest, two.highest) == (5, 10)
+
+
+@pytest.mark.parametrize("wrong", [55, 978_300_760, -999, 1e300])
+def test_one_mistake_among_few_ratings_is_told_with_its_line(wrong: float) -> None:
+    rows: list[tuple[object, ...]] = [(user, 1, 1 + user % 5, 10) for user in range(150)]
+    rows[70] = (70, 1, wrong, 10)
+    [problem] = problems_of(ratings_table(*rows))
+    assert (problem.line, problem.what) == (72, "rating outside the scale")
+    assert problem.remedy == "the others are from 1 to 5 by 1; mend or drop the line"
+
+
+def test_ratings_too_large_to_be_told_apart_are_problems() -> None:
+    rows = [(user, 1, 978_300_760 + user, 10) for user in range(3)]
+    whats = {problem.what for problem in problems_of(ratings_table(*rows))}
+    assert whats == {"rating is too large"}
+
+
+def test_ratings_that_are_all_the_same_are_one_level_and_a_note() -> None:
+    data = check(ratings_table((1, 1, 5, 10), (1, 2, 5, 20)))
+    assert (data.scale.levels, str(data.scale)) == (1, "5 alone")
+    assert data.notes[0] == "ratings.csv: every rating is 5: they tell no taste"
+
+
+def test_continuous_ratings_are_said() -> None:
+    data = check(ratings_table((1, 1, 0.01, 10), (1, 2, 0.99, 20), (2, 1, 0.123456, 20)))
+    assert data.scale.step is None
+    assert "0.01 to 0.99, continuous" in data.notes[0]
+
+
+def test_stars_that_are_none_are_on_a_scale_of_their_own() -> None:
+    rows = [(user, 1, user % 11, 10) for user in range(50)]
+    movies = movies_table((1, "Heat"))
+    data = checked(ratings_table(*rows), movies, None, Report(), stars=True)
+    assert str(data.scale) == "0 to 10 by 1"
+
+
+def test_of_repeated_ratings_the_last_in_time_counts_and_of_one_time_the_last_in_the_file() -> None:
+    data = check(
+        ratings_table(
+            *(
+                (1, 1, 5, 30),
+                (1, 1, 2, 10),
+                (1, 2, 1, 20),
+                (1, 2, 4, 20),
+                (2, 1, 3, 5),
+                (1, 1, 1, 20),
+            )
+        )
+    )
+    assert data.ratings.to_numpy().tolist() == [[1, 1, 5, 30], [1, 2, 4, 20], [2, 1, 3, 5]]
+    [note] = [note for note in data.notes if "later" in note]
+    assert note.startswith("ratings.csv: 3 ratings were left out")
+
+
+def test_ratings_once_each_are_not_said_to_be_repeated() -> None:
+    assert not any("later" in note for note in check(ratings_table(*SOUND)).notes)
+
+
+SECOND = 1_455_105_600
+
+
+@pytest.mark.parametrize(
+    ("times", "said"),
+    [
+        ([SECOND, SECOND + 60], None),
+        ([f"{SECOND}.0", f"{SECOND + 60}.0"], None),
+        ([SECOND * 1000, (SECOND + 60) * 1000], "milliseconds: 1455105600000 is"),
+        ([SECOND * 10**6, (SECOND + 60) * 10**6], "microseconds"),
+        ([SECOND * 10**9, (SECOND + 60) * 10**9], "nanoseconds"),
+        (["2016-02-10T12:00:00Z", "2016-02-10 12:01:00"], "dates and times"),
+    ],
+)
+def test_times_become_seconds_and_it_is_said(times: list[object], said: str | None) -> None:
+    data = check(ratings_table((1, 1, 5, times[0]), (1, 2, 3, times[1])))
+    assert data.ratings["timestamp"].to_list() == [SECOND, SECOND + 60]
+    assert len(data.notes) == (said is not None)
+    if said is not None:
+        assert said in data.notes[0]
+        assert "2016-02-10 12:00:00 UTC, 1455105600 seconds" in data.notes[0]
+
+
+def test_counters_are_taken_for_an_order_and_it_is_said() -> None:
+    [note] = check(ratings_table(*SOUND)).notes
+    assert "the order of the ratings" in note
+
+
+@pytest.mark.parametrize(
+    ("time", "what"),
+    [
+        ("noon", "timestamp is no whole number"),
+        ("", "timestamp is no whole number"),
+        (-5, "negative timestamp"),
+        (0, "timestamp is not plausible"),
+        (SECOND * 1000, "timestamp is not plausible"),
+    ],
+)
+def test_a_few_odd_times_are_told_by_line(time: object, what: str) -> None:
+    rows = [(1, 1, 5, SECOND), (1, 2, 3, SECOND), (2, 1, 3, time), (2, 2, 3, SECOND)]
+    assert told(problems_of(ratings_table(*rows))) == [("ratings.csv", 4, what, str(time))]
+
+
+def test_times_that_no_unit_makes_plausible_are_told_once_with_what_they_would_mean() -> None:
+    rows = [(user, 1, 5 - user % 5, 99_999_999_999_999 + user) for user in range(50)]
+    [problem] = problems_of(ratings_table(*rows))
+    assert (problem.line, problem.what) == (2, "timestamp is not plausible")
+    assert "the year 5138 in milliseconds" in problem.remedy
+    assert "give seconds since 1970" in problem.remedy
+
+
+def test_datetimes_without_a_value_or_out_of_all_range_are_told_by_line() -> None:
+    times = np.array(["2016-02-10", "NaT", "0001-01-01", "2016-02-11"], dtype="datetime64[s]")
+    frame = pd.DataFrame({"user_id": [1, 2, 3, 4], "movie_id": 1, "rating": [1, 2, 3, 4]})
+    problems = problems_of(Table("r.parquet", frame.assign(timestamp=times), np.arange(1, 5)))
+    what = "timestamp is no date and time from 1990 to 2100"
+    assert [(problem.line, problem.what) for problem in problems] == [(2, what), (3, what)]
+
+
+@pytest.mark.parametrize("user", ["", "nan", "0x10", "1_0", "٣", "1e400", 2**63, 1.5])
+def test_ids_that_are_no_whole_numbers_of_64_bits_are_problems(user: object) -> None:
+    problems = problems_of(ratings_table(*SOUND, (user, 1, 4, 5)))
+    assert told(problems) == [("ratings.csv", 4, "user_id is no whole number", str(user))]
+
+
+def test_ids_are_whole_numbers_however_they_are_written() -> None:
+    rows = [("1e3", "1.0", 4, 5), (" 7 ", "+2", 5, 5), (2**63 - 1, "3", 5, 5)]
+    data = check(ratings_table(*rows))
+    assert data.ratings["user_id"].to_list() == [1000, 7, 2**63 - 1]
+    assert data.ratings["movie_id"].to_list() == [1, 2, 3]
+
+
+def test_floats_stand_for_ids_up_to_where_they_are_exact() -> None:
+    frame = pd.DataFrame({"user_id": [1.0, 2.0**53], "movie_id": [1, 1], "rating": [4, 5]})
+    problems = problems_of(Table("r.parquet", frame.assign(timestamp=[5, 6]), np.arange(1, 3)))
+    assert [(problem.line, problem.what) for problem in problems] == [
+        (2, "user_id is no whole number")
+    ]
+
+
+def test_lists_lose_blanks_empty_entries_and_repeated_ones() -> None:
+    movies = table(
+        "movies.csv",
+        ("movie_id", "title", "genres", "actors"),
+        [
+            (1, "A", " Drama | Comedy||Drama ", "Jane Doe |  John Doe"),
+            (2, "B", "(no genres listed)", ""),
+            (3, "C", "War|(no genres listed)| ", "|"),
+        ],
+    )
+    found = check(ratings_table(*SOUND), movies).movies
+    assert found["genres"].to_list() == ["Drama|Comedy", "", "War"]
+    assert found["actors"].to_list() == ["Jane Doe|John Doe", "", ""]
+
+
+@pytest.mark.parametrize("title", ["", "   ", "\x1b", "\t"])
+def test_a_movie_without_a_title_is_a_problem(title: str) -> None:
+    problems = problems_of(ratings_table(*SOUND), movies_table((1, "Heat"), (2, title), (3, "C")))
+    assert [(problem.line, problem.what) for problem in problems] == [(3, "no title")]
+
+
+@pytest.mark.parametrize("title", ["x" * 10_000, "x" * 600 + "\n" + "y" * 600])
+def test_a_title_of_very_many_letters_is_a_problem_of_one_short_line(title: str) -> None:
+    problems = problems_of(ratings_table(*SOUND), movies_table((1, title), (2, "B")))
+    assert [(problem.line, problem.what) for problem in problems] == [
+        (2, "title is longer than 1,000 letters")
+    ]
+    assert len(str(problems[0])) < 200
+
+
+def test_titles_cannot_move_a_cursor() -> None:
+    titles = ["\x1b[2J\x1b[1mHeat", "Toy\r\nStory", "A\u202elien\x9b1m", "Fine [b] \u2028"]
+    movies = movies_table(*enumerate(titles, start=1))
+    data = check(ratings_table(*SOUND), movies)
+    assert data.movies["title"].to_list() == ["[2J [1mHeat", "Toy Story", "A lien 1m", "Fine [b]"]
+    assert any("title" in note and "3 rows" in note for note in data.notes)
+
+
+def test_numbers_in_columns_of_text_are_read_as_whole_ones() -> None:
+    users = Table(
+        "users.parquet",
+        pd.DataFrame(
+            {
+                "user_id": [1, 2, 3],
+                "occupation": [4.0, np.nan, 12.0],
+                "age": pd.array([30, None, 50], dtype="Int64"),
+                "gender": pd.Categorical(["F", None, "M"]),
+            }
+        ),
+        np.arange(1, 4),
+    )
+    found = check(ratings_table(*SOUND), users=users).users
+    assert found["occupation"].to_list() == ["4", "", "12"]
+    assert found["gender"].to_list() == ["F", "", "M"]
+    assert found["age"].isna().to_list() == [False, True, False]
+
+
+def test_a_million_bad_lines_give_a_short_report() -> None:
+    rows = 300_000
+    frame = pd.DataFrame({"user_id": ["x\n" * 100] * rows, "movie_id": -1, "rating": "y"})
+    ratings = Table("r" * 5000 + "\x1b", frame.assign(timestamp="z"), np.arange(rows))
+    with pytest.raises(DataError) as caught:
+        check(ratings)
+    lines = str(caught.value).split("\n")
+    assert len(lines) < 100
+    assert all(line.isprintable() and len(line) < 500 for line in lines)
 
 
 def test_movies_and_users_come_once() -> None:
@@ -144,6 +324,12 @@ def test_all_missing_columns_are_told_at_once() -> None:
         "column timestamp is missing",
         "column title is missing",
     ]
+
+
+def test_a_file_without_times_is_told_how_to_do_without() -> None:
+    ratings = table("ratings.csv", ("user_id", "movie_id", "rating"), [(1, 1, 5)])
+    [problem] = problems_of(ratings, movies_table((1, "Heat")))
+    assert problem.remedy.endswith("where times are unknown, give 0 in every row")
 
 
 def test_empty_tables_are_problems() -> None:
@@ -186,3 +372,20 @@ def test_impossible_years_are_problems(year: str) -> None:
     movies = table("movies.csv", ("movie_id", "title", "year"), [(1, "A", year), (2, "B", "")])
     expected = [("movies.csv", 2, "impossible year", year)]
     assert told(problems_of(ratings_table(*SOUND), movies)) == expected
+
+
+@pytest.mark.parametrize(
+    ("genres", "said"),
+    [
+        ("Drama;Comedy", "these hold semicolons alone"),
+        ("Drama, Comedy", "these hold commas alone"),
+        ("Drama|Comedy", None),
+    ],
+)
+def test_lists_with_another_separator_are_noted(genres: str, said: str | None) -> None:
+    header = ("movie_id", "title", "genres")
+    movies = table("movies.csv", header, [(1, "Heat", genres), (2, "Alien", genres)])
+    ratings = ratings_table((1, 1, 5, 1_400_000_000), (1, 2, 3, 1_400_000_060))
+    notes = [note for note in check(ratings, movies).notes if "separated" in note]
+    wanted = [] if said is None else [f"movies.csv: genres are lists separated by |, and {said}"]
+    assert notes == wanted

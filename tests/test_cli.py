@@ -92,6 +92,25 @@ def test_batches_of_lists_and_pairs_agree(
         (["rate", "--user", "1"], "which movie?"),
         (["rate", "--user", "1", "--movie", "99999"], "unknown movie 99999"),
         (["rate", "--pairs", "nothing.csv"], "where to?"),
+        (["rate", "--pairs", "nothing.csv", "--out", "-"], "nothing.csv cannot be read: No such"),
+        (["topk", "--users", "x.csv", "--out", "-", "--json"], "--json True has no effect"),
+        (["topk", "--user", "1", "--unknown", "new"], "--unknown new has no effect"),
+        (["topk", "--user", "9" * 20], "is no id; ids are whole numbers"),
+        (["topk", "--user", "1", "--k", "1" + "0" * 30], "it must be from 1 to 200"),
+        (["topk", "--user", "1", "--at", "2500000"], "time 2500000 would be the year 1970"),
+        (["topk", "--user", "1", "--at", "1985"], "a date from 1990 to 2100"),
+        (["topk", "--user", "1", "--age", "nan"], "age nan is no number of years"),
+        (["topk", "--user", "1", "--gender", "[b]\x1b[31m"], "unknown gender '[b]\\x1b[31m'"),
+        (["topk", "--user", "1", "--year", "1999-1990"], "end before they begin"),
+        (["topk", "--user", "1", "--diversity", "nan"], "diversity is nan"),
+        (["topk", "--history", "99999999999999999999:5"], "malformed history"),
+        (["topk", "--history", "1:1e999"], "rating inf of movie 1 is outside the scale"),
+        (["topk", "--history", "1:5\x1b[31m"], r"malformed history at '1:5\x1b[31m'"),
+        (["rate", "--user", "1", "--movie", "9" * 25], "unknown movie 9999999999999999999999999"),
+        (["rate", "--user", "1", "--movie", "[/b]\x1b[31m"], r"[/b]\x1b[31m"),
+        (["similar", "--movie", "5", "--k", "0"], "k is 0"),
+        (["explain", "--user", "1", "--movie", "5", "--at", "-1"], "time -1 would be"),
+        (["bench", "--target-recall", "2"], "target recall is 2; it must be above 0"),
     ],
 )
 def test_what_a_user_can_mend_is_one_line_and_exit_code_1(
@@ -106,6 +125,132 @@ def test_what_a_user_can_mend_is_one_line_and_exit_code_1(
     assert captured.out == ""
     assert message in captured.err
     assert captured.err.count("\n") == 1
+
+
+def test_what_is_explained_is_the_number_that_is_shown(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ["--run", str(run), "--user", "42", "--movie", "5"]
+    rec(monkeypatch, "rate", *asked)
+    rated = re.search(r"\[5\] (\d\.\d\d)", capsys.readouterr().out)
+    rec(monkeypatch, "explain", *asked, "--rank-by", "rating")
+    explained = re.search(r"rating (\d\.\d\d)", capsys.readouterr().out)
+    assert rated
+    assert explained
+    assert explained[1] == rated[1]
+
+
+def test_a_year_is_no_second_and_a_time_before_all_events_is_said(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ["topk", "--run", str(run), "--user", "42", "--k", "3", "--json"]
+    answers = {}
+    for at in ("2030", "2030-01-01", "1893456000", "1893456000000", "1990"):
+        rec(monkeypatch, *asked, "--at", at)
+        said = capsys.readouterr()
+        answers[at] = said.out
+        assert ("lies before all events" in said.err) == (at == "1990")
+    assert len({answers[at] for at in answers if at != "1990"}) == 1
+    assert answers["1990"] != answers["2030"]
+
+
+@pytest.mark.parametrize("unknown", ["error", "skip", "new"])
+def test_what_becomes_of_unknown_users_in_a_file_is_a_choice(
+    run: Path,
+    tmp_path: Path,
+    unknown: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "users.csv").write_text("user_id\n42\n99999\n7\n99999\n")
+    words = ["topk", "--run", str(run), "--users", str(tmp_path / "users.csv"), "--k", "1"]
+    words += ["--out", str(tmp_path / "out.csv"), "--unknown", unknown]
+    if unknown == "error":
+        failed(monkeypatch, *words)
+        assert not (tmp_path / "out.csv").exists()
+    else:
+        rec(monkeypatch, *words)
+        lines = (tmp_path / "out.csv").read_text().splitlines()[1:]
+        users = [line.split(",")[0] for line in lines]
+        assert users == (["42", "7"] if unknown == "skip" else ["42", "99999", "7", "99999"])
+    said = capsys.readouterr().err
+    assert said.count("users.csv:3: unknown user: '99999'") == (unknown != "new")
+
+
+def test_pairs_with_unknown_movies_are_left_out_and_none_give_a_header(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pairs, out = tmp_path / "pairs.csv", tmp_path / "out.csv"
+    words = ["rate", "--run", str(run), "--pairs", str(pairs), "--out", str(out)]
+    for text in ("user_id,movie_id\n", "user_id,movie_id\n99999,5\n42,77777\n"):
+        pairs.write_text(text)
+        rec(monkeypatch, *words)
+        assert out.read_text() == "user_id,movie_id,rating,deviation\n"
+    assert "pairs.csv:3: unknown movie: '77777'" in capsys.readouterr().err
+    pairs.write_text("user_id,movie_id\n42,77777\n42,5\n")
+    rec(monkeypatch, *words)
+    assert out.read_text().splitlines()[1].startswith("42,5,")
+
+
+def test_who_has_nothing_left_is_in_the_output_all_the_same(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "users.csv").write_text("user_id\n777\n7\n")
+    (tmp_path / "one.csv").write_text("movie_id\n5\n88888\n")
+    (tmp_path / "seen.csv").write_text("user_id,movie_id,rating\n777,5,4\n7,6,4\n")
+    filters = ["--run", str(run), "--allow", str(tmp_path / "one.csv")]
+    rec(
+        monkeypatch, "topk", *filters, "--users", str(tmp_path / "users.csv"), "--histories",
+        str(tmp_path / "seen.csv"), "--out", str(tmp_path / "out.csv"),
+    )  # fmt: skip
+    header, first, second = (tmp_path / "out.csv").read_text().splitlines()
+    assert header.startswith("user_id,rank,movie_id")
+    assert first == "777,,,,"
+    assert second.startswith("7,1,5,")
+    said = capsys.readouterr().err
+    assert "nothing is left to list" in said
+    assert "for user 777" in said
+    assert "of the allowed ids, 1 are no movie's" in said
+    rec(monkeypatch, "topk", *filters, "--history", "5:4", "--json")
+    captured = capsys.readouterr()
+    assert json.loads(captured.out) == []
+    assert captured.err.count("nothing is left to list") == 1
+
+
+def test_titles_are_shown_as_they_are(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(run, tmp_path / "run")
+    titles = ["[rec] 2", "Crash [/b] Again", ":smile: The Movie", "Bold [b]Move", "1984"]
+    rows = "".join(f"{900_001 + place},{title},Drama\n" for place, title in enumerate(titles))
+    (tmp_path / "new.csv").write_text("movie_id,title,genres\n" + rows)
+    (tmp_path / "ids.csv").write_text("movie_id\n900001\n900002\n900003\n900004\n")
+    at = ["--run", str(tmp_path / "run")]
+    rec(monkeypatch, "add-movies", str(tmp_path / "new.csv"), *at)
+    capsys.readouterr()
+    rec(monkeypatch, "topk", "--user", "42", "--allow", str(tmp_path / "ids.csv"), *at)
+    table = capsys.readouterr().out
+    assert all(title in table for title in titles[:4])
+    for title in titles:
+        rec(monkeypatch, "movies", title, "--limit", "1", *at)
+        assert capsys.readouterr().out.count(title) == 2
+        rec(monkeypatch, "similar", "--movie", title, *at)
+        assert f"Movies like {title}" in capsys.readouterr().out
+        rec(monkeypatch, "rate", "--user", "42", "--movie", title, *at)
+        assert f"would rate {title} [" in capsys.readouterr().out
+        rec(monkeypatch, "explain", "--user", "42", "--movie", title, *at)
+        assert f"What carries {title} for user 42" in capsys.readouterr().out
+    rec(monkeypatch, "movies", "[/b]", "--limit", "1", *at)
+    assert "Crash [/b] Again" in capsys.readouterr().out
+    rec(monkeypatch, "movies", "(\x1b)", "--json", *at)
+    captured = capsys.readouterr()
+    assert captured.out == "[]\n"
+    assert captured.err == "note: no movie is called anything like '(\\x1b)'\n"
+    rec(monkeypatch, "topk", "--user", "42", "--history", "+900001:5", "--k", "205", *at)
+    said = capsys.readouterr()
+    assert "movie 900001 in a history was added after training" in said.err
+    assert titles[0] not in said.out
+    assert titles[1] in said.out
 
 
 def test_lists_are_filtered_ranked_and_made_diverse_from_the_command_line(
@@ -131,6 +276,23 @@ def test_lists_are_filtered_ranked_and_made_diverse_from_the_command_line(
     assert diverse[0] == first[0]
 
 
+def test_a_list_is_as_long_as_usual_or_holds_all_there_are(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["topk", "--run", str(run), "--user", "42", "--include-seen", "--json"]
+    rec(monkeypatch, *words)
+    assert len(json.loads(capsys.readouterr().out)) == 20
+    monkeypatch.setattr("retrieval.cli.TOPK", 1000)  # more than the catalogue has
+    rec(monkeypatch, *words)
+    assert len(json.loads(capsys.readouterr().out)) == 200
+    (tmp_path / "users.csv").write_text("user_id\n42\n")
+    rec(
+        monkeypatch, "topk", "--run", str(run), "--users", str(tmp_path / "users.csv"),
+        "--include-seen", "--out", str(tmp_path / "lists.csv"),
+    )  # fmt: skip
+    assert len((tmp_path / "lists.csv").read_text().splitlines()) == 201
+
+
 def test_a_rating_comes_with_its_doubt(
     run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -149,7 +311,7 @@ def test_movies_are_added_by_a_file(
     shutil.copytree(run, tmp_path / "run")
     (tmp_path / "movies.dat").write_text("5::Known (1990)::Drama\n901::Unheard Of (2009)::Drama\n")
     rec(monkeypatch, "add-movies", str(tmp_path / "movies.dat"), "--run", str(tmp_path / "run"))
-    assert "added 1 of 2 movies" in capsys.readouterr().err
+    assert "run: 1; 1 of the file were there already" in capsys.readouterr().err
     rec(monkeypatch, "rate", "--run", str(tmp_path / "run"), "--user", "4", "--movie", "unheard of")
     assert "Unheard Of (2009) [901]" in capsys.readouterr().out
 

@@ -70,7 +70,23 @@ def test_a_known_user_is_explained_by_the_stored_history(recommender: Recommende
     start, end = run.histories.offsets[run.users.numbers(5) :][:2]
     stored = run.catalogue.vocabulary.ids[run.histories.movies[start:end]]
     assert {row.movie.id for row in found.influences} == set(stored.tolist())
-    assert abs(found.answer - recommender.rate(5, 20).rating) < 0.5
+    assert found.answer == recommender.rate(5, 20).rating
+
+
+@pytest.mark.parametrize("at", [None, 1_000_000_000, 2_000_000_000])
+@pytest.mark.parametrize("added", [[], [Event(8, 5.0)], EVENTS])
+def test_the_number_that_is_explained_is_the_one_that_is_shown(
+    recommender: Recommender, added: list[Event], at: int | None
+) -> None:
+    movies = len(recommender.run.catalogue)
+    for person in (Person(user_id=5, added=added), Person(history=added, gender="F")):
+        for by in RankBy:
+            listed = recommender.topk(person, movies, rank_by=by, at=at)
+            for row in listed[:3]:
+                found = recommender.explain(person, row.movie.id, by=by, at=at)
+                assert found.answer == (row.rating if by is RankBy.RATING else row.score)
+        rated = recommender.rate(person, 20, at=at).rating
+        assert recommender.explain(person, 20, by=RankBy.RATING, at=at).answer == rated
 
 
 def test_who_has_told_nothing_has_nothing_to_be_explained_by(recommender: Recommender) -> None:

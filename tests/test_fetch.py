@@ -1,11 +1,14 @@
 import hashlib
 import io
+import os
+import warnings
 import zipfile
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -235,6 +238,165 @@ def test_a_file_that_is_no_archive_leaves_nothing_behind(tmp_path: Path) -> None
     with pytest.raises(FetchError, match=r"no zip archive"):
         fetch(NAME, tmp_path / "small", source=str(tmp_path))
     assert not (tmp_path / "small").exists()
+
+
+def _put(folder: Path, archive: bytes) -> Path:
+    """Make a local mirror."""
+    mirror = folder / "mirror"
+    mirror.mkdir()
+    (mirror / f"{NAME}.zip").write_bytes(archive)
+    return mirror
+
+
+def _refused(folder: Path, archive: bytes) -> str:
+    """Return the one line that refuses an archive; nothing may be left behind."""
+    mirror = _put(folder, archive)
+    with pytest.raises(FetchError) as caught:
+        fetch(NAME, folder / "data" / "small", source=str(mirror))
+    assert [path.name for path in folder.rglob("*") if path.is_file()] == [f"{NAME}.zip"]
+    assert not (folder / "data" / "small").exists()
+    line = str(caught.value)
+    assert line.isprintable()
+    assert len(line) < 500
+    return line
+
+
+def test_a_damaged_archive_is_told_in_one_line(tmp_path: Path) -> None:
+    deflated = io.BytesIO()
+    with zipfile.ZipFile(deflated, "w", zipfile.ZIP_DEFLATED) as pack:
+        pack.writestr(f"{NAME}/ratings.csv", b"1,2,3\n" * 4000)
+        pack.writestr(f"{NAME}/movies.csv", b"1,x\n" * 400)
+    whole = deflated.getvalue()
+    rng = np.random.default_rng(0)
+    told, lines = 0, list[str]()
+    for trial in range(300):
+        folder = tmp_path / str(trial)
+        folder.mkdir()
+        broken = bytearray(whole)
+        if trial % 3:
+            for place in rng.integers(len(whole), size=1 + trial % 4):
+                broken[place] ^= 1 << int(rng.integers(8))
+        else:
+            del broken[int(rng.integers(len(whole))) :]
+        mirror = _put(folder, bytes(broken))
+        try:
+            fetch(NAME, folder / "small", source=str(mirror))
+        except FetchError as error:
+            lines.append(str(error))
+        assert (folder / "small").exists() == (len(lines) == told)
+        told = len(lines)
+    assert all(line.isprintable() for line in lines)
+    assert told > 150
+
+
+def test_an_encrypted_archive_is_told(tmp_path: Path) -> None:
+    archive = bytearray(_zipped({f"{NAME}/ratings.csv": b"1"}))
+    for record, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        archive[archive.index(record) + flags] |= 1
+    assert "encrypted" in _refused(tmp_path, bytes(archive))
+
+
+def test_an_archive_that_unpacks_to_far_too_much_is_refused_before(tmp_path: Path) -> None:
+    bomb = io.BytesIO()
+    with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as pack:
+        for part in range(5):
+            pack.writestr(f"{NAME}/{part}.csv", bytes(2**24))
+    assert "5 files of 83,886,080 bytes" in _refused(tmp_path, bomb.getvalue())
+
+
+def test_an_archive_of_very_many_files_is_refused(tmp_path: Path) -> None:
+    archive = _zipped({f"{NAME}/{number}": b"" for number in range(10_001)})
+    assert "10,001 files" in _refused(tmp_path, archive)
+
+
+@pytest.mark.parametrize("name", ["a\x1b[2J", "a\\..\\b", "a\u202eb", "a\nb"])
+def test_a_member_of_an_odd_name_is_refused(tmp_path: Path, name: str) -> None:
+    assert "refused" in _refused(tmp_path, _zipped({f"{NAME}/{name}": b"1"}))
+
+
+def test_a_member_of_a_name_too_long_is_told(tmp_path: Path) -> None:
+    _refused(tmp_path, _zipped({f"{NAME}/{'x' * 5000}": b"1"}))
+
+
+def test_a_link_in_an_archive_is_refused(tmp_path: Path) -> None:
+    link = zipfile.ZipInfo(f"{NAME}/ratings.csv")
+    link.external_attr = 0o120777 << 16
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as pack:
+        pack.writestr(link, "/etc/passwd")
+    assert "refused" in _refused(tmp_path, archive.getvalue())
+
+
+@pytest.mark.parametrize("again", [f"{NAME}/a", f"{NAME}//a", f"{NAME}/./a"])
+def test_a_member_that_comes_twice_is_refused(tmp_path: Path, again: str) -> None:
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as pack, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        pack.writestr(f"{NAME}/a", "1")
+        pack.writestr(again, "2")
+    assert "twice" in _refused(tmp_path, archive.getvalue())
+
+
+def test_a_file_where_another_has_a_folder_is_told(tmp_path: Path) -> None:
+    _refused(tmp_path, _zipped({f"{NAME}/a": b"1", f"{NAME}/a/b": b"2"}))
+
+
+def test_a_full_disk_is_told_and_nothing_left(
+    tmp_path: Path, mirror: Mirror, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("shutil.copyfileobj", full)
+    monkeypatch.setattr("shutil.copyfile", full)
+    (tmp_path / "a" / NAME).mkdir(parents=True)
+    (tmp_path / "a" / NAME / "ratings.csv").write_bytes(b"1")
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / f"{NAME}.zip").write_bytes(ARCHIVE)
+    for source in (str(tmp_path / "a"), str(tmp_path / "b"), mirror.url):
+        with pytest.raises(FetchError, match="No space left on device"):
+            fetch(NAME, tmp_path / "data" / "small", source=source)
+        assert list((tmp_path / "data").iterdir()) == []
+
+
+def test_a_folder_of_pipes_keeps_nobody_waiting(tmp_path: Path) -> None:
+    (tmp_path / "mirror" / NAME).mkdir(parents=True)
+    os.mkfifo(tmp_path / "mirror" / NAME / "ratings.csv")
+    with pytest.raises(FetchError, match="named pipe"):
+        fetch(NAME, tmp_path / "small", source=str(tmp_path / "mirror"))
+    assert not (tmp_path / "small").exists()
+
+
+@pytest.mark.parametrize("way", ["link", "pipe"])
+def test_a_partial_download_that_is_no_plain_file_is_left_alone(
+    mirror: Mirror, tmp_path: Path, way: str
+) -> None:
+    part, mine = tmp_path / f"{NAME}.zip.part", tmp_path / "mine.txt"
+    mine.write_bytes(b"keep")
+    if way == "link":
+        part.symlink_to(mine)
+    else:
+        os.mkfifo(part)
+    with pytest.raises(FetchError, match="is in the way"):
+        fetch(NAME, tmp_path / "small", source=mirror.url)
+    assert mine.read_bytes() == b"keep"
+
+
+@pytest.mark.parametrize("address", ["nonsense://x", "http://[::1", "http://a b", "http://\udcff/"])
+def test_an_address_that_is_none_is_told(tmp_path: Path, address: str) -> None:
+    with pytest.raises(FetchError) as caught:
+        fetch(NAME, tmp_path / "small", source=address)
+    assert str(caught.value).isprintable()
+
+
+def test_a_target_that_is_a_link_to_nothing_or_a_file_is_left_alone(tmp_path: Path) -> None:
+    mirror = _put(tmp_path, ARCHIVE)
+    (tmp_path / "link").symlink_to("elsewhere")
+    (tmp_path / "file").write_bytes(b"keep")
+    for name in ("link", "file"):
+        with pytest.raises(FetchError, match="no folder"):
+            fetch(NAME, tmp_path / name, source=str(mirror))
+    assert (tmp_path / "link").is_symlink()
 
 
 def _wheel(folder: Path, parts: dict[str, pd.DataFrame]) -> None:

@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -37,8 +39,46 @@ def test_unknown_genres_and_movies_are_named() -> None:
         kept(Filter(genres=["comdy"]))
     with pytest.raises(RequestError, match="unknown genre 'xyz'; there are: Comedy, Drama"):
         kept(Filter(genres=["xyz"]))
-    with pytest.raises(RequestError, match="unknown movie 3"):
-        kept(Filter(deny=[3]))
+
+
+def test_denied_ids_need_not_be_movies_but_some_allowed_ones_must(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    assert kept(Filter(deny=[3])) == [1, 2, 4, 7]
+    assert kept(Filter(deny=[3, 7, 10**18])) == [1, 2, 4]
+    assert not caplog.records
+    assert kept(Filter(allow=[3, 7])) == [7]
+    assert "of the allowed ids, 1 are no movie's" in caplog.text
+    with pytest.raises(RequestError, match="none of the 2 allowed ids is a movie's, 3 the first"):
+        kept(Filter(allow=[3, 5]))
+
+
+def filter_(**given: Any) -> Filter:  # noqa: ANN401 (whatever a caller may give)
+    return Filter(**given)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "message"),
+    [
+        (filter_(genres=[]), "which allows nothing"),
+        (filter_(genres="Drama"), "give a list"),
+        (filter_(genres=5), "give a list"),
+        (filter_(genres=[5]), "genre '5' is no text"),
+        (filter_(genres=["x" * 100_000]), "unknown genre"),
+        (filter_(years=(1999, 1990)), "years 1999-1990 end before they begin"),
+        (filter_(years=(1990,)), "give the first and the last"),
+        (filter_(years=1990), "give the first and the last"),
+        (filter_(years=(float("nan"), 1990)), r"years are '\(nan, 1990\)'; give the first"),
+        (filter_(years="42"), "give the first and the last"),
+        (filter_(allow=[10**30]), "is no id"),
+        (filter_(allow="12"), "must be one list"),
+        (filter_(deny=[1.5]), "movie '1.5' is no id"),
+        (filter_(deny=[[1]]), "must be one list"),
+    ],
+)
+def test_impossible_wishes_are_named(wanted: Filter, message: str) -> None:
+    with pytest.raises(RequestError, match=message):
+        kept(wanted)
 
 
 def test_years_are_one_or_a_range() -> None:

@@ -1,11 +1,16 @@
 import numpy as np
 import pytest
+from scipy.special import ndtr
 
+from retrieval.sampling import latents as module
 from retrieval.sampling.latents import (
+    FIRMNESS,
     draw_latents,
     draw_thresholds,
     expected_latents,
+    expected_ratings,
     likelihood,
+    middle,
     starting_thresholds,
 )
 
@@ -91,3 +96,63 @@ def test_thresholds_are_drawn_from_their_posterior() -> None:
     np.testing.assert_allclose(kept.std(axis=0), spread, rtol=0.15)
     assert np.abs((mode - THRESHOLDS) / spread).max() < 4
     assert (np.diff(kept, axis=1) > 0).all()
+
+
+@pytest.mark.parametrize("empty", [[4], [0], [0, 4], [3, 4]])
+def test_thresholds_beside_a_level_without_ratings_do_not_drift(empty: list[int]) -> None:
+    scores, levels, weights = world(200)
+    there = ~np.isin(levels, empty)
+    seen = scores[there], levels[there], weights[there]
+    rng, thresholds = np.random.default_rng(3), starting_thresholds(seen[1], 5)
+    draws = []
+    for _ in range(600):
+        thresholds = draw_thresholds(thresholds, *seen, rng)
+        draws.append(thresholds)
+    assert len(np.unique(draws, axis=0)) > 100
+    assert np.abs(draws).max() < 10
+
+
+def test_a_threshold_beside_an_empty_level_is_drawn_from_its_posterior() -> None:
+    # Of two levels the upper one has no rating: the posterior is known on a grid.
+    rng = np.random.default_rng(4)
+    scores = rng.standard_normal(30).astype(np.float32)
+    levels, weights = np.zeros(30, np.int8), np.full(30, 0.5, np.float32)
+    start = starting_thresholds(levels, 2)
+    grid = np.linspace(-2, 12, 5001)
+    logs = ndtr(np.sqrt(0.5) * (grid[:, None] - scores)).clip(1e-300)
+    density = np.exp(np.log(logs).sum(axis=1) - FIRMNESS * (grid - start) ** 2 / 2)
+    density /= density.sum()
+    mean = (grid * density).sum()
+    deviation = np.sqrt(((grid - mean) ** 2 * density).sum())
+    thresholds, draws = start, []
+    for _ in range(2000):
+        thresholds = draw_thresholds(thresholds, scores, levels, weights, rng)
+        draws.append(thresholds[0])
+    assert abs(np.mean(draws) - mean) < 0.15 * deviation
+    assert abs(np.std(draws) - deviation) < 0.15 * deviation
+
+
+def test_where_every_level_has_ratings_the_prior_says_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    scores, levels, weights = world(300)
+    start = starting_thresholds(levels, 5)
+    drawn = draw_thresholds(start, scores, levels, weights, np.random.default_rng(0))
+    monkeypatch.setattr(module, "FIRMNESS", 1e6)
+    again = draw_thresholds(start, scores, levels, weights, np.random.default_rng(0))
+    np.testing.assert_array_equal(drawn, again)
+
+
+def test_one_level_has_no_thresholds_and_any_latent_value() -> None:
+    levels, none = np.zeros(5000, np.int8), starting_thresholds(np.zeros(5000, np.int8), 1)
+    scores, ones = np.full(5000, 0.7, np.float32), np.ones(5000, np.float32)
+    rng = np.random.default_rng(0)
+    assert draw_thresholds(none, scores, levels, ones, rng).shape == (0,)
+    assert middle(none) == 0
+    latents = draw_latents(scores, levels, none, ones, rng)
+    assert latents.mean() == pytest.approx(0.7, abs=0.06)
+    assert latents.std() == pytest.approx(1.0, abs=0.05)
+    found = expected_latents(scores.astype(float), levels, none, ones.astype(float))
+    np.testing.assert_allclose(found, 0.7, rtol=1e-6)
+    expected = expected_ratings(found, none, ones, np.array([3.0]))
+    np.testing.assert_array_equal(expected, 3.0)

@@ -1,9 +1,11 @@
+import os
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from retrieval.data.layouts import GENRES_100K, read_folder
+from retrieval.data.dataset import encode
+from retrieval.data.layouts import GENRES_100K, read_folder, read_movies
 from retrieval.errors import DataError
 
 RATINGS = "2::1::4::30\n1::1::5::10\n1::2::3::20\n"
@@ -298,3 +300,247 @@ def test_one_rating_beyond_the_stars_is_a_problem_in_a_file_of_any_size(
     [problem] = caught.value.problems
     assert (problem.line, problem.what) == (line, "rating outside the scale")
     assert problem.value.startswith(value)
+
+
+def general(folder: Path, **files: str | bytes) -> Path:
+    """Write a small sound folder of tables with named columns, some files replaced."""
+    sound: dict[str, str | bytes] = {
+        "ratings_csv": "user_id,movie_id,rating,timestamp\n1,1,5,10\n1,2,3,20\n",
+        "movies_csv": "movie_id,title,genres\n1,Heat (1995),Crime\n2,Alien (1979),Horror\n",
+    }
+    return write(folder, **(sound | files))
+
+
+@pytest.mark.parametrize("end", ["\r", "\r\n", "\r\r\n"])
+def test_lines_may_end_in_anything(tmp_path: Path, end: str) -> None:
+    text = "user_id,movie_id,rating,timestamp\n1,1,5,10\n1,2,3,20\n".replace("\n", end)
+    data = read_folder(general(tmp_path, ratings_csv=text))
+    assert data.ratings["timestamp"].to_list() == [10, 20]
+
+
+def test_one_line_may_end_otherwise(tmp_path: Path) -> None:
+    movies = "movie_id,title\n1,Heat (1995)\r2,Alien (1979)\n"
+    assert read_folder(general(tmp_path, movies_csv=movies)).movies["title"].to_list() == [
+        *("Heat", "Alien")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("begin", "told"),
+    [
+        (b"\x1f\x8b\x08\0", "gzip"),
+        (b"BZh9", "bzip2"),
+        (b"\xfd7zXZ\0", "xz"),
+        (b"\x28\xb5\x2f\xfd", "zstd"),
+        (b"PK\x03\x04", "zip archive"),
+        (b"PAR1", "Parquet"),
+        (b"\xff\xfeu\0", "UTF-16"),
+        (b"\xfe\xff\0u", "UTF-16"),
+    ],
+)
+def test_a_file_that_is_no_text_is_told_what_it_is(tmp_path: Path, begin: bytes, told: str) -> None:
+    with pytest.raises(DataError, match=told) as caught:
+        read_folder(general(tmp_path, ratings_csv=begin + bytes(range(256))))
+    [problem] = caught.value.problems
+    assert (problem.file, problem.line) == ("ratings.csv", None)
+
+
+@pytest.mark.parametrize(
+    ("separator", "name"), [(";", "semicolons"), ("\t", "tabs"), ("|", "bars")]
+)
+def test_other_separators_are_read_and_said(tmp_path: Path, separator: str, name: str) -> None:
+    text = "user_id,movie_id,rating,timestamp\n1,1,5,10\n1,2,3.5,20\n".replace(",", separator)
+    data = read_folder(general(tmp_path, ratings_csv=text))
+    assert data.ratings["rating"].to_list() == [5, 3.5]
+    assert any(name in note for note in data.notes)
+
+
+def test_a_quote_that_is_never_closed_is_told_where_it_opens(tmp_path: Path) -> None:
+    rows = "".join(f"{user},1,{1 + user % 5},10\n" for user in range(30_000))
+    text = f'user_id,movie_id,rating,timestamp\n7,1,3,10\n"8,1,3,10\n{rows}'
+    assert problems_of(general(tmp_path, ratings_csv=text)) == [
+        ("ratings.csv", 3, "a quote is opened and not closed")
+    ]
+
+
+def test_two_stray_quotes_do_not_swallow_what_is_between(tmp_path: Path) -> None:
+    rows = "".join(f"{user},1,{1 + user % 5},10\n" for user in range(500))
+    text = f'user_id,movie_id,rating,timestamp\n7,1,"3,10\n{rows}8,1,3",10\n9,1,3,10\n'
+    assert problems_of(general(tmp_path, ratings_csv=text)) == [
+        ("ratings.csv", 2, "a quote is opened and not closed")
+    ]
+
+
+def test_a_title_that_is_cut_off_within_its_quotes_is_a_problem(tmp_path: Path) -> None:
+    movies = 'movie_id,title\n1,"Heat (1995)"\n2,"Alien, The Re'
+    assert problems_of(general(tmp_path, movies_csv=movies))[0] == (
+        *("movies.csv", 3, "a quote is opened and not closed"),
+    )
+
+
+def test_a_field_beyond_what_the_parser_takes_is_a_problem(tmp_path: Path) -> None:
+    movies = f'movie_id,title\n1,"Heat"\n2,"a\n{"x" * 200_000}"\n'
+    [first, *_] = problems_of(general(tmp_path, movies_csv=movies))
+    assert first == ("movies.csv", 3, "a quote is opened and not closed")
+
+
+@pytest.mark.parametrize("text", ["", "\n", "user_id,movie_id,rating,timestamp\n", "\ufeff"])
+def test_a_file_without_rows_is_a_problem(tmp_path: Path, text: str) -> None:
+    whats = [what for _, _, what in problems_of(general(tmp_path, ratings_csv=text))]
+    assert "no rows" in whats
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1,1,5,10\n1,2,3,20\n",
+        "# exported\nuser_id,movie_id,rating,timestamp\n1,1,5,10\n1,2,3,20\n",
+        "sep=,\nuser_id,movie_id,rating,timestamp\n1,1,5,10\n1,2,3,20\n",
+        "\n\nuser_id,movie_id,rating,timestamp\n1,1,5,10\n1,2,3,20\n",
+        "user_id::movie_id::rating::timestamp\n1::1::5::10\n",
+        "<html><body>Not found</body></html>\n",
+    ],
+)
+def test_a_file_that_does_not_begin_with_its_columns_is_one_problem(
+    tmp_path: Path, text: str
+) -> None:
+    what = "the first line names no column that is known"
+    assert problems_of(general(tmp_path, ratings_csv=text)) == [("ratings.csv", 1, what)]
+
+
+def test_hexadecimal_ids_are_no_whole_numbers(tmp_path: Path) -> None:
+    text = "user_id,movie_id,rating,timestamp\n1,1,5,10\n0x1,2,3,20\n1,0X2,3,30\n"
+    assert problems_of(general(tmp_path, ratings_csv=text)) == [
+        ("ratings.csv", 3, "user_id is no whole number"),
+        ("ratings.csv", 4, "movie_id is no whole number"),
+    ]
+
+
+def test_of_a_csv_and_a_parquet_file_of_one_name_the_unread_one_is_named(tmp_path: Path) -> None:
+    folder = general(tmp_path)
+    assert not [note for note in read_folder(folder).notes if "parquet" in note]
+    (folder / "ratings.parquet").write_bytes(b"of an export that was broken off")
+    [note] = [note for note in read_folder(folder).notes if "parquet" in note]
+    assert note == "ratings.csv is read, and ratings.parquet beside it is not"
+
+
+def test_nameless_and_foreign_columns_are_passed_over(tmp_path: Path) -> None:
+    text = ",user_id,movie_id,rating,timestamp,,note,\n0,1,1,5,10,,x,\n1,1,2,3,20,,,\n"
+    data = read_folder(general(tmp_path, ratings_csv=text))
+    assert data.ratings["timestamp"].to_list() == [10, 20]
+
+
+def test_a_byte_order_mark_and_blanks_in_the_header_are_harmless(tmp_path: Path) -> None:
+    text = "\ufeff user_id , movie_id,rating ,timestamp\n1,1,5,10\n1,2,3,20\n"
+    assert len(read_folder(general(tmp_path, ratings_csv=text)).ratings) == 2
+
+
+def test_a_header_that_comes_again_is_told_by_line(tmp_path: Path) -> None:
+    header = "user_id,movie_id,rating,timestamp\n"
+    problems = problems_of(general(tmp_path, ratings_csv=f"{header}1,1,5,10\n{header}1,2,3,20\n"))
+    assert {line for _, line, _ in problems} == {3}
+
+
+def test_messages_are_short_and_hold_no_control_characters(tmp_path: Path) -> None:
+    header = "\x1b[31m" + "x" * 100_000
+    folder = tmp_path / "odd \x1b[2J\n"
+    folder.mkdir()
+    with pytest.raises(DataError) as caught:
+        read_folder(general(folder, ratings_csv=f"{header}\n1\n", movies_csv="\x9b,\x1b\n"))
+    lines = str(caught.value).split("\n")
+    assert len(lines) == len(caught.value.problems)
+    assert all(line.isprintable() and len(line) < 400 for line in lines)
+
+
+@pytest.mark.parametrize("id_", ["1.0", " 1 ", "1", "+1", "1e0"])
+def test_ids_of_people_join_however_they_are_written(tmp_path: Path, id_: str) -> None:
+    people = f"movie_id,directors\n{id_}, Jane Doe |John Doe|\n99,Nobody\n"
+    data = read_folder(general(tmp_path, people_csv=people))
+    assert data.movies["directors"].to_list() == ["Jane Doe|John Doe", ""]
+    assert not any("people" in note for note in data.notes)
+
+
+def test_people_of_other_movies_alone_are_said(tmp_path: Path) -> None:
+    data = read_folder(general(tmp_path, people_csv="movie_id,directors\n98,A\n99,B\n"))
+    assert any("not one movie_id" in note for note in data.notes)
+
+
+def test_people_without_directors_and_actors_are_said(tmp_path: Path) -> None:
+    data = read_folder(general(tmp_path, people_csv="movie_id,note\n1,A\n"))
+    assert any("neither directors nor actors" in note for note in data.notes)
+
+
+def test_an_id_of_people_that_is_none_is_a_problem(tmp_path: Path) -> None:
+    general(tmp_path, people_csv="movie_id,directors\ntt1,A\n")
+    assert problems_of(tmp_path) == [("people.csv", 2, "movie_id is no whole number")]
+
+
+# What the system says of files that are none
+
+
+def test_a_file_where_a_folder_belongs_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "ratings.csv"
+    path.write_text("user_id\n", encoding="utf-8")
+    assert problems_of(path) == [("ratings.csv", None, "no folder")]
+
+
+def test_a_folder_where_a_file_belongs_is_told(tmp_path: Path) -> None:
+    general(tmp_path)
+    (tmp_path / "ratings.csv").unlink()
+    (tmp_path / "ratings.csv").mkdir()
+    assert problems_of(tmp_path) == [("ratings.csv", None, "a folder where a file belongs")]
+
+
+def test_a_link_to_nothing_is_told(tmp_path: Path) -> None:
+    general(tmp_path)
+    (tmp_path / "movies.csv").unlink()
+    (tmp_path / "movies.csv").symlink_to("elsewhere.csv")
+    assert problems_of(tmp_path) == [("movies.csv", None, "link to what is not there")]
+    (tmp_path / "data").symlink_to("elsewhere")
+    assert problems_of(tmp_path / "data") == [("data", None, "link to what is not there")]
+
+
+@pytest.mark.parametrize("name", ["ratings.csv", "ratings.parquet", "users.csv", "people.parquet"])
+def test_a_pipe_keeps_nobody_waiting(tmp_path: Path, name: str) -> None:
+    general(tmp_path)
+    (tmp_path / name).unlink(missing_ok=True)
+    if name == "ratings.parquet":
+        (tmp_path / "ratings.csv").unlink()
+    os.mkfifo(tmp_path / name)
+    assert problems_of(tmp_path) == [(name, None, "no plain file")]
+    with pytest.raises(DataError, match="no plain file"):
+        read_movies(tmp_path / name)
+
+
+@pytest.mark.parametrize("error", [PermissionError(13, "Permission denied"), MemoryError()])
+def test_what_the_system_refuses_is_a_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fail(_: Path) -> bytes:
+        raise error
+
+    monkeypatch.setattr(Path, "read_bytes", fail)
+    general(tmp_path)
+    with pytest.raises(DataError, match=r"Permission denied|memory") as caught:
+        read_folder(tmp_path)
+    assert len(caught.value.problems) == 1
+
+
+def test_a_name_of_odd_bytes_is_escaped(tmp_path: Path) -> None:
+    folder = Path(os.fsdecode(os.fsencode(tmp_path / "odd") + b"\xff\x1b"))
+    with pytest.raises(DataError) as caught:
+        read_folder(folder)
+    assert "\\udcff\\x1b" in str(caught.value)
+    assert str(caught.value).isprintable()
+
+
+def test_a_name_too_long_for_the_system_is_a_line(tmp_path: Path) -> None:
+    with pytest.raises(DataError):
+        read_folder(tmp_path / ("x" * 5000))
+
+
+def test_one_movie_and_one_user_are_read_and_encoded(tmp_path: Path) -> None:
+    movies = "movie_id,title\n1,Heat (1995)\n"
+    ratings = "user_id,movie_id,rating,timestamp\n7,1,5,1455105600\n"
+    dataset = encode(read_folder(general(tmp_path, ratings_csv=ratings, movies_csv=movies)))
+    assert (len(dataset.ratings), len(dataset.user_codes), len(dataset.movie_frame)) == (1, 1, 1)

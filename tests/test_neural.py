@@ -12,6 +12,7 @@ from retrieval.data.dataset import Dataset, encode
 from retrieval.data.frames import MovieData
 from retrieval.data.split import random_rows
 from retrieval.data.statistics import running_sums
+from retrieval.errors import RecError
 from retrieval.indexing import build_index
 from retrieval.pipeline import train
 from retrieval.recommender import Recommender
@@ -155,6 +156,28 @@ def test_training_beats_the_average_and_keeps_the_best_epoch(
     error = float(np.sqrt(np.mean(errors.astype(np.float64) ** 2)))
     assert error == pytest.approx(min(epoch.validation_error for epoch in done.epochs))
     assert error < 0.9 * validation.targets.std()
+
+
+def test_the_errors_of_epochs_are_shown_in_ratings(
+    dataset: Dataset, known: Known, examples: Examples, rows: np.ndarray
+) -> None:
+    validation = held_out_examples(dataset, known, rows)
+    settings = LoopSettings(epochs=1, batch_size=256, learning_rate=1e-2)
+    with Progress(disable=True) as progress:
+        done = fit(neural(dataset, known), examples, validation, 20, settings, 0, progress, 25.0)
+        shown = progress.tasks[0].description
+    assert shown == f"epoch 1 of 1: validation RMSE {25 * done.epochs[0].validation_error:.4f}"
+
+
+def test_training_that_diverges_names_the_epoch_and_the_step(
+    dataset: Dataset, known: Known, examples: Examples, rows: np.ndarray
+) -> None:
+    pair = neural(dataset, known)
+    validation = held_out_examples(dataset, known, rows)
+    settings = LoopSettings(epochs=2, batch_size=2000, learning_rate=1e30)
+    message = r"the neural pair has diverged: .* step [123] of epoch [12]; .*--towers"
+    with Progress(disable=True) as progress, pytest.raises(RecError, match=message):
+        fit(pair, examples, validation, 20, settings, 0, progress)
 
 
 def test_the_exported_user_tower_and_the_index_give_what_the_pair_gives(

@@ -10,7 +10,6 @@ from retrieval.audience import Event, Person, many_people
 from retrieval.choices import Preset, RankBy, Towers
 from retrieval.data.frames import MovieData
 from retrieval.errors import RequestError
-from retrieval.indexing import build_index
 from retrieval.pipeline import train
 from retrieval.recommender import Recommender
 from retrieval.run import describe_run
@@ -24,7 +23,6 @@ def alone(
     folder = tmp_path_factory.mktemp("alone") / "run"
     with Progress(disable=True) as progress:
         train(data, "world", folder, Preset.QUICK, 0, progress, request.param)
-    build_index(folder)
     return Recommender.load(folder)
 
 
@@ -57,7 +55,6 @@ def test_the_sequence_pair_alone_ranks_and_predicts_no_ratings(
 ) -> None:
     with Progress(disable=True) as progress:
         train(data, "world", tmp_path / "run", Preset.QUICK, 0, progress, [Towers.SEQUENCE])
-    build_index(tmp_path / "run")
     alone = Recommender.load(tmp_path / "run")
     rows = alone.topk(1, 20)
     assert rows == alone.topk(1, 20, rank_by=RankBy.WATCH)
@@ -113,7 +110,6 @@ def test_two_users_are_enough(data: MovieData, tmp_path: Path) -> None:
     few = replace(data, ratings=data.ratings[data.ratings[columns.USER_ID].isin(busiest)])
     with Progress(disable=True) as progress:
         train(few, "few", tmp_path / "run", Preset.QUICK, 0, progress)
-    build_index(tmp_path / "run")
     rows = Recommender.load(tmp_path / "run").topk(int(busiest[0]), 5)
     assert len(rows) == 5
 
@@ -127,7 +123,6 @@ def test_two_sequence_pairs_answer_as_one(
     monkeypatch.setattr(pipeline, "plan", two)
     with Progress(disable=True) as progress:
         trained = train(data, "", tmp_path / "run", Preset.QUICK, 0, progress, [Towers.SEQUENCE])
-    build_index(tmp_path / "run")
     recommender = Recommender.load(tmp_path / "run")
     assert trained.watching is not None
     assert len(trained.watching.fits) == 2

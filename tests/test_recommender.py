@@ -8,10 +8,12 @@ import torch
 
 from index.exact import exact_search
 from index.neighbours import NO_ID
+from index.search import Index
 from retrieval.audience import Event, Person, many_people, one_person
 from retrieval.choices import RankBy
 from retrieval.data.history import whole_windows
 from retrieval.errors import RequestError
+from retrieval.filters import Filter
 from retrieval.recommender import Recommender
 from retrieval.towers.ensemble import EnsembleUserTower
 from retrieval.towers.tokens import tokens
@@ -262,10 +264,34 @@ def test_similar_movies_are_nearest_first_and_never_the_movie_itself(
         (lambda r: r.rate(1, 99_999), "unknown movie 99999"),
         (lambda r: r.topk(Person(history=[Event(99_999, 3)])), "unknown movie 99999"),
         (lambda r: r.topk(Person(history=[Event(1, 9)])), "rating 9 of movie 1 is outside"),
-        (lambda r: r.topk(Person(history=[Event(1, 4), Event(1, 5)])), "comes twice"),
         (lambda r: r.topk(Person(gender="X", history=[])), "unknown gender 'X'"),
         (lambda r: r.topk(Person(age=-3, history=[])), "age -3"),
         (lambda r: r.rate_many([999_999], [1]), "unknown user 999999"),
+        (lambda r: r.topk(1, True), "k is True"),  # noqa: FBT003
+        (lambda r: r.topk(1, 2.0), "k is 2.0"),
+        (lambda r: r.topk(1, 10**30), "k is 1000"),
+        (lambda r: r.similar(5, None), "k is None"),
+        (lambda r: r.topk(10**30), "is no id"),
+        (lambda r: r.topk(None), "user 'None' is no id"),
+        (lambda r: r.topk(1, at=-1), "time -1 would be"),
+        (lambda r: r.rate(1, 5, at=978_300_760_000), "time 978300760000 would be"),
+        (lambda r: r.explain(1, 5, at=10**30), "malformed time"),
+        (lambda r: r.topk(1, rank_by="taste"), "nothing ranks by 'taste'"),
+        (lambda r: r.topk(1, rank_by=[]), "nothing ranks by"),
+        (lambda r: r.explain(1, 5, by=""), "nothing ranks by"),
+        (lambda r: r.topk(1, wanted=[5]), "give a Filter"),
+        (lambda r: r.topk(1, diversity=float("nan")), "diversity is nan"),
+        (lambda r: r.topk(1, diversity="much"), "diversity 'much' is no number"),
+        (lambda r: r.rate(1, 10**30), "unknown movie 1000"),
+        (lambda r: r.rate(1, 1.5), "neither an id nor a title"),
+        (lambda r: r.rate_many([1, 2], [1]), "2 users and 1 movies are no pairs"),
+        (lambda r: r.rate_many([[1]], [[1]]), "must be one list"),
+        (lambda r: r.rate_many([1], [1], times=[1, 2]), "2 times for 1 questions"),
+        (lambda r: r.rate_many([1], [1], times=[float("nan")]), "malformed time 'nan'"),
+        (lambda r: r.rate_many([1.5], [1]), "user '1.5' is no id"),
+        (lambda r: r.topk_many([1], histories=[5]), "give a dict"),
+        (lambda r: r.topk_many([1], histories={1: 5}), "give a list of events"),
+        (lambda r: r.topk_many(1), "must be one list"),
     ],
 )
 def test_impossible_questions_name_the_value(
@@ -286,3 +312,47 @@ def test_a_ranking_may_be_named_by_a_string(recommender: Recommender) -> None:
     named = recommender.topk(1, 10, rank_by=cast("RankBy", "rating"))
     assert named == recommender.topk(1, 10, rank_by=RankBy.RATING)
     assert named != recommender.topk(1, 10, rank_by=RankBy.WATCH)
+
+
+def test_no_pairs_have_no_ratings(recommender: Recommender) -> None:
+    found = recommender.rate_many([], [])
+    assert found.ratings.shape == (0,)
+    assert found.deviations is not None
+    assert found.chances is not None
+    assert found.deviations.shape == (0,)
+    one = recommender.rate_many([1], [5]).chances
+    assert one is not None
+    assert found.chances.shape == (0, one.shape[1])
+
+
+def test_movies_removed_from_the_index_are_not_listed_and_what_asks_about_them_is_named(
+    recommender: Recommender,
+) -> None:
+    less = Recommender(recommender.encoder, Index(recommender.index.snapshot), 1)
+    gone = recommender.topk(1, 3)[0].movie
+    less.index.remove([gone.id])
+    size = len(less.run.catalogue)
+    for wanted in (None, Filter(deny=[10**6])):
+        listed = less.topk(1, size, include_seen=True, wanted=wanted, diversity=0.5)
+        assert len(listed) == size - 1
+        assert gone.id not in {row.movie.id for row in listed}
+        assert gone.id not in less.topk_many([1, 2], size, wanted=wanted).movie_ids
+    for ask in (less.rate, less.explain):
+        with pytest.raises(RequestError, match=rf"not in the index: \[{gone.id}\]"):
+            ask(1, gone.id)
+    with pytest.raises(RequestError, match="not in the index"):
+        less.similar(gone.id)
+    less.index.put([10**7], recommender.index.vectors_of([gone.id]))
+    with pytest.raises(RequestError, match=f"unknown movie {10**7}"):
+        less.topk(1, 3)
+
+
+def test_where_nothing_is_left_it_is_said(
+    recommender: Recommender, caplog: pytest.LogCaptureFixture
+) -> None:
+    seen = seen_by(recommender, 5)
+    assert recommender.topk(5, 3, wanted=Filter(allow=seen)) == []
+    assert "nothing is left to list" in caplog.text
+    found = recommender.topk_many([5], 3, wanted=Filter(allow=seen))
+    assert (found.movie_ids == NO_ID).all()
+    assert "for user 5" in caplog.text

@@ -64,3 +64,36 @@ def test_large_problems_are_solved_step_by_step(monkeypatch: pytest.MonkeyPatch)
     assert isinstance(regression(features(30, 6)), DenseRegression)
     monkeypatch.setattr(module, "DENSE", 5)
     assert isinstance(regression(features(30, 6)), IterativeRegression)
+
+
+@pytest.mark.parametrize("shape", [(1500, 2500), (2500, 1500)])
+def test_step_by_step_a_larger_system_is_solved_as_a_decomposition_does(
+    shape: tuple[int, int],
+) -> None:
+    rng = np.random.default_rng(3)
+    x = sparse.random_array(shape, density=0.01, rng=rng, format="csr")
+    of = IterativeRegression(sparse.csr_array(x))
+    of.ridge = 0.3
+    right = rng.standard_normal((shape[1], 3))
+    gram = (x.T @ x).toarray() + 0.3 * np.eye(shape[1])
+    expected = np.linalg.solve(gram, right)
+    np.testing.assert_allclose(of._solve(right), expected, atol=1e-5)  # noqa: SLF001 (the solver)
+
+
+def test_where_rounding_keeps_the_tolerance_out_of_reach_the_steps_end() -> None:
+    rng = np.random.default_rng(4)
+    x = rng.standard_normal((200, 80)) @ np.diag(10.0 ** rng.uniform(-9, 9, 80))
+    x = x @ rng.standard_normal((80, 300))  # so badly conditioned that no steps are enough
+    of = IterativeRegression(sparse.csr_array(x))
+    of.ridge, of.TOLERANCE = 1e-9, 1e-30
+    steps = 0
+
+    def counted(coefficients: np.ndarray) -> np.ndarray:
+        nonlocal steps
+        steps += 1
+        return apply(coefficients)
+
+    apply, of._apply = of._apply, counted  # type: ignore[method-assign] # noqa: SLF001 (counted)
+    assert np.isfinite(of._solve(rng.standard_normal((300, 2)))).all()  # noqa: SLF001 (the solver)
+    assert 0 < steps <= of.STEPS
+    assert not np.isfinite(of._solve(np.full((300, 2), np.nan))).any()  # noqa: SLF001 (likewise)

@@ -1,23 +1,28 @@
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from contextlib import AbstractContextManager
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from rich.progress import Progress
+from safetensors.numpy import load_file, save_file
 
-from retrieval.choices import Preset
+from retrieval.choices import Preset, Towers
 from retrieval.data.frames import MovieData
-from retrieval.errors import RunError
-from retrieval.files import beside, new_file, new_folder, recover
+from retrieval.errors import RecError, RunError
 from retrieval.indexing import build_index
 from retrieval.pipeline import train
-from retrieval.run import newest_run, open_index, open_run
+from retrieval.recommender import Recommender
+from retrieval.run import BAYESIAN, CONFIG, describe_run, newest_run, open_index, open_run, seal
+from retrieval.versions import CURRENT, MANIFEST, current
 
 
 @pytest.fixture
@@ -26,9 +31,16 @@ def copy(run: Path, tmp_path: Path) -> Path:
     return tmp_path / "run"
 
 
+@pytest.fixture
+def version(copy: Path) -> Path:
+    return current(copy)
+
+
 def test_a_missing_run_says_how_to_make_one(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match="rec train --data"):
+    with pytest.raises(RunError, match=r"there is no run .*rec train --data"):
         open_run(tmp_path / "nothing")
+    with pytest.raises(RunError, match="is not a run; make one"):
+        open_run(tmp_path)
     with pytest.raises(RunError, match="no run under"):
         newest_run(tmp_path)
 
@@ -36,91 +48,243 @@ def test_a_missing_run_says_how_to_make_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "name", ["config.json", "movies.json", "history_movies.npy", "user_tower.onnx", "users.npy"]
 )
-def test_damaged_and_missing_files_are_named(copy: Path, name: str) -> None:
-    whole = (copy / name).read_bytes()
-    (copy / name).write_bytes(whole[: len(whole) // 2])
+def test_damaged_and_missing_files_are_named(version: Path, name: str) -> None:
+    whole = (version / name).read_bytes()
+    (version / name).write_bytes(whole[: len(whole) // 2])
     with pytest.raises(RunError, match="is not what was written"):
-        open_run(copy)
-    (copy / name).unlink()
+        open_run(version.parent)
+    (version / name).unlink()
     with pytest.raises(RunError, match=f"{name} is missing"):
-        open_run(copy)
+        open_run(version.parent)
 
 
-def test_a_broken_manifest_is_named(copy: Path) -> None:
-    (copy / "MANIFEST.json").write_text("{")
-    with pytest.raises(RunError, match=r"MANIFEST\.json is not a manifest"):
-        open_run(copy)
+def test_every_file_of_a_version_is_vouched_for(version: Path) -> None:
+    listed = json.loads((version / MANIFEST).read_text()).keys()
+    there = {str(path.relative_to(version)) for path in version.rglob("*") if path.is_file()}
+    held_by_the_card = {name for name in there if name.startswith("index/")} - {"index/index.json"}
+    assert there - listed - held_by_the_card == {MANIFEST}
+
+
+@pytest.mark.parametrize(
+    "text", ["{", "[]", "[1]", '"x"', "[" * 100_000, '{"config.json": 1}', "\0", "null"]
+)
+def test_a_broken_manifest_is_named(version: Path, text: str) -> None:
+    (version / MANIFEST).write_text(text)
+    with pytest.raises(RunError, match=r"MANIFEST\.json|config\.json"):
+        open_run(version.parent)
+
+
+@pytest.mark.parametrize("name", ["../secret.npy", "/etc/hostname", "index/../x.npy", "a/b.npy"])
+def test_a_manifest_names_nothing_outside_the_run(version: Path, name: str) -> None:
+    sums = json.loads((version / MANIFEST).read_text())
+    (version / MANIFEST).write_text(json.dumps(sums | {name: "0"}))
+    with pytest.raises(RunError, match="no file of a run"):
+        open_run(version.parent)
+
+
+def test_no_file_of_a_run_is_a_link(version: Path, tmp_path: Path) -> None:
+    (version / "users.npy").rename(tmp_path / "users.npy")
+    (version / "users.npy").symlink_to(tmp_path / "users.npy")
+    with pytest.raises(RunError, match=r"'users\.npy', no file of a run"):
+        open_run(version.parent)
+
+
+def change_array(name: str, change: Callable[[Any], Any]) -> Callable[[Path], None]:
+    """Return what replaces an array of a version."""
+
+    def crafted(version: Path) -> None:
+        np.save(version / name, change(np.load(version / name)))
+
+    return crafted
+
+
+def change_config(change: Callable[[Any], object]) -> Callable[[Path], None]:
+    """Return what changes settings of a version in place."""
+
+    def crafted(version: Path) -> None:
+        config = json.loads((version / CONFIG).read_text())
+        change(config)
+        (version / CONFIG).write_text(json.dumps(config))
+
+    return crafted
+
+
+def put(place: int, value: float) -> Callable[[Any], Any]:
+    """Return what puts a value into an array."""
+
+    def changed(array: Any) -> Any:  # noqa: ANN401 (of any type)
+        array = array.copy()
+        array.flat[place] = value
+        return array
+
+    return changed
+
+
+def change_bayesian(name: str, change: Callable[[Any], Any]) -> Callable[[Path], None]:
+    """Return what replaces an array of the Bayesian pair of a version."""
+
+    def crafted(version: Path) -> None:
+        arrays = load_file(version / BAYESIAN)
+        arrays[name] = np.ascontiguousarray(change(arrays[name]))
+        save_file(arrays, version / BAYESIAN)
+
+    return crafted
+
+
+def raw(name: str, content: bytes) -> Callable[[Path], None]:
+    """Return what replaces a file of a version."""
+
+    def crafted(version: Path) -> None:
+        (version / name).write_bytes(content)
+
+    return crafted
+
+
+HEADER = b"{'descr': '<i8', 'fortran_order': False, 'shape': (1000000000000,), }"
+ENDLESS = b"\x93NUMPY\x01\x00v\x00" + HEADER.ljust(117) + b"\n"
+
+
+@pytest.mark.parametrize(
+    "craft",
+    [
+        change_array("history_movies.npy", put(7, -1)),
+        change_array("history_movies.npy", put(7, 200)),
+        change_array("history_movies.npy", lambda movies: movies.astype(np.int64)),
+        change_array("history_movies.npy", lambda movies: movies[:-1]),
+        change_array("history_offsets.npy", put(3, 10**6)),
+        change_array("history_offsets.npy", put(0, -1)),
+        change_array("history_offsets.npy", put(-1, 10**6)),
+        change_array("history_offsets.npy", lambda offsets: offsets[::-1].copy()),
+        change_array("history_ratings.npy", put(0, np.nan)),
+        change_array("history_ratings.npy", put(0, 1e9)),
+        change_array("history_timestamps.npy", lambda times: times.astype(np.float64)),
+        change_array("history_moods.npy", put(0, np.inf)),
+        change_array("history_moods.npy", lambda moods: moods[:1]),
+        change_array("sequence_users.npy", put(0, np.nan)),
+        change_array("sequence_users.npy", lambda vectors: vectors[:, :-1]),
+        change_array("users.npy", put(1, 1)),
+        change_array("users.npy", lambda users: users.astype(np.float32)),
+        change_array("user_codes.npy", put(0, -1)),
+        change_array("user_codes.npy", put(0, 99)),
+        change_array("trained_users.npy", lambda trained: trained.astype(np.int8)),
+        change_array("added_vectors.npy", lambda _: np.zeros((1, 3), np.float32)),
+        raw("users.npy", ENDLESS),
+        raw("history_movies.npy", ENDLESS),
+        raw("history_movies.npy", b""),
+        raw("movies.json", b"[" * 100_000),
+        raw("movies.json", b"[{}]"),
+        raw("movies.json", b'[{"id": "x", "title": "A", "year": null, "genres": []}]'),
+        raw("movies.json", b'[{"id": 1e400, "title": "A", "year": null, "genres": []}]'),
+        raw("movies.json", b"[]"),
+        raw("movies.json", b"\xff"),
+        raw("config.json", b"{}"),
+        raw("config.json", b"\xff"),
+        raw("config.json", b"[" * 100_000),
+        change_config(lambda config: config.update(biases=[10**9])),
+        change_config(lambda config: config.update(biases=[-1])),
+        change_config(lambda config: config.update(widths=[66, 66])),
+        change_config(lambda config: config.update(widths=[66, 66, 0])),
+        change_config(lambda config: config.update(version=99)),
+        change_config(lambda config: config.update(history_length=10**9)),
+        change_config(lambda config: config.update(towers=["neural", "neural", "sequence"])),
+        change_config(lambda config: config.update(towers=["neural", "bayesian"])),
+        change_config(lambda config: config["blend"].update(weights=[1.0])),
+        change_config(lambda config: config["blend"].update(weights=[1.0, float("nan")])),
+        change_config(lambda config: config["blend"].update(halfway=0.0)),
+        change_config(lambda config: config["link"]["thresholds"].reverse()),
+        change_config(lambda config: config["link"]["stars"].pop()),
+        change_config(lambda config: config["scale"].update(step=0)),
+        change_config(lambda config: config["scale"].update(lowest=9)),
+        change_config(lambda config: config["ranking"].update(temperature=0)),
+        change_config(lambda config: config.pop("link")),
+        lambda version: (version / "user_tower.onnx").unlink(),
+    ],
+)
+def test_a_crafted_run_with_right_sums_is_refused_on_one_line(
+    version: Path, craft: Callable[[Path], None]
+) -> None:
+    craft(version)
+    seal(version)
+    with pytest.raises(RunError) as refused:
+        open_run(version.parent)
+    assert "\n" not in str(refused.value)
+    assert len(str(refused.value)) < 1000
+
+
+@pytest.mark.parametrize(
+    "craft",
+    [
+        raw("user_tower.onnx", b"nothing"),
+        raw("sequence_tower.onnx", b""),
+        raw("bayesian.safetensors", b"nothing"),
+        raw("bayesian.safetensors", (8).to_bytes(8, "little") + b"{}      "),
+        change_bayesian("users", put(0, np.nan)),
+        change_bayesian("users", lambda users: users[:-1]),
+        change_bayesian("movies", lambda movies: movies[:-1]),
+        change_bayesian("movie_noise", lambda noise: noise[:-1]),
+        change_bayesian("covariance", lambda covariance: covariance[:-1]),
+        change_bayesian("user_coefficients", lambda rows: rows[:-1]),
+        change_bayesian("level_latents", lambda latents: latents[:-1]),
+    ],
+)
+def test_towers_that_cannot_be_read_are_refused_on_one_line(
+    version: Path, craft: Callable[[Path], None]
+) -> None:
+    craft(version)
+    seal(version)
+    with pytest.raises(RecError) as refused:
+        Recommender.load(version.parent)
+    assert "\n" not in str(refused.value)
 
 
 def test_an_index_older_than_the_model_is_refused(copy: Path, data: MovieData) -> None:
-    old = copy / "index"
     kept = copy.with_name("kept")
-    shutil.copytree(old, kept)
+    shutil.copytree(current(copy) / "index", kept)
     with Progress(disable=True) as progress:
-        train(data, "world", copy, Preset.QUICK, 1, progress)
-    with pytest.raises(RunError, match="no index yet"):
+        train(data, "world", copy, Preset.QUICK, 1, progress, [Towers.NEURAL], index=False)
+    with pytest.raises(RunError, match="no index yet; build it with rec build-index --run"):
         open_index(open_run(copy))
-    shutil.copytree(kept, old)
-    with pytest.raises(RunError, match="another model; rebuild it with rec build-index --run"):
+    shutil.copytree(kept, current(copy) / "index")
+    with pytest.raises(RunError, match="another model; build it again with rec build-index --run"):
         open_index(open_run(copy))
     build_index(copy)
     assert len(open_index(open_run(copy))) == len(open_run(copy).catalogue)
 
 
-def test_the_same_seed_gives_the_same_model(copy: Path, data: MovieData, tmp_path: Path) -> None:
+def test_a_training_in_place_leaves_a_run_that_answers(copy: Path, data: MovieData) -> None:
+    before = Recommender.load(copy)
     with Progress(disable=True) as progress:
-        train(data, "world", tmp_path / "again", Preset.QUICK, 0, progress)
-        train(data, "world", tmp_path / "other", Preset.QUICK, 1, progress)
-    weights = [
-        (folder / "weights.safetensors").read_bytes()
-        for folder in (copy, tmp_path / "again", tmp_path / "other")
-    ]
+        train(data, "world", copy, Preset.QUICK, 1, progress, [Towers.NEURAL])
+    after = Recommender.load(copy)
+    assert after.run.config.towers == (Towers.NEURAL,)
+    assert len(after.topk(42, 5)) == len(before.topk(42, 5)) == 5  # the old one is still mapped
+    assert after.run.config.threads is not None
+
+
+def test_the_same_seed_gives_the_same_model(data: MovieData, tmp_path: Path) -> None:
+    weights = []
+    for place, seed in enumerate((0, 0, 1)):
+        folder = tmp_path / str(place)
+        with Progress(disable=True) as progress:
+            train(data, "world", folder, Preset.QUICK, seed, progress, [Towers.NEURAL])
+        weights.append((current(folder) / "weights.safetensors").read_bytes())
     assert weights[0] == weights[1] != weights[2]
 
 
-def test_the_newest_run_is_found(copy: Path) -> None:
-    older = copy.with_name("older")
-    shutil.copytree(copy, older)
-    os.utime(older / "MANIFEST.json", (1, 1))
-    assert newest_run(copy.parent) == copy
-
-
-def _fail_in(writing: AbstractContextManager[Path]) -> None:
-    with writing as partial:
-        (partial / "a" if partial.is_dir() else partial).write_text("half")
-        raise RuntimeError
-
-
-def test_a_folder_takes_the_place_of_the_old_one_only_when_whole(tmp_path: Path) -> None:
-    target = tmp_path / "run"
-    with new_folder(target) as partial:
-        (partial / "a").write_text("old")
-    with pytest.raises(RuntimeError):
-        _fail_in(new_folder(target))
-    assert (target / "a").read_text() == "old"
-    assert [path.name for path in tmp_path.iterdir()] == ["run"]
-    with new_folder(target) as partial:
-        (partial / "b").write_text("new")
-    assert [path.name for path in target.iterdir()] == ["b"]
-
-
-def test_a_folder_moved_aside_by_a_killed_process_comes_back(tmp_path: Path) -> None:
-    target = tmp_path / "run"
-    target.mkdir()
-    (target / "a").write_text("old")
-    target.rename(beside(target, ".replaced"))
-    recover(target)
-    assert (target / "a").read_text() == "old"
-
-
-def test_a_file_is_whole_or_not_there(tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError):
-        _fail_in(new_file(tmp_path / "out.csv"))
-    assert list(tmp_path.iterdir()) == []
+def test_the_newest_run_was_trained_last_and_has_an_index(copy: Path) -> None:
+    names = ("2001", "2003", "2002")
+    for name in names:
+        shutil.copytree(copy, copy.with_name(name))
+        config = current(copy.with_name(name)) / CONFIG
+        config.write_text(re.sub(r'"created": "[^"]*"', f'"created": "{name}"', config.read_text()))
+    shutil.rmtree(copy)
+    shutil.rmtree(current(copy.with_name("2003")) / "index")
+    os.utime(copy.with_name("2001") / CURRENT)  # written last, trained first
+    assert newest_run(copy.parent) == copy.with_name("2002")
 
 
 def test_killed_training_leaves_the_old_run(copy: Path, world: Path) -> None:
-    before = (copy / "MANIFEST.json").read_bytes()
+    before = current(copy)
     command = [sys.executable, "-m", "retrieval", "train", "--data", str(world)]
     process = subprocess.Popen(
         [*command, "--run", str(copy)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
@@ -128,11 +292,14 @@ def test_killed_training_leaves_the_old_run(copy: Path, world: Path) -> None:
     time.sleep(1.5)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    assert (copy / "MANIFEST.json").read_bytes() == before
+    assert current(copy) == before
     open_index(open_run(copy))
 
 
 def test_a_run_describes_itself(copy: Path) -> None:
-    assert "Root mean square error" in (copy / "README.md").read_text()
-    metrics = json.loads((copy / "metrics.json").read_text())
+    assert "Root mean square error" in (current(copy) / "README.md").read_text()
+    metrics = json.loads((current(copy) / "metrics.json").read_text())
     assert 0.3 < metrics["validation_rmse"] < 1.3
+    facts = describe_run(open_run(copy))
+    assert facts["run"] == str(copy)
+    assert facts["scale"] == "1 to 5 by 1"

@@ -1,17 +1,19 @@
 """The sampler as a whole: does it draw from the posterior of the model it claims?"""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from scipy import sparse
 from scipy.stats import wishart
 
+from retrieval.errors import RecError
 from retrieval.sampling import moods as moods_module
 from retrieval.sampling import regression as regression_module
 from retrieval.sampling import sampler as module
 from retrieval.sampling.compiled import PARTS, even_cuts
-from retrieval.sampling.regression import regression
+from retrieval.sampling.regression import Regression, regression
 from retrieval.sampling.rows import side
 from retrieval.sampling.sampler import Prior, Ratings, Sampler, draw_noise_precision, draw_prior
 
@@ -176,12 +178,17 @@ def planted(users: int, movies: int, count: int) -> tuple[Ratings, np.ndarray]:
     return ratings, scores
 
 
-def plain(ratings: Ratings, seed: int) -> Sampler:
-    ones = [
+def constants(ratings: Ratings) -> tuple[Regression, Regression]:
+    """Regressions that know nothing of users and movies."""
+    users, movies = (
         regression(sparse.csr_array(np.ones((count, 1))))
         for count in (ratings.user_count, ratings.movie_count)
-    ]
-    return Sampler(ratings, ones[0], ones[1], 4, np.random.default_rng(seed))
+    )
+    return users, movies
+
+
+def plain(ratings: Ratings, seed: int) -> Sampler:
+    return Sampler(ratings, *constants(ratings), 4, np.random.default_rng(seed))
 
 
 def test_a_planted_world_is_recovered_on_ratings_never_seen() -> None:
@@ -233,6 +240,57 @@ def test_the_same_seed_gives_the_same_chain_also_from_a_saved_state() -> None:
     other = plain(ratings, 2)
     other.sweep()
     assert not np.array_equal(other.user_vectors, through.user_vectors)
+
+
+@pytest.mark.parametrize("hidden", [0, 4])
+def test_a_level_that_training_never_saw_is_drawn_once_it_is_seen(hidden: int) -> None:
+    ratings, _ = planted(40, 30, 900)
+    level = ratings.levels.copy()
+    sampler = plain(ratings.part(level != hidden), 5)
+    for _ in range(60):
+        sampler.sweep()
+    edge = 0 if hidden == 0 else -1
+    held = sampler.thresholds[edge]
+    sampler.observe(ratings, *constants(ratings))
+    drawn = []
+    for _ in range(40):
+        sampler.sweep()
+        drawn.append(sampler.thresholds[edge])
+    assert len(set(drawn)) > 5
+    # A level with many ratings has its threshold further in than where the prior held it.
+    assert abs(np.mean(drawn[20:])) < abs(held) - 0.3
+
+
+@pytest.mark.parametrize("levels", [1, 2])
+def test_one_level_or_two_are_swept_without_a_word(levels: int) -> None:
+    ratings, _ = planted(40, 30, 400)
+    ratings.levels[:] = np.minimum(ratings.levels, levels - 1)
+    sampler = plain(replace(ratings, level_count=levels), 6)
+    for _ in range(30):
+        sampler.sweep()
+    assert np.isfinite(sampler.scores(ratings)).all()
+    assert sampler.thresholds.shape == (levels - 1,)
+
+
+@pytest.mark.parametrize("place", ["user_vectors", "noise_precision"])
+def test_what_is_no_number_is_found_in_the_sweep_that_made_it(place: str) -> None:
+    ratings, _ = planted(20, 15, 200)
+    sampler = plain(ratings, 7)
+    for _ in range(8):
+        sampler.sweep()
+    getattr(sampler, place)[3] = np.nan
+    with np.errstate(all="ignore"), pytest.raises(RecError, match="sweep 9 of the Bayesian pair"):
+        sampler.sweep()
+
+
+def test_a_matrix_that_cannot_be_decomposed_names_its_sweep() -> None:
+    ratings, _ = planted(20, 15, 200)
+    sampler = plain(ratings, 8)
+    for _ in range(5):
+        sampler.sweep()
+    sampler.user_prior = Prior(-np.eye(5), sampler.user_prior.means)
+    with pytest.raises(RecError, match="sweep 6 of the Bayesian pair failed"):
+        sampler.sweep()
 
 
 def test_parts_are_of_even_work_and_cover_every_row() -> None:

@@ -1,3 +1,4 @@
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,10 +9,12 @@ from interrupted import Interrupted
 from rich.progress import Progress
 
 from retrieval.data.history import build_histories
+from retrieval.errors import RecError
 from retrieval.scale import RatingScale
 from retrieval.towers.ensemble import SequenceEnsemble
 from retrieval.towers.neural import Sizes
 from retrieval.towers.sequence import SequencePair, SequenceSettings
+from retrieval.training import sequence_loop as module
 from retrieval.training.negatives import Negatives, Sample, Source
 from retrieval.training.sequence_loop import (
     LastEvents,
@@ -21,7 +24,7 @@ from retrieval.training.sequence_loop import (
     fit_sequences,
     validation_gains,
 )
-from retrieval.training.sequences import Sequences, shuffled
+from retrieval.training.sequences import SequenceBatch, Sequences, shuffled
 
 USERS, MOVIES, EVENTS = 200, 60, 20
 CPU = torch.device("cpu")
@@ -156,6 +159,37 @@ def test_with_nothing_held_out_every_epoch_is_trained(
     nothing = LastEvents(*(column[:0] for column in walks[1]))
     _, fit = fitted((walks[0], nothing), replace(LOOP, epochs=3, patience=1), tmp_path)
     assert (len(fit.epochs), fit.best) == (3, 2)
+
+
+def test_training_that_diverges_names_the_step_and_keeps_nothing(
+    walks: tuple[Sequences, LastEvents], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings, steps = replace(LOOP, epochs=3), []
+
+    def batch_loss_that_fails(
+        pair: SequencePair, batch: SequenceBatch, negatives: Negatives | None
+    ) -> tuple[torch.Tensor, int]:
+        steps.append(1)
+        loss, answers = batch_loss(pair, batch, negatives)
+        return (loss * math.nan if len(steps) == 9 else loss), answers
+
+    monkeypatch.setattr(module, "batch_loss", batch_loss_that_fails)
+    with pytest.raises(
+        RecError, match=r"sequence pair has diverged: the loss is nan in step \d of"
+    ):
+        fitted(walks, settings, tmp_path)
+    monkeypatch.undo()
+    again, fit = fitted(walks, settings, tmp_path)  # goes on from the epoch before
+    assert len(fit.epochs) == 3
+    assert all(bool(torch.isfinite(weight).all()) for weight in again.parameters())
+
+
+def test_a_last_step_that_diverges_is_noticed_too(
+    walks: tuple[Sequences, LastEvents], tmp_path: Path
+) -> None:
+    settings = replace(LOOP, epochs=3, tokens=10**6, learning_rate=1e30, warm_up=1)
+    with pytest.raises(RecError, match=r"sequence pair has diverged: .* of epoch [12]"):
+        fitted(walks, settings, tmp_path)
 
 
 @pytest.mark.parametrize("count", [0, 20])

@@ -38,3 +38,17 @@ def test_new_users_and_new_movies_are_held_out_whole() -> None:
         chosen = np.unique(groups[asked])
         assert len(chosen) == count
         assert (np.isin(groups, chosen) == asked).all()
+
+
+@pytest.mark.parametrize("which", Cut)
+@pytest.mark.parametrize("rows", [1, 4, 9, 200])
+def test_one_user_and_one_movie_are_cut_without_an_error(which: Cut, rows: int) -> None:
+    one = np.zeros(rows, dtype=np.int64)
+    mask = held_out(which, one, one, np.arange(rows), 0)
+    assert mask.shape == (rows,)
+
+
+def test_fewer_ratings_than_folds_hold_out_nothing() -> None:
+    few = np.arange(9)
+    assert not held_out(Cut.RATING, few, few, few, 0).any()
+    assert held_out(Cut.RATING80, few, few, few, 0).sum() == 2

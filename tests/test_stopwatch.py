@@ -1,4 +1,5 @@
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -14,6 +15,16 @@ def test_seconds_go_to_the_stage_that_ends(monkeypatch: pytest.MonkeyPatch) -> N
     watch.lap("quick")
     watch.lap("slow")
     assert watch.seconds == {"slow": 5.0, "quick": 0.5}
+
+
+def test_threads_hear_nothing_of_each_other() -> None:
+    watch = Stopwatch()
+    watch.start()
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(watch.lap, "elsewhere").result()
+        assert pool.submit(lambda: dict(watch.seconds)).result() == {}
+    watch.lap("here")
+    assert set(watch.seconds) == {"here"}
 
 
 def test_stopped_nothing_counts_and_started_again_all_is_forgotten() -> None:

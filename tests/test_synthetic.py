@@ -165,3 +165,28 @@ def test_a_folder_that_holds_something_is_never_written_over(tmp_path: Path) -> 
 def test_an_empty_folder_is_filled(tmp_path: Path) -> None:
     write_world(tmp_path, users=30, movies=60, ratings=700, seed=0)
     assert (tmp_path / "ratings.dat").read_text(encoding="latin-1").count("\n") == 700
+
+
+def test_a_world_of_one_movie_is_written_and_read(tmp_path: Path) -> None:
+    write_world(tmp_path / "world", users=30, movies=1, ratings=30, seed=0)
+    assert len(read_folder(tmp_path / "world").movies) == 1
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), MemoryError()])
+def test_what_the_system_refuses_is_a_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(Path, "open", fail)
+    with pytest.raises(RequestError, match=r"No space left|memory"):
+        write_world(tmp_path / "world", users=30, movies=60, ratings=700, seed=0)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_link_is_not_written_over(tmp_path: Path) -> None:
+    (tmp_path / "world").symlink_to("elsewhere")
+    with pytest.raises(RequestError, match="empty"):
+        write_world(tmp_path / "world", users=30, movies=60, ratings=700, seed=0)
+    assert (tmp_path / "world").is_symlink()

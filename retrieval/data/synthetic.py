@@ -1,5 +1,6 @@
 """A synthetic world with known structure, in the layout of MovieLens-1M."""
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
@@ -116,8 +117,17 @@ def write_world(folder: Path, *, users: int, movies: int, ratings: int, seed: in
     Raises:
         RequestError: The folder holds something, or the sizes do not fit together.
     """
-    if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
-        raise RequestError(f"{folder} is there and not an empty folder; name a new one")
+    try:
+        if os.path.lexists(folder) and not (folder.is_dir() and not any(folder.iterdir())):
+            raise RequestError(f"{folder} is there and not an empty folder; name a new one")
+        _write_world(folder, users=users, movies=movies, ratings=ratings, seed=seed)
+    except MemoryError as error:
+        raise RequestError("so large a world does not fit into memory; make it smaller") from error
+    except OSError as error:
+        raise RequestError(f"{folder} cannot be written: {error}; name another folder") from error
+
+
+def _write_world(folder: Path, *, users: int, movies: int, ratings: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     world = sample_world(rng, users=users, movies=movies, ratings=ratings)
     titles = _titles(rng, world.genres)
@@ -148,7 +158,7 @@ def write_world(folder: Path, *, users: int, movies: int, ratings: int, seed: in
 
 def _counts(rng: np.random.Generator, users: int, movies: int, ratings: int) -> NDArray[np.int64]:
     """Return how much each user rates `(U,)`: long-tailed, at least a few, `ratings` in all."""
-    most = movies // 2
+    most = max(1, movies // 2)
     if not users <= ratings <= users * most:
         raise RequestError(
             f"{ratings} ratings do not fit {users} users and {movies} movies: "

@@ -26,9 +26,12 @@ def mean(values: NDArray[np.floating]) -> Metric:
 def root_mean_square_error(predicted: NDArray[np.float64], true: NDArray[np.float64]) -> Metric:
     """Square root of the mean squared error over all questions `(Q,)`, users weighted by questions.
 
-    The interval is that of the mean squared error, carried through the root.
+    The interval is that of the mean squared error, carried through the root. Not a number where
+    there are no questions.
     """
     squares = (predicted - true) ** 2
+    if not len(squares):
+        return mean(squares)
     value = float(np.sqrt(squares.mean()))
     return Metric(value, _half_width(squares) / (2 * value) if value else 0.0)
 

@@ -28,8 +28,7 @@ from retrieval.evaluation.metrics import (
     ranks,
     root_mean_square_error,
 )
-from retrieval.indexing import build_index
-from retrieval.pipeline import train
+from retrieval.pipeline import FEWEST_RATINGS, train
 from retrieval.recommender import Recommender
 
 # Ratings given at query time by users never trained on.
@@ -47,6 +46,7 @@ class Result:
     questions: str
     count: int
     metrics: dict[str, Metric]
+    note: str = ""  # a sentence on what was asked otherwise than usual
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +73,11 @@ def evaluate(
 ) -> list[Result]:
     """Train a run on what a cut leaves and score it beside baselines on what the cut holds out.
 
+    Users are asked with what training knew of them. So no vector has seen a rating that is asked
+    about, and by `time` and `leave-one` none has seen a later one of the same user; the other
+    protocols hold out ratings at random, and what is left may be later. Users who have held-out
+    ratings alone are asked as new users, and a note says so.
+
     Args:
         data: To be cut.
         source: What to call the data.
@@ -85,18 +90,22 @@ def evaluate(
         device: Where the sequence pair is trained.
 
     Raises:
-        RequestError: The cut leaves nothing to train on or nothing to ask.
+        RequestError: The cut leaves too little to train on or nothing to ask, or ratings are asked
+            for and no pair predicts them.
     """
+    if cut is not Cut.LEAVE_ONE and set(towers) == {Towers.SEQUENCE}:
+        raise RequestError(
+            f"{cut} asks for ratings, and the sequence pair predicts none; add bayesian or neural "
+            f"to --towers, or choose --protocol {Cut.LEAVE_ONE}"
+        )
     whole = encode(data)
     asked = held_out(cut, whole.users, whole.movies, whole.timestamps, seed)
     trained = ~asked
     if cut is Cut.TIME:
         trained = before_cut(whole.timestamps)
-    if not asked.any() or not trained.any():
-        raise RequestError(f"{cut} holds out {asked.sum()} of {len(asked)} ratings; use more data")
+    _check(cut, whole, trained, asked)
     rows = replace(data, ratings=data.ratings[trained])
     train(rows, source, folder, preset, seed, progress, towers, device)
-    build_index(folder)
     trial = Trial(
         dataset=whole,
         trained=trained,
@@ -119,13 +128,38 @@ def evaluate(
             return _ratings(trial)
 
 
+def _check(cut: Cut, data: Dataset, trained: NDArray[np.bool_], asked: NDArray[np.bool_]) -> None:
+    """Raise a `RequestError` if training or asking would fail: after training is too late."""
+    if trained.sum() < FEWEST_RATINGS:
+        raise RequestError(
+            f"{cut} leaves {trained.sum()} of {len(trained)} ratings to train on, and training "
+            f"needs {FEWEST_RATINGS}; give more ratings, or another --protocol"
+        )
+    missing = {
+        Cut.LEAVE_ONE: "no user has two ratings",
+        Cut.TIME: "no user has ratings both before and after the point in time",
+        Cut.NEW_USERS: f"none of the users held out has more than {max(GIVEN)} ratings",
+    }
+    if cut is Cut.NEW_USERS:
+        asked = _place(data, np.flatnonzero(asked)) >= max(GIVEN)
+    if not asked.any():
+        why = missing.get(cut, "it holds nothing out")
+        raise RequestError(
+            f"{cut} has nothing to ask: {why}; give more ratings, or another --protocol"
+        )
+
+
 def _ratings(trial: Trial) -> list[Result]:
     data, rows = trial.dataset, np.flatnonzero(trial.asked)
     users, movies = data.users[rows], data.movies[rows]
+    ids = data.user_vocabulary.ids
+    unseen = np.setdiff1d(users, data.users[trial.trained])
+    strangers = np.setdiff1d(ids[unseen], trial.recommender.run.users.ids)
     predicted = trial.recommender.rate_many(
-        data.user_vocabulary.ids[users],
+        ids[users],
         data.movie_vocabulary.ids[movies],
         times=data.timestamps[rows],
+        histories=dict.fromkeys(strangers.tolist(), ()),
     ).ratings
     biases = trial.biases
     answers = {
@@ -134,17 +168,33 @@ def _ratings(trial: Trial) -> list[Result]:
         "movie mean": biases.movie_means[movies],
         "global mean": np.full(len(rows), biases.centre),
     }
-    return _compare(trial, "held-out ratings", answers, rows)
+    note = ""
+    if len(unseen):
+        note = (
+            f"{np.isin(users, unseen).sum():,} of {len(rows):,} ratings are by users with held-out "
+            "ratings alone, who were asked as new users"
+        )
+    return _compare(trial, "held-out ratings", answers, rows, note)
+
+
+def _place(data: Dataset, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return how many of some rows `(R,)` are earlier ones of the same user, `(R,)`."""
+    order = time_order(data.users[rows], data.timestamps[rows])
+    users = data.users[rows[order]]
+    first = np.concatenate([[0], np.flatnonzero(np.diff(users)) + 1])
+    place = np.empty(len(rows), dtype=np.int64)
+    place[order] = np.arange(len(rows)) - np.repeat(first, np.diff(np.append(first, len(rows))))
+    return place
 
 
 def _strangers(trial: Trial, given: int) -> list[Result]:
     """Ask about what comes after the first ratings of users never trained on."""
     data, rows = trial.dataset, np.flatnonzero(trial.asked)
     rows = rows[time_order(data.users[rows], data.timestamps[rows])]
+    place = _place(data, rows)
+    rows, shown = rows[place >= max(GIVEN)], rows[place < given]
     users, movies = data.users[rows], data.movies[rows]
-    first = np.concatenate([[0], np.flatnonzero(np.diff(users)) + 1])
-    place = np.arange(len(rows)) - np.repeat(first, np.diff(np.append(first, len(rows))))
-    shown, asked = rows[place < given], place >= max(GIVEN)
+    shown = shown[np.isin(data.users[shown], users)]
     ids, movie_ids = data.user_vocabulary.ids, data.movie_vocabulary.ids
     histories: dict[int, list[Event]] = {user: [] for user in ids[np.unique(users)].tolist()}
     for user, movie, rating, time in zip(
@@ -155,7 +205,6 @@ def _strangers(trial: Trial, given: int) -> list[Result]:
         strict=True,
     ):
         histories[user].append(Event(movie, rating, time))
-    users, movies, rows = users[asked], movies[asked], rows[asked]
     predicted = trial.recommender.rate_many(
         ids[users], movie_ids[movies], times=data.timestamps[rows], histories=histories
     ).ratings
@@ -222,6 +271,7 @@ def _compare(
     questions: str,
     answers: dict[str, NDArray[np.float64]],
     rows: NDArray[np.int64],
+    note: str = "",
 ) -> list[Result]:
     true = trial.dataset.ratings[rows].astype(np.float64)
     return [
@@ -233,6 +283,7 @@ def _compare(
                 "rmse": root_mean_square_error(trial.dataset.scale.clip(predicted), true),
                 "mae": mean_absolute_error(trial.dataset.scale.clip(predicted), true),
             },
+            note=note,
         )
         for system, predicted in answers.items()
     ]

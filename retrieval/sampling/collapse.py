@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.sampling.checkpoint import Draws
+from retrieval.sampling.latents import middle
 from retrieval.sampling.sampler import Draw, pair_scores
 
 Floats = NDArray[np.float64]
@@ -79,7 +80,7 @@ def collapse(
         np.sqrt(np.maximum(user_counts, 1) / user_counts.mean()),
         np.sqrt(np.maximum(movie_counts, 1) / movie_counts.mean()),
     )
-    vectors = [_Scores(draw.users, draw.movies, draw.thresholds.mean()) for draw in draws]
+    vectors = [_Scores(draw.users, draw.movies, middle(draw.thresholds)) for draw in draws]
     left, sizes, right = _decompose(vectors, *roots, dimension, rng)
     mean = _mean_of_each(_mapped(draw, _maps(draw, roots, left, sizes, right)) for draw in draws)
     # By how much scores of a movie vary between users around their means; the rest is doubt.
@@ -96,7 +97,7 @@ def _mapped(draw: Draw, at: _Maps) -> Collapsed:
     In place of doubt, by how much scores of a movie vary between users around their means; the
     spread over draws is no draw's, so it is left at 0.
     """
-    shift, covariance = draw.thresholds.mean(), _inverse(draw.user_precision)
+    shift, covariance = middle(draw.thresholds), _inverse(draw.user_precision)
     users, user_coefficients = draw.users @ at.users, draw.user_coefficients @ at.users
     users[:, -1] -= shift
     user_coefficients[0, -1] -= shift

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from itertools import pairwise
 from typing import TypeVar, cast
 
@@ -21,10 +22,15 @@ FEW = 256
 
 
 def compiled(function: F) -> F:
-    """Compile a function of arrays; sums may be reordered, infinities are kept apart."""
-    return cast(
-        "F", numba.njit(nogil=True, cache=True, fastmath={"reassoc", "contract", "nsz"})(function)
-    )
+    """Compile a function of arrays at its first call; sums may be reordered, infinities are not.
+
+    The machine code is kept for later processes beside the module, or in the home folder, or where
+    `NUMBA_CACHE_DIR` says. Where none of them can be written, each process compiles anew.
+    """
+    made = numba.njit(nogil=True, fastmath={"reassoc", "contract", "nsz"})(function)
+    with suppress(RuntimeError):  # numba's word for finding no folder
+        made.enable_caching()
+    return cast("F", made)
 
 
 def in_parts(work: Callable[[int, int], T], cuts: NDArray[np.int64]) -> list[T]:

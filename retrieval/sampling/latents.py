@@ -21,6 +21,10 @@ Floats = NDArray[np.float64]
 # Probabilities are kept away from 0 and 1, whose latent values are infinite.
 SMALLEST, LARGEST = 1e-300, 1 - 2.0**-53
 
+# The precision of the prior on a threshold beside a level without ratings: without one, it could
+# drift without end. Its mean is where the threshold would start.
+FIRMNESS = 1.0
+
 
 class Likelihood(NamedTuple):
     """The log-likelihood of the thresholds, and its derivatives."""
@@ -34,6 +38,11 @@ def starting_thresholds(levels: NDArray[np.int8], count: int) -> Floats:
     """Return the thresholds `(count - 1,)` that would explain ratings by noise alone."""
     counts = np.bincount(levels, minlength=count) + 0.5  # a level may not occur yet
     return np.asarray(ndtri(np.cumsum(counts)[:-1] / counts.sum()), dtype=np.float64)
+
+
+def middle(thresholds: Floats) -> np.float64:
+    """Return the mean of the thresholds, which scores are measured from; 0 of none."""
+    return np.float64(thresholds.mean() if len(thresholds) else 0.0)
 
 
 def draw_latents(
@@ -76,7 +85,10 @@ def draw_thresholds(
     weights: NDArray[np.float32],
     rng: np.random.Generator,
 ) -> Floats:
-    """Return thresholds `(T,)` one Metropolis step away, under a flat prior on ascending ones.
+    """Return thresholds `(T,)` one Metropolis step away.
+
+    The prior on ascending thresholds is flat; those beside a level without ratings have a normal
+    one of precision `FIRMNESS`.
 
     Args:
         thresholds: `(T,)` where to start.
@@ -85,13 +97,20 @@ def draw_thresholds(
         weights: `(N,)` precisions of the latent values.
         rng: Of the proposal and of its acceptance.
     """
-    here = likelihood(thresholds, scores, levels, weights)
+    if not len(thresholds):
+        return thresholds
+    around = _prior(levels, len(thresholds) + 1)
+
+    def posterior(at: Floats) -> Likelihood:
+        return _held(likelihood(at, scores, levels, weights), at, *around)
+
+    here = posterior(thresholds)
     normal, uniform = rng.standard_normal(len(thresholds)), rng.random()
     mean, factor = _newton(thresholds, here)
     proposed = mean + np.linalg.solve(factor.T, normal)
     if (np.diff(proposed) <= 0).any():
         return thresholds
-    there = likelihood(proposed, scores, levels, weights)
+    there = posterior(proposed)
     forth = _log_density(proposed, mean, factor)
     back = _log_density(thresholds, *_newton(proposed, there))
     accepted = np.log(uniform) < there.value - here.value + back - forth
@@ -187,6 +206,22 @@ def _between(low: NDArray[np.floating], high: NDArray[np.floating]) -> Floats:
     flip = low > 0  # the upper tail seen from below, where small probabilities are told apart
     below, above = np.where(flip, -high, low), np.where(flip, -low, high)
     return np.asarray(np.maximum(ndtr(above) - ndtr(below), SMALLEST), dtype=np.float64)
+
+
+def _prior(levels: NDArray[np.int8], count: int) -> tuple[Floats, Floats]:
+    """Return the means and the precisions `(count - 1,)` of the thresholds before any rating."""
+    empty = np.bincount(levels, minlength=count) == 0
+    return starting_thresholds(levels, count), FIRMNESS * (empty[:-1] | empty[1:])
+
+
+def _held(at: Likelihood, thresholds: Floats, means: Floats, precisions: Floats) -> Likelihood:
+    """Return the log-posterior of thresholds, and its derivatives, under independent normals."""
+    away = thresholds - means
+    return Likelihood(
+        at.value - float((precisions * away**2).sum()) / 2,
+        at.gradient - precisions * away,
+        at.hessian - np.diag(precisions),
+    )
 
 
 def _newton(thresholds: Floats, at: Likelihood) -> tuple[Floats, Floats]:

@@ -110,6 +110,9 @@ class IterativeRegression:
 
     TOLERANCE = 1e-6
 
+    # Steps after which the best there is counts: rounding can keep the tolerance out of reach.
+    STEPS = 1000
+
     def __init__(self, features: sparse.csr_array) -> None:
         self._features = features
         self._transposed = features.T.tocsr()
@@ -139,7 +142,11 @@ class IterativeRegression:
         enough = self.TOLERANCE**2 * (right**2 / scale).sum(axis=0)
         direction = pulled = left / scale
         energy = (left * pulled).sum(axis=0)
-        while (energy > enough).any():
+        for _ in range(self.STEPS):
+            if not np.isfinite(energy).all():
+                return np.full_like(right, np.nan)  # which the sweep will find
+            if (energy <= enough).all():
+                break
             image = self._apply(direction)
             step = energy / np.maximum((direction * image).sum(axis=0), np.finfo(float).tiny)
             solution += step * direction

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from scipy.special import gammaln
 from scipy.stats import wishart
 
+from retrieval.errors import RecError, shown
 from retrieval.sampling.compiled import compiled, equal_cuts, in_parts
 from retrieval.sampling.latents import (
     draw_latents,
@@ -131,6 +132,11 @@ class Sampler:
         """Go on with other ratings, and features, of the same users, movies and pages."""
         users.ridge, movies.ridge = self._user_regression.ridge, self._movie_regression.ridge
         self._user_regression, self._movie_regression = users, movies
+        before, after = (
+            np.bincount(of.levels, minlength=of.level_count) > 0 for of in (self._ratings, ratings)
+        )
+        if (after & ~before).any():  # from where the prior held them, thresholds might never move
+            self.thresholds = starting_thresholds(ratings.levels, ratings.level_count)
         self._hold(ratings)
 
     def _hold(self, ratings: Ratings) -> None:
@@ -146,7 +152,27 @@ class Sampler:
         return np.asarray(scores + moods[ratings.pages], dtype=np.float32)
 
     def sweep(self) -> None:
-        """Draw everything once, each given all else."""
+        """Draw everything once, each given all else.
+
+        Raises:
+            RecError: Something drawn is no finite number.
+        """
+        try:
+            self._sweep()
+        except (ValueError, np.linalg.LinAlgError) as error:
+            raise self._lost(str(error)) from error
+        drawn = (self.user_vectors, self.movie_vectors, self._scores)
+        if not all(np.isfinite(array).all() for array in drawn):
+            raise self._lost("a vector or a score is no finite number")
+        self.sweeps += 1
+
+    def _lost(self, why: str) -> RecError:
+        return RecError(
+            f"sweep {self.sweeps + 1} of the Bayesian pair failed ({shown(why)}); look at the "
+            "ratings with rec data check, try another --seed, or leave the pair out with --towers"
+        )
+
+    def _sweep(self) -> None:
         ratings, rng = self._ratings, self.rng
         weights = self.noise_precision[ratings.movies]
         if self.sweeps:
@@ -188,7 +214,6 @@ class Sampler:
             )
             self.noise_precision = draw_noise_precision(residuals, self._by_movie, rng)
         self._scores = latents - residuals
-        self.sweeps += 1
 
     def state(self) -> State:
         """Return all that the next sweep depends on but the ratings."""

@@ -14,6 +14,8 @@ from safetensors.numpy import load_file
 
 from retrieval.arrays import save_arrays
 from retrieval.data.history import Histories, Windows
+from retrieval.errors import RunError
+from retrieval.integrity import readable
 from retrieval.scale import RatingScale
 from retrieval.vocabulary import UNKNOWN
 
@@ -65,8 +67,41 @@ def save_bayesian(path: Path, pair: Bayesian) -> None:
 
 
 def load_bayesian(path: Path) -> Bayesian:
-    """Read back what `save_bayesian` wrote."""
-    return Bayesian(**load_file(path))
+    """Read back what `save_bayesian` wrote.
+
+    Raises:
+        RunError: The file is damaged, or its arrays do not fit together.
+    """
+    with readable(path):
+        pair = Bayesian(**load_file(path))
+        for name, shape in _shapes(pair).items():
+            array = getattr(pair, name)
+            if array.shape != shape or not np.isfinite(array).all():
+                raise RunError(f"{name} is not of shape {shape}, or not finite")
+        return pair
+
+
+def _shapes(pair: Bayesian) -> dict[str, tuple[int, ...]]:
+    """Return the shapes that the arrays of a pair must have, by what some of them have."""
+    users, movies, facts = len(pair.users), len(pair.movies), len(pair.usual)
+    width = pair.users.shape[-1]  # D + 1
+    square = (width, width)
+    return {
+        "users": (users, width),
+        "movies": (movies, width),
+        "user_variances": (users,),
+        "movie_variances": (movies,),
+        "user_coefficients": (max(facts, len(pair.user_coefficients)), width),
+        "usual": (facts, width),
+        "usual_covariance": square,
+        "movie_coefficients": (len(pair.movie_coefficients), width),
+        "unrated_variance": (1,),
+        "covariance": square,
+        "movie_noise": (movies,),
+        "movie_products": square,
+        "level_latents": (len(pair.level_latents),),
+        "mood_law": (3,),
+    }
 
 
 def unrated_vectors(pair: Bayesian, content: NDArray[np.float32]) -> Floats:

@@ -15,6 +15,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 
 from retrieval import columns
 from retrieval.arrays import save_arrays
+from retrieval.integrity import readable
 
 TITLE_DIMENSION = 32
 PEOPLE_DIMENSION = 32
@@ -101,8 +102,12 @@ def save_describer(path: Path, describer: Describer) -> None:
 
 
 def load_describer(path: Path) -> Describer:
-    """Read back what `save_describer` wrote."""
-    with safe_open(path, framework="np") as file:
+    """Read back what `save_describer` wrote.
+
+    Raises:
+        RunError: The file is damaged.
+    """
+    with readable(path), safe_open(path, framework="np") as file:
         lists = file.metadata()
         titles, people = (
             Words(
@@ -151,7 +156,8 @@ def _words(
     dimension = min(dimension, counted.shape[1] - 1)
     if dimension < 1:
         return nothing
-    found = TruncatedSVD(dimension, random_state=seed).fit(counted)
+    with np.errstate(invalid="ignore"):  # equal texts have no variance to be explained
+        found = TruncatedSVD(dimension, random_state=seed).fit(counted)
     words = tuple(vectorizer.get_feature_names_out().tolist())
     return Words(words, vectorizer.idf_, found.components_)
 

@@ -40,6 +40,15 @@ class UserInputs(NamedTuple):
             self.ages[rows],
         )
 
+    def padded(self, events: int) -> "UserInputs":
+        """Return the users with room for at least so many events."""
+        width = ((0, 0), (0, max(0, events - self.events.shape[1])))
+        return self._replace(
+            events=np.pad(self.events, width),
+            present=np.pad(self.present, width),
+            ages=np.pad(self.ages, width),
+        )
+
 
 def user_inputs(
     users: NDArray[np.int64],

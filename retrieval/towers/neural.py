@@ -225,6 +225,12 @@ class NeuralPair(nn.Module):
         )
 
 
+def exported_bytes(settings: NeuralSettings, sizes: Sizes) -> int:
+    """Return about how many bytes of constants an exported user tower holds: the large tables."""
+    events = sizes.movies * sizes.levels * (settings.dimension + settings.heads)
+    return 4 * (events + (sizes.users + 1) * (settings.dimension + 1))
+
+
 class NeuralUserTower(nn.Module):
     """The user tower alone, with the event table as a constant: what is exported."""
 

@@ -11,6 +11,7 @@ from torch.nn import functional as F  # noqa: N812 (torch's own name for it)
 from retrieval.towers.neural import MovieBatch, Sizes, UserBatch
 
 DIMENSION = 32
+IDS = 100  # components of an id embedding
 HISTORY_LENGTH = 20
 
 
@@ -66,8 +67,8 @@ class NotebookPair(nn.Module):
         self.register_buffer("genres", genres / genres.sum(1, keepdim=True).clamp(min=1))
         self.register_buffer("years", years)
         self.register_buffer("ages", ages)
-        self.user_ids = nn.Embedding(sizes.users + 1, 100)
-        self.movie_ids = nn.Embedding(sizes.movies, 100)
+        self.user_ids = nn.Embedding(sizes.users + 1, IDS)
+        self.movie_ids = nn.Embedding(sizes.movies, IDS)
         self.gender = nn.Embedding(sizes.genders, 2)
         self.occupation = nn.Embedding(sizes.occupations, 4)
         self.genre = nn.Linear(genres.shape[1], 4, bias=False)
@@ -114,6 +115,11 @@ class NotebookPair(nn.Module):
         ]
         vectors: Tensor = self.movie_dense(torch.cat(parts, 1))
         return vectors
+
+
+def exported_bytes(sizes: Sizes) -> int:
+    """Return about how many bytes of constants an exported user tower holds: the large tables."""
+    return 4 * IDS * (sizes.users + 1 + sizes.movies)
 
 
 class NotebookUserTower(nn.Module):

@@ -1,10 +1,13 @@
 """User towers at query time, run by ONNX Runtime; torch is not needed."""
 
+import os
+from functools import cache
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import NamedTuple
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from retrieval.errors import RunError
@@ -32,16 +35,19 @@ class QueryTower:
     """
 
     def __init__(self, path: Path) -> None:
-        options = onnxruntime.SessionOptions()
+        runtime = onnx_runtime()
+        options = runtime.SessionOptions()
         options.intra_op_num_threads = 1  # several questions are asked at once instead
         options.inter_op_num_threads = 1
         try:
-            self._session = onnxruntime.InferenceSession(
+            self._session = runtime.InferenceSession(
                 str(path), options, providers=["CPUExecutionProvider"]
             )
         except Exception as error:  # onnxruntime raises a class of its own for each cause
             raise RunError(f"{path} cannot be read by ONNX Runtime: {error}") from error
         self._names = [argument.name for argument in self._session.get_inputs()]
+        if not {*self._names} <= {*UserInputs._fields, *Tokens._fields}:
+            raise RunError(f"{path} is no user tower: it asks for {', '.join(self._names)}"[:200])
 
     def encode(self, inputs: UserInputs) -> UserVectors:
         """Return the vectors of B users."""
@@ -63,3 +69,14 @@ class QueryTower:
             None, {name: columns[name] for name in self._names}
         )
         return made
+
+
+@cache
+def onnx_runtime() -> ModuleType:
+    """Return ONNX Runtime, imported so that it keeps and sends no telemetry.
+
+    Otherwise the import writes an id of the device and a database of events into the home folder. A
+    process that has imported it before has chosen for itself.
+    """
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    return import_module("onnxruntime")

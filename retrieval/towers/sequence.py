@@ -220,6 +220,11 @@ class Block(nn.Module):
         return x + gated
 
 
+def exported_bytes(settings: SequenceSettings, sizes: Sizes) -> int:
+    """Return about how many bytes of constants an exported user tower holds: its movies."""
+    return 4 * (sizes.movies + 1) * settings.dimension
+
+
 class SequenceUserTower(nn.Module):
     """The user tower alone: the vector for the question after the last token.
 

@@ -51,6 +51,16 @@ class Tokens(NamedTuple):
             last=np.minimum(self.last, places - 1),
         )
 
+    def padded(self, places: int) -> "Tokens":
+        """Return the users with room for at least so many tokens, none of which is looked at."""
+        more = (0, max(0, places - self.movies.shape[1]))
+        return self._replace(
+            movies=np.pad(self.movies, ((0, 0), more)),
+            levels=np.pad(self.levels, ((0, 0), more)),
+            waits=np.pad(self.waits, ((0, 0), more)),
+            lags=np.pad(self.lags, ((0, 0), more, more)),
+        )
+
 
 def tokens(
     people: NDArray[np.int64],

@@ -13,7 +13,7 @@ from retrieval.data.dataset import Dataset
 from retrieval.data.statistics import root_mean_square
 from retrieval.sampling.checkpoint import BurnIn, Checkpoint, Draws
 from retrieval.sampling.collapse import Collapsed, collapse
-from retrieval.sampling.latents import expected_ratings
+from retrieval.sampling.latents import expected_ratings, middle
 from retrieval.sampling.problem import Known, Problem, arrange, known_of
 from retrieval.sampling.sampler import Ratings, Sampler
 from retrieval.sampling.unfold import unfold, weigh_doubt
@@ -32,7 +32,7 @@ PATIENCE = 2
 SETTLING = 5
 
 # Of checkpoints; a new one where the sampler is no longer the same.
-FORMAT = 4
+FORMAT = 5
 
 # Draws between two states that an interruption can go back to.
 SAVED = 10
@@ -117,7 +117,7 @@ def infer(
         stars=tuple(problem.values.tolist()),
         levels=ratings.levels[back],
         scores=scores[back],
-        noise=_usual_noise(pair, problem, ratings.part(asked)),
+        noise=_usual_noise(pair, problem, ratings.part(asked) if asked.any() else ratings),
         errors=burned.errors,
         sweeps=sampler.sweeps,
         disagreement=disagreement,
@@ -186,7 +186,7 @@ class _Chain(NamedTuple):
             score = sampler.scores(asked).astype(np.float64)
             weights = sampler.noise_precision[asked.movies]
             predicted += expected_ratings(score, sampler.thresholds, weights, values)
-            scores += score - sampler.thresholds.mean()
+            scores += score - middle(sampler.thresholds)
         errors = predicted / WINDOW - values[asked.levels]
         return root_mean_square(errors), scores / WINDOW
 

@@ -10,11 +10,14 @@ import torch
 from rich.progress import Progress
 
 from retrieval.data.statistics import root_mean_square
+from retrieval.training.divergence import check_number, largest_weight
 from retrieval.training.examples import Examples
 from retrieval.training.pairs import Pair
 from retrieval.training.presets import LoopSettings, Optimizer
 
 EVALUATION_BATCH = 16_384
+
+NAME = "neural"  # of the pair, in messages
 
 
 class Epoch(NamedTuple):
@@ -39,6 +42,7 @@ def fit(
     settings: LoopSettings,
     seed: int,
     progress: Progress,
+    unit: float = 1.0,
 ) -> Fit:
     """Train a tower pair in place, the same way for the same seed and number of threads.
 
@@ -50,6 +54,10 @@ def fit(
         settings: How.
         seed: Of the order of rows, of dropout and of hidden ids.
         progress: Where to show how far it is.
+        unit: What a deviation of 1 is in ratings, for the errors that are shown.
+
+    Raises:
+        RecError: A loss or a weight is no finite number.
     """
     rng = np.random.default_rng(seed)
     steps = math.ceil(len(training) / settings.batch_size)
@@ -63,23 +71,27 @@ def fit(
         for epoch in range(settings.epochs):
             pair.train()
             total = 0.0
-            for rows in _batches(rng.permutation(len(training)), settings.batch_size):
+            batches = _batches(rng.permutation(len(training)), settings.batch_size)
+            for step, rows in enumerate(batches, start=1):
                 batch = training.batch(rows, length)
                 loss = pair.loss(*batch, training.strangers(rows, length, rng))
                 optimizer.zero_grad()
                 torch.autograd.backward(loss)
                 optimizer.step()
                 schedule.step()
+                check_number(loss.item(), "loss", NAME, epoch + 1, step)
                 total += loss.item() * len(rows)
                 progress.advance(task)
             error = root_mean_square_error(pair, validation, length)
+            check_number(error, "validation error", NAME, epoch + 1, steps)
+            check_number(largest_weight(pair), "largest weight", NAME, epoch + 1, steps)
             epochs.append(Epoch(total / len(training), error))
             if epochs[-1].validation_error <= epochs[best].validation_error:
                 best, best_weights = epoch, copy.deepcopy(pair.state_dict())
             progress.update(
                 task,
                 description=f"epoch {epoch + 1} of {settings.epochs}: validation RMSE "
-                f"{epochs[-1].validation_error:.4f}",
+                f"{unit * epochs[-1].validation_error:.4f}",
             )
             if epoch - best >= settings.patience:
                 break

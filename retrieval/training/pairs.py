@@ -17,6 +17,7 @@ from retrieval.data.dataset import Dataset
 from retrieval.data.statistics import MOVIE_STATISTICS
 from retrieval.demographics import AGE_EDGES
 from retrieval.errors import RequestError
+from retrieval.integrity import readable
 from retrieval.run import SEQUENCE, SEQUENCE_WEIGHTS, TOWERS, WEIGHTS, RunConfig
 from retrieval.towers.content import Content
 from retrieval.towers.ensemble import SequenceEnsemble
@@ -142,7 +143,16 @@ def save_ensemble(folder: Path, ensemble: SequenceEnsemble) -> None:
 
 
 def load_ensemble(folder: Path) -> SequenceEnsemble:
-    """Read back what `save_ensemble` wrote."""
+    """Read back what `save_ensemble` wrote.
+
+    Raises:
+        RunError: A file is damaged.
+    """
+    with readable(folder / SEQUENCE):
+        return _ensemble(folder)
+
+
+def _ensemble(folder: Path) -> SequenceEnsemble:
     card: dict[str, Any] = json.loads((folder / SEQUENCE).read_text())
     weights = load_file(folder / SEQUENCE_WEIGHTS)
     settings = TypeAdapter(SequenceSettings).validate_python(card["settings"])
@@ -163,7 +173,16 @@ def load_ensemble(folder: Path) -> SequenceEnsemble:
 
 
 def load_pair(folder: Path, config: RunConfig) -> Pair:
-    """Read back what `save_pair` wrote."""
+    """Read back what `save_pair` wrote.
+
+    Raises:
+        RunError: A file is damaged.
+    """
+    with readable(folder / TOWERS):
+        return _pair(folder, config)
+
+
+def _pair(folder: Path, config: RunConfig) -> Pair:
     card: dict[str, Any] = json.loads((folder / TOWERS).read_text())
     weights = load_file(folder / WEIGHTS)
     sizes = Sizes(**card["sizes"])

@@ -11,7 +11,7 @@ from sklearn.model_selection import KFold, cross_val_predict
 from retrieval.blend import Blend
 from retrieval.choices import Towers
 from retrieval.data.dataset import Dataset
-from retrieval.data.history import Histories, Windows, windows_until
+from retrieval.data.history import Histories, Windows, whole_windows, windows_until
 from retrieval.data.statistics import root_mean_square
 from retrieval.link import Link
 from retrieval.towers.content import Content
@@ -35,6 +35,9 @@ from retrieval.training.weights import fit_weights
 
 # Parts of the catalogue, each of which the others say something about.
 FOLDS = 10
+
+# Users on whom an exported tower is compared with its original.
+EXAMPLES = 64
 
 
 class Neural(NamedTuple):
@@ -72,13 +75,28 @@ def train_neural(
     asked = held_out_examples(dataset, known, validation)
     pair = make_pair(planned.towers, dataset, content, known, seed)
     length = planned.towers.history_length
-    fitted = fit(pair, examples, asked, length, planned.loop, seed, progress)
-    ratings = known.centre + dataset.scale.unit * predict(pair, asked, length).astype(np.float64)
+    unit = dataset.scale.unit
+    fitted = fit(pair, examples, asked, length, planned.loop, seed, progress, unit)
+    ratings = known.centre + unit * predict(pair, asked, length).astype(np.float64)
     whole = np.zeros(len(dataset.ratings))
     whole[validation] = ratings
-    batch = asked.batch(np.arange(min(64, len(asked))), length)
-    example = UserInputs(*(column.numpy() for column in batch.users))
-    return Neural(pair, known, fitted, whole, example)
+    return Neural(pair, known, fitted, whole, example_users(dataset, known, length))
+
+
+def example_users(dataset: Dataset, known: Known, length: int) -> UserInputs:
+    """Return the users with the longest histories, at least two, as a user tower is given them."""
+    lengths = np.diff(known.histories.offsets)
+    users = np.argsort(-lengths, kind="stable")[:EXAMPLES]
+    users = np.resize(users, max(2, len(users)))
+    return user_inputs(
+        np.where(known.seen_users[users], users + 1, UNKNOWN_USER),
+        dataset.user_codes[users],
+        known.histories,
+        whole_windows(known.histories, users),
+        dataset.scale,
+        known.centre,
+        length,
+    )
 
 
 class Answers(NamedTuple):
@@ -166,10 +184,7 @@ def _as_unrated(
         vectors = new_movie_vectors(neural.pair, content)[movies]
         offsets.append(known.offsets - origin)
         products.append((known.vectors * vectors).sum(axis=1))
-    # From the other movies: of these, the coefficients know already what they are to guess.
-    folds = KFold(min(FOLDS, len(inferred.early.movies)), shuffle=True, random_state=0)
-    guessed = cross_val_predict(Ridge(), content.matrix(), inferred.early.movies, cv=folds)
-    vectors = guessed[movies]
+    vectors = _guessed(content.matrix(), inferred.early.movies)[movies]
     offsets.append(inferred.early.users[users, -1])
     products.append(
         (inferred.early.users[users, :-1] * vectors[:, :-1]).sum(axis=1) + vectors[:, -1]
@@ -177,6 +192,19 @@ def _as_unrated(
     return Parts(
         np.column_stack(offsets).astype(np.float64), np.column_stack(products).astype(np.float64)
     )
+
+
+def _guessed(content: NDArray[np.float32], vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return what content `(M, F)` says of movie vectors `(M, D + 1)`, learned from other movies.
+
+    From these alone: the coefficients of the pair know already what they are to guess. Where there
+    are no others, nothing is guessed.
+    """
+    if len(vectors) < 2:
+        return np.zeros_like(vectors)
+    folds = KFold(min(FOLDS, len(vectors)), shuffle=True, random_state=0)
+    guessed: NDArray[np.float32] = cross_val_predict(Ridge(), content, vectors, cv=folds)
+    return guessed
 
 
 def encode_known(

@@ -8,9 +8,11 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from retrieval.arrays import fingerprint
 from retrieval.files import new_file
+from retrieval.sampling.checkpoint import DAMAGE, warn_of_damage
 
-CARD = "card"
+CARD, SEAL = "card", "seal"
 
 
 class State(NamedTuple):
@@ -25,7 +27,9 @@ class State(NamedTuple):
 
 
 class SequenceCheckpoint:
-    """One file, of the last epoch that was finished.
+    """One file, of the last epoch that was finished, with a sum over all that it holds.
+
+    A file in which anything was changed counts for nothing, and a warning says so.
 
     Args:
         path: Of the file.
@@ -37,21 +41,13 @@ class SequenceCheckpoint:
 
     def load(self) -> State | None:
         """Return where training was left; None if it was not begun."""
-        if not self._path.is_file():
+        if not self._path.exists():
             return None
-        with safe_open(self._path, framework="pt") as file:
-            card: dict[str, Any] = json.loads(file.metadata()[CARD])
-            if card.pop("key") != self._key:
-                return None
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        return State(
-            _part(tensors, "weights."),
-            _part(tensors, "best."),
-            _part(tensors, "moments."),
-            tensors["random"],
-            _part(tensors, "negatives."),
-            card,
-        )
+        try:
+            return self._read()
+        except DAMAGE as error:
+            warn_of_damage(self._path, error)
+            return None
 
     def save(self, state: State) -> None:
         """Keep a state in place of the last one."""
@@ -62,7 +58,33 @@ class SequenceCheckpoint:
             tensors |= {f"{part}.{name}": tensor.clone() for name, tensor in named}
         card = json.dumps(state.card | {"key": self._key})
         with new_file(self._path) as partial:
-            save_file(tensors, partial, metadata={CARD: card})
+            save_file(tensors, partial, metadata={CARD: card, SEAL: _seal(card, tensors)})
+
+    def _read(self) -> State | None:
+        """Return the state, None if of another key; raise one of `DAMAGE` if it was changed."""
+        with safe_open(self._path, framework="pt") as file:
+            texts = file.metadata()
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        if _seal(texts[CARD], tensors) != texts[SEAL]:
+            raise ValueError("its sum is another one")
+        card: dict[str, Any] = json.loads(texts[CARD])
+        if card.pop("key") != self._key:
+            return None
+        return State(
+            _part(tensors, "weights."),
+            _part(tensors, "best."),
+            _part(tensors, "moments."),
+            tensors["random"],
+            _part(tensors, "negatives."),
+            card,
+        )
+
+
+def _seal(card: str, tensors: dict[str, Tensor]) -> str:
+    """Return a sum over a card and named tensors."""
+    names = sorted(tensors)
+    facts = [(name, tensors[name].dtype, tuple(tensors[name].shape)) for name in names]
+    return fingerprint((card, facts), (tensors[name].cpu().numpy() for name in names))
 
 
 def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

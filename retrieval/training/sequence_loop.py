@@ -19,6 +19,7 @@ from retrieval.data.history import seen, whole_windows
 from retrieval.towers.ensemble import EnsembleUserTower, SequenceEnsemble
 from retrieval.towers.sequence import SequencePair
 from retrieval.towers.tokens import Tokens, tokens
+from retrieval.training.divergence import check_number, largest_weight
 from retrieval.training.negatives import Negatives, Source
 from retrieval.training.ranking import discounted
 from retrieval.training.sequence_checkpoint import SequenceCheckpoint, State
@@ -26,7 +27,9 @@ from retrieval.training.sequences import NOTHING, SequenceBatch, Sequences, shuf
 from retrieval.training.softmax import full_softmax, sampled_softmax
 
 # Of checkpoints; a new one where training is no longer the same.
-FORMAT = 8
+FORMAT = 9
+
+NAME = "sequence"  # of the pair, in messages
 
 # Users asked together in validation.
 EVALUATION_BATCH = 128
@@ -102,6 +105,9 @@ def fit_sequences(
         path: File where interrupted training is kept; the caller removes it.
         device: Where to train; the pair is on the CPU before and after.
         progress: Where to show how far it is.
+
+    Raises:
+        RecError: A loss or a weight is no finite number.
     """
     rng = np.random.default_rng(seed)
     steps = len(shuffled(sequences.counts, settings.tokens, rng)) * settings.epochs
@@ -119,8 +125,10 @@ def fit_sequences(
             epochs = [SequenceEpoch(*epoch) for epoch in left.card["epochs"]]
             best, best_weights = left.card["best"], left.best
         while len(epochs) < settings.epochs and len(epochs) - best <= settings.patience:
-            loss = course.epoch(progress, task)
+            loss = course.epoch(len(epochs) + 1, progress, task)
             gains = validation_gains(SequenceEnsemble([pair]), sequences, validation)
+            done = len(epochs) + 1, steps // settings.epochs
+            check_number(sum(gains), "validation NDCG", NAME, *done)
             epochs.append(SequenceEpoch(loss, *gains))
             blind = not len(validation.users)  # then the last epoch is as good a guess as any
             if blind or len(epochs) == 1 or _merit(epochs[-1]) > _merit(epochs[best]):
@@ -167,14 +175,14 @@ class _Course:
             self._negatives = Negatives(shares, settings.negatives, settings.source, rng)
         self._optimizer = torch.optim.AdamW(pair.parameters(), betas=(0.9, 0.98), weight_decay=0.0)
 
-    def epoch(self, progress: Progress, task: TaskID) -> float:
-        """Pass over all users once; return the mean loss of an answer."""
+    def epoch(self, number: int, progress: Progress, task: TaskID) -> float:
+        """Pass over all users once, the epoch so numbered; return the mean loss of an answer."""
         self._pair.train()
-        total, count, settings = 0.0, 0, self._settings
+        total, count, settings, step = 0.0, 0, self._settings, 0
         batches = self._sequences.batches(
             settings.tokens, settings.untold, settings.earlier, self._rng
         )
-        for batch in batches:
+        for step, batch in enumerate(batches, start=1):
             loss, answers = batch_loss(self._pair, batch, self._negatives)
             self._optimizer.zero_grad()
             torch.autograd.backward(loss)
@@ -182,9 +190,11 @@ class _Course:
                 group["lr"] = settings.learning_rate * self._share()
             self._optimizer.step()
             self._step += 1
+            check_number(loss.item(), "loss", NAME, number, step)
             total += loss.item() * answers
             count += answers
             progress.advance(task)
+        check_number(largest_weight(self._pair), "largest weight", NAME, number, step)
         return total / max(1, count)
 
     def state(self, best: dict[str, Tensor], card: dict[str, Any]) -> State:
@@ -270,7 +280,7 @@ def _precision(device: torch.device) -> AbstractContextManager[object]:
 
 
 def validation_gains(ensemble: SequenceEnsemble, sequences: Sequences, events: LastEvents) -> Gains:
-    """Return what pairs find of last events held out.
+    """Return what pairs find of last events held out; no numbers where their vectors are none.
 
     Args:
         ensemble: The pairs.
@@ -281,6 +291,8 @@ def validation_gains(ensemble: SequenceEnsemble, sequences: Sequences, events: L
     vectors = sequence_vectors(ensemble, sequences, events.users, events.times, told)
     with torch.no_grad():
         movies = ensemble.movie_vectors().cpu().numpy()
+    if not (np.isfinite(vectors).all() and np.isfinite(movies).all()):
+        return Gains(math.nan, math.nan)
     gains = [np.zeros(0)]
     for start in range(0, len(events.users), EVALUATION_BATCH):
         part = slice(start, start + EVALUATION_BATCH)

@@ -15,6 +15,7 @@ from retrieval.data.history import Histories, seen, whole_windows
 from retrieval.data.split import last_of_each
 from retrieval.towers.content import Content
 from retrieval.towers.ensemble import SequenceEnsemble
+from retrieval.towers.sequence import SequenceSettings
 from retrieval.towers.tokens import Tokens, tokens
 from retrieval.training.infer import Inferred
 from retrieval.training.pairs import make_sequence_pair, movie_vectors
@@ -34,6 +35,9 @@ from retrieval.training.sequences import Sequences
 # Users whose last event is held out to choose the epoch and the ranking.
 VALIDATION_USERS = 2000
 VALIDATION_SHARE = 0.25
+
+# Users on whom an exported tower is compared with its original.
+EXAMPLES = 8
 
 # Users whose lists are compared together.
 CHUNK = 256
@@ -105,21 +109,24 @@ def train_sequence(
         )
         pairs.append(pair)
     ensemble = SequenceEnsemble(pairs)
-    lengths = np.diff(sequences.histories.offsets)
-    # Long histories and more than one, so that no size is special.
-    users = np.resize(np.argsort(-lengths, kind="stable")[:8], max(2, min(8, len(lengths))))
-    windows = whole_windows(sequences.histories, users)
-    told = np.arange(len(users)) % 2 == 0
-    example = tokens(
+    gains = validation_gains(ensemble, sequences, events)
+    example = example_tokens(dataset, sequences.histories, settings)
+    return Watching(ensemble, sequences, last, fits, gains, device.type, example)
+
+
+def example_tokens(dataset: Dataset, histories: Histories, settings: SequenceSettings) -> Tokens:
+    """Return the users with the longest histories, at least two, as a user tower is given them."""
+    lengths = np.diff(histories.offsets)
+    users = np.argsort(-lengths, kind="stable")[:EXAMPLES]
+    users = np.resize(users, max(2, len(users)))
+    return tokens(
         dataset.user_codes[users],
-        sequences.histories,
-        windows,
-        told,
+        histories,
+        whole_windows(histories, users),
+        np.arange(len(users)) % 2 == 0,
         dataset.scale,
         settings.history_length,
     )
-    gains = validation_gains(ensemble, sequences, events)
-    return Watching(ensemble, sequences, last, fits, gains, device.type, example)
 
 
 def rank(

@@ -41,13 +41,16 @@ def fit_weights(
         scores: `(N, P)` of the pairs.
         levels: `(N,)` of the ratings, from 0 to T.
         values: `(T + 1,)` ratings of the levels.
-        thresholds: `(T,)` to start from, and to stay near where ratings say nothing.
+        thresholds: `(T,)` to start from, and to stay near where ratings say nothing; there are none
+            where all ratings are equal.
         weights: `(P,)` likewise.
     """
     pairs = len(weights)
     start = np.concatenate([weights, thresholds[:1], np.log(np.diff(thresholds))])
 
     def spread_out(parameters: Floats) -> Floats:
+        if not len(thresholds):
+            return thresholds
         gaps = np.exp(parameters[pairs + 1 :])
         above = np.concatenate([[0.0], np.cumsum(gaps)])
         return np.asarray(parameters[pairs] + above, dtype=np.float64)

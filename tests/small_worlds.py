@@ -1,0 +1,95 @@
+"""Worlds of a hundred ratings or so, and a plan that trains on them in a second."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from retrieval import columns
+from retrieval.choices import Preset, Towers
+from retrieval.data.frames import MovieData
+from retrieval.scale import RatingScale
+from retrieval.towers.neural import NeuralSettings
+from retrieval.towers.sequence import SequenceSettings
+from retrieval.training.infer import BayesianSettings
+from retrieval.training.presets import LoopSettings, Plan
+from retrieval.training.sequence_loop import SequenceLoopSettings
+
+STARS = RatingScale(lowest=1, highest=5, step=1)
+
+
+def tiny_plan(_preset: Preset, _ratings: int) -> Plan:
+    """What stands in for every preset."""
+    return Plan(
+        pairs=tuple(Towers),
+        towers=NeuralSettings(dimension=4, hidden=8, heads=2, history_length=3),
+        loop=LoopSettings(epochs=1, batch_size=256),
+        bayesian=BayesianSettings(dimension=2, collapsed=4, most_windows=1, draws=3, spacing=1),
+        sequence=SequenceSettings(dimension=8, blocks=1, heads=2, hidden=8, history_length=5),
+        sequence_loop=SequenceLoopSettings(epochs=1, tokens=256),
+    )
+
+
+def everybody_rates(users: int, movies: int) -> list[tuple[int, int]]:
+    """Pairs of user and movie ids."""
+    return [(user, movie) for user in range(1, users + 1) for movie in range(1, movies + 1)]
+
+
+def small_world(
+    pairs: Sequence[tuple[int, int]],
+    ratings: Sequence[float] = (1, 2, 3, 4, 5),
+    *,
+    scale: RatingScale = STARS,
+    movies: Sequence[int] = (),
+    users: Sequence[int] = (),
+    title: str = "A story of {}",
+    genres: str = "Drama",
+    time: int | None = None,
+) -> MovieData:
+    """Return ratings of pairs, drawn from some, as a data folder would give them.
+
+    Args:
+        pairs: Ids of user and movie.
+        ratings: To draw from; if there are as many as pairs, theirs.
+        scale: Of the ratings.
+        movies: Further ids, without ratings.
+        users: Ids in the table of users, with ratings or without.
+        title: Of every movie, with its id in place of braces.
+        genres: Of every movie.
+        time: Of every rating; otherwise each is later than the one before.
+    """
+    rng, count = np.random.default_rng(0), len(pairs)
+    drawn = np.array(ratings) if len(ratings) == count else rng.choice(ratings, count)
+    asked = np.array(pairs, np.int64)
+    ids = np.union1d(asked[:, 1], movies).astype(np.int64)
+    return MovieData(
+        ratings=pd.DataFrame(
+            {
+                columns.USER_ID: asked[:, 0],
+                columns.MOVIE_ID: asked[:, 1],
+                columns.RATING: drawn.astype(np.float32),
+                columns.TIMESTAMP: np.arange(count) * 60 + 10**9
+                if time is None
+                else np.full(count, time),
+            }
+        ),
+        movies=pd.DataFrame(
+            {
+                columns.MOVIE_ID: ids,
+                columns.TITLE: [title.format(movie) for movie in ids],
+                columns.YEAR: pd.Series([1990] * len(ids)).astype("Int64"),
+                columns.GENRES: genres,
+                columns.DIRECTORS: "",
+                columns.ACTORS: "",
+            }
+        ),
+        users=pd.DataFrame(
+            {
+                columns.USER_ID: np.array(users, np.int64),
+                columns.GENDER: pd.Series(["F"] * len(users), dtype=str),
+                columns.AGE: np.full(len(users), 30.0),
+                columns.OCCUPATION: pd.Series([""] * len(users), dtype=str),
+            }
+        ),
+        scale=scale,
+    )

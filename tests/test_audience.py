@@ -1,0 +1,271 @@
+import logging
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from retrieval import columns
+from retrieval.audience import Audience, Event, Person, many_people, one_person
+from retrieval.data.layouts import read_movies
+from retrieval.data.times import EARLIEST, NO_TIME
+from retrieval.errors import RequestError
+from retrieval.indexing import add_movies
+from retrieval.recommender import Recommender
+
+LATE = 9001  # a movie that is added after training
+
+
+@pytest.fixture(scope="module")
+def longer(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Recommender:
+    """A run with one movie more than it was trained on."""
+    folder = tmp_path_factory.mktemp("longer")
+    shutil.copytree(run, folder / "run", dirs_exist_ok=True)
+    pd.DataFrame(
+        {columns.MOVIE_ID: [LATE], columns.TITLE: ["Late (2030)"], columns.GENRES: ["Drama"]}
+    ).to_csv(folder / "movies.csv", index=False)
+    add_movies(folder / "run", read_movies(folder / "movies.csv"))
+    return Recommender.load(folder / "run")
+
+
+def told(audience: Audience, row: int = 0) -> list[tuple[int, float, int]]:
+    """Return movie numbers, ratings and times of one of the people."""
+    start, end = audience.histories.offsets[row : row + 2]
+    _, movies, ratings, times = audience.histories
+    columns = (movies[start:end], ratings[start:end], times[start:end])
+    return list(zip(*(column.tolist() for column in columns), strict=True))
+
+
+def same(left: Audience, right: Audience) -> bool:
+    return told(left) == told(right)
+
+
+def events_of(recommender: Recommender, user: int) -> list[tuple[int, float, int]]:
+    return told(one_person(recommender.run, user))
+
+
+def test_an_event_without_a_time_happened_just_before_the_question(
+    recommender: Recommender,
+) -> None:
+    run, at = recommender.run, 1_200_000_000
+    bare, dated = [Event(1, 5.0)], [Event(1, 5.0, at - 1)]
+    assert same(
+        one_person(run, Person(history=bare), at), one_person(run, Person(history=dated), at)
+    )
+    user = int(run.users.ids[3])
+    assert same(
+        one_person(run, Person(user_id=user, added=bare), at),
+        one_person(run, Person(user_id=user, added=dated), at),
+    )
+    asked = np.array([user, user])
+    times = np.array([at, at + 10**7])
+    audience, rows = many_people(run, asked, {user: bare}, times)
+    moments = [told(audience, int(row))[0][2] for row in rows]
+    assert moments == [at - 1, at + 10**7 - 1]
+    for question in ("rate", "topk"):
+        answers = [
+            getattr(recommender, question)(Person(user_id=user, added=added), 7, at=at)
+            for added in (bare, dated)
+        ]
+        assert answers[0] == answers[1]
+
+
+def test_without_a_time_of_asking_it_comes_after_the_last_event(recommender: Recommender) -> None:
+    run = recommender.run
+    user = int(run.users.ids[3])
+    stored = events_of(recommender, user)
+    unseen = recommender.topk(user, 1)[0].movie.id
+    audience = one_person(run, Person(user_id=user, added=[Event(unseen, 4.0)]))
+    number = run.catalogue.number(unseen)
+    assert told(audience)[-1] == (number, 4.0, stored[-1][2])
+    mixed = one_person(run, Person(history=[Event(2, 3.0), Event(1, 5.0, 1_100_000_000)]))
+    assert told(mixed)[-1][2] == told(mixed)[0][2] == 1_100_000_000
+
+
+def test_what_a_new_user_tells_without_times_is_not_of_1970(recommender: Recommender) -> None:
+    history = [Event(1, 5.0), Event(2, 4.0)]
+    audience = one_person(recommender.run, Person(history=history))
+    times = {time for _, _, time in told(audience)}
+    assert len(times) == 1
+    assert times.pop() >= recommender.run.histories.timestamps.max() > EARLIEST
+    batch, _ = many_people(recommender.run, np.array([777]), {777: history})
+    assert told(batch) == told(audience)
+    found = recommender.explain(Person(history=history), 5)
+    assert all(influence.timestamp > EARLIEST for influence in found.influences)
+
+
+def test_an_event_of_the_very_second_comes_before_one_without_a_time(
+    recommender: Recommender,
+) -> None:
+    at = 1_200_000_000
+    audience = one_person(recommender.run, Person(history=[Event(2, 3.0), Event(1, 5.0, at)]), at)
+    assert [time for _, _, time in told(audience)] == [at, at]
+
+
+def test_questions_with_and_without_a_time_may_come_together(recommender: Recommender) -> None:
+    user = int(recommender.run.users.ids[3])
+    at = int(recommender.run.histories.timestamps.max()) + 10**7
+    users, times = [user, user, user], [NO_TIME, at, NO_TIME]
+    mixed = recommender.topk_many(users, 5, times=times)
+    bare, timed = recommender.topk(user, 5), recommender.topk(user, 5, at=at)
+    assert bare != timed
+    for row, wanted in enumerate([bare, timed, bare]):
+        assert mixed.movie_ids[row].tolist() == [each.movie.id for each in wanted]
+        assert mixed.scores[row] == pytest.approx([each.score for each in wanted], abs=1e-5)
+    ratings = recommender.rate_many(users, [5, 5, 5], times=times).ratings
+    wanted_ratings = [
+        recommender.rate(user, 5).rating,
+        recommender.rate(user, 5, at=at).rating,
+        recommender.rate(user, 5).rating,
+    ]
+    assert ratings.tolist() == pytest.approx(wanted_ratings, abs=1e-6)
+    nat = np.array(["NaT", "2030-01-01"], dtype="datetime64[ns]")
+    assert len(recommender.rate_many([user, user], [5, 5], times=nat).ratings) == 2
+
+
+def test_the_last_rating_of_a_movie_counts(
+    recommender: Recommender, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = recommender.run
+    once = one_person(run, Person(history=[Event(2, 3.0, 50), Event(1, 5.0, 100)]))
+    for history in (
+        [Event(1, 2.0, 20), Event(2, 3.0, 50), Event(1, 5.0, 100)],
+        [Event(1, 5.0, 100), Event(2, 3.0, 50), Event(1, 2.0, 20)],
+        [Event(1, 2.0, 100), Event(2, 3.0, 50), Event(1, 5.0, 100)],
+    ):
+        assert same(one_person(run, Person(history=history)), once)
+    assert "movie 1 comes more than once" in caplog.text
+    # What happens after the question has not replaced anything yet.
+    history = [Event(1, 2.0, 20), Event(1, 5.0, 100)]
+    assert told(one_person(run, Person(history=history), 60))[0][1:] == (2.0, 20)
+    audience, rows = many_people(run, np.array([7, 7]), {7: history}, np.array([60, 200]))
+    assert [told(audience, int(row))[0][1] for row in rows] == [2.0, 5.0]
+
+
+def test_an_added_rating_replaces_the_stored_one_once_it_has_happened(
+    recommender: Recommender,
+) -> None:
+    run = recommender.run
+    user = int(run.users.ids[3])
+    number, rating, time = events_of(recommender, user)[0]
+    other = 1.0 if rating > 1 else 5.0
+    movie = run.catalogue.movies[number].id
+    later = Person(user_id=user, added=[Event(movie, other, time + 10**9)])
+    counted = {number: rating for number, rating, _ in told(one_person(run, later, time + 1))}
+    assert counted[number] == rating
+    counted = {number: rating for number, rating, _ in told(one_person(run, later))}
+    assert counted[number] == other
+
+
+def test_a_movie_added_after_training_is_seen_and_the_rest_answers(
+    longer: Recommender, caplog: pytest.LogCaptureFixture
+) -> None:
+    movies = len(longer.run.catalogue)
+    rest = [Event(3, 5.0, 100), Event(8, 1.0, 5000)]
+    history = [*rest, Event(LATE, 4.0, 6000)]
+    listed = longer.topk(Person(history=history), movies)
+    assert "movie 9001 in a history was added after training" in caplog.text
+    assert listed == [
+        row._replace(rank=rank)
+        for rank, row in enumerate(
+            (row for row in longer.topk(Person(history=rest), movies) if row.movie.id != LATE), 1
+        )
+    ]
+    everything = longer.topk(Person(history=history), movies, include_seen=True)
+    assert LATE in {row.movie.id for row in everything}
+    assert longer.rate(Person(history=history), 20) == longer.rate(Person(history=rest), 20)
+    batch = longer.topk_many([1, 555, 2], movies, histories={555: history})
+    assert [LATE in row for row in batch.movie_ids.tolist()] == [True, False, True]
+    found = longer.explain(Person(history=history), 20)
+    assert {influence.movie.id for influence in found.influences} == {3, 8}
+
+
+def test_who_adds_only_what_says_nothing_is_answered_as_stored(longer: Recommender) -> None:
+    user = int(longer.run.users.ids[3])
+    added = longer.topk(Person(user_id=user, added=[Event(LATE, 5.0)]), 190)
+    assert (
+        added
+        == [
+            row._replace(rank=rank)
+            for rank, row in enumerate(
+                (row for row in longer.topk(user, 191) if row.movie.id != LATE), 1
+            )
+        ][: len(added)]
+    )
+
+
+def test_a_time_before_all_events_is_said(
+    recommender: Recommender, caplog: pytest.LogCaptureFixture
+) -> None:
+    user = int(recommender.run.users.ids[3])
+    first = events_of(recommender, user)[0][2]
+    recommender.topk(user, 3, at=first)
+    recommender.topk_many([user], 3, times=[first])
+    assert not caplog.records
+    recommender.topk(user, 3, at=first - 1)
+    assert "lies before all events of the history" in caplog.text
+    recommender.rate_many([user, 5], [5, 5], times=[first - 1, first + 10**9])
+    assert f"lies before all events of user {user}: none counts" in caplog.text
+
+
+def test_histories_of_users_who_are_not_asked_about_are_said(
+    recommender: Recommender, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        recommender.rate_many([1], [5], histories={2: [Event(1, 5.0)]})
+    assert "histories were given of 1 users who are not asked about" in caplog.text
+
+
+def test_histories_belong_to_ids_of_any_type_and_to_nothing_else(recommender: Recommender) -> None:
+    events = [Event(1, 5.0), Event(5, 1.0)]
+    wanted = recommender.rate_many([1], [9], histories={1: events}).ratings
+    keys: list[Any] = [np.int32(1), 1.0, "1"]
+    for key in keys:
+        assert recommender.rate_many([1], [9], histories={key: events}).ratings == wanted
+    keys = [1.5, "bob", None, float("nan"), 10**30]
+    for key in keys:
+        with pytest.raises(RequestError, match="is no id"):
+            recommender.rate_many([1], [9], histories={key: events})
+
+
+def person(**told: Any) -> Person:  # noqa: ANN401 (whatever a caller may give)
+    return Person(**told)
+
+
+def event(movie: Any, rating: Any = 5, *time: Any) -> Event:  # noqa: ANN401
+    return Event(movie, rating, *time)
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        (person(user_id=10**30), "is no id"),
+        (person(user_id=1.5), "user '1.5' is no id"),
+        (person(user_id=True), "user 'True' is no id"),
+        (person(history=[event(10**30, 5)]), "is no id"),
+        (person(history=[event(1.5, 5)]), "movie '1.5' is no id"),
+        (person(history=[event(1, float("nan"))]), "rating nan of movie 1 is outside the scale"),
+        (person(history=[event(1, float("inf"))]), "rating inf of movie 1 is outside the scale"),
+        (person(history=[event(1, "five")]), "rating 'five' is no number"),
+        (person(history=[event(1, rating=True)]), "rating 'True' is no number"),
+        (person(history=[event(1, 5, -1)]), "time -1 would be"),
+        (person(history=[event(1, 5, 978_300_760_000)]), "time 978300760000 would be"),
+        (person(history=[event(1, 5, 1.5)]), "malformed time '1.5'"),
+        (person(history=[(1, 5)]), r"give Event\(movie_id, rating\)"),
+        (person(history=[event(1), (2, 5)]), r"holds '\(2, 5\)'; give Event"),
+        (person(history=5), "give a list of events"),
+        (person(history=np.array(5)), "give a list of events"),
+        (person(history=iter([event(1)])), "give a list of events"),
+        (person(history=[], age=float("nan")), "age nan is no number of years"),
+        (person(history=[], age=float("inf")), "age inf is no number of years"),
+        (person(history=[], age=1e300), "age 1e\\+300 is not between"),
+        (person(history=[], age="abc"), "age 'abc' is no number"),
+        (person(history=[], gender=5), "gender '5' is no text"),
+        (person(history=[], gender=np.array(["F", "M"])), "gender '.*' is no text"),
+    ],
+)
+def test_impossible_people_are_named(recommender: Recommender, asked: Person, message: str) -> None:
+    with pytest.raises(RequestError, match=message):
+        recommender.topk(asked, 3)

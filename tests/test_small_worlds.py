@@ -1,0 +1,134 @@
+"""Worlds at the edge of what can be learned from: each trains and answers, without a warning."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.progress import Progress
+from small_worlds import STARS, everybody_rates, small_world, tiny_plan
+
+from retrieval import columns, pipeline
+from retrieval.choices import Preset, Towers
+from retrieval.data.dataset import encode
+from retrieval.recommender import Recommender
+from retrieval.scale import RatingScale
+from retrieval.towers.content import learn_to_describe
+from retrieval.training.infer import BayesianSettings, infer
+from retrieval.training.rating import weigh
+
+SOME = everybody_rates(15, 10)
+
+WORLDS = {
+    "a hundred ratings": small_world(everybody_rates(10, 10)),
+    "one movie": small_world(everybody_rates(120, 1)),
+    "two movies": small_world(everybody_rates(60, 2)),
+    "one user": small_world(everybody_rates(1, 120)),
+    "two users": small_world(everybody_rates(2, 60)),
+    "one rating each": small_world([(user, user % 20 + 1) for user in range(1, 121)]),
+    "users without ratings": small_world(SOME, users=range(1, 90)),
+    "movies without ratings": small_world(SOME, movies=range(1, 90)),
+    "no genres": small_world(SOME, genres=""),
+    "no words": small_world(SOME, title=""),
+    "nothing but stop words": small_world(SOME, title="The of"),
+    "one title for all": small_world(SOME, title="Big Fish"),
+    "one moment": small_world(SOME, time=10**9),
+    "no times": small_world(SOME, time=0),
+    "every rating equal": small_world(SOME, [5], scale=RatingScale(lowest=5, highest=5, step=1)),
+    "yes and no": small_world(SOME, [0, 1], scale=RatingScale(lowest=0, highest=1, step=1)),
+    "one yes": small_world(SOME, [1, *[0] * 149], scale=RatingScale(lowest=0, highest=1, step=1)),
+    "one rating of the best": small_world(SOME, [5, *[2, 3, 4] * 49, 2, 3]),
+    "numbers of plays": small_world(
+        SOME, range(1, 351), scale=RatingScale(lowest=1, highest=350, step=1)
+    ),
+    "very many plays": small_world(
+        SOME, range(1, 40_000, 7), scale=RatingScale(lowest=1, highest=39_999, step=1)
+    ),
+    "continuous ratings": small_world(
+        SOME, np.linspace(-1, 1, 149).tolist(), scale=RatingScale(lowest=-1, highest=1, step=None)
+    ),
+}
+
+
+@pytest.fixture(autouse=True)
+def _tiny(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipeline, "plan", tiny_plan)
+
+
+@pytest.mark.parametrize("name", WORLDS)
+def test_the_bayesian_pair_answers(name: str, tmp_path: Path) -> None:
+    world = WORLDS[name]
+    with Progress(disable=True) as progress:
+        pipeline.train(world, name, tmp_path / "run", Preset.QUICK, 0, progress, [Towers.BAYESIAN])
+    recommender = Recommender.load(tmp_path / "run")
+    users, movies = (
+        world.ratings[column].to_numpy()[:20] for column in (columns.USER_ID, columns.MOVIE_ID)
+    )
+    ratings = recommender.rate_many(users, movies).ratings
+    assert ((ratings >= world.scale.lowest) & (ratings <= world.scale.highest)).all()
+    rows = recommender.topk(int(users[0]), 1, include_seen=True)
+    assert len(rows) == 1
+    assert np.isfinite(rows[0].score)
+    mean = world.ratings[columns.RATING].mean()
+    assert abs(ratings.mean() - mean) < 0.3 * (world.scale.highest - world.scale.lowest) + 1e-6
+
+
+@pytest.mark.parametrize("name", WORLDS)
+def test_all_pairs_train(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Exports take seconds each, and are tested apart.
+    for export in ("export_user_tower", "export_sequence_tower"):
+        monkeypatch.setattr(pipeline, export, lambda _tower, _example, path: path.touch())
+    with Progress(disable=True) as progress:
+        trained = pipeline.train(WORLDS[name], name, tmp_path / "run", Preset.QUICK, 0, progress)
+    assert np.isfinite(list(trained.validation_errors.values())).all()
+    assert trained.watching is not None
+    assert np.isfinite(trained.watching.gains).all()
+    if name == "every rating equal":
+        assert set(trained.validation_errors.values()) == {0.0}
+
+
+@pytest.mark.parametrize("level", [1, 5])
+def test_a_level_that_was_wholly_held_out_trains(level: int, tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    ratings = rng.choice([2, 3, 4], len(SOME))
+    ratings[[7, 50, 90]] = level
+    dataset = encode(small_world(SOME, ratings.tolist(), scale=STARS))
+    held_out = dataset.ratings == level
+    held_out[::20] = True
+    content = learn_to_describe(dataset.movie_frame, 0).describe(dataset.movie_frame).matrix()
+    settings = BayesianSettings(
+        dimension=2, collapsed=4, most_windows=15, tolerance=-1.0, draws=30, spacing=1
+    )
+    with Progress(disable=True) as progress:
+        inferred = infer(
+            dataset, content, held_out, held_out, settings, 0, tmp_path / "kept", progress
+        )
+    assert len(inferred.errors) == 15
+    assert np.isfinite(inferred.thresholds).all()
+    assert np.abs(inferred.thresholds).max() < 10
+    assert np.isfinite(inferred.pair.users).all()
+    assert inferred.stars == tuple(sorted({2.0, 3.0, 4.0, float(level)}))
+
+
+@pytest.mark.parametrize("rows", [0, 1])
+def test_hardly_any_validation_rows_leave_the_blend_where_it_starts(
+    rows: int, tmp_path: Path
+) -> None:
+    dataset = encode(WORLDS["a hundred ratings"])
+    validation = np.arange(len(dataset.ratings)) < rows
+    content = learn_to_describe(dataset.movie_frame, 0).describe(dataset.movie_frame)
+    planned = tiny_plan(Preset.QUICK, 100)
+    with Progress(disable=True) as progress:
+        inferred = infer(
+            dataset,
+            content.matrix(),
+            validation,
+            validation,
+            planned.bayesian,
+            0,
+            tmp_path / "kept",
+            progress,
+        )
+    answers = weigh(dataset, validation, validation, content, None, inferred)
+    assert answers.link is not None
+    assert np.isfinite(answers.link.thresholds).all()
+    assert 0.5 < answers.blend.weights[0] < 1.5
