@@ -320,8 +320,12 @@ def newest_run(root: Path) -> Path:
 
 
 def _trained_at(version: Path) -> str:
-    """Return when a version was trained; nothing for one without an index, which cannot answer."""
-    return _read_config(version).created if (version / INDEX_CARD).is_file() else ""
+    """Return when a version was trained; nothing for one without an index that can be read."""
+    try:
+        read_card(version / INDEX)
+    except ValueError:
+        return ""
+    return _read_config(version).created
 
 
 def _verified_sums(version: Path, *, index: bool = True) -> dict[str, str]:

@@ -272,13 +272,14 @@ def test_the_same_seed_gives_the_same_model(data: MovieData, tmp_path: Path) -> 
 
 
 def test_the_newest_run_was_trained_last_and_has_an_index(copy: Path) -> None:
-    names = ("2001", "2003", "2002")
+    names = ("2001", "2003", "2004", "2002")
     for name in names:
         shutil.copytree(copy, copy.with_name(name))
         config = current(copy.with_name(name)) / CONFIG
         config.write_text(re.sub(r'"created": "[^"]*"', f'"created": "{name}"', config.read_text()))
     shutil.rmtree(copy)
     shutil.rmtree(current(copy.with_name("2003")) / "index")
+    (current(copy.with_name("2004")) / "index" / "index.json").write_text('{"kind": "exact"}')
     os.utime(copy.with_name("2001") / CURRENT)  # written last, trained first
     assert newest_run(copy.parent) == copy.with_name("2002")
 
