@@ -127,12 +127,14 @@ def one_person(run: Run, user: int | Person, at: int | None = None) -> Audience:
     if at is not None and asked_before and at < asked_before[0]:
         _log.warning("the time of asking lies before all events of the history: none counts")
     _note_given([given])
-    chosen = _codes(run, person)
+    if not untold:
+        chosen = _codes(run, person)
+        codes = np.where(chosen > 0, chosen, codes)
     return Audience(
         np.array([known_as]),
         np.array([as_stored]),
         np.array([as_stored != UNKNOWN and known_as != UNKNOWN_USER]),
-        np.where(chosen > 0, chosen, codes)[None, :],
+        codes[None, :],
         histories,
         (given.unlearned,),
     )

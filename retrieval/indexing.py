@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,11 +30,13 @@ from retrieval.run import (
     MOVIES,
     Run,
     RunConfig,
+    model_of,
     open_index,
     open_run,
     open_version,
-    own_files,
+    own_sums,
     seal,
+    write_sums,
 )
 from retrieval.towers.bayesian import load_bayesian, save_bayesian, with_movies
 from retrieval.towers.content import load_describer
@@ -80,7 +82,10 @@ def build_index(
     check_target(target)
     current(folder)  # before anything is written beside what is no run
     with writing(folder) as writer, writer.new_version() as partial:
-        _carry_over(current(folder), partial)
+        version = current(folder)
+        sums = own_sums(version)
+        _carry_over(version, partial, sums)
+        write_sums(partial, sums)
         return index_version(partial, folder, kind, target, report)
 
 
@@ -108,7 +113,7 @@ def index_version(
         kinds = tuple(Kind) if kind is None else (kind,)
         tuned = tune(ids, vectors, questions(run), target, kinds, report)
         built = Built(_save(run, tuned.chosen), tuned.trials)
-    seal(version)
+    write_sums(version, run.sums)
     return built
 
 
@@ -162,16 +167,16 @@ def add_movies(folder: Path, movies: pd.DataFrame) -> int:
         if fresh.empty and index is not None:
             return 0
         with writer.new_version() as partial:
-            _carry_over(run.folder, partial)
+            _carry_over(run.folder, partial, run.sums)
             vectors = _add(run, partial, fresh)
-            model = seal(partial)
+            sums = seal(partial)
             if index is None:
                 index_version(partial, folder, kind)
                 return len(fresh)
             index.put(fresh[columns.MOVIE_ID].to_numpy(), vectors)
             (partial / INDEX).mkdir()
-            save_index(partial / INDEX, index, model)
-            seal(partial)
+            save_index(partial / INDEX, index, model_of(sums))
+            write_sums(partial, sums)
     return len(fresh)
 
 
@@ -206,17 +211,16 @@ def _add(run: Run, version: Path, movies: pd.DataFrame) -> NDArray[np.float32]:
     return vectors
 
 
-def _carry_over(version: Path, partial: Path) -> None:
-    """Take the files of a version over into the next.
+def _carry_over(version: Path, partial: Path, names: Iterable[str]) -> None:
+    """Take files of a version over into the next.
 
     Both names may be of one file: files are replaced, never changed.
     """
-    for path in own_files(version):
+    for name in names:
         try:
-            os.link(path, partial / path.name)
+            os.link(version / name, partial / name)
         except OSError:  # a file system without links
-            shutil.copyfile(path, partial / path.name)
-    seal(partial)
+            shutil.copyfile(version / name, partial / name)
 
 
 def _index_of(run: Run) -> Index | None:

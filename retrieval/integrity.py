@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
 
+from retrieval.arrays import DAMAGE
 from retrieval.blend import Blend, Ranking
 from retrieval.data.history import Histories
 from retrieval.errors import RunError
@@ -22,12 +22,8 @@ from retrieval.scale import RatingScale
 # Events that a tower may be made to read of a history; no preset comes near.
 LONGEST_HISTORY = 100_000
 
-# What libraries raise of files that are damaged, or made to do harm. Too deep JSON is a
-# RuntimeError, text that is no UTF-8 and settings of a wrong type are a ValueError.
-DAMAGED = (
-    *(OSError, ValueError, TypeError, KeyError, AttributeError, IndexError, RuntimeError),
-    *(MemoryError, SafetensorError),
-)
+# What libraries raise of files that are damaged, or made to do harm.
+DAMAGED = (*DAMAGE, IndexError, RuntimeError, MemoryError)
 
 AGAIN = "train again, or copy the run again from where it is whole"
 

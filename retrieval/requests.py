@@ -122,18 +122,13 @@ def read_users(path: Path) -> Users:
     return Users(table[columns.USER_ID], table.get(columns.TIMESTAMP), lines)
 
 
-def read_histories(path: Path) -> dict[int, list[Event]]:
+def read_history_file(path: Path) -> HistoryFile:
     """Read a CSV file with user_id, movie_id, rating and, if known, timestamp.
 
     Raises:
         RequestError: The file cannot be read.
         DataError: It has bad lines.
     """
-    return read_history_file(path).events
-
-
-def read_history_file(path: Path) -> HistoryFile:
-    """Read what `read_histories` reads, and remember the lines."""
     needed = [columns.USER_ID, columns.MOVIE_ID, columns.RATING]
     table, lines = read_table(path, needed, [columns.TIMESTAMP])
     times = table.get(columns.TIMESTAMP, np.full(len(lines), NO_TIME))

@@ -110,7 +110,7 @@ class Run:
 
     home: Path  # the folder of the run
     folder: Path  # that of the version
-    model: str  # what an index of this run is built from: a sha256 of its files
+    sums: Mapping[str, str]  # sha256 of each file by its name, but for what belongs to the index
     config: RunConfig
     catalogue: Catalogue
     users: Vocabulary
@@ -118,6 +118,11 @@ class Run:
     trained_users: NDArray[np.bool_]  # (U,) whether the user's own id was trained
     histories: Histories
     added: NDArray[np.float32]  # (A, D) vectors of the movies that were added after training
+
+    @property
+    def model(self) -> str:
+        """What an index of this run is built from: a sha256 of its files."""
+        return model_of(self.sums)
 
 
 def write_run(
@@ -140,23 +145,29 @@ def write_run(
     np.save(folder / ADDED, np.zeros((0, 0), np.float32))
 
 
-def seal(folder: Path) -> str:
-    """Write the sha256 of every file of a version into its manifest; return its model."""
+def seal(folder: Path) -> dict[str, str]:
+    """Write the sha256 of every file of a version into its manifest; return those of its own."""
     files = [path for path in folder.iterdir() if path.is_file() and path.name != MANIFEST]
     sums = {path.name: sha256(path) for path in sorted(files)}
-    if (folder / INDEX_CARD).is_file():
-        sums[INDEX_CARD] = sha256(folder / INDEX_CARD)
-    (folder / MANIFEST).write_text(json.dumps(sums, indent=2) + "\n")
-    return _model(sums)
+    write_sums(folder, sums)
+    return sums
 
 
-def own_files(version: Path) -> list[Path]:
-    """Return the files of a version that its manifest lists, but for what belongs to its index.
+def own_sums(version: Path) -> dict[str, str]:
+    """Return the sha256 of each file of a version by its name, but for what belongs to its index.
 
     Raises:
         RunError: One of them is missing, truncated or changed.
     """
-    return [version / name for name in _verified_sums(version, index=False)]
+    return _verified_sums(version, index=False)
+
+
+def write_sums(folder: Path, sums: Mapping[str, str]) -> None:
+    """Write the manifest of a version: sums of its own files, and of the card of its index."""
+    whole = dict(sums)
+    if (folder / INDEX_CARD).is_file():
+        whole[INDEX_CARD] = sha256(folder / INDEX_CARD)
+    (folder / MANIFEST).write_text(json.dumps(whole, indent=2) + "\n")
 
 
 def open_run(folder: Path) -> Run:
@@ -196,7 +207,7 @@ def _opened(version: Path, home: Path, config: RunConfig, sums: Mapping[str, str
     run = Run(
         home=home,
         folder=version,
-        model=_model(sums),
+        sums={name: total for name, total in sums.items() if name != INDEX_CARD},
         config=config,
         catalogue=read_catalogue(version / MOVIES, len(added)),
         users=Vocabulary(users),
@@ -353,17 +364,16 @@ def _verified_sums(version: Path, *, index: bool = True) -> dict[str, str]:
     return sums
 
 
-def _model(sums: Mapping[str, str]) -> str:
-    """Return a sha256 of the files that an index is built from."""
-    own = {name: total for name, total in sums.items() if name != INDEX_CARD}
-    return hashlib.sha256(json.dumps(own, sort_keys=True).encode()).hexdigest()
+def model_of(sums: Mapping[str, str]) -> str:
+    """Return a sha256 of the files that an index is built from, by their own."""
+    return hashlib.sha256(json.dumps(sums, sort_keys=True).encode()).hexdigest()
 
 
 def _read_config(version: Path) -> RunConfig:
+    with readable(version / CONFIG):
+        text = (version / CONFIG).read_bytes()
     try:
-        config = TypeAdapter(RunConfig).validate_json((version / CONFIG).read_bytes())
-    except OSError as error:
-        raise RunError(f"{version / CONFIG} cannot be read ({error.strerror}); {AGAIN}") from error
+        config = TypeAdapter(RunConfig).validate_json(text)
     except ValidationError as error:
         raise RunError(f"{version / CONFIG}: {error.errors()[0]['msg']}; train again") from error
     if config.version not in READABLE:

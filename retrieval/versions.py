@@ -68,12 +68,12 @@ def read(folder: Path, reader: Callable[[Path], T]) -> T:
     Raises:
         RunError: The folder holds no run, or what the reader raises of one that is still there.
     """
-    for attempt in range(1, 1 + ATTEMPTS):
+    for _ in range(ATTEMPTS):
         version = current(folder)
         try:
             return reader(version)
         except (RunError, OSError):
-            if attempt == ATTEMPTS or current(folder) == version:
+            if current(folder) == version:
                 raise
     raise RunError(f"{folder} changes faster than it can be read; try again")
 

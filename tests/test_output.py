@@ -277,6 +277,20 @@ def test_a_full_disk_is_one_line(run: Path, words: list[str]) -> None:
     assert said.stderr.decode() == "error: No space left on device\n"
 
 
+def ended_by(
+    error: BaseException, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> tuple[object, str]:
+    """Return the exit code of a command in which an error is raised, and what it says."""
+
+    def fail() -> None:
+        raise error
+
+    monkeypatch.setattr("retrieval.cli.app", fail)
+    with pytest.raises(SystemExit) as stop:
+        main()
+    return stop.value.code, capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("error", "line"),
     [
@@ -295,14 +309,8 @@ def test_what_the_machine_refuses_is_one_line(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    def fail() -> None:
-        raise error
-
-    monkeypatch.setattr("retrieval.cli.app", fail)
-    with pytest.raises(SystemExit) as stop:
-        main()
-    assert stop.value.code == 1
-    said = capsys.readouterr().err
+    code, said = ended_by(error, monkeypatch, capsys)
+    assert code == 1
     assert said.startswith(line)
     assert said.count("\n") == 1
 
@@ -310,14 +318,9 @@ def test_what_the_machine_refuses_is_one_line(
 def test_ctrl_c_is_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def stop_it() -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("retrieval.cli.app", stop_it)
-    with pytest.raises(SystemExit) as stop:
-        main()
-    assert stop.value.code == 130
-    assert capsys.readouterr().err == "interrupted by SIGINT\n"
+    code, said = ended_by(KeyboardInterrupt(), monkeypatch, capsys)
+    assert code == 130
+    assert said == "interrupted by SIGINT\n"
 
 
 @pytest.mark.parametrize("env", [{"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C", "PYTHONUTF8": "0"}])

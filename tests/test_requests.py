@@ -14,7 +14,6 @@ from retrieval.requests import (
     early_times,
     in_words,
     parse_history,
-    read_histories,
     read_history_file,
     read_movie_ids,
     read_pairs,
@@ -67,7 +66,7 @@ def test_files_are_read_by_the_names_of_their_columns(tmp_path: Path) -> None:
 def test_histories_of_many_users_keep_the_order_of_the_file(tmp_path: Path) -> None:
     path = tmp_path / "file.csv"
     path.write_text("user_id,movie_id,rating,timestamp\n1,2,3.5,9\n4,5,1,8\n1,3,2,7\n")
-    assert read_histories(path) == {
+    assert read_history_file(path).events == {
         1: [Event(2, 3.5, 9), Event(3, 2.0, 7)],
         4: [Event(5, 1.0, 8)],
     }
@@ -159,11 +158,11 @@ def test_times_of_any_unit_become_seconds_and_an_empty_one_is_none(tmp_path: Pat
     assert users.times.tolist() == [978_300_760] * 3 + [NO_TIME, 7]
     assert users.lines.tolist() == [2, 3, 4, 5, 6]
     text = "user_id,movie_id,rating,timestamp\n1,2,3,978300760000\n1,3,4,\n"
-    assert read_histories(write(tmp_path / "histories.csv", text)) == {
+    assert read_history_file(write(tmp_path / "histories.csv", text)).events == {
         1: [Event(2, 3.0, 978_300_760), Event(3, 4.0)]
     }
     text = "user_id,movie_id,rating\n1,2,3\n"
-    assert read_histories(write(tmp_path / "bare.csv", text)) == {1: [Event(2, 3.0)]}
+    assert read_history_file(write(tmp_path / "bare.csv", text)).events == {1: [Event(2, 3.0)]}
     with pytest.raises(DataError, match=r"users\.csv:2: bad timestamp: 'soon'"):
         read_users(write(tmp_path / "users.csv", "user_id,timestamp\n1,soon\n"))
 

@@ -9,18 +9,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
-from retrieval.arrays import fingerprint, save_arrays
+from retrieval.arrays import DAMAGE, fingerprint, save_arrays
 from retrieval.errors import shown
 from retrieval.files import new_file, sha256
 from retrieval.sampling.sampler import Draw, State
 
 STATE, CARD, DRAW = "state-{}.safetensors", "checkpoint.json", "draw-{:05d}.safetensors"
-
-# What reading a damaged file can raise.
-DAMAGE = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, SafetensorError)
 
 _log = logging.getLogger(__name__)
 

@@ -37,7 +37,7 @@ def make_pair(
 ) -> Pair:
     """Return an untrained tower pair for a data set and the content of its movies."""
     matrix = content.matrix()
-    sizes = _sizes(dataset, matrix)
+    sizes = sizes_of(dataset, matrix)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         match settings:
@@ -75,7 +75,7 @@ def make_sequence_pair(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return SequencePair(
-            settings, _sizes(dataset, matrix), torch.from_numpy(matrix), torch.from_numpy(rated)
+            settings, sizes_of(dataset, matrix), torch.from_numpy(matrix), torch.from_numpy(rated)
         )
 
 
@@ -210,7 +210,8 @@ def _pair(folder: Path, config: RunConfig) -> Pair:
     return pair
 
 
-def _sizes(dataset: Dataset, content: NDArray[np.float32]) -> Sizes:
+def sizes_of(dataset: Dataset, content: NDArray[np.float32]) -> Sizes:
+    """Return what a data set, and the content of its movies `(M, F)`, fix of a pair."""
     genders, ages, occupations = dataset.demographics.sizes()
     return Sizes(
         users=len(dataset.user_vocabulary),

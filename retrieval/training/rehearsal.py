@@ -14,7 +14,7 @@ from retrieval.towers.ensemble import EnsembleUserTower, SequenceEnsemble
 from retrieval.towers.export import check_size, export_sequence_tower, export_user_tower
 from retrieval.towers.notebook import NotebookSettings
 from retrieval.training.examples import learn
-from retrieval.training.pairs import make_pair, make_sequence_pair, user_tower
+from retrieval.training.pairs import make_pair, make_sequence_pair, sizes_of, user_tower
 from retrieval.training.presets import Plan
 from retrieval.training.rating import example_users
 from retrieval.training.watch import example_tokens
@@ -39,42 +39,49 @@ def rehearse(
         RequestError: A user tower would be larger than a file can be.
         RunError: One cannot be exported, or computes something else then.
     """
-    whole = len(dataset.ratings) >= WORTH_WHILE
+    _check_sizes(dataset, content, pairs, planned)
+    if len(dataset.ratings) < WORTH_WHILE:
+        return
     with TemporaryDirectory() as scratch:
-        path = Path(scratch) / "tower.onnx" if whole else None
+        path = Path(scratch) / "tower.onnx"
         if Towers.NEURAL in pairs:
-            _neural(dataset, content, planned, seed, path)
+            _export_neural(dataset, content, planned, seed, path)
         if Towers.SEQUENCE in pairs:
-            _sequence(dataset, content, planned, seed, path)
+            _export_sequence(dataset, content, planned, seed, path)
 
 
-def _neural(
-    dataset: Dataset, content: Content, planned: Plan, seed: int, path: Path | None
+def _check_sizes(
+    dataset: Dataset, content: Content, pairs: Sequence[Towers], planned: Plan
 ) -> None:
-    settings = planned.towers
+    sizes = sizes_of(dataset, content.matrix())
+    if Towers.NEURAL in pairs:
+        match planned.towers:
+            case NotebookSettings():
+                constants = notebook.exported_bytes(sizes)
+            case neural.NeuralSettings():
+                constants = neural.exported_bytes(planned.towers, sizes)
+        what = f"{sizes.users:,} users and {sizes.movies:,} movies at {sizes.levels} levels"
+        check_size(constants, Towers.NEURAL, what)
+    if Towers.SEQUENCE in pairs:
+        constants = planned.sequence_pairs * sequence.exported_bytes(planned.sequence, sizes)
+        check_size(constants, Towers.SEQUENCE, f"{sizes.movies:,} movies")
+
+
+def _export_neural(
+    dataset: Dataset, content: Content, planned: Plan, seed: int, path: Path
+) -> None:
     known = learn(dataset, np.ones(len(dataset.ratings), dtype=bool))
-    pair = make_pair(settings, dataset, content, known, seed)
-    sizes = pair.sizes
-    match settings:
-        case NotebookSettings():
-            constants = notebook.exported_bytes(sizes)
-        case neural.NeuralSettings():
-            constants = neural.exported_bytes(settings, sizes)
-    what = f"{sizes.users:,} users and {sizes.movies:,} movies at {sizes.levels} levels"
-    check_size(constants, Towers.NEURAL, what)
-    if path is not None:
-        tower = user_tower(pair, known.centre, dataset.scale.unit)
-        export_user_tower(tower, example_users(dataset, known, settings.history_length), path)
+    pair = make_pair(planned.towers, dataset, content, known, seed)
+    tower = user_tower(pair, known.centre, dataset.scale.unit)
+    example = example_users(dataset, known, planned.towers.history_length)
+    export_user_tower(tower, example, path)
 
 
-def _sequence(
-    dataset: Dataset, content: Content, planned: Plan, seed: int, path: Path | None
+def _export_sequence(
+    dataset: Dataset, content: Content, planned: Plan, seed: int, path: Path
 ) -> None:
-    settings, movies = planned.sequence, len(dataset.movie_vocabulary)
-    pair = make_sequence_pair(settings, dataset, content, np.ones(movies, dtype=bool), seed)
-    constants = planned.sequence_pairs * sequence.exported_bytes(settings, pair.sizes)
-    check_size(constants, Towers.SEQUENCE, f"{movies:,} movies")
-    if path is not None:
-        histories = dataset.histories(np.ones(len(dataset.ratings), dtype=bool))
-        tower = EnsembleUserTower(SequenceEnsemble([pair]))  # others of the same form add nothing
-        export_sequence_tower(tower, example_tokens(dataset, histories, settings), path)
+    rated = np.ones(len(dataset.movie_vocabulary), dtype=bool)
+    pair = make_sequence_pair(planned.sequence, dataset, content, rated, seed)
+    histories = dataset.histories(np.ones(len(dataset.ratings), dtype=bool))
+    tower = EnsembleUserTower(SequenceEnsemble([pair]))  # others of the same form add nothing
+    export_sequence_tower(tower, example_tokens(dataset, histories, planned.sequence), path)

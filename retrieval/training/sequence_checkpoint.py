@@ -8,9 +8,9 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from retrieval.arrays import fingerprint
+from retrieval.arrays import DAMAGE, fingerprint
 from retrieval.files import new_file
-from retrieval.sampling.checkpoint import DAMAGE, warn_of_damage
+from retrieval.sampling.checkpoint import warn_of_damage
 
 CARD, SEAL = "card", "seal"
 
