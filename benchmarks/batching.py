@@ -20,7 +20,7 @@ from retrieval.data.dataset import encode
 from retrieval.data.frames import MovieData
 from retrieval.data.layouts import read_folder
 from retrieval.data.synthetic import write_world
-from retrieval.training.examples import learn, training_examples
+from retrieval.pairs.neural.examples import learn, training_examples
 
 LENGTH = 20
 BATCH = 64

@@ -19,15 +19,15 @@ from machine import describe, peak_megabytes
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 (torch's own name for it)
 
-from retrieval.choices import Preset
 from retrieval.data.dataset import encode
 from retrieval.data.layouts import read_folder
-from retrieval.towers.content import learn_to_describe
-from retrieval.training.pairs import make_sequence_pair
-from retrieval.training.presets import plan
-from retrieval.training.sequence_loop import batch_loss
-from retrieval.training.sequences import Sequences, shuffled
-from retrieval.training.softmax import full_softmax
+from retrieval.options import Preset
+from retrieval.pairs.content import learn_to_describe
+from retrieval.pairs.sequence.batches import Sequences, shuffled
+from retrieval.pairs.sequence.softmax import full_softmax
+from retrieval.pairs.sequence.training import batch_loss
+from retrieval.pipeline.pairs import make_sequence_pair
+from retrieval.pipeline.presets import plan
 
 # Steps before anything counts.
 WARM_UP = 3

@@ -13,13 +13,13 @@ import numpy as np
 import pandas as pd
 from machine import describe
 
-from retrieval import columns
-from retrieval.choices import Preset, Towers
+from retrieval.cli.display import progress
+from retrieval.data import columns
 from retrieval.data.layouts import read_folder
-from retrieval.display import progress
 from retrieval.evaluation.metrics import root_mean_square_error
-from retrieval.pipeline import train
-from retrieval.recommender import Recommender
+from retrieval.options import Preset, Towers
+from retrieval.pipeline.training import train
+from retrieval.serving.recommender import Recommender
 
 
 def main() -> None:

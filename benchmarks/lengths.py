@@ -23,8 +23,8 @@ from index.exact import exact_search
 from index.imitation import imitate
 from index.tuning import recall
 from index.vectors import Vectors
-from retrieval.indexing import questions
-from retrieval.recommender import Recommender
+from retrieval.pipeline.indexing import questions
+from retrieval.serving.recommender import Recommender
 
 LISTS = 400
 EFFORTS = {"ivf": (8, 32, 128), "hnsw": (64, 256, 1024)}

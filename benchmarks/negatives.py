@@ -18,13 +18,13 @@ import torch
 from machine import describe
 from rich.progress import Progress
 
-from retrieval.choices import Preset
 from retrieval.data.dataset import encode
 from retrieval.data.layouts import read_folder
-from retrieval.towers.content import learn_to_describe
-from retrieval.training.negatives import Source
-from retrieval.training.presets import plan
-from retrieval.training.watch import choose_last, train_sequence
+from retrieval.options import Preset
+from retrieval.pairs.content import learn_to_describe
+from retrieval.pairs.sequence.negatives import Source
+from retrieval.pairs.sequence.watch import choose_last, train_sequence
+from retrieval.pipeline.presets import plan
 
 
 def main() -> None:

@@ -11,17 +11,17 @@ import numpy as np
 from machine import describe
 from rich.progress import Progress
 
-from retrieval.choices import Preset
+from retrieval.cli.display import notes
 from retrieval.data.dataset import encode
 from retrieval.data.layouts import read_folder
 from retrieval.data.split import random_rows
-from retrieval.display import notes
-from retrieval.towers.content import learn_to_describe
-from retrieval.towers.notebook import Activation, NotebookSettings
-from retrieval.training.examples import held_out_examples, learn, training_examples
-from retrieval.training.loop import fit, predict
-from retrieval.training.pairs import make_pair
-from retrieval.training.presets import plan
+from retrieval.options import Preset
+from retrieval.pairs.content import learn_to_describe
+from retrieval.pairs.neural.examples import held_out_examples, learn, training_examples
+from retrieval.pairs.neural.training import fit, predict
+from retrieval.pairs.notebook.model import Activation, NotebookSettings
+from retrieval.pipeline.pairs import make_pair
+from retrieval.pipeline.presets import plan
 
 PUBLISHED = 1.0009
 

@@ -19,20 +19,20 @@ import numpy as np
 from machine import describe
 from numpy.typing import NDArray
 
-from retrieval.audience import Event, Person
-from retrieval.choices import Cut, Preset, Towers
+from retrieval.cli.display import progress
 from retrieval.data.dataset import Dataset, encode
 from retrieval.data.layouts import read_folder
 from retrieval.data.split import held_out
-from retrieval.display import progress
 from retrieval.evaluation.protocols import evaluate
-from retrieval.recommender import Ratings, Recommender
-from retrieval.sampling.collapse import collapse
-from retrieval.sampling.latents import expected_ratings
-from retrieval.sampling.problem import arrange, known_of
-from retrieval.sampling.sampler import Draw, pair_scores
-from retrieval.towers.content import learn_to_describe
-from retrieval.training.presets import plan
+from retrieval.options import Cut, Preset, Towers
+from retrieval.pairs.bayesian.compression import collapse
+from retrieval.pairs.bayesian.latents import expected_ratings
+from retrieval.pairs.bayesian.problem import arrange, known_of
+from retrieval.pairs.bayesian.sampler import Draw, pair_scores
+from retrieval.pairs.content import learn_to_describe
+from retrieval.pipeline.presets import plan
+from retrieval.serving.recommender import Ratings, Recommender
+from retrieval.serving.users import Event, Person
 
 DIMENSIONS = (8, 16, 24, 32, 48, 64, 96, 128)
 LEVELS = (0.5, 0.8, 0.95)

@@ -12,13 +12,13 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from subset import train_on
 
-from retrieval.choices import Cut, Preset, RankBy, Towers
+from retrieval.blending.ranking import WEIGHTS
 from retrieval.data.dataset import Dataset, encode
 from retrieval.data.layouts import read_folder
 from retrieval.data.split import held_out
 from retrieval.evaluation.metrics import discounted_gain, hit_rate, mean, ranks
-from retrieval.recommender import Recommender
-from retrieval.training.ranking import WEIGHTS
+from retrieval.options import Cut, Preset, RankBy, Towers
+from retrieval.serving.recommender import Recommender
 
 K = 10
 LIKED, DISLIKED = 4, 2

@@ -25,19 +25,19 @@ from matplotlib import pyplot as plt
 from numpy.typing import NDArray
 from scipy import sparse
 
-from retrieval.choices import Cut, Preset, Towers
+from retrieval.cli.display import progress
 from retrieval.data.dataset import Dataset, encode
 from retrieval.data.frames import MovieData
 from retrieval.data.history import build_histories
 from retrieval.data.layouts import read_folder
 from retrieval.data.split import held_out
-from retrieval.display import progress
 from retrieval.evaluation.baselines import fit_biases
 from retrieval.evaluation.protocols import evaluate
-from retrieval.sampling.features import movie_features, user_features
-from retrieval.sampling.latents import expected_ratings
-from retrieval.sampling.problem import arrange, known_of
-from retrieval.towers.content import learn_to_describe
+from retrieval.options import Cut, Preset, Towers
+from retrieval.pairs.bayesian.features import movie_features, user_features
+from retrieval.pairs.bayesian.latents import expected_ratings
+from retrieval.pairs.bayesian.problem import arrange, known_of
+from retrieval.pairs.content import learn_to_describe
 
 DIMENSION, SWEEPS, BURN_IN = 32, 200, 20
 PEER_SWEEPS = 64

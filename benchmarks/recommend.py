@@ -31,13 +31,13 @@ from scipy import sparse
 from subset import train_on, who_saw_what
 from threadpoolctl import threadpool_limits
 
-from retrieval.choices import Cut, Preset, RankBy, Towers
 from retrieval.data.dataset import Dataset, encode
 from retrieval.data.history import time_order
 from retrieval.data.layouts import read_folder
 from retrieval.data.split import held_out
 from retrieval.evaluation.metrics import discounted_gain, hit_rate, ranks
-from retrieval.recommender import Recommender
+from retrieval.options import Cut, Preset, RankBy, Towers
+from retrieval.serving.recommender import Recommender
 
 K, ONE_BY_ONE = 10, 200
 

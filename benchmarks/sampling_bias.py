@@ -16,9 +16,9 @@ from machine import describe
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from retrieval.training.frequency import StreamingFrequency
-from retrieval.training.negatives import HASHES, SLOTS
-from retrieval.training.softmax import full_softmax, sampled_softmax
+from retrieval.pairs.sequence.frequency import StreamingFrequency
+from retrieval.pairs.sequence.negatives import HASHES, SLOTS
+from retrieval.pairs.sequence.softmax import full_softmax, sampled_softmax
 
 DIMENSION, MOVIES, GROUPS = 16, 1000, 10
 BATCH, STEPS = 512, 1500

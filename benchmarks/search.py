@@ -32,9 +32,9 @@ from index.kinds import Kind
 from index.search import Index
 from index.tuning import Questions, recall, tune
 from index.vectors import Vectors
-from retrieval.bench import larger
-from retrieval.indexing import questions
-from retrieval.run import open_index, open_run
+from retrieval.evaluation.latency import larger
+from retrieval.pipeline.indexing import questions
+from retrieval.run.folder import open_index, open_run
 
 PACKAGES = ("faiss-cpu", "hnswlib", "usearch", "voyager", "scann", "scalable-vs")
 

@@ -18,8 +18,8 @@ from machine import describe, peak_megabytes
 from matplotlib import pyplot as plt
 
 from index.kinds import Kind
-from retrieval.bench import Sized, by_size, of_each
-from retrieval.recommender import Recommender
+from retrieval.evaluation.latency import Sized, by_size, of_each
+from retrieval.serving.recommender import Recommender
 
 
 def main() -> None:

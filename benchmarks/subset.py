@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from retrieval.choices import Preset, Towers
+from retrieval.cli.display import progress
 from retrieval.data.dataset import Dataset
 from retrieval.data.frames import MovieData
-from retrieval.display import progress
-from retrieval.pipeline import train
+from retrieval.options import Preset, Towers
+from retrieval.pipeline.training import train
 
 
 def train_on(

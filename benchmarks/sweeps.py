@@ -16,10 +16,10 @@ from machine import describe, peak_megabytes
 from numpy.typing import NDArray
 
 from retrieval.data.history import Histories
-from retrieval.sampling.features import movie_features, user_features
-from retrieval.sampling.regression import regression
-from retrieval.sampling.rows import Side, draw_vectors, side
-from retrieval.sampling.sampler import Ratings, Sampler
+from retrieval.pairs.bayesian.features import movie_features, user_features
+from retrieval.pairs.bayesian.regression import regression
+from retrieval.pairs.bayesian.rows import Side, draw_vectors, side
+from retrieval.pairs.bayesian.sampler import Ratings, Sampler
 
 MOVIES, EACH = 4000, 150
 SIZES = (100_000, 316_000, 1_000_000, 3_160_000, 10_000_000)

@@ -31,14 +31,14 @@ from scipy import sparse
 from subset import train_on, who_saw_what
 from threadpoolctl import threadpool_limits
 
-from retrieval.choices import Cut, Preset, Towers
 from retrieval.data.dataset import Dataset, encode
 from retrieval.data.history import time_order
 from retrieval.data.layouts import read_folder
 from retrieval.data.split import before_cut, held_out, last_of_each
 from retrieval.evaluation.baselines import fit_biases, most_rated
 from retrieval.evaluation.metrics import discounted_gain, hit_rate, ranks, root_mean_square_error
-from retrieval.recommender import Recommender
+from retrieval.options import Cut, Preset, Towers
+from retrieval.serving.recommender import Recommender
 
 K = 10
 FACTORS, REGULARIZATIONS, WEIGHTS, ITERATIONS = (32, 64, 128), (0.01, 0.1, 1.0), (1.0, 10.0), 15

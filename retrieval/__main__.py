@@ -1,5 +1,5 @@
 """Run the command line as `python -m retrieval`."""
 
-from retrieval.cli import main
+from retrieval.cli.app import main
 
 main()

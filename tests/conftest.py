@@ -7,12 +7,12 @@ import pytest
 from rich.progress import Progress
 from threadpoolctl import threadpool_limits
 
-from retrieval.choices import Preset
 from retrieval.data.frames import MovieData
 from retrieval.data.layouts import read_folder
 from retrieval.data.synthetic import write_world
-from retrieval.pipeline import train
-from retrieval.recommender import Recommender
+from retrieval.options import Preset
+from retrieval.pipeline.training import train
+from retrieval.serving.recommender import Recommender
 
 
 @pytest.fixture(autouse=True)

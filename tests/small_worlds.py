@@ -5,15 +5,15 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from retrieval import columns
-from retrieval.choices import Preset, Towers
+from retrieval.data import columns
 from retrieval.data.frames import MovieData
-from retrieval.scale import RatingScale
-from retrieval.towers.neural import NeuralSettings
-from retrieval.towers.sequence import SequenceSettings
-from retrieval.training.infer import BayesianSettings
-from retrieval.training.presets import LoopSettings, Plan
-from retrieval.training.sequence_loop import SequenceLoopSettings
+from retrieval.data.scale import RatingScale
+from retrieval.options import Preset, Towers
+from retrieval.pairs.bayesian.inference import BayesianSettings
+from retrieval.pairs.neural.model import NeuralSettings
+from retrieval.pairs.sequence.model import SequenceSettings
+from retrieval.pairs.sequence.training import SequenceLoopSettings
+from retrieval.pipeline.presets import LoopSettings, Plan
 
 STARS = RatingScale(lowest=1, highest=5, step=1)
 

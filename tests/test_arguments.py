@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 from numpy.typing import ArrayLike
 
-from retrieval.arguments import (
+from retrieval.data.times import NO_TIME
+from retrieval.errors import RequestError
+from retrieval.serving.arguments import (
     checked_count,
     checked_id,
     checked_ids,
@@ -13,8 +15,6 @@ from retrieval.arguments import (
     parse_time,
     read_times,
 )
-from retrieval.data.times import NO_TIME
-from retrieval.errors import RequestError
 
 NEW_YEAR = 978_220_800  # 2000-12-31, in seconds
 

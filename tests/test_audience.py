@@ -7,13 +7,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from retrieval import columns
-from retrieval.audience import Audience, Event, Person, many_people, one_person
+from retrieval.data import columns
 from retrieval.data.layouts import read_movies
 from retrieval.data.times import EARLIEST, NO_TIME
 from retrieval.errors import RequestError
-from retrieval.indexing import add_movies
-from retrieval.recommender import Recommender
+from retrieval.pipeline.indexing import add_movies
+from retrieval.serving.recommender import Recommender
+from retrieval.serving.users import Audience, Event, Person, many_people, one_person
 
 LATE = 9001  # a movie that is added after training
 

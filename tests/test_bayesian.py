@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from retrieval.data.history import build_histories, windows_until
-from retrieval.scale import RatingScale
-from retrieval.towers.bayesian import (
+from retrieval.data.scale import RatingScale
+from retrieval.data.vocabulary import UNKNOWN
+from retrieval.pairs.bayesian.tower import (
     USUAL_COUNT,
     Bayesian,
     BayesianTower,
@@ -18,7 +19,6 @@ from retrieval.towers.bayesian import (
     save_bayesian,
     with_movies,
 )
-from retrieval.vocabulary import UNKNOWN
 
 USERS, MOVIES, SIZE = 3, 12, 4
 SIZES = (3, 2, 2)

@@ -3,10 +3,10 @@ import pytest
 
 from index.kinds import Effort, Kind
 from index.tuning import Trial
-from retrieval.bench import Sized, by_size, larger, of_each, one_by_one
 from retrieval.errors import RequestError
-from retrieval.indexing import questions
-from retrieval.recommender import Recommender
+from retrieval.evaluation.latency import Sized, by_size, larger, of_each, one_by_one
+from retrieval.pipeline.indexing import questions
+from retrieval.serving.recommender import Recommender
 
 
 def test_every_stage_of_an_answer_is_measured_and_then_no_more(recommender: Recommender) -> None:

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from retrieval.catalogue import Catalogue, Movie, read_catalogue, write_catalogue
+from retrieval.data.catalogue import Catalogue, Movie, read_catalogue, write_catalogue
 from retrieval.errors import RequestError, RunError
 
 MOVIES = [

@@ -13,12 +13,12 @@ from rich.progress import Progress
 
 from retrieval.data.dataset import encode
 from retrieval.data.frames import MovieData
-from retrieval.sampling.checkpoint import CARD, BurnIn, Checkpoint, sealed, unsealed
-from retrieval.sampling.sampler import Draw
-from retrieval.sampling.sampler import State as ChainState
-from retrieval.towers.content import learn_to_describe
-from retrieval.training.infer import WINDOW, BayesianSettings, infer
-from retrieval.training.sequence_checkpoint import SequenceCheckpoint, State
+from retrieval.pairs.bayesian.checkpoint import CARD, BurnIn, Checkpoint, sealed, unsealed
+from retrieval.pairs.bayesian.inference import WINDOW, BayesianSettings, infer
+from retrieval.pairs.bayesian.sampler import Draw
+from retrieval.pairs.bayesian.sampler import State as ChainState
+from retrieval.pairs.content import learn_to_describe
+from retrieval.pairs.sequence.checkpoint import SequenceCheckpoint, State
 
 KEY = "key"
 

@@ -6,9 +6,9 @@ import pytest
 
 from retrieval.data.checks import Table, checked
 from retrieval.data.frames import MovieData
+from retrieval.data.report import MOST_OF_A_KIND, Report
+from retrieval.data.scale import scale_of
 from retrieval.errors import DataError, Problem
-from retrieval.report import MOST_OF_A_KIND, Report
-from retrieval.scale import scale_of
 
 HEADER_LINES = 1
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from retrieval.choices import RankBy
-from retrieval.cli import main
+from retrieval.cli.app import main
+from retrieval.options import RankBy
 
 README = Path(__file__).parent.parent / "README.md"
 
@@ -282,7 +282,7 @@ def test_a_list_is_as_long_as_usual_or_holds_all_there_are(
     words = ["topk", "--run", str(run), "--user", "42", "--include-seen", "--json"]
     rec(monkeypatch, *words)
     assert len(json.loads(capsys.readouterr().out)) == 20
-    monkeypatch.setattr("retrieval.cli.TOPK", 1000)  # more than the catalogue has
+    monkeypatch.setattr("retrieval.cli.app.TOPK", 1000)  # more than the catalogue has
     rec(monkeypatch, *words)
     assert len(json.loads(capsys.readouterr().out)) == 200
     (tmp_path / "users.csv").write_text("user_id\n42\n")
@@ -344,7 +344,7 @@ def test_questions_are_answered_without_torch_or_pandas(
     run: Path, command: list[str], said: str
 ) -> None:
     program = (
-        "import sys; from retrieval.cli import main\n"
+        "import sys; from retrieval.cli.app import main\n"
         f"sys.argv = {['rec', *command, '--run', str(run), '--json']!r}\n"
         "heavy = {'torch', 'pandas', 'sklearn', 'numba'}\n"
         "try: main()\n"

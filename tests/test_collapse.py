@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from retrieval.sampling.collapse import Collapsed, collapse
-from retrieval.sampling.sampler import Draw
+from retrieval.pairs.bayesian.compression import Collapsed, collapse
+from retrieval.pairs.bayesian.sampler import Draw
 
 USERS, MOVIES, SIZE, DRAWS = 30, 20, 4, 6
 COUNTS = np.arange(1, USERS + 1), np.arange(1, MOVIES + 1)

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from retrieval.cli import app
+from retrieval.cli.app import app
 
 
 def check(folder: Path, *options: str) -> Result:

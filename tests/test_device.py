@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from retrieval.choices import Device
 from retrieval.errors import RequestError
-from retrieval.training.device import available
+from retrieval.options import Device
+from retrieval.pairs.device import available
 
 
 def test_without_a_gpu_training_is_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:

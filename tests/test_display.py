@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from retrieval.display import notes, print_json, print_table, printable, progress
+from retrieval.cli.display import notes, print_json, print_table, printable, progress
 
 
 def test_a_log_has_a_line_for_each_thing_that_is_said(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from retrieval.choices import RankBy
-from retrieval.diversity import diversify
 from retrieval.errors import RequestError
-from retrieval.recommender import Recommender
+from retrieval.options import RankBy
+from retrieval.serving.diversity import diversify
+from retrieval.serving.recommender import Recommender
 
 SCORES = np.array([1.0, 0.9, 0.8, 0.0])
 DIRECTIONS = np.array([[1.0, 0.0], [2.0, 0.0], [0.0, 1.0], [-1.0, 0.0]])

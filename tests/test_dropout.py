@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from retrieval.towers.dropout import Dropout
+from retrieval.pairs.dropout import Dropout
 
 
 @pytest.mark.parametrize("share", [0.1, 0.25, 0.9])

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from retrieval.towers.ensemble import EnsembleUserTower, SequenceEnsemble
-from retrieval.towers.export import export_sequence_tower
-from retrieval.towers.neural import Sizes
-from retrieval.towers.query import QueryTower
-from retrieval.towers.sequence import SequencePair, SequenceSettings, SequenceUserTower
-from retrieval.towers.tokens import GAP_CODES, WAIT_CODES, Tokens
-from retrieval.training.pairs import load_ensemble, save_ensemble
+from retrieval.pairs.export import export_sequence_tower
+from retrieval.pairs.neural.model import Sizes
+from retrieval.pairs.onnx_tower import QueryTower
+from retrieval.pairs.sequence.ensemble import EnsembleUserTower, SequenceEnsemble
+from retrieval.pairs.sequence.model import SequencePair, SequenceSettings, SequenceUserTower
+from retrieval.pairs.sequence.tokens import GAP_CODES, WAIT_CODES, Tokens
+from retrieval.pipeline.pairs import load_ensemble, save_ensemble
 
 MOVIES, USERS, PLACES = 30, 5, 7
 

@@ -2,6 +2,7 @@ import pickle
 
 import pytest
 
+from retrieval.data.report import Report
 from retrieval.errors import (
     LONGEST_LINE,
     LONGEST_VALUE,
@@ -12,7 +13,6 @@ from retrieval.errors import (
     RequestError,
     shown,
 )
-from retrieval.report import Report
 
 
 def problem(value: str) -> Problem:

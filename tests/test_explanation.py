@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from retrieval.audience import Event, Person, one_person
-from retrieval.choices import RankBy
 from retrieval.errors import RequestError
-from retrieval.recommender import Recommender
+from retrieval.options import RankBy
+from retrieval.serving.recommender import Recommender
+from retrieval.serving.users import Event, Person, one_person
 
 EVENTS = [Event(3, 5.0, 100), Event(8, 1.0, 5000), Event(12, 4.0, 9000)]
 

@@ -10,28 +10,29 @@ import torch
 from torch import nn
 
 import retrieval
-from retrieval.choices import Preset, Towers
+from retrieval.blending.rating import example_users
 from retrieval.data.dataset import Dataset, encode
 from retrieval.data.frames import MovieData
 from retrieval.data.history import whole_windows
 from retrieval.errors import RequestError, RunError
-from retrieval.towers import export as module
-from retrieval.towers import neural, sequence
-from retrieval.towers.content import Content, learn_to_describe
-from retrieval.towers.ensemble import EnsembleUserTower, SequenceEnsemble
-from retrieval.towers.export import export_sequence_tower, export_user_tower
-from retrieval.towers.inputs import UserInputs
-from retrieval.towers.neural import NeuralPair, NeuralSettings
-from retrieval.towers.query import QueryTower
-from retrieval.towers.sequence import SequenceSettings
-from retrieval.towers.tokens import tokens
-from retrieval.training import rehearsal
-from retrieval.training.examples import Known, learn
-from retrieval.training.pairs import encode_users, make_pair, make_sequence_pair, user_tower
-from retrieval.training.presets import Plan, plan
-from retrieval.training.rating import example_users
-from retrieval.training.rehearsal import rehearse
-from retrieval.training.watch import example_tokens
+from retrieval.options import Preset, Towers
+from retrieval.pairs import export as module
+from retrieval.pairs.content import Content, learn_to_describe
+from retrieval.pairs.export import export_sequence_tower, export_user_tower
+from retrieval.pairs.neural import model as neural
+from retrieval.pairs.neural.examples import Known, learn
+from retrieval.pairs.neural.inputs import UserInputs
+from retrieval.pairs.neural.model import NeuralPair, NeuralSettings
+from retrieval.pairs.onnx_tower import QueryTower
+from retrieval.pairs.sequence import model as sequence
+from retrieval.pairs.sequence.ensemble import EnsembleUserTower, SequenceEnsemble
+from retrieval.pairs.sequence.model import SequenceSettings
+from retrieval.pairs.sequence.tokens import tokens
+from retrieval.pairs.sequence.watch import example_tokens
+from retrieval.pipeline.pairs import encode_users, make_pair, make_sequence_pair, user_tower
+from retrieval.pipeline.presets import Plan, plan
+from retrieval.pipeline.rehearsal import rehearse
+from retrieval.pipeline import rehearsal
 
 LENGTH = 12
 SEQUENCE = SequenceSettings(dimension=8, blocks=2, heads=2, hidden=8, history_length=LENGTH)

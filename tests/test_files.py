@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from retrieval.errors import RecError
-from retrieval.files import new_file, new_folder
+from retrieval.storage.files import new_file, new_folder
 
 
 def _fail_in(writing: AbstractContextManager[Path]) -> None:

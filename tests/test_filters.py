@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from index.neighbours import NO_ID
-from retrieval.catalogue import Catalogue, Movie
+from retrieval.data.catalogue import Catalogue, Movie
 from retrieval.errors import RequestError
-from retrieval.filters import Filter, parse_years
-from retrieval.recommender import Recommender
+from retrieval.serving.filters import Filter, parse_years
+from retrieval.serving.recommender import Recommender
 
 CATALOGUE = Catalogue(
     [

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from retrieval.training import frequency
-from retrieval.training.frequency import StreamingFrequency
+from retrieval.pairs.sequence import frequency
+from retrieval.pairs.sequence.frequency import StreamingFrequency
 
 MOVIES = 50
 

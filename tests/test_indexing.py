@@ -10,18 +10,18 @@ from rich.progress import Progress
 from index.kinds import Kind
 from index.store import CARD_FILE
 from index.tuning import recall
-from retrieval.choices import Preset, Towers
 from retrieval.data.frames import MovieData
 from retrieval.data.layouts import read_movies
 from retrieval.errors import DataError, RequestError, RunError
-from retrieval.indexing import add_movies, build_index, questions
-from retrieval.pipeline import train
-from retrieval.recommender import Recommender
-from retrieval.run import BAYESIAN, CONTENT, INDEX, open_run
-from retrieval.towers.bayesian import load_bayesian, unrated_vectors
-from retrieval.towers.content import load_describer
-from retrieval.training.pairs import load_pair, new_movie_vectors
-from retrieval.versions import current
+from retrieval.options import Preset, Towers
+from retrieval.pairs.bayesian.tower import load_bayesian, unrated_vectors
+from retrieval.pairs.content import load_describer
+from retrieval.pipeline.indexing import add_movies, build_index, questions
+from retrieval.pipeline.pairs import load_pair, new_movie_vectors
+from retrieval.pipeline.training import train
+from retrieval.run.folder import BAYESIAN, CONTENT, INDEX, open_run
+from retrieval.run.versions import current
+from retrieval.serving.recommender import Recommender
 
 
 @pytest.fixture
@@ -171,7 +171,7 @@ def test_movies_and_their_index_come_at_once_or_not_at_all(
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("retrieval.indexing.save_index", interrupt)
+    monkeypatch.setattr("retrieval.pipeline.indexing.save_index", interrupt)
     with pytest.raises(KeyboardInterrupt):
         add_movies(copy, later)
     assert len(open_run(copy).catalogue) == before

@@ -8,10 +8,10 @@ from rich.progress import Progress
 
 from retrieval.data.dataset import Dataset, encode
 from retrieval.data.frames import MovieData
-from retrieval.sampling.problem import arrange, known_of
-from retrieval.towers.bayesian import Bayesian, fold_in, prior
-from retrieval.towers.content import learn_to_describe
-from retrieval.training.infer import WINDOW, BayesianSettings, Inferred, infer
+from retrieval.pairs.bayesian.inference import WINDOW, BayesianSettings, Inferred, infer
+from retrieval.pairs.bayesian.problem import arrange, known_of
+from retrieval.pairs.bayesian.tower import Bayesian, fold_in, prior
+from retrieval.pairs.content import learn_to_describe
 
 SETTINGS = BayesianSettings(dimension=3, collapsed=8, most_windows=1, draws=12, spacing=1)
 SWEEPS = WINDOW + 5 + 12

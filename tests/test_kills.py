@@ -14,9 +14,9 @@ import pandas as pd
 import pytest
 
 from retrieval.errors import RunError
-from retrieval.indexing import add_movies, build_index
-from retrieval.recommender import Recommender
-from retrieval.versions import CHECKPOINT, CURRENT, LOCK, current
+from retrieval.pipeline.indexing import add_movies, build_index
+from retrieval.run.versions import CHECKPOINT, CURRENT, LOCK, current
+from retrieval.serving.recommender import Recommender
 
 COMMAND = [sys.executable, "-m", "retrieval"]
 

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from scipy.special import ndtr
 
-from retrieval.sampling import latents as module
-from retrieval.sampling.latents import (
+from retrieval.pairs.bayesian import latents as module
+from retrieval.pairs.bayesian.latents import (
     FIRMNESS,
     draw_latents,
     draw_thresholds,

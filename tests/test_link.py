@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from retrieval.link import Link
+from retrieval.blending.link import Link
 
 LINK = Link(stars=(1.0, 2.0, 4.0), thresholds=(-0.5, 1.0))
 

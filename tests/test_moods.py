@@ -1,7 +1,7 @@
 import numpy as np
 
 from retrieval.data.history import build_histories
-from retrieval.sampling.moods import Moods, draw_autoregression, draw_moods, pages
+from retrieval.pairs.bayesian.moods import Moods, draw_autoregression, draw_moods, pages
 
 
 def test_ratings_of_one_second_are_a_page() -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from retrieval.training.negatives import NOBODY, Negatives, Sample, Source
+from retrieval.pairs.sequence.negatives import NOBODY, Negatives, Sample, Source
 
 MOVIES, COUNT, ANSWERS = 30, 50, 400
 DRAWS = 3000

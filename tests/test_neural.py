@@ -7,31 +7,32 @@ import torch
 from rich.progress import Progress
 from torch import nn
 
-from retrieval.choices import Preset
 from retrieval.data.dataset import Dataset, encode
 from retrieval.data.frames import MovieData
 from retrieval.data.split import random_rows
 from retrieval.data.statistics import running_sums
 from retrieval.errors import RecError
-from retrieval.indexing import build_index
-from retrieval.pipeline import train
-from retrieval.recommender import Recommender
-from retrieval.towers.content import Content, learn_to_describe
-from retrieval.towers.export import export_user_tower
-from retrieval.towers.inputs import AGE_BUCKETS, UserInputs, doublings
-from retrieval.towers.neural import NeuralPair, NeuralSettings, pool
-from retrieval.towers.notebook import Activation, NotebookPair, NotebookSettings
-from retrieval.towers.query import QueryTower
-from retrieval.training.examples import (
+from retrieval.options import Preset
+from retrieval.pairs.content import Content, learn_to_describe
+from retrieval.pairs.export import export_user_tower
+from retrieval.pairs.neural.examples import (
     Examples,
     Known,
     held_out_examples,
     learn,
     training_examples,
 )
-from retrieval.training.loop import fit, predict
-from retrieval.training.pairs import make_pair, movie_vectors, user_tower
-from retrieval.training.presets import LoopSettings, plan
+from retrieval.pairs.neural.inputs import UserInputs
+from retrieval.pairs.neural.model import NeuralPair, NeuralSettings, pool
+from retrieval.pairs.neural.training import fit, predict
+from retrieval.pairs.notebook.model import Activation, NotebookPair, NotebookSettings
+from retrieval.pairs.onnx_tower import QueryTower
+from retrieval.pairs.time_codes import AGE_BUCKETS, doublings
+from retrieval.pipeline.indexing import build_index
+from retrieval.pipeline.pairs import make_pair, movie_vectors, user_tower
+from retrieval.pipeline.presets import LoopSettings, plan
+from retrieval.pipeline.training import train
+from retrieval.serving.recommender import Recommender
 
 
 @pytest.fixture(scope="module")

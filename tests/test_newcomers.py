@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
 
-from retrieval.blend import Blend
+from retrieval.blending import cold_start as newcomers
+from retrieval.blending.blend import Blend
+from retrieval.blending.cold_start import TOLD, fit_newcomers, trials
+from retrieval.blending.link import Link
 from retrieval.data.dataset import Dataset, encode
 from retrieval.data.frames import MovieData
-from retrieval.link import Link
-from retrieval.training import newcomers
-from retrieval.training.newcomers import TOLD, fit_newcomers, trials
 
 LINK = Link(stars=(1.0, 2.0, 3.0, 4.0, 5.0), thresholds=(-1.5, -0.5, 0.5, 1.5))
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from retrieval.answers import check_out, write_answers
-from retrieval.cli import main
+from retrieval.cli.answers import check_out, write_answers
+from retrieval.cli.app import main
 from retrieval.errors import RequestError
 
 HEADER = ("user_id", "rank", "movie_id", "score", "rating")
@@ -25,7 +25,7 @@ def rec(*words: str, code: str = "") -> list[str]:
     if not code:
         return [sys.executable, "-m", "retrieval", *words]
     program = f"import sys\nsys.argv = {['rec', *words]!r}\n{code}"
-    return [sys.executable, "-c", f"{program}\nfrom retrieval.cli import main\nmain()"]
+    return [sys.executable, "-c", f"{program}\nfrom retrieval.cli.app import main\nmain()"]
 
 
 def done(*words: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[bytes]:
@@ -133,7 +133,9 @@ def test_an_open_file_is_written_through_whatever_its_name(tmp_path: Path) -> No
     for number, name in ((2, "/dev/stderr"), (7, "/dev/fd/7"), (7, "/proc/self/fd/7")):
         log = tmp_path / "log"
         log.write_text("before\n")
-        code = "from pathlib import Path; from retrieval.answers import write_answers; import os\n"
+        code = (
+            "from pathlib import Path; from retrieval.cli.answers import write_answers; import os\n"
+        )
         code += f"os.dup2(os.open({str(log)!r}, os.O_WRONLY | os.O_APPEND), {number})\n"
         code += f"write_answers(Path('{name}'), {HEADER!r}, {ROWS!r}); os.write({number}, b'after')"
         subprocess.run([sys.executable, "-c", code], check=True)
@@ -205,7 +207,7 @@ def test_a_place_is_refused_before_the_work(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(
-        "retrieval.recommender.Recommender.load", lambda *_, **__: pytest.fail("it works")
+        "retrieval.serving.recommender.Recommender.load", lambda *_, **__: pytest.fail("it works")
     )
     (tmp_path / "u.csv").write_text("user_id,movie_id\n1,1\n")
     for command, option in (("topk", "--users"), ("rate", "--pairs")):
@@ -225,9 +227,9 @@ def test_a_signal_leaves_no_partial_file_and_says_so(
     (tmp_path / "out.csv").write_text("old")
     words = ["topk", "--run", str(run), "--users", str(tmp_path / "users.csv")]
     slow = (
-        "import time, retrieval.answers\n"
+        "import time, retrieval.cli.answers\n"
         "def wait(*_):\n    print('writing', flush=True)\n    time.sleep(60)\n"
-        "retrieval.answers._write_csv = wait\n"
+        "retrieval.cli.answers._write_csv = wait\n"
     )
     command = rec(*words, "--k", "2", "--out", str(tmp_path / "out.csv"), code=slow)
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
@@ -246,7 +248,7 @@ def test_a_signal_leaves_no_partial_file_and_says_so(
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 def test_a_signal_that_a_library_makes_an_error_of_is_a_signal(number: signal.Signals) -> None:
     """As the compiled parts of onnxruntime do, if it comes while they are imported."""
-    code = "import retrieval.cli as cli, os\n"
+    code = "import retrieval.cli.app as cli, os\n"
     code += "def app():\n"
     code += f"    try: os.kill(os.getpid(), {int(number)})\n"
     code += "    except BaseException: raise ImportError('initialization failed') from None\n"
@@ -258,7 +260,7 @@ def test_a_signal_that_a_library_makes_an_error_of_is_a_signal(number: signal.Si
 
 def test_a_signal_that_is_ignored_stays_so() -> None:
     code = "import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
-    code += "import retrieval.cli as cli, os\n"
+    code += "import retrieval.cli.app as cli, os\n"
     code += "cli.app = lambda: os.kill(os.getpid(), signal.SIGHUP)\n"
     assert subprocess.run(rec("x", code=code), check=False, capture_output=True).returncode == 0
 
@@ -285,7 +287,7 @@ def ended_by(
     def fail() -> None:
         raise error
 
-    monkeypatch.setattr("retrieval.cli.app", fail)
+    monkeypatch.setattr("retrieval.cli.app.app", fail)
     with pytest.raises(SystemExit) as stop:
         main()
     return stop.value.code, capsys.readouterr().err

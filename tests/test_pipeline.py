@@ -5,15 +5,16 @@ import numpy as np
 import pytest
 from rich.progress import Progress
 
-from retrieval import columns, pipeline
-from retrieval.audience import Event, Person, many_people
-from retrieval.choices import Preset, RankBy, Towers
+from retrieval.data import columns
 from retrieval.data.frames import MovieData
 from retrieval.errors import RequestError
-from retrieval.pipeline import train
-from retrieval.recommender import Recommender
-from retrieval.run import describe_run
-from retrieval.training.presets import Plan, plan
+from retrieval.options import Preset, RankBy, Towers
+from retrieval.pipeline.presets import Plan, plan
+from retrieval.pipeline.training import train
+from retrieval.pipeline import training as pipeline
+from retrieval.run.folder import describe_run
+from retrieval.serving.recommender import Recommender
+from retrieval.serving.users import Event, Person, many_people
 
 
 @pytest.fixture(scope="module", params=[(Towers.NEURAL,), (Towers.BAYESIAN,)])

@@ -8,14 +8,15 @@ import pytest
 from rich.progress import Progress
 from small_worlds import everybody_rates, small_world, tiny_plan
 
-from retrieval import columns, pipeline
-from retrieval.choices import Cut, Preset, Towers
+from retrieval.data import columns
 from retrieval.data.frames import MovieData
 from retrieval.data.split import held_out
 from retrieval.errors import RequestError
 from retrieval.evaluation import protocols as module
 from retrieval.evaluation.metrics import mean_absolute_error, root_mean_square_error
 from retrieval.evaluation.protocols import Result, evaluate
+from retrieval.options import Cut, Preset, Towers
+from retrieval.pipeline import training as pipeline
 
 BAYESIAN = (Towers.BAYESIAN,)
 

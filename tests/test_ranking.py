@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
-from retrieval.choices import RankBy
-from retrieval.training.ranking import Choice, choose_ranking, discounted, gains_by_weight
+from retrieval.blending.ranking import Choice, choose_ranking, gains_by_weight
+from retrieval.data.metrics import discounted
+from retrieval.options import RankBy
 
 
 def test_gain_falls_with_the_rank_and_ends_at_ten() -> None:

@@ -18,9 +18,9 @@ from retrieval.data.dataset import encode
 from retrieval.data.frames import MovieData
 from retrieval.data.layouts import GENRES_100K, read_folder, read_movies
 from retrieval.data.parquet import read_parquet
+from retrieval.data.report import Report
+from retrieval.data.scale import fits
 from retrieval.errors import LONGEST_LINE, DataError, RecError
-from retrieval.report import Report
-from retrieval.scale import fits
 
 USERS, MOVIES = 9, 5
 MOST_LINES = 400

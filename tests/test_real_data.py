@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from rich.progress import Progress
 
-from retrieval.choices import Cut, Preset, Towers
 from retrieval.data.layouts import read_folder
 from retrieval.evaluation.protocols import Result, evaluate
-from retrieval.versions import current
+from retrieval.options import Cut, Preset, Towers
+from retrieval.run.versions import current
 
 SHARED = Path(__file__).parent.parent.parent / "shared" / "data"
 

@@ -9,16 +9,16 @@ import torch
 from index.exact import exact_search
 from index.neighbours import NO_ID
 from index.search import Index
-from retrieval.audience import Event, Person, many_people, one_person
-from retrieval.choices import RankBy
 from retrieval.data.history import whole_windows
+from retrieval.data.vocabulary import UNKNOWN
 from retrieval.errors import RequestError
-from retrieval.filters import Filter
-from retrieval.recommender import Recommender
-from retrieval.towers.ensemble import EnsembleUserTower
-from retrieval.towers.tokens import tokens
-from retrieval.training.pairs import load_ensemble
-from retrieval.vocabulary import UNKNOWN
+from retrieval.options import RankBy
+from retrieval.pairs.sequence.ensemble import EnsembleUserTower
+from retrieval.pairs.sequence.tokens import tokens
+from retrieval.pipeline.pairs import load_ensemble
+from retrieval.serving.filters import Filter
+from retrieval.serving.recommender import Recommender
+from retrieval.serving.users import Event, Person, many_people, one_person
 
 
 def seen_by(recommender: Recommender, user: int) -> list[int]:
@@ -170,7 +170,7 @@ def test_more_users_than_are_asked_together_keep_their_order(
     users = recommender.run.users.ids[:9]
     times = 978_300_000 + 1000 * np.arange(9)
     whole = recommender.topk_many(users, 5, times=times)
-    monkeypatch.setattr("retrieval.recommender.USERS", 4)
+    monkeypatch.setattr("retrieval.serving.recommender.USERS", 4)
     parts = recommender.topk_many(users, 5, times=times)
     np.testing.assert_array_equal(parts.movie_ids, whole.movie_ids)
 

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from retrieval.sampling import regression as module
-from retrieval.sampling.regression import (
+from retrieval.pairs.bayesian import regression as module
+from retrieval.pairs.bayesian.regression import (
     DenseRegression,
     IterativeRegression,
     Regression,

@@ -5,12 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from retrieval.audience import Event
-from retrieval.choices import Unknown
-from retrieval.data.times import NO_TIME
-from retrieval.errors import DataError, RecError, RequestError
-from retrieval.recommender import Recommender
-from retrieval.requests import (
+from retrieval.cli.requests import (
     early_times,
     in_words,
     parse_history,
@@ -20,6 +15,11 @@ from retrieval.requests import (
     read_users,
     sift,
 )
+from retrieval.data.times import NO_TIME
+from retrieval.errors import DataError, RecError, RequestError
+from retrieval.options import Unknown
+from retrieval.serving.recommender import Recommender
+from retrieval.serving.users import Event
 
 
 def test_histories_are_read_with_and_without_times() -> None:

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from retrieval.cli import main
-from retrieval.recommender import Recommender
+from retrieval.cli.app import main
+from retrieval.serving.recommender import Recommender
 
 pytestmark = pytest.mark.slow
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from retrieval.sampling.rows import CHUNK, draw_vectors, side
+from retrieval.pairs.bayesian.rows import CHUNK, draw_vectors, side
 
 SIZE = 3
 

@@ -15,14 +15,22 @@ import pytest
 from rich.progress import Progress
 from safetensors.numpy import load_file, save_file
 
-from retrieval.choices import Preset, Towers
 from retrieval.data.frames import MovieData
 from retrieval.errors import RecError, RunError
-from retrieval.indexing import build_index
-from retrieval.pipeline import train
-from retrieval.recommender import Recommender
-from retrieval.run import BAYESIAN, CONFIG, describe_run, newest_run, open_index, open_run, seal
-from retrieval.versions import CURRENT, MANIFEST, current
+from retrieval.options import Preset, Towers
+from retrieval.pipeline.indexing import build_index
+from retrieval.pipeline.training import train
+from retrieval.run.folder import (
+    BAYESIAN,
+    CONFIG,
+    describe_run,
+    newest_run,
+    open_index,
+    open_run,
+    seal,
+)
+from retrieval.run.versions import CURRENT, MANIFEST, current
+from retrieval.serving.recommender import Recommender
 
 
 @pytest.fixture

@@ -9,13 +9,19 @@ from scipy import sparse
 from scipy.stats import wishart
 
 from retrieval.errors import RecError
-from retrieval.sampling import moods as moods_module
-from retrieval.sampling import regression as regression_module
-from retrieval.sampling import sampler as module
-from retrieval.sampling.compiled import PARTS, even_cuts
-from retrieval.sampling.regression import Regression, regression
-from retrieval.sampling.rows import side
-from retrieval.sampling.sampler import Prior, Ratings, Sampler, draw_noise_precision, draw_prior
+from retrieval.pairs.bayesian import moods as moods_module
+from retrieval.pairs.bayesian import regression as regression_module
+from retrieval.pairs.bayesian import sampler as module
+from retrieval.pairs.bayesian.compiled import PARTS, even_cuts
+from retrieval.pairs.bayesian.regression import Regression, regression
+from retrieval.pairs.bayesian.rows import side
+from retrieval.pairs.bayesian.sampler import (
+    Prior,
+    Ratings,
+    Sampler,
+    draw_noise_precision,
+    draw_prior,
+)
 
 Statistics = Callable[[Sampler], list[float]]
 

@@ -1,7 +1,15 @@
 import numpy as np
 import pytest
 
-from retrieval.scale import LARGEST, MOST_LEVELS, RatingScale, are_stars, fits, scale_of, star_scale
+from retrieval.data.scale import (
+    LARGEST,
+    MOST_LEVELS,
+    RatingScale,
+    are_stars,
+    fits,
+    scale_of,
+    star_scale,
+)
 
 RNG = np.random.default_rng(0)
 STARS = np.tile([1.0, 2, 3, 4, 5], 30)

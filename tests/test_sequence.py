@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from retrieval.data.history import build_histories, whole_windows
-from retrieval.scale import RatingScale
-from retrieval.towers.neural import Sizes
-from retrieval.towers.sequence import SequencePair, SequenceSettings, SequenceUserTower
-from retrieval.towers.tokens import GAP_CODES, START, TOLD, Tokens, tokens
+from retrieval.data.scale import RatingScale
+from retrieval.pairs.neural.model import Sizes
+from retrieval.pairs.sequence.model import SequencePair, SequenceSettings, SequenceUserTower
+from retrieval.pairs.sequence.tokens import GAP_CODES, START, TOLD, Tokens, tokens
 
 SETTINGS = SequenceSettings(dimension=16, hidden=32, history_length=12)
 RATED = torch.arange(30) < 25

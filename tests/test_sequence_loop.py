@@ -9,14 +9,15 @@ from interrupted import Interrupted
 from rich.progress import Progress
 
 from retrieval.data.history import build_histories
+from retrieval.data.scale import RatingScale
 from retrieval.errors import RecError
-from retrieval.scale import RatingScale
-from retrieval.towers.ensemble import SequenceEnsemble
-from retrieval.towers.neural import Sizes
-from retrieval.towers.sequence import SequencePair, SequenceSettings
-from retrieval.training import sequence_loop as module
-from retrieval.training.negatives import Negatives, Sample, Source
-from retrieval.training.sequence_loop import (
+from retrieval.pairs.neural.model import Sizes
+from retrieval.pairs.sequence import training as module
+from retrieval.pairs.sequence.batches import SequenceBatch, Sequences, shuffled
+from retrieval.pairs.sequence.ensemble import SequenceEnsemble
+from retrieval.pairs.sequence.model import SequencePair, SequenceSettings
+from retrieval.pairs.sequence.negatives import Negatives, Sample, Source
+from retrieval.pairs.sequence.training import (
     LastEvents,
     SequenceFit,
     SequenceLoopSettings,
@@ -24,7 +25,6 @@ from retrieval.training.sequence_loop import (
     fit_sequences,
     validation_gains,
 )
-from retrieval.training.sequences import SequenceBatch, Sequences, shuffled
 
 USERS, MOVIES, EVENTS = 200, 60, 20
 CPU = torch.device("cpu")

@@ -1,8 +1,8 @@
 import numpy as np
 
 from retrieval.data.history import build_histories
-from retrieval.scale import RatingScale
-from retrieval.training.sequences import NOTHING, Sequences, shuffled
+from retrieval.data.scale import RatingScale
+from retrieval.pairs.sequence.batches import NOTHING, Sequences, shuffled
 
 # Users with 0, 1, 3 and 6 events.
 OWNERS = np.repeat([1, 2, 3], [1, 3, 6])

@@ -7,14 +7,15 @@ import pytest
 from rich.progress import Progress
 from small_worlds import STARS, everybody_rates, small_world, tiny_plan
 
-from retrieval import columns, pipeline
-from retrieval.choices import Preset, Towers
+from retrieval.blending.rating import weigh
+from retrieval.data import columns
 from retrieval.data.dataset import encode
-from retrieval.recommender import Recommender
-from retrieval.scale import RatingScale
-from retrieval.towers.content import learn_to_describe
-from retrieval.training.infer import BayesianSettings, infer
-from retrieval.training.rating import weigh
+from retrieval.data.scale import RatingScale
+from retrieval.options import Preset, Towers
+from retrieval.pairs.bayesian.inference import BayesianSettings, infer
+from retrieval.pairs.content import learn_to_describe
+from retrieval.pipeline import training as pipeline
+from retrieval.serving.recommender import Recommender
 
 SOME = everybody_rates(15, 10)
 

@@ -3,8 +3,8 @@ import math
 import torch
 from torch.nn import functional as F  # noqa: N812 (torch's own name for it)
 
-from retrieval.training import softmax
-from retrieval.training.softmax import full_softmax, sampled_softmax
+from retrieval.pairs.sequence import softmax
+from retrieval.pairs.sequence.softmax import full_softmax, sampled_softmax
 
 
 def world(questions: int, movies: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

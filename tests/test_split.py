@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from retrieval.choices import Cut
 from retrieval.data.split import held_out, last_of_each
+from retrieval.options import Cut
 
 USERS = np.repeat(np.arange(20), 10)
 MOVIES = np.tile(np.arange(10), 20) + 10 * (USERS % 4)

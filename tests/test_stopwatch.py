@@ -3,7 +3,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from retrieval.stopwatch import Stopwatch
+from retrieval.serving.stopwatch import Stopwatch
 
 
 def test_seconds_go_to_the_stage_that_ends(monkeypatch: pytest.MonkeyPatch) -> None:

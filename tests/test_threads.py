@@ -13,11 +13,11 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from index.neighbours import Neighbours
 from index.snapshot import Snapshot
-from retrieval.audience import Event, Person
-from retrieval.choices import RankBy
-from retrieval.filters import Filter
-from retrieval.recommender import Recommender
-from retrieval.threads import search_alone
+from retrieval.options import RankBy
+from retrieval.serving.filters import Filter
+from retrieval.serving.recommender import Recommender
+from retrieval.serving.threads import search_alone
+from retrieval.serving.users import Event, Person
 
 THREADS, CALLS = 8, 100
 
@@ -96,7 +96,7 @@ def test_batches_leave_the_threads_of_the_process_alone(
     run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recommender = Recommender.load(run, threads=2)
-    monkeypatch.setattr("retrieval.recommender.USERS", 4)
+    monkeypatch.setattr("retrieval.serving.recommender.USERS", 4)
     users = recommender.run.users.ids
     search, during = recommender.index.search, []
 
@@ -120,7 +120,7 @@ def test_each_thread_of_a_server_works_alone() -> None:
         "import faiss\n"
         "from concurrent.futures import ThreadPoolExecutor\n"
         "from threadpoolctl import threadpool_info\n"
-        "from retrieval.threads import configure_threads\n"
+        "from retrieval.serving.threads import configure_threads\n"
         "configure_threads()\n"
         "with ThreadPoolExecutor(2, initializer=configure_threads) as pool:\n"
         "    search = pool.submit(faiss.omp_get_max_threads).result()\n"

@@ -1,8 +1,8 @@
 import numpy as np
 
 from retrieval.data.history import Windows, build_histories
-from retrieval.scale import RatingScale
-from retrieval.towers.tokens import (
+from retrieval.data.scale import RatingScale
+from retrieval.pairs.sequence.tokens import (
     GAP_CODES,
     START,
     TOLD,

@@ -1,7 +1,7 @@
 import numpy as np
 from scipy import sparse
 
-from retrieval.sampling.unfold import _usual
+from retrieval.pairs.bayesian.expansion import _usual
 
 
 def test_facts_tell_what_who_rated_what_would_have_told() -> None:

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from retrieval.blend import Blend
-from retrieval.link import Link
-from retrieval.training.unrated import Parts, fit_unrated
+from retrieval.blending.blend import Blend
+from retrieval.blending.link import Link
+from retrieval.blending.unrated import Parts, fit_unrated
 
 LINK = Link(stars=(1.0, 2.0, 3.0, 4.0, 5.0), thresholds=(-1.5, -0.5, 0.5, 1.5))
 BLEND = Blend(

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from retrieval.errors import RunError
-from retrieval.versions import (
+from retrieval.run.versions import (
     CHECKPOINT,
     CURRENT,
     FLAT,

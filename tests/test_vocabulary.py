@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from retrieval.vocabulary import UNKNOWN, Vocabulary
+from retrieval.data.vocabulary import UNKNOWN, Vocabulary
 
 
 def test_numbers_are_places_among_ascending_ids() -> None:

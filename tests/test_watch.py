@@ -6,15 +6,15 @@ import pytest
 import torch
 from rich.progress import Progress
 
-from retrieval.choices import Preset
 from retrieval.data.dataset import Dataset, encode
 from retrieval.data.frames import MovieData
 from retrieval.data.split import last_of_each
-from retrieval.towers.content import learn_to_describe
-from retrieval.training.pairs import movie_vectors
-from retrieval.training.presets import plan
-from retrieval.training.sequence_loop import SequenceLoopSettings
-from retrieval.training.watch import Watching, choose_last, train_sequence
+from retrieval.options import Preset
+from retrieval.pairs.content import learn_to_describe
+from retrieval.pairs.sequence.training import SequenceLoopSettings
+from retrieval.pairs.sequence.watch import Watching, choose_last, train_sequence
+from retrieval.pipeline.pairs import movie_vectors
+from retrieval.pipeline.presets import plan
 
 
 @pytest.fixture(scope="module")

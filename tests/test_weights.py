@@ -1,6 +1,6 @@
 import numpy as np
 
-from retrieval.training.weights import fit_weights
+from retrieval.blending.weights import fit_weights
 
 THRESHOLDS = np.array([-1.0, 0.2, 1.1])
 VALUES = (1.0, 2.0, 3.0, 4.0)

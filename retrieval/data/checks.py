@@ -8,12 +8,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from retrieval import columns
+from retrieval.data import columns
 from retrieval.data.frames import MovieData
-from retrieval.data.times import COUNTERS, NO_TIME, TimeUnit, meaning, seconds_of, whole_numbers
-from retrieval.errors import shown
-from retrieval.report import MOST_OF_A_KIND, Report
-from retrieval.scale import (
+from retrieval.data.report import MOST_OF_A_KIND, Report
+from retrieval.data.scale import (
     HALF_STARS,
     LARGEST,
     WHOLE_STARS,
@@ -23,6 +21,8 @@ from retrieval.scale import (
     scale_of,
     star_scale,
 )
+from retrieval.data.times import COUNTERS, NO_TIME, TimeUnit, meaning, seconds_of, whole_numbers
+from retrieval.errors import shown
 
 # Letters of a title, a name or anything else that is one text.
 LONGEST_TEXT = 1000

@@ -6,12 +6,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from retrieval import columns
+from retrieval.data import columns
+from retrieval.data.demographics import Demographics
 from retrieval.data.frames import MovieData
 from retrieval.data.history import Histories, build_histories
-from retrieval.demographics import Demographics
-from retrieval.scale import RatingScale
-from retrieval.vocabulary import Vocabulary
+from retrieval.data.scale import RatingScale
+from retrieval.data.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True, kw_only=True)

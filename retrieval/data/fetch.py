@@ -20,11 +20,11 @@ import httpx
 import pandas as pd
 from pyarrow import ArrowException
 
-from retrieval import columns
+from retrieval.cli.display import notes, progress
+from retrieval.data import columns
 from retrieval.data.synthetic import write_world
-from retrieval.display import notes, progress
 from retrieval.errors import FetchError, RequestError, shown
-from retrieval.files import new_folder
+from retrieval.storage.files import new_folder
 
 GROUPLENS = "https://files.grouplens.org/datasets/movielens"
 

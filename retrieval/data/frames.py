@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from retrieval.scale import RatingScale
+from retrieval.data.scale import RatingScale
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from retrieval import columns
+from retrieval.data import columns
 from retrieval.data.checks import (
     Table,
     checked,
@@ -21,9 +21,9 @@ from retrieval.data.checks import (
 from retrieval.data.frames import MovieData
 from retrieval.data.parquet import read_parquet
 from retrieval.data.plain import is_there, refused, unreadable
+from retrieval.data.report import Report
 from retrieval.data.text import Separated, read_csv, read_lines
 from retrieval.data.times import whole_numbers
-from retrieval.report import Report
 
 GENRES_100K = [
     *("unknown", "Action", "Adventure", "Animation", "Children's", "Comedy", "Crime"),

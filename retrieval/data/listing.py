@@ -2,8 +2,8 @@
 
 import pandas as pd
 
-from retrieval import columns
-from retrieval.catalogue import Movie
+from retrieval.data import columns
+from retrieval.data.catalogue import Movie
 
 
 def listed(frame: pd.DataFrame) -> list[Movie]:

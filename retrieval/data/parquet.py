@@ -11,11 +11,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from retrieval import columns
+from retrieval.data import columns
 from retrieval.data.checks import Table
 from retrieval.data.plain import check_plain, refused
+from retrieval.data.report import Report
 from retrieval.errors import shown
-from retrieval.report import Report
 
 # What a file may claim to hold: so many values of a column, and more for each of its bytes. Beyond
 # that it is damaged, or made to fill the memory.

@@ -4,8 +4,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.model_selection import KFold
 
-from retrieval.choices import Cut
 from retrieval.data.history import time_order
+from retrieval.options import Cut
 
 
 def held_out(

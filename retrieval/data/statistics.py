@@ -33,11 +33,6 @@ def running_sums(deviations: NDArray[np.float64]) -> RunningSums:
     return RunningSums(*both)
 
 
-def root_mean_square(errors: NDArray[np.float64]) -> float:
-    """Return the root of the mean square of errors, 0 where there are none."""
-    return float(np.sqrt(np.mean(errors**2))) if len(errors) else 0.0
-
-
 def user_statistics(running: RunningSums, windows: Windows) -> NDArray[np.float32]:
     """Return mean, spread and log count of the deviations in each of B windows: `(B, 3)`."""
     sums, squares = running

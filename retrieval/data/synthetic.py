@@ -8,9 +8,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.demographics import AGE_EDGES
+from retrieval.data.demographics import AGE_EDGES
 from retrieval.errors import RequestError
-from retrieval.files import new_folder
+from retrieval.storage.files import new_folder
 
 GENRES = ("Action", "Comedy", "Drama", "Horror", "Musical", "Romance", "Sci-Fi", "Western")
 ADJECTIVES = {

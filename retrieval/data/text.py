@@ -11,11 +11,11 @@ import pyarrow as pa
 import pyarrow.csv as arrow_csv
 from numpy.typing import NDArray
 
-from retrieval import columns
+from retrieval.data import columns
 from retrieval.data.checks import Table
 from retrieval.data.plain import read_plain
+from retrieval.data.report import Report
 from retrieval.errors import LONGEST_VALUE
-from retrieval.report import Report
 
 # Every other column is text: a title may be 007 and an occupation 01.
 NUMBERS = {

@@ -8,8 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.progress import Progress
 
-from retrieval.audience import Event
-from retrieval.choices import Cut, Device, Preset, Towers
 from retrieval.data.dataset import Dataset, encode
 from retrieval.data.frames import MovieData
 from retrieval.data.history import time_order
@@ -28,8 +26,10 @@ from retrieval.evaluation.metrics import (
     ranks,
     root_mean_square_error,
 )
-from retrieval.pipeline import FEWEST_RATINGS, train
-from retrieval.recommender import Recommender
+from retrieval.options import Cut, Device, Preset, Towers
+from retrieval.pipeline.training import FEWEST_RATINGS, train
+from retrieval.serving.recommender import Recommender
+from retrieval.serving.users import Event
 
 # Ratings given at query time by users never trained on.
 GIVEN = (0, 1, 5, 10, 20)

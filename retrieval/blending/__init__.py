@@ -1,0 +1,1 @@
+"""How the scores of the pairs become one rating and one ranking."""

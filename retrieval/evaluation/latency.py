@@ -1,0 +1,198 @@
+"""How long answers take: of one user and of all, from a cold start, and in larger catalogues."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import faiss
+import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from index.imitation import imitate
+from index.kinds import Kind
+from index.search import Index
+from index.tuning import Questions, Trial, fastest, tune
+from index.vectors import Vectors
+from retrieval.pipeline.indexing import check_target, questions
+from retrieval.run.folder import Run
+from retrieval.serving.recommender import Recommender
+from retrieval.serving.users import Event, Person
+
+# Users asked one after another, and starts from nothing.
+USERS, STARTS = 500, 5
+
+# Asked before anything counts: files are read, and caches filled.
+WARM_UP = 30
+
+K = 20
+
+
+class Latency(NamedTuple):
+    """Milliseconds of answers to one user after another, on one thread, warm."""
+
+    p50: float
+    p95: float
+    p99: float
+    stages: dict[str, float]  # the mean of each
+
+
+class OneByOne(NamedTuple):
+    """What it takes to answer known users."""
+
+    users: int
+    events: float  # that they have in the history, on average
+    stored: Latency  # as they are stored
+    told: Latency  # when each tells one rating more, so that nothing of theirs is known
+    bare: float  # ms, median of a search by FAISS alone in the same vectors: what the machine does
+
+
+class Sized(NamedTuple):
+    """What one kind and effort is worth in a catalogue of a size."""
+
+    movies: int
+    trial: Trial
+
+
+def one_by_one(recommender: Recommender, events: int) -> OneByOne:
+    """Measure top-k lists of the known users who have most nearly so many events."""
+    run = recommender.run
+    counts = np.diff(run.histories.offsets)
+    nearest = np.argsort(np.abs(counts - events), kind="stable")[:USERS]
+    users = run.users.ids[nearest].tolist()
+    with threadpool_limits(1):
+        return OneByOne(
+            users=len(users),
+            events=float(counts[nearest].mean()),
+            stored=_latency(recommender, users),
+            told=_latency(recommender, [_with_one_more(run, user) for user in nearest.tolist()]),
+            bare=bare_search(recommender.index.vectors),
+        )
+
+
+def _with_one_more(run: Run, user: int) -> Person:
+    """Return a known user, given by number, who tells one rating more than is stored."""
+    start, end = run.histories.offsets[user : user + 2]
+    trained = np.arange(len(run.catalogue) - run.catalogue.added)
+    unseen = np.setdiff1d(trained, run.histories.movies[start:end])
+    # Someone who has rated everything rates one again.
+    movie = run.catalogue.movies[int(np.append(unseen, 0)[0])].id
+    told = Event(movie, run.config.scale.highest)
+    return Person(user_id=int(run.users.ids[user]), added=[told])
+
+
+def _latency(recommender: Recommender, people: Sequence[int | Person]) -> Latency:
+    for person in people[:WARM_UP]:
+        recommender.topk(person, K)
+    times = []
+    for person in people:
+        began = time.perf_counter()
+        recommender.topk(person, K)
+        times.append(1000 * (time.perf_counter() - began))
+    recommender.stopwatch.start()
+    for person in people:
+        recommender.topk(person, K)
+    stages = {
+        stage: 1000 * seconds / len(people)
+        for stage, seconds in recommender.stopwatch.seconds.items()
+    }
+    recommender.stopwatch.stop()
+    p50, p95, p99 = np.percentile(times, [50, 95, 99]).tolist()
+    return Latency(p50, p95, p99, stages)
+
+
+def bare_search(vectors: Vectors) -> float:
+    """Return the median milliseconds of an exact search by FAISS alone.
+
+    Args:
+        vectors: `(N, D)`, of which the first are the queries too.
+    """
+    index = faiss.IndexFlatIP(vectors.shape[1])
+    index.add(vectors)
+    times = []
+    for place in range(min(USERS, len(vectors))):
+        query = vectors[place : place + 1]
+        began = time.perf_counter()
+        index.search(query, K)
+        times.append(1000 * (time.perf_counter() - began))
+    return float(np.median(times))
+
+
+def all_at_once(recommender: Recommender) -> float:
+    """Return the seconds that the lists of all users of a run take, made together."""
+    with threadpool_limits(1):  # each thread that shares the work has a core of its own
+        began = time.perf_counter()
+        recommender.topk_many(recommender.run.users.ids, K)
+        return time.perf_counter() - began
+
+
+def cold_start(run: Run) -> float:
+    """Return the median seconds from nothing to one user's list, as the command line gives it."""
+    user = str(run.users.ids[0])
+    command = [sys.executable, "-m", "retrieval", "topk", "--run", str(run.folder), "--user", user]
+    times = []
+    for _ in range(STARTS):
+        began = time.perf_counter()
+        subprocess.run(command, check=True, capture_output=True)  # noqa: S603 (our own command)
+        times.append(time.perf_counter() - began)
+    return float(np.median(times))
+
+
+def by_size(
+    recommender: Recommender,
+    sizes: Sequence[int],
+    target: float,
+    kinds: Sequence[Kind],
+    seed: int,
+) -> Iterator[Sized]:
+    """Measure kinds of index in catalogues that look like the run's, for its users' questions.
+
+    Raises:
+        RequestError: An impossible target.
+    """
+    check_target(target)
+    asked = questions(recommender.run)
+    threads = faiss.omp_get_max_threads()
+    for size in sizes:
+        vectors, made = larger(recommender.index, asked, size, seed)
+        for kind in kinds:  # one after another, so that memory holds one
+            faiss.omp_set_num_threads(os.cpu_count() or 1)  # to build
+            try:
+                trials = tune(np.arange(size), vectors, made, target, [kind]).trials
+            finally:
+                faiss.omp_set_num_threads(threads)
+            yield from (Sized(size, trial) for trial in trials)
+
+
+def larger(index: Index, asked: Questions, size: int, seed: int) -> tuple[Vectors, Questions]:
+    """Return a catalogue of a size that looks like an index's, and the same questions about it.
+
+    What a user has seen is in the way as much as in the index: what is left out are the movies of
+    the same ranks, if the catalogue has so many, but never more than half of all.
+    """
+    now = index.snapshot
+    vectors = now.vectors
+    made = imitate(vectors, size, seed)
+    excluded = []
+    for query, seen in zip(asked.queries, asked.excluded, strict=True):
+        order = np.argsort(-(vectors @ query), kind="stable")
+        ranks = np.flatnonzero(np.isin(now.ids[order[:size]], seen))[: size // 2]
+        excluded.append(_best(made @ query, 1 + int(ranks.max(initial=-1)))[ranks])
+    return made, Questions(asked.queries, asked.k, excluded)
+
+
+def _best(scores: NDArray[np.float32], count: int) -> NDArray[np.int64]:
+    """Return the places of the so many highest of some scores, best first."""
+    some = np.argpartition(-scores, count - 1)[:count] if count else np.zeros(0, np.int64)
+    return some[np.argsort(-scores[some], kind="stable")]
+
+
+def of_each(measured: Sequence[Sized], target: float) -> list[Sized]:
+    """Return for each size and kind the fastest that reaches a recall, or what comes nearest."""
+    groups: dict[tuple[int, Kind], list[Trial]] = {}
+    for row in measured:
+        groups.setdefault((row.movies, row.trial.kind), []).append(row.trial)
+    return [Sized(size, fastest(trials, target)) for (size, _), trials in groups.items()]

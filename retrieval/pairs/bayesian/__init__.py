@@ -1,0 +1,1 @@
+"""The Bayesian pair: vectors inferred by Gibbs sampling."""

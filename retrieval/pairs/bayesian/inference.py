@@ -1,0 +1,247 @@
+"""The Bayesian pair inferred: burn-in watched on validation rows, then draws from all rows."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.progress import Progress, TaskID
+
+from retrieval.data.dataset import Dataset
+from retrieval.data.metrics import root_mean_square
+from retrieval.pairs.bayesian.checkpoint import BurnIn, Checkpoint, Draws
+from retrieval.pairs.bayesian.compression import Collapsed, collapse
+from retrieval.pairs.bayesian.expansion import unfold, weigh_doubt
+from retrieval.pairs.bayesian.latents import expected_ratings, middle
+from retrieval.pairs.bayesian.problem import Known, Problem, arrange, known_of
+from retrieval.pairs.bayesian.sampler import Ratings, Sampler
+from retrieval.pairs.bayesian.tower import Bayesian
+from retrieval.storage.arrays import fingerprint
+
+Floats = NDArray[np.float64]
+
+# Sweeps that are averaged to see whether the chain still finds better places, and how many draws
+# are kept of them. What the first half of the windows says is forgotten.
+WINDOW, KEPT = 20, 5
+
+# Windows without a gain that end the burn-in: one may be bad luck.
+PATIENCE = 2
+
+# Sweeps between the last look at validation rows, which then count too, and the first draw.
+SETTLING = 5
+
+# Of checkpoints; a new one where the sampler is no longer the same.
+FORMAT = 5
+
+# Draws between two states that an interruption can go back to.
+SAVED = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class BayesianSettings:
+    """The size of the pair, and how much to spend on it."""
+
+    dimension: int = 32  # of the vectors that are drawn
+    collapsed: int = 64  # of the vectors that answer
+    most_windows: int = 6  # of burn-in, each of WINDOW sweeps
+    tolerance: float = 2e-4  # burn-in ends when windows lower the error by less
+    draws: int = 75
+    spacing: int = 2  # sweeps from draw to draw
+
+
+class Inferred(NamedTuple):
+    """What inference came to."""
+
+    pair: Bayesian
+    early: Bayesian  # as it was before it saw the rows held out
+    moods: NDArray[np.float32]  # (2, N) lingering and own, of events in the order of histories
+    thresholds: Floats  # (T,) likewise, before it saw them
+    stars: tuple[float, ...]  # (T + 1,) ratings of the levels that occur
+    levels: NDArray[np.int8]  # (N,) of all rows, in file order
+    scores: Floats  # (N,) of validation rows, in file order, by a chain that had not seen them
+    noise: float  # the mean variance of their latent values around scores
+    errors: list[float]  # on validation rows, of each window of the burn-in
+    sweeps: int
+    disagreement: float  # root mean square difference of stored and folded-in scores
+
+
+def infer(
+    dataset: Dataset,
+    content: NDArray[np.float32],
+    validation: NDArray[np.bool_],
+    held_out: NDArray[np.bool_],
+    settings: BayesianSettings,
+    seed: int,
+    checkpoint: Path,
+    progress: Progress,
+) -> Inferred:
+    """Infer the Bayesian pair, the same for the same seed, in one go or in several.
+
+    Args:
+        dataset: All rows.
+        content: `(M, F)` features of the movies.
+        validation: `(N,)` mask of rows that end the burn-in, all of them held out.
+        held_out: `(N,)` mask of rows not seen in the burn-in; after it they count as others.
+        settings: How much to spend.
+        seed: Of everything random.
+        checkpoint: Folder where an interrupted inference is kept; the caller removes it.
+        progress: Where to show how far it is.
+    """
+    problem = arrange(dataset, content)
+    order = problem.order
+    back = np.argsort(order)  # from the order of histories to that of the file
+    training, whole = known_of(problem, ~held_out[order]), known_of(problem, np.ones_like(held_out))
+    kept = Checkpoint(checkpoint, _key(dataset, content, validation, held_out, settings, seed))
+    task = progress.add_task("decomposing what is known of users and movies", total=None)
+    sampler = training.sampler(settings.dimension, np.random.default_rng(seed))
+    asked = validation[order]
+    burned = _Chain(sampler, problem, whole, settings, kept, progress, task).run(asked)
+    progress.update(task, description="collapsing draws")
+    windows = len(burned.errors)
+    draws = kept.draws(KEPT * (windows // 2), KEPT * windows)
+    early = _collapse(draws, training, settings, seed)
+    draws = kept.draws(KEPT * windows, KEPT * windows + settings.draws)
+    collapsed = _collapse(draws, whole, settings, seed)
+    pair, disagreement = weigh_doubt(unfold(whole, collapsed), whole, collapsed)
+    progress.remove_task(task)
+    ratings = problem.ratings
+    scores = np.zeros(len(ratings))
+    scores[asked] = burned.scores[windows // 2 :].mean(axis=0)
+    moods = np.stack([collapsed.lingering, collapsed.own])[:, ratings.pages]
+    return Inferred(
+        pair=pair,
+        early=unfold(training, early),
+        moods=moods.astype(np.float32),
+        thresholds=early.thresholds,
+        stars=tuple(problem.values.tolist()),
+        levels=ratings.levels[back],
+        scores=scores[back],
+        noise=_usual_noise(pair, problem, ratings.part(asked) if asked.any() else ratings),
+        errors=burned.errors,
+        sweeps=sampler.sweeps,
+        disagreement=disagreement,
+    )
+
+
+class _Chain(NamedTuple):
+    """The sampler at work, and where it tells how far it is."""
+
+    sampler: Sampler
+    problem: Problem
+    whole: Known
+    settings: BayesianSettings
+    kept: Checkpoint
+    progress: Progress
+    task: TaskID
+
+    def run(self, validation: NDArray[np.bool_]) -> BurnIn:
+        """Burn in, then keep draws, from where the checkpoint was left.
+
+        Args:
+            validation: `(N,)` mask of the rows that are looked at, in the order of histories.
+        """
+        sampler, settings, kept = self.sampler, self.settings, self.kept
+        left = kept.load()
+        burned = BurnIn([], np.zeros((0, validation.sum()))) if left is None else left[1]
+        draws = SETTLING + settings.spacing * settings.draws
+        if not _goes_on(burned.errors, settings):
+            self._see_all()
+        if left is not None:
+            sampler.restore(left[0])
+        self.progress.update(
+            self.task,
+            total=WINDOW * settings.most_windows + draws,
+            completed=sampler.sweeps,
+            description="burning in",
+        )
+        while _goes_on(burned.errors, settings):
+            error, scores = self._window(self.problem.ratings.part(validation))
+            burned = BurnIn([*burned.errors, error], np.vstack([burned.scores, scores]))
+            self._say(f"burning in: validation RMSE {error:.4f}")
+            if not _goes_on(burned.errors, settings):
+                self._see_all()
+            kept.save(sampler.state(), burned)
+        begun = WINDOW * len(burned.errors)
+        self.progress.update(self.task, total=begun + draws)
+        while sampler.sweeps < begun + draws:
+            self._sweep()
+            since = sampler.sweeps - begun - SETTLING
+            if since > 0 and since % settings.spacing == 0:
+                kept.keep(sampler.draw())
+                number = since // settings.spacing
+                self._say(f"draw {number} of {settings.draws}")
+                if number % SAVED == 0:
+                    kept.save(sampler.state(), burned)
+        return burned
+
+    def _window(self, asked: Ratings) -> tuple[float, Floats]:
+        """Make the sweeps of a window; return its error on V ratings, and their mean scores."""
+        sampler, values = self.sampler, self.problem.values
+        scores, predicted = np.zeros(len(asked)), np.zeros(len(asked))
+        for _ in range(WINDOW):
+            self._sweep()
+            if sampler.sweeps % (WINDOW // KEPT) == 0:
+                self.kept.keep(sampler.draw())
+            score = sampler.scores(asked).astype(np.float64)
+            weights = sampler.noise_precision[asked.movies]
+            predicted += expected_ratings(score, sampler.thresholds, weights, values)
+            scores += score - middle(sampler.thresholds)
+        errors = predicted / WINDOW - values[asked.levels]
+        return root_mean_square(errors), scores / WINDOW
+
+    def _see_all(self) -> None:
+        self.sampler.observe(self.whole.ratings, *self.whole.regressions())
+
+    def _sweep(self) -> None:
+        self.sampler.sweep()
+        self.progress.advance(self.task)
+
+    def _say(self, text: str) -> None:
+        self.progress.update(self.task, description=text)
+
+
+def _goes_on(errors: list[float], settings: BayesianSettings) -> bool:
+    """Whether the burn-in goes on: one of the last windows was better than all before."""
+    if len(errors) <= PATIENCE:
+        return len(errors) < settings.most_windows
+    gain = min(errors[:-PATIENCE]) - min(errors[-PATIENCE:])
+    return len(errors) < settings.most_windows and gain > settings.tolerance
+
+
+def _usual_noise(pair: Bayesian, problem: Problem, asked: Ratings) -> float:
+    """Return the mean variance of latent values around the scores of ratings."""
+    variances = (
+        pair.user_variances[problem.users[asked.users]].astype(np.float64)
+        + pair.movie_variances[problem.movies[asked.movies]]
+        + pair.mood_law[1:].sum()
+    )
+    return float(variances.mean())
+
+
+def _collapse(draws: Draws, known: Known, settings: BayesianSettings, seed: int) -> Collapsed:
+    return collapse(draws, *known.counts(), settings.collapsed, np.random.default_rng(seed))
+
+
+def _key(
+    dataset: Dataset,
+    content: NDArray[np.float32],
+    validation: NDArray[np.bool_],
+    held_out: NDArray[np.bool_],
+    settings: BayesianSettings,
+    seed: int,
+) -> str:
+    """Return a hash of all that the chain follows from."""
+    fixed = (FORMAT, WINDOW, KEPT, PATIENCE, SETTLING, dataset.scale, dataset.demographics.sizes())
+    facts = (sorted(asdict(settings).items()), seed, content.shape, fixed)
+    arrays = (
+        validation,
+        held_out,
+        dataset.users,
+        dataset.movies,
+        dataset.ratings,
+        dataset.timestamps,
+        dataset.user_codes,
+        content,
+    )
+    return fingerprint(facts, arrays)

@@ -1,0 +1,329 @@
+"""The Bayesian tower pair at query time: users as inferred, strangers in closed form.
+
+A user who was there at training has a vector, the mean of the posterior. Anyone else, or a user
+with other ratings, gets one from the prior that demographics and the movies rated give, and one
+solve with the ratings: the posterior of a linear regression. numpy is all it needs.
+"""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import load_file
+
+from retrieval.data.history import Histories, Windows
+from retrieval.data.scale import RatingScale
+from retrieval.data.vocabulary import UNKNOWN
+from retrieval.errors import RunError
+from retrieval.storage.arrays import save_arrays
+from retrieval.storage.damage import readable
+
+Vectors = NDArray[np.float32]
+Floats = NDArray[np.float64]
+
+# Movies rated before which ones they are counts for half of what it counts for in the end; until
+# then the rest is as is usual for the demographics. The first few say less of taste than of what is
+# famous.
+USUAL_COUNT = 10
+
+
+class Bayesian(NamedTuple):
+    """The pair as arrays, for U users and M movies in D dimensions and a bias."""
+
+    users: Vectors  # (U, D + 1), the last the user's offset
+    movies: Vectors  # (M, D + 1), the last the movie's bias
+    user_variances: Vectors  # (U,) that doubt about a user adds to scores
+    movie_variances: Vectors  # (M,) that doubt about a movie and its noise add to scores
+    user_coefficients: Vectors  # (1 + demographics + M, D + 1)
+    usual: Vectors  # (1 + demographics, D + 1) what demographics tell of what movies rated add
+    usual_covariance: Floats  # (D + 1, D + 1) of what they do add around it
+    movie_coefficients: Vectors  # (1 + F, D + 1) of content, where nobody has rated the movie
+    unrated_variance: Floats  # (1,) that doubt about an unrated movie and its noise add to scores
+    covariance: Floats  # (D + 1, D + 1) of a user around the mean that the coefficients give
+    movie_noise: Vectors  # (M,) variance of what a rating says of its user
+    movie_products: Floats  # (D + 1, D + 1) mean outer product of what users meet
+    level_latents: Vectors  # (L,) the latent value that a rating of each level stands for
+    mood_law: Floats  # (3,) correlation, variance of the lingering mood, variance of the own
+
+
+class Prior(NamedTuple):
+    """What one user's vector is expected to be before ratings tell."""
+
+    mean: Floats  # (D + 1,)
+    covariance: Floats  # (D + 1, D + 1)
+
+
+class Folded(NamedTuple):
+    """One user inferred from ratings."""
+
+    vector: Floats  # (D + 1,), the last the offset
+    variance: float  # that doubt about the user adds to scores
+
+
+def save_bayesian(path: Path, pair: Bayesian) -> None:
+    """Write the pair into one file."""
+    save_arrays(path, pair._asdict())
+
+
+def load_bayesian(path: Path) -> Bayesian:
+    """Read back what `save_bayesian` wrote.
+
+    Raises:
+        RunError: The file is damaged, or its arrays do not fit together.
+    """
+    with readable(path):
+        pair = Bayesian(**load_file(path))
+        for name, shape in _shapes(pair).items():
+            array = getattr(pair, name)
+            if array.shape != shape or not np.isfinite(array).all():
+                raise RunError(f"{name} is not of shape {shape}, or not finite")
+        return pair
+
+
+def _shapes(pair: Bayesian) -> dict[str, tuple[int, ...]]:
+    """Return the shapes that the arrays of a pair must have, by what some of them have."""
+    users, movies, facts = len(pair.users), len(pair.movies), len(pair.usual)
+    width = pair.users.shape[-1]  # D + 1
+    square = (width, width)
+    return {
+        "users": (users, width),
+        "movies": (movies, width),
+        "user_variances": (users,),
+        "movie_variances": (movies,),
+        "user_coefficients": (max(facts, len(pair.user_coefficients)), width),
+        "usual": (facts, width),
+        "usual_covariance": square,
+        "movie_coefficients": (len(pair.movie_coefficients), width),
+        "unrated_variance": (1,),
+        "covariance": square,
+        "movie_noise": (movies,),
+        "movie_products": square,
+        "level_latents": (len(pair.level_latents),),
+        "mood_law": (3,),
+    }
+
+
+def unrated_vectors(pair: Bayesian, content: NDArray[np.float32]) -> Floats:
+    """Return the vectors `(A, D + 1)` that content `(A, F)` makes likely for unrated movies."""
+    told = np.hstack([np.ones((len(content), 1), np.float32), content])  # (A, 1 + F)
+    return np.asarray(told @ pair.movie_coefficients, dtype=np.float64)
+
+
+def with_movies(pair: Bayesian, content: NDArray[np.float32]) -> Bayesian:
+    """Return the pair with movies that nobody has rated, described by content `(A, F)`, at the end.
+
+    Their vectors are what their content makes likely; those of unrated movies that training knew
+    are as uncertain.
+    """
+    vectors = unrated_vectors(pair, content)
+    doubt = np.full(len(content), pair.unrated_variance[0], np.float32)
+    moods = pair.mood_law[1:].sum()
+    return pair._replace(
+        movies=np.vstack([pair.movies, vectors.astype(np.float32)]),
+        movie_variances=np.concatenate([pair.movie_variances, doubt]),
+        movie_noise=np.concatenate([pair.movie_noise, doubt + np.float32(moods)]),
+    )
+
+
+def fact_columns(codes: NDArray[np.int64], sizes: tuple[int, int, int]) -> NDArray[np.int64]:
+    """Return which features people have by demographics: the constant, then one of each fact.
+
+    The movies rated are the features from `1 + sum(sizes)` on.
+
+    Args:
+        codes: `(..., 3)` of gender, age and occupation.
+        sizes: How many codes each of the three has.
+
+    Returns:
+        `(..., 4)`.
+    """
+    constant = np.zeros((*codes.shape[:-1], 1), dtype=np.int64)
+    return np.concatenate([constant, codes + np.cumsum([1, *sizes[:2]])], axis=-1)
+
+
+def prior(
+    pair: Bayesian, codes: NDArray[np.int64], sizes: tuple[int, int, int], movies: NDArray[np.int64]
+) -> Prior:
+    """Return what to expect of someone who rated these movies, no matter how.
+
+    Args:
+        pair: The pair.
+        codes: `(3,)` of gender, age and occupation.
+        sizes: How many codes each of the three has.
+        movies: `(E,)` numbers.
+    """
+    facts = fact_columns(codes, sizes)
+    mean: Floats = pair.user_coefficients[facts].sum(axis=0, dtype=np.float64)
+    usual: Floats = pair.usual[facts].sum(axis=0, dtype=np.float64)
+    count = len(movies)
+    rated: Floats = pair.user_coefficients[1 + sum(sizes) + movies].sum(axis=0, dtype=np.float64)
+    share = count / (count + USUAL_COUNT)
+    mean += share * rated / np.sqrt(max(count, 1)) + (1 - share) * usual
+    return Prior(mean, pair.covariance + (1 - share) * pair.usual_covariance)
+
+
+def fold_in(
+    pair: Bayesian, expected: Prior, movies: NDArray[np.int64], levels: NDArray[np.int64]
+) -> Folded:
+    """Return the posterior of a user, given ratings.
+
+    Args:
+        pair: The pair.
+        expected: Of the user before any rating.
+        movies: `(E,)` numbers.
+        levels: `(E,)` of the ratings.
+    """
+    told = _tell(pair, expected, movies, levels)
+    vector = expected.mean + told.covariance @ (told.weighted.T @ told.surprises)
+    return Folded(vector, float((told.covariance * pair.movie_products).sum()))
+
+
+def carried(
+    pair: Bayesian,
+    expected: Prior,
+    movies: NDArray[np.int64],
+    levels: NDArray[np.int64],
+    direction: Floats,
+) -> Floats:
+    """Return what each rating adds to a dot product with a folded-in vector, `(E,)`.
+
+    They and the dot product with what was expected before any rating add up to it.
+
+    Args:
+        pair: The pair.
+        expected: Of the user before any rating.
+        movies: `(E,)` numbers.
+        levels: `(E,)` of the ratings.
+        direction: `(D + 1,)` the other vector.
+    """
+    told = _tell(pair, expected, movies, levels)
+    return told.surprises * (told.weighted @ (told.covariance.T @ direction))
+
+
+class _Told(NamedTuple):
+    """What ratings say of a user: covariance times weighted surprises is added to the mean."""
+
+    surprises: Floats  # (E,) how far each is from what was expected
+    weighted: Floats  # (E, D + 1) the movies' vectors, each over its noise
+    covariance: Floats  # (D + 1, D + 1) of the user, given the ratings
+
+
+def _tell(
+    pair: Bayesian, expected: Prior, movies: NDArray[np.int64], levels: NDArray[np.int64]
+) -> _Told:
+    met = pair.movies[movies].astype(np.float64)  # (E, D + 1)
+    left = pair.level_latents[levels] - met[:, -1]
+    met[:, -1] = 1.0
+    weighted = met / pair.movie_noise[movies][:, None]
+    precision = np.eye(met.shape[1]) + expected.covariance @ (weighted.T @ met)
+    covariance = np.asarray(np.linalg.solve(precision, expected.covariance), np.float64)
+    return _Told(left - met @ expected.mean, weighted, covariance)
+
+
+class Questions(NamedTuple):
+    """Q questions: who asks, with what history."""
+
+    stored: NDArray[np.int64]  # (Q,) number of a user whose history is as stored, or UNKNOWN
+    codes: NDArray[np.int64]  # (Q, 3)
+    histories: Histories
+    windows: Windows  # Q of them, into the histories
+    timed: bool  # whether a time of asking was given
+
+
+class Encoded(NamedTuple):
+    """Q encoded questions: a score is the offset plus the dot product of the vectors."""
+
+    vectors: Vectors  # (Q, D + 1), those of one pair ending in a 1 for its bias
+    offsets: Floats  # (Q,)
+    variances: Vectors  # (Q,) that doubt about the user adds to scores
+
+
+class BayesianTower:
+    """The user tower of one run.
+
+    Args:
+        pair: The pair.
+        moods: `(2, N)` lingering mood and mood of the page's own, of the events of the histories.
+        histories: Of the U users, as stored.
+        sizes: How many codes gender, age and occupation have.
+        scale: Of the ratings.
+    """
+
+    def __init__(
+        self,
+        pair: Bayesian,
+        moods: Vectors,
+        histories: Histories,
+        sizes: tuple[int, int, int],
+        scale: RatingScale,
+    ) -> None:
+        self.pair = pair
+        self._moods, self._histories = moods, histories
+        self._sizes, self._scale = sizes, scale
+
+    def encode(self, questions: Questions) -> Encoded:
+        """Return Q encoded questions."""
+        stored = questions.stored != UNKNOWN
+        rows = np.zeros((len(stored), self.pair.users.shape[1]))
+        variances = np.zeros(len(stored))
+        rows[stored] = self.pair.users[questions.stored[stored]]
+        variances[stored] = self.pair.user_variances[questions.stored[stored]]
+        folded: dict[tuple[int, ...], Folded] = {}
+        windows, codes = questions.windows, questions.codes
+        for place in np.flatnonzero(~stored).tolist():
+            # The same ratings are folded in once, whenever and whatever is asked.
+            key = (int(windows.starts[place]), int(windows.ends[place]), *codes[place].tolist())
+            if key not in folded:
+                folded[key] = self._fold_in(questions, place)
+            rows[place], variances[place] = folded[key]
+        offsets = rows[:, -1] + self._mood(questions)
+        rows[:, -1] = 1.0
+        _, lingering, own = self.pair.mood_law
+        return Encoded(
+            rows.astype(np.float32),
+            offsets,
+            (variances + lingering + own).astype(np.float32),
+        )
+
+    def carried(self, questions: Questions, direction: Floats) -> Floats:
+        """Return what each of the first question's ratings adds to a dot product: see `carried`."""
+        return carried(self.pair, *self._ratings(questions, 0), direction)
+
+    def _fold_in(self, questions: Questions, place: int) -> Folded:
+        return fold_in(self.pair, *self._ratings(questions, place))
+
+    def _ratings(
+        self, questions: Questions, place: int
+    ) -> tuple[Prior, NDArray[np.int64], NDArray[np.int64]]:
+        """Return what to expect of whoever asks, the movies rated, and the levels."""
+        part = slice(questions.windows.starts[place], questions.windows.ends[place])
+        movies = questions.histories.movies[part].astype(np.int64)
+        levels = self._scale.level(questions.histories.ratings[part])
+        return prior(self.pair, questions.codes[place], self._sizes, movies), movies, levels
+
+    def _mood(self, questions: Questions) -> Floats:
+        """Return the moods `(Q,)` of stored users at the time of asking, 0 where it is not given.
+
+        On a page that was rated it is the page's; between two pages, or after the last one, what
+        the lingering mood of the neighbours makes likely.
+        """
+        moods = np.zeros(len(questions.stored))
+        if not questions.timed or not len(self._histories.timestamps):
+            return moods
+        asked = np.flatnonzero(questions.stored != UNKNOWN)
+        users = questions.stored[asked]
+        first, end = self._histories.offsets[users], self._histories.offsets[users + 1]
+        windows = questions.windows
+        after = first + windows.ends[asked] - windows.starts[asked]  # the first event after
+        last = len(self._histories.timestamps) - 1
+        before = np.maximum(after - 1, 0)
+        on_page = (after > first) & (self._histories.timestamps[before] == windows.times[asked])
+        lingering, own = self._moods
+        early = np.where(after > first, lingering[before], 0.0)
+        late = np.where(after < end, lingering[np.minimum(after, last)], 0.0)
+        correlation = self.pair.mood_law[0]
+        between = (after > first) & (after < end)
+        share = np.where(between, correlation / (1 + correlation**2), correlation)
+        moods[asked] = np.where(on_page, early + own[before], share * (early + late))
+        return moods

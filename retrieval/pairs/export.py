@@ -1,0 +1,148 @@
+"""User towers as ONNX files, checked against torch before they are trusted."""
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from torch import nn
+
+from retrieval.errors import RequestError, RunError, shown
+from retrieval.pairs.neural.inputs import UserInputs
+from retrieval.pairs.onnx_tower import QueryTower
+from retrieval.pairs.sequence.tokens import Tokens
+
+# By which share of its largest component, or of 1 if that is smaller, an output may differ.
+TOLERANCE = 1e-5
+
+# An example has room for so many events, or tokens, whose halves are met apart: to an exporter the
+# size 1 is special.
+EVENTS, TOKENS = 2, 4
+
+# Bytes of constants that an ONNX file can hold: protobuf ends at 2 GiB, and the graph needs some.
+MOST_BYTES = 2**31 - 2**26
+
+# They warn of what is the exporter's own affair.
+LOGGERS = ("torch.onnx", "onnxscript", "onnx_ir")
+
+
+def check_size(constants: int, pair: str, data: str) -> None:
+    """Raise a `RequestError` if a user tower has more constants than an ONNX file can hold.
+
+    Args:
+        constants: Their bytes.
+        pair: The name of the pair.
+        data: What makes them so many.
+    """
+    if constants > MOST_BYTES:
+        raise RequestError(
+            f"the user tower of the {pair} pair would have {constants / 2**30:.1f} GiB for {data}, "
+            f"and an ONNX file can hold {MOST_BYTES / 2**30:.1f}; leave the pair out with --towers"
+        )
+
+
+def export_user_tower(tower: nn.Module, example: UserInputs, path: Path) -> None:
+    """Write a user tower and read it back: both must give the same vectors.
+
+    Args:
+        tower: Called with the columns of `UserInputs`, gives vectors `(B, D)` and offsets `(B,)`.
+        example: At least two users, real ones.
+        path: Of the file.
+
+    Raises:
+        RunError: Torch cannot write it, or ONNX Runtime computes something else than torch.
+    """
+    people, events = torch.export.Dim("people"), torch.export.Dim("events")
+    each, history = {0: people}, {0: people, 1: events}
+    shapes = (each, each, each, history, history, history)
+    _export(tower, example.padded(EVENTS), shapes, ["vectors", "offsets"], path)
+
+
+def export_sequence_tower(tower: nn.Module, example: Tokens, path: Path) -> None:
+    """Do the same with a user tower called with the columns of `Tokens`, which gives vectors."""
+    people, places = torch.export.Dim("people"), torch.export.Dim("places")
+    each, history = {0: people}, {0: people, 1: places}
+    shapes = (history, history, each, history, {**history, 2: places}, each)
+    example = example.padded(TOKENS)
+    exported = _export(tower, example, shapes, ["vectors"], path)
+    for count in (2, example.movies.shape[1] - 1):
+        _check(exported, tower, example.until(count))
+
+
+def _export(
+    tower: nn.Module,
+    example: UserInputs | Tokens,
+    shapes: tuple[dict[int, Any], ...],
+    outputs: list[str],
+    path: Path,
+) -> QueryTower:
+    """Write a tower and return what was read back, once both give the same vectors."""
+    tower.eval()
+    columns = tuple(torch.from_numpy(column) for column in example)
+    try:
+        with torch.no_grad(), _quiet():
+            torch.onnx.export(
+                tower,
+                columns,
+                path,
+                input_names=list(example._fields),
+                output_names=outputs,
+                dynamic_shapes=shapes,
+                dynamo=True,
+                external_data=False,
+                verbose=False,
+            )
+    except torch.onnx.OnnxExporterError as error:
+        raise RunError(
+            f"torch {torch.__version__} cannot export the user tower ({shown(error)}); install the "
+            "versions that this package asks for"
+        ) from error
+    _forget_origin(path)
+    # One user alone too: an exporter can take the size of its example for the only one.
+    exported = QueryTower(path)
+    for inputs in (example, example.part(slice(1))):
+        _check(exported, tower, inputs)
+    return exported
+
+
+def _forget_origin(path: Path) -> None:
+    """Remove from a file what the exporter notes of the code: stack traces, with paths in them."""
+    model = onnx.load(path)
+    graph = model.graph
+    values = (*graph.value_info, *graph.input, *graph.output, *graph.initializer)
+    for part in (model, graph, *graph.node, *values, *model.functions):
+        part.ClearField("doc_string")
+        part.ClearField("metadata_props")
+    onnx.save(model, path)
+
+
+def _check(exported: QueryTower, tower: nn.Module, inputs: UserInputs | Tokens) -> None:
+    """Raise a `RunError` where an exported tower does not give the vectors of its original."""
+    with torch.no_grad():
+        expected = tower(*(torch.from_numpy(column) for column in inputs))
+    expected = expected if isinstance(expected, tuple) else (expected,)
+    for made, wanted in zip(exported.run(inputs), (each.numpy() for each in expected), strict=True):
+        error = float(np.abs(made - wanted).max())
+        if not error <= TOLERANCE * max(1.0, float(np.abs(wanted).max())):
+            raise RunError(
+                f"the exported user tower differs from torch by {error:.2g}, and its largest "
+                f"component is {np.abs(wanted).max():.2g}; report this, with the versions of torch "
+                "and onnxruntime"
+            )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the exporter's own affairs (deprecations, packages it could use) from the terminal."""
+    with ExitStack() as after:
+        for logger in map(logging.getLogger, LOGGERS):
+            after.callback(logger.setLevel, logger.level)
+            logger.setLevel(logging.ERROR)
+        after.enter_context(warnings.catch_warnings())
+        warnings.simplefilter("ignore")
+        yield

@@ -1,0 +1,1 @@
+"""The neural pair: ids, demographics, content and history through dense layers."""

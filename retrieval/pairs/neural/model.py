@@ -1,0 +1,292 @@
+"""The neural tower pair: ids, people and content through dense layers, history through attention.
+
+It predicts `rating = centre + unit * (offset of the user + user vector . movie vector)`.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 (torch's own name for it)
+
+from retrieval.data.statistics import MOVIE_STATISTICS, USER_STATISTICS
+from retrieval.pairs.dropout import Dropout
+from retrieval.pairs.time_codes import AGE_BUCKETS
+
+UNKNOWN = 0  # the row of an id embedding for whatever was not trained on
+
+
+@dataclass(frozen=True, kw_only=True)
+class NeuralSettings:
+    """The shape of the tower pair, and how it is held back from learning by heart."""
+
+    dimension: int = 64
+    hidden: int = 128
+    heads: int = 4
+    history_length: int = 30
+    dropout: float = 0.2
+    strangers: float = 0.3  # weight of the error that is made on strangers
+    unknown_movies: float = 0.05  # share of training rows whose movie is as if unrated
+    penalty: float = 0.01  # of the mean squared length of user and movie vectors
+
+
+class Sizes(NamedTuple):
+    """What the data fixes."""
+
+    users: int
+    movies: int
+    content: int
+    genders: int
+    ages: int
+    occupations: int
+    levels: int
+
+
+class UserBatch(NamedTuple):
+    """`inputs.UserInputs` as tensors."""
+
+    users: Tensor  # (B,)
+    demographics: Tensor  # (B, 3)
+    statistics: Tensor  # (B, 3)
+    events: Tensor  # (B, L)
+    present: Tensor  # (B, L)
+    ages: Tensor  # (B, L)
+
+
+class MovieBatch(NamedTuple):
+    """B movies as they were when they were rated."""
+
+    ids: Tensor  # (B,) number + 1, or UNKNOWN
+    numbers: Tensor  # (B,)
+    statistics: Tensor  # (B, 2)
+
+
+class EventTable(NamedTuple):
+    """What each of C = M * levels possible events, a movie at a rating, says of a user."""
+
+    values: Tensor  # (C, D)
+    keys: Tensor  # (C, H)
+
+
+class NeuralPair(nn.Module):
+    """User tower and movie tower, sharing what they know of movies.
+
+    Args:
+        settings: The shape.
+        sizes: Of the data.
+        content: `(M, F)` features of the movies.
+        statistics: `(M, 2)` of the movies over all training rows.
+        rated: `(M,)` whether a movie has training rows.
+    """
+
+    content: Tensor
+    statistics: Tensor
+    rated: Tensor
+
+    def __init__(
+        self,
+        settings: NeuralSettings,
+        sizes: Sizes,
+        content: Tensor,
+        statistics: Tensor,
+        rated: Tensor,
+    ) -> None:
+        super().__init__()
+        self.settings, self.sizes = settings, sizes
+        self.register_buffer("content", content)
+        self.register_buffer("statistics", statistics)
+        self.register_buffer("rated", rated)
+        d, h = settings.dimension, settings.hidden
+
+        self.movie_ids = embedding(sizes.movies + 1, d + 1)
+        self.describe = _dense(sizes.content, h, d, settings.dropout)
+        self.movie_dense = _dense(d + d + MOVIE_STATISTICS, h, d + 1, settings.dropout)
+        self.movie_skip = nn.Linear(d, d + 1)
+
+        self.event_movies = embedding(sizes.movies + 1, d)
+        self.event_levels = embedding(sizes.levels, d)
+        self.event_hidden = nn.Linear(d + MOVIE_STATISTICS + d, h)
+        self.event_value = nn.Linear(h, d)
+        self.event_key = nn.Linear(h, settings.heads)
+        self.age_key = nn.Parameter(torch.zeros(AGE_BUCKETS, settings.heads))
+        self.rank_key = nn.Parameter(torch.zeros(settings.history_length, settings.heads))
+        # At first a history counts for n / (n + 7): trust grows with what is told.
+        self.nothing_key = nn.Parameter(torch.full((settings.heads,), math.log(7)))
+
+        self.user_ids = embedding(sizes.users + 1, d + 1)
+        self.genders = embedding(sizes.genders, 8)
+        self.age_codes = embedding(sizes.ages, 8)
+        self.occupations = embedding(sizes.occupations, 8)
+        self.user_dense = _dense(d + 24 + USER_STATISTICS + d, h, d + 1, settings.dropout)
+        self.user_skip = nn.Linear(d, d + 1)
+        for layer in (self.movie_skip, self.user_skip):
+            _start_small(layer)
+
+    def forward(self, users: UserBatch, movies: MovieBatch) -> Tensor:
+        """Return deviations predicted for B pairs, `(B,)`."""
+        described = self.describe(self.content)  # (M, D)
+        movie = self.movie_vectors_of(movies, described)
+        pooled = self.pooled(users, self.event_table(described))
+        user, offset = self.user_vectors(users, pooled)
+        return offset + (user * movie).sum(1)
+
+    def loss(
+        self, users: UserBatch, movies: MovieBatch, targets: Tensor, strangers: UserBatch
+    ) -> Tensor:
+        """Return what training makes small.
+
+        A share of the movies is as if nobody had rated them, and S of the B rows are asked a second
+        time by a stranger who has told less, so that both are nothing unheard of when they come.
+
+        Args:
+            users: B of them.
+            movies: B of them.
+            targets: Deviations `(B,)`.
+            strangers: S of them, who rate the first S of the movies.
+        """
+        described = self.describe(self.content)  # (M, D)
+        table = self.event_table(described)
+        movie = self.movie_vectors_of(self._hide(movies), described)  # (B, D + 1)
+        known = self._error(users, table, movie, targets)
+        count = len(strangers.users)
+        unknown = self._error(strangers, table, movie[:count], targets[:count])
+        return torch.lerp(known, unknown, self.settings.strangers)
+
+    def _error(self, users: UserBatch, table: EventTable, movie: Tensor, targets: Tensor) -> Tensor:
+        user, offset = self.user_vectors(users, self.pooled(users, table))
+        lengths = user[:, :-1].square().sum(1) + movie[:, :-1].square().sum(1)  # (B,)
+        error = F.mse_loss(offset + (user * movie).sum(1), targets)
+        return error + self.settings.penalty * lengths.mean()
+
+    def pooled(self, users: UserBatch, table: EventTable) -> Tensor:
+        """Return the histories, each as one vector: `(B, D)`."""
+        return pool(table.values, users.events, self.attention(users, table.keys))
+
+    def event_table(self, described: Tensor) -> EventTable:
+        """Return what every movie at every rating says, from descriptions `(M, D)`."""
+        ids = torch.arange(self.sizes.movies, device=described.device) + 1
+        known = self.event_movies(torch.where(self.rated, ids, UNKNOWN)) + described  # (M, D)
+        movie = torch.cat([known, self.statistics], 1)  # (M, D + 2)
+        # The layer is linear: its parts for movies and for levels are made once, then added.
+        of_movies, of_levels = self.event_hidden.weight.tensor_split([movie.shape[1]], dim=1)
+        hidden = F.linear(movie, of_movies, self.event_hidden.bias)[:, None] + F.linear(
+            self.event_levels.weight, of_levels
+        )  # (M, levels, hidden)
+        hidden = F.gelu(hidden).flatten(0, 1)  # (C, hidden)
+        return EventTable(self.event_value(hidden), self.event_key(hidden))
+
+    def attention(self, users: UserBatch, keys: Tensor) -> Tensor:
+        """Return the weight of each event in each head, `(B, L, H)`.
+
+        The weights of a user sum to less than one: the rest is for nothing at all, so that a short
+        history counts for little and an empty one for nothing.
+        """
+        length = users.events.shape[1]
+        # Gathered along rows: an embedding of so few numbers a row is ten times slower.
+        by_age = self.age_key[None].expand(users.ages.shape[0], -1, -1)  # (B, ages, H)
+        of_ages = by_age.gather(1, users.ages[:, :, None].expand(-1, -1, by_age.shape[2]))
+        scores = F.embedding(users.events, keys) + of_ages + self.rank_key[:length]  # (B, L, H)
+        scores = scores.masked_fill(~users.present.unsqueeze(2), -1e9)
+        nothing = self.nothing_key.expand(scores.shape[0], 1, -1)  # (B, 1, H)
+        return torch.softmax(torch.cat([nothing, scores], 1), 1)[:, 1:]
+
+    def user_vectors(self, users: UserBatch, pooled: Tensor) -> tuple[Tensor, Tensor]:
+        """Return user vectors `(B, D + 1)`, their last component 1, and offsets `(B,)`."""
+        own = self.user_ids(users.users)  # (B, D + 1)
+        gender, age, occupation = users.demographics.unbind(1)
+        person = [self.genders(gender), self.age_codes(age), self.occupations(occupation)]
+        known = torch.cat([own[:, :-1], *person, users.statistics, pooled], 1)
+        out = self.user_dense(known) + self.user_skip(pooled) + own  # (B, D + 1)
+        return torch.cat([out[:, :-1], torch.ones_like(out[:, :1])], 1), out[:, -1]
+
+    def movie_vectors_of(self, movies: MovieBatch, described: Tensor) -> Tensor:
+        """Return movie vectors `(B, D + 1)`, ending in the movie's bias."""
+        own = self.movie_ids(movies.ids)  # (B, D + 1)
+        described = described[movies.numbers]  # (B, D)
+        known = torch.cat([own[:, :-1], described, movies.statistics], 1)
+        out: Tensor = self.movie_dense(known) + self.movie_skip(described) + own
+        return out
+
+    def movie_vectors(self) -> Tensor:
+        """Return the vectors of the whole catalogue, `(M, D + 1)`."""
+        numbers = torch.arange(self.sizes.movies, device=self.content.device)
+        ids = torch.where(self.rated, numbers + 1, UNKNOWN)
+        movies = MovieBatch(ids, numbers, self.statistics)
+        return self.movie_vectors_of(movies, self.describe(self.content))
+
+    def _hide(self, movies: MovieBatch) -> MovieBatch:
+        hidden = torch.rand(len(movies.ids), device=movies.ids.device)
+        hidden = hidden < self.settings.unknown_movies  # (B,)
+        return movies._replace(
+            ids=movies.ids.masked_fill(hidden, UNKNOWN),
+            statistics=movies.statistics.masked_fill(hidden.unsqueeze(1), 0.0),
+        )
+
+
+def exported_bytes(settings: NeuralSettings, sizes: Sizes) -> int:
+    """Return about how many bytes of constants an exported user tower holds: the large tables."""
+    events = sizes.movies * sizes.levels * (settings.dimension + settings.heads)
+    return 4 * (events + (sizes.users + 1) * (settings.dimension + 1))
+
+
+class NeuralUserTower(nn.Module):
+    """The user tower alone, with the event table as a constant: what is exported."""
+
+    values: Tensor
+    keys: Tensor
+
+    def __init__(self, pair: NeuralPair, centre: float, unit: float) -> None:
+        super().__init__()
+        self.pair, self.centre, self.unit = pair, centre, unit
+        pair.eval()  # no dropout in the table
+        with torch.no_grad():
+            table = pair.event_table(pair.describe(pair.content))
+        self.register_buffer("values", table.values)
+        self.register_buffer("keys", table.keys)
+
+    def forward(  # one argument for each named input of the exported graph
+        self,
+        users: Tensor,
+        demographics: Tensor,
+        statistics: Tensor,
+        events: Tensor,
+        present: Tensor,
+        ages: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """Return user vectors `(B, D + 1)` and offsets `(B,)`, in ratings."""
+        batch = UserBatch(users, demographics, statistics, events, present, ages)
+        weights = self.pair.attention(batch, self.keys)  # (B, L, H)
+        vectors, offsets = self.pair.user_vectors(batch, pool(self.values, events, weights))
+        return vectors * self.unit, self.centre + offsets * self.unit
+
+
+def pool(values: Tensor, events: Tensor, weights: Tensor) -> Tensor:
+    """Return the weighted sum of event values, each head over its own part: `(B, D)`.
+
+    Args:
+        values: `(C, D)`.
+        events: `(B, L)` rows of values.
+        weights: `(B, L, H)`.
+    """
+    weights = weights.repeat_interleave(values.shape[1] // weights.shape[2], 2)  # (B, L, D)
+    return (F.embedding(events, values) * weights).sum(1)
+
+
+def _dense(inputs: int, hidden: int, outputs: int, dropout: float) -> nn.Sequential:
+    last = nn.Linear(hidden, outputs)
+    _start_small(last)
+    return nn.Sequential(nn.Linear(inputs, hidden), nn.GELU(), Dropout(dropout), last)
+
+
+def embedding(rows: int, dimension: int) -> nn.Embedding:
+    """Return an embedding that starts small."""
+    made = nn.Embedding(rows, dimension)
+    nn.init.normal_(made.weight, std=0.02)
+    return made
+
+
+def _start_small(layer: nn.Linear) -> None:
+    nn.init.normal_(layer.weight, std=0.02)
+    nn.init.zeros_(layer.bias)

@@ -1,0 +1,160 @@
+"""The published two-tower notebook, to the letter: what this project grew from."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 (torch's own name for it)
+
+from retrieval.pairs.neural.model import MovieBatch, Sizes, UserBatch
+
+DIMENSION = 32
+IDS = 100  # components of an id embedding
+HISTORY_LENGTH = 20
+
+
+class Activation(StrEnum):
+    """Between the dense layers."""
+
+    RELU = "relu"
+    TANH = "tanh"
+    SIGMOID = "sigmoid"
+
+
+@dataclass(frozen=True, kw_only=True)
+class NotebookSettings:
+    """What the notebook left open."""
+
+    layers: int = 2  # 1 or 2
+    activation: Activation = Activation.RELU
+    history_length: int = HISTORY_LENGTH
+
+
+class NotebookPair(nn.Module):
+    """Ids 100, gender 2, occupation 4, genre bag 4, linear age and year, mean of the last movies.
+
+    Its rating is `relu(user vector . movie vector)`: no bias, no centre. Clipping into a scale that
+    starts above 0 makes the relu disappear, so the dot product alone serves it.
+
+    Args:
+        settings: What the notebook left open.
+        sizes: Of the data.
+        genres: `(M, G)` 1 where the movie has the genre.
+        years: `(M,)` scaled to about -1 to 1, 0 where unknown.
+        ages: One value for each age code, scaled likewise.
+        centre: The average rating, which training targets are deviations from.
+        unit: What deviations are measured in.
+    """
+
+    genres: Tensor
+    years: Tensor
+    ages: Tensor
+
+    def __init__(
+        self,
+        settings: NotebookSettings,
+        sizes: Sizes,
+        genres: Tensor,
+        years: Tensor,
+        ages: Tensor,
+        centre: float,
+        unit: float,
+    ) -> None:
+        super().__init__()
+        self.settings, self.sizes, self.centre, self.unit = settings, sizes, centre, unit
+        self.register_buffer("genres", genres / genres.sum(1, keepdim=True).clamp(min=1))
+        self.register_buffer("years", years)
+        self.register_buffer("ages", ages)
+        self.user_ids = nn.Embedding(sizes.users + 1, IDS)
+        self.movie_ids = nn.Embedding(sizes.movies, IDS)
+        self.gender = nn.Embedding(sizes.genders, 2)
+        self.occupation = nn.Embedding(sizes.occupations, 4)
+        self.genre = nn.Linear(genres.shape[1], 4, bias=False)
+        self.user_dense = _dense(207, settings)
+        self.movie_dense = _dense(105, settings)
+
+    def forward(self, users: UserBatch, movies: MovieBatch) -> Tensor:
+        """Return deviations predicted for B pairs, `(B,)`."""
+        dots = (self.user_vectors(users) * self.movie_vectors_of(movies.numbers)).sum(1)
+        return (torch.relu(dots) - self.centre) / self.unit
+
+    def loss(
+        self, users: UserBatch, movies: MovieBatch, targets: Tensor, _strangers: UserBatch
+    ) -> Tensor:
+        """Return the mean squared error for deviations `(B,)`; the notebook knows no strangers."""
+        return F.mse_loss(self(users, movies), targets)
+
+    def user_vectors(self, users: UserBatch) -> Tensor:
+        """Return `(B, 32)`."""
+        present = users.present.unsqueeze(2)  # (B, L, 1)
+        watched = self.movie_ids(users.events // self.sizes.levels)  # (B, L, 100)
+        mean = (watched * present).sum(1) / present.sum(1).clamp(min=1)  # (B, 100)
+        gender, age, occupation = users.demographics.unbind(1)
+        parts = [
+            self.user_ids(users.users),
+            self.gender(gender),
+            self.occupation(occupation),
+            self.ages[age].unsqueeze(1),
+            mean,
+        ]
+        vectors: Tensor = self.user_dense(torch.cat(parts, 1))
+        return vectors
+
+    def movie_vectors(self) -> Tensor:
+        """Return the vectors of the whole catalogue, `(M, 32)`."""
+        return self.movie_vectors_of(torch.arange(self.sizes.movies))
+
+    def movie_vectors_of(self, numbers: Tensor) -> Tensor:
+        """Return the vectors of movies `(B,)`: `(B, 32)`."""
+        parts = [
+            self.movie_ids(numbers),
+            self.genre(self.genres[numbers]),
+            self.years[numbers].unsqueeze(1),
+        ]
+        vectors: Tensor = self.movie_dense(torch.cat(parts, 1))
+        return vectors
+
+
+def exported_bytes(sizes: Sizes) -> int:
+    """Return about how many bytes of constants an exported user tower holds: the large tables."""
+    return 4 * IDS * (sizes.users + 1 + sizes.movies)
+
+
+class NotebookUserTower(nn.Module):
+    """The user tower alone: what is exported."""
+
+    def __init__(self, pair: NotebookPair) -> None:
+        super().__init__()
+        self.pair = pair
+
+    def forward(  # one argument for each named input of the exported graph
+        self,
+        users: Tensor,
+        demographics: Tensor,
+        statistics: Tensor,
+        events: Tensor,
+        present: Tensor,
+        ages: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """Return user vectors `(B, 32)` and offsets of 0 `(B,)`, in ratings."""
+        batch = UserBatch(users, demographics, statistics, events, present, ages)
+        vectors = self.pair.user_vectors(batch)
+        return vectors, vectors[:, 0] * 0.0
+
+
+def _dense(inputs: int, settings: NotebookSettings) -> nn.Sequential:
+    if settings.layers == 1:
+        return nn.Sequential(nn.Linear(inputs, DIMENSION))
+    return nn.Sequential(nn.Linear(inputs, 64), _activation(settings)(), nn.Linear(64, DIMENSION))
+
+
+def _activation(settings: NotebookSettings) -> Callable[[], nn.Module]:
+    match settings.activation:
+        case Activation.RELU:
+            return nn.ReLU
+        case Activation.TANH:
+            return nn.Tanh
+        case Activation.SIGMOID:
+            return nn.Sigmoid

@@ -1,0 +1,1 @@
+"""The sequence pair: a transformer over the history, for what is watched next."""

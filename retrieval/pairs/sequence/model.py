@@ -1,0 +1,286 @@
+"""The sequence tower pair: what a user watches next, by a causal transformer over recent events.
+
+It predicts a movie by the score `user vector . movie vector / temperature`, both of unit length.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 (torch's own name for it)
+
+from retrieval.pairs.dropout import Dropout
+from retrieval.pairs.neural.model import Sizes, embedding
+from retrieval.pairs.sequence.tokens import GAP_CODES, WAIT_CODES
+
+# Added to what must not be looked at.
+NEVER = -1e9
+
+
+@dataclass(frozen=True, kw_only=True)
+class SequenceSettings:
+    """The shape of the tower pair, and how it is held back from learning by heart."""
+
+    dimension: int = 64
+    blocks: int = 2
+    heads: int = 2
+    hidden: int = 256  # of the gated layer in each block
+    history_length: int = 200
+    dropout: float = 0.2
+    temperature: float = 0.05
+    unknown_movies: float = 0.02  # share of the movies that are as if unrated, anew in each batch
+
+
+class SequencePair(nn.Module):
+    """User tower and movie tower, sharing what they know of movies.
+
+    Args:
+        settings: The shape.
+        sizes: Of the data.
+        content: `(M, F)` features of the movies.
+        rated: `(M,)` whether a movie has training rows.
+    """
+
+    content: Tensor
+    rated: Tensor
+
+    def __init__(
+        self, settings: SequenceSettings, sizes: Sizes, content: Tensor, rated: Tensor
+    ) -> None:
+        super().__init__()
+        self.settings, self.sizes = settings, sizes
+        self.register_buffer("content", content)
+        self.register_buffer("rated", rated)
+        d = settings.dimension
+        self.movie_ids = embedding(sizes.movies, d)
+        self.describe = nn.Linear(sizes.content, d, bias=False)
+        nn.init.normal_(self.describe.weight, std=0.01)
+        self.levels = embedding(sizes.levels + 1, d)  # the first is of the start
+        self.waits = embedding(WAIT_CODES, d)
+        self.places = embedding(settings.history_length + 1, d)
+        self.genders = embedding(sizes.genders, d)
+        self.ages = embedding(sizes.ages, d)
+        self.occupations = embedding(sizes.occupations, d)
+        self.blocks = nn.ModuleList(Block(settings) for _ in range(settings.blocks))
+        self.norm = nn.LayerNorm(d)
+        self.dropout = Dropout(settings.dropout)
+
+    def table(self) -> Tensor:
+        """Return what is known of each movie, `(M, D)`: its own vector where rated, its content."""
+        rated = self.rated
+        if self.training:
+            drawn = torch.rand(len(rated), device=rated.device)
+            rated = rated & (drawn >= self.settings.unknown_movies)
+        table: Tensor = rated[:, None] * self.movie_ids.weight + self.describe(self.content)
+        return table
+
+    def forward(
+        self,
+        table: Tensor,
+        movies: Tensor,
+        levels: Tensor,
+        people: Tensor,
+        waits: Tensor,
+        lags: Tensor,
+    ) -> Tensor:
+        """Return a vector for the question after each token, `(B, T, D)`, of length 1.
+
+        Args:
+            table: What `table` returned.
+            movies: `(B, T)`, likewise the others: the columns of `Tokens`.
+            levels: `(B, T)`.
+            people: `(B, 3)`.
+            waits: `(B, T)`.
+            lags: `(B, T, T)`.
+        """
+        x = self.dropout(self.embed(with_nothing(table), movies, levels, people, waits))
+        for block in self.layers():
+            x = block(x, lags, block.biases())
+        return F.normalize(self.norm(x), dim=-1)
+
+    def embed(
+        self, known: Tensor, movies: Tensor, levels: Tensor, people: Tensor, waits: Tensor
+    ) -> Tensor:
+        """Return what each token is, `(B, T, D)`, before it has looked at others.
+
+        Args:
+            known: What `with_nothing` made of the table; the others as for `forward`.
+            movies: `(B, T)`.
+            levels: `(B, T)`.
+            people: `(B, 3)`.
+            waits: `(B, T)`.
+        """
+        x = F.embedding(movies, known) * math.sqrt(self.settings.dimension)  # (B, T, D)
+        x = x + self.levels(levels) + self.waits(waits) + self.places.weight[: movies.shape[1]]
+        return torch.cat([x[:, :1] + self._person(people)[:, None], x[:, 1:]], dim=1)
+
+    def layers(self) -> "list[Block]":
+        """Return the blocks, first to last."""
+        return [block for block in self.blocks if isinstance(block, Block)]
+
+    def movie_vectors(self) -> Tensor:
+        """Return the vectors of the whole catalogue, `(M, D)`."""
+        return F.normalize(self.table(), dim=-1)
+
+    def new_movie_vectors(self, content: Tensor) -> Tensor:
+        """Return the vectors `(A, D)` of movies that nobody has rated, from content `(A, F)`."""
+        return F.normalize(self.describe(content), dim=-1)
+
+    def _person(self, people: Tensor) -> Tensor:
+        gender, age, occupation = people.unbind(dim=1)
+        known: Tensor = self.genders(gender) + self.ages(age) + self.occupations(occupation)
+        return known
+
+
+class Block(nn.Module):
+    """Attention with biases for how many tokens and how much time lie between; a gated layer."""
+
+    def __init__(self, settings: SequenceSettings) -> None:
+        super().__init__()
+        d, heads = settings.dimension, settings.heads
+        self.heads = heads
+        self.attention_norm = nn.LayerNorm(d)
+        # No biases after a norm, which has its own.
+        self.queries_keys_values = nn.Linear(d, 3 * d, bias=False)
+        self.attended = nn.Linear(d, d)
+        self.gap_bias = nn.Parameter(torch.zeros(heads, GAP_CODES))
+        self.distance_bias = nn.Parameter(torch.zeros(heads, settings.history_length + 1))
+        self.gate_norm = nn.LayerNorm(d)
+        self.gated = nn.Linear(d, 2 * settings.hidden, bias=False)
+        self.narrowed = nn.Linear(settings.hidden, d)
+        self.dropout = Dropout(settings.dropout)
+
+    def forward(self, x: Tensor, lags: Tensor, biases: Tensor) -> Tensor:
+        """Return what tokens are after looking at those before, `(B, T, D)`.
+
+        Args:
+            x: `(B, T, D)`.
+            lags: `(B, T, T)` codes.
+            biases: `(H, codes)` what `biases` returned.
+        """
+        b, t, d = x.shape
+        width = d // self.heads
+        y = self.queries_keys_values(self.attention_norm(x))  # (B, T, 3 * D)
+        queries, keys, values = y.view(b, t, 3, self.heads, width).permute(2, 3, 0, 1, 4).unbind()
+        # The first half looks at nothing of the second.
+        half = t // 2
+        met = torch.cat(
+            [
+                _attention(
+                    queries[:, :, start:end],
+                    keys[:, :, :end],
+                    values[:, :, :end],
+                    _biases_of(lags[:, start:end, :end], biases),
+                )
+                for start, end in ((0, half), (half, t))
+            ],
+            dim=2,
+        )  # (H, B, T, D / H)
+        return self._added(x, met.permute(1, 2, 0, 3).reshape(b, t, d))
+
+    def last(self, x: Tensor, lags: Tensor, biases: Tensor, places: Tensor) -> Tensor:
+        """Return what one token of each user is after looking at those before, `(B, D)`.
+
+        Instead of a key and a value for each token, there is one query that looks at tokens as they
+        are, and one value of what it met: the same sums in another order.
+
+        Args:
+            x: `(B, T, D)`.
+            lags: `(B, T, T)` codes.
+            biases: `(H, codes)` what `biases` returned.
+            places: `(B,)` of the tokens.
+        """
+        b, t, d = x.shape
+        width = d // self.heads
+        own = places[:, None, None]  # (B, 1, 1)
+        y = self.attention_norm(x)
+        asking = y.gather(1, own.expand(-1, -1, d)).squeeze(1)  # (B, D)
+        weights = self.queries_keys_values.weight.view(3, self.heads, width, d)
+        query = torch.einsum("bd,hwd->bhw", asking, weights[0])
+        query = torch.einsum("bhw,hwd->bhd", query, weights[1]) * width**-0.5
+        bias = _biases_of(lags.gather(1, own.expand(-1, -1, t)), biases)  # (H, B, 1, T)
+        scores = torch.bmm(query, y.transpose(1, 2)) + bias.squeeze(2).transpose(0, 1)  # (B, H, T)
+        met = torch.bmm(scores.softmax(dim=-1), y)  # (B, H, D)
+        met = torch.einsum("bhd,hwd->bhw", met, weights[2]).reshape(b, d)
+        return self._added(x.gather(1, own.expand(-1, -1, d)).squeeze(1), met)
+
+    def biases(self) -> Tensor:
+        """Return the bias of each code of a lag, `(H, codes)`."""
+        before = self.distance_bias[:, :, None] + self.gap_bias[:, None]  # (H, L + 1, GAP_CODES)
+        return F.pad(before, (0, 0, 1, 0), value=NEVER).flatten(1)
+
+    def _added(self, x: Tensor, met: Tensor) -> Tensor:
+        """Return tokens `(..., D)` with what they met, and what the gated layer makes of it."""
+        x = x + self.dropout(self.attended(met))
+        y = self.gate_norm(x)
+        # Halves of one product would be copied apart, here and on the way back.
+        value, gate = (F.linear(y, weight) for weight in self.gated.weight.chunk(2))
+        gated: Tensor = self.dropout(self.narrowed(value * F.silu(gate)))
+        return x + gated
+
+
+def exported_bytes(settings: SequenceSettings, sizes: Sizes) -> int:
+    """Return about how many bytes of constants an exported user tower holds: its movies."""
+    return 4 * (sizes.movies + 1) * settings.dimension
+
+
+class SequenceUserTower(nn.Module):
+    """The user tower alone: the vector for the question after the last token.
+
+    What does not depend on the user is made once, and in the last block nothing but that question.
+    """
+
+    known: Tensor
+
+    def __init__(self, pair: SequencePair) -> None:
+        super().__init__()
+        self.pair = pair
+        pair.eval()
+        self.register_buffer("known", with_nothing(pair.table()).detach())
+        for place, block in enumerate(pair.layers()):
+            self.register_buffer(f"biases_{place}", block.biases().detach())
+
+    def forward(
+        self,
+        movies: Tensor,
+        levels: Tensor,
+        people: Tensor,
+        waits: Tensor,
+        lags: Tensor,
+        last: Tensor,
+    ) -> Tensor:
+        """Return `(B, D)` from the columns of `Tokens`."""
+        x = self.pair.embed(self.known, movies, levels, people, waits)
+        *earlier, final = self.pair.layers()
+        for place, block in enumerate(earlier):
+            x = block(x, lags, self.get_buffer(f"biases_{place}"))
+        x = final.last(x, lags, self.get_buffer(f"biases_{len(earlier)}"), last)
+        return F.normalize(self.pair.norm(x), dim=-1)
+
+
+def with_nothing(table: Tensor) -> Tensor:
+    """Return a table `(M, D)` with a row of zeros before it, for tokens that are no movie."""
+    return torch.cat([table.new_zeros(1, table.shape[1]), table])
+
+
+def _attention(queries: Tensor, keys: Tensor, values: Tensor, biases: Tensor) -> Tensor:
+    """Return what Q tokens see of T others, `(H, B, Q, W)`.
+
+    Args:
+        queries: `(H, B, Q, W)`.
+        keys: `(H, B, T, W)`.
+        values: `(H, B, T, W)`.
+        biases: `(H, B, Q, T)`.
+    """
+    of_queries, of_keys = queries.flatten(0, 1), keys.flatten(0, 1).transpose(1, 2)
+    width = queries.shape[-1]
+    scores = torch.baddbmm(biases.flatten(0, 1), of_queries, of_keys, alpha=width**-0.5)
+    return torch.bmm(scores.softmax(dim=-1), values.flatten(0, 1)).view(queries.shape)
+
+
+def _biases_of(lags: Tensor, biases: Tensor) -> Tensor:
+    """Return biases `(H, B, Q, T)` for codes `(B, Q, T)`, of a table `(H, codes)`."""
+    # Gathered along rows: an embedding of so few numbers a row is ten times slower.
+    codes = lags.reshape(1, -1).expand(len(biases), -1)
+    return biases.gather(1, codes).view(len(biases), *lags.shape)

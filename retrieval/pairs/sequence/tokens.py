@@ -1,0 +1,125 @@
+"""What the sequence pair's user tower is given: a start, then the recent events, oldest first.
+
+After each token comes a question, what the user watches next: in training the next event answers
+it, at query time the last question is the one that is asked.
+"""
+
+from functools import cache
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retrieval.data.history import Histories, Windows
+from retrieval.data.scale import RatingScale
+from retrieval.pairs.time_codes import AGE_BUCKETS, doublings
+
+# Codes of a gap between two tokens: the start, then a bucket for each doubling of seconds, of gaps
+# up to the question and of gaps up to the event before it.
+START, TOLD = 0, 1
+UNTOLD = TOLD + AGE_BUCKETS
+GAP_CODES = UNTOLD + AGE_BUCKETS
+
+# Codes of a wait between a token and the question after it; 0 where no time is told.
+WAIT_CODES = 1 + AGE_BUCKETS
+
+
+class Tokens(NamedTuple):
+    """B users; T is one more than the longest history, and at least 2, so that it has halves."""
+
+    movies: NDArray[np.int64]  # (B, T) number + 1; 0 for the start, and after the last event
+    levels: NDArray[np.int64]  # (B, T) of the rating + 1; 0 likewise
+    people: NDArray[np.int64]  # (B, 3) codes
+    waits: NDArray[np.int64]  # (B, T) codes
+    # (B, T, T) codes, from each question to each token: the code of the gap, plus GAP_CODES for the
+    # token before the question and for each one between; less than that is after the question
+    lags: NDArray[np.int64]
+    last: NDArray[np.int64]  # (B,) place of the last token
+
+    def part(self, rows: slice) -> "Tokens":
+        """Return some of the users."""
+        return Tokens(*(column[rows] for column in self))
+
+    def until(self, places: int) -> "Tokens":
+        """Return the users with the first places alone, at least 2."""
+        return Tokens(
+            movies=self.movies[:, :places],
+            levels=self.levels[:, :places],
+            people=self.people,
+            waits=self.waits[:, :places],
+            lags=np.ascontiguousarray(self.lags[:, :places, :places]),
+            last=np.minimum(self.last, places - 1),
+        )
+
+    def padded(self, places: int) -> "Tokens":
+        """Return the users with room for at least so many tokens, none of which is looked at."""
+        more = (0, max(0, places - self.movies.shape[1]))
+        return self._replace(
+            movies=np.pad(self.movies, ((0, 0), more)),
+            levels=np.pad(self.levels, ((0, 0), more)),
+            waits=np.pad(self.waits, ((0, 0), more)),
+            lags=np.pad(self.lags, ((0, 0), more, more)),
+        )
+
+
+def tokens(
+    people: NDArray[np.int64],
+    histories: Histories,
+    windows: Windows,
+    told: NDArray[np.bool_],
+    scale: RatingScale,
+    length: int,
+) -> Tokens:
+    """Describe users by the last `length` events of their windows.
+
+    Args:
+        people: `(B, 3)` codes.
+        histories: The events that the windows point into.
+        windows: B of them, with the times of asking.
+        told: `(B,)` whether times of asking count, that of the window and those of its events.
+        scale: Of the ratings.
+        length: The longest history.
+    """
+    counts = np.minimum(windows.ends - windows.starts, length)
+    places = np.arange(max(2, 1 + int(counts.max(initial=0))))  # 0 is the start
+    there = (places >= 1) & (places <= counts[:, None])  # (B, T)
+    positions = np.where(there, (windows.ends - counts - 1)[:, None] + places, 0)
+    if not len(histories.movies):
+        histories = Histories(
+            histories.offsets, np.zeros(1, np.int32), np.zeros(1, np.float32), np.zeros(1, np.int64)
+        )
+    base = histories.timestamps[positions[:, 1]]
+    since = _seconds(np.where(there, histories.timestamps[positions] - base[:, None], 0))
+    asked = _seconds(np.where(counts > 0, windows.times - base, 0))[:, None]  # (B, 1)
+    following = np.concatenate([since[:, 1:], asked], axis=1)
+    following = np.where(places == counts[:, None], asked, following)  # (B, T)
+    waits = 1 + doublings(following - since)
+    waits[:, 0] = 0  # nothing to wait since
+    until = np.where(told[:, None], following, since)
+    lags = doublings(
+        until[:, :, None] - since[:, None, :], np.where(told, TOLD, UNTOLD)[:, None, None]
+    )  # (B, T, T)
+    lags[:, :, 0] = START
+    lags += _distances(length)[: len(places), : len(places)]
+    return Tokens(
+        movies=np.where(there, histories.movies[positions].astype(np.int64) + 1, 0),
+        levels=np.where(there, scale.level(histories.ratings[positions]).astype(np.int64) + 1, 0),
+        people=people,
+        waits=np.where(told[:, None] & (places <= counts[:, None]), waits, 0).astype(np.int64),
+        lags=lags.astype(np.int64),
+        last=counts,
+    )
+
+
+@cache
+def _distances(length: int) -> NDArray[np.int32]:
+    """Return what lags `(L + 1, L + 1)` are without their gaps."""
+    places = np.arange(length + 1, dtype=np.int32)
+    codes: NDArray[np.int32] = np.maximum(places[:, None] - places + 1, 0) * np.int32(GAP_CODES)
+    return codes
+
+
+def _seconds(seconds: NDArray[np.int64]) -> NDArray[np.int32]:
+    """Return seconds as half as wide numbers: up to 34 years."""
+    limits = np.iinfo(np.int32)
+    return np.clip(seconds, limits.min // 2, limits.max // 2).astype(np.int32)

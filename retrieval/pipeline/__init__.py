@@ -1,0 +1,1 @@
+"""The steps from data to a run."""

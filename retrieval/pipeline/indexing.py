@@ -1,0 +1,282 @@
+"""From a run to its index, and movies added to both."""
+
+import os
+import shutil
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from index.kinds import Kind
+from index.search import Index
+from index.store import Card, read_card, save_index
+from index.tuning import SMALL, Questions, Trial, tune
+from retrieval.data import columns
+from retrieval.data.catalogue import Catalogue, write_catalogue
+from retrieval.data.listing import listed
+from retrieval.data.vocabulary import UNKNOWN
+from retrieval.errors import RequestError, RunError
+from retrieval.options import Towers
+from retrieval.pairs.bayesian.tower import load_bayesian, save_bayesian, with_movies
+from retrieval.pairs.content import load_describer
+from retrieval.pipeline.pairs import (
+    load_ensemble,
+    load_pair,
+    movie_vectors,
+    new_movie_vectors,
+)
+from retrieval.run.folder import (
+    ADDED,
+    BAYESIAN,
+    CONTENT,
+    INDEX,
+    MOVIES,
+    Run,
+    RunConfig,
+    model_of,
+    open_index,
+    open_run,
+    open_version,
+    own_sums,
+    seal,
+    write_sums,
+)
+from retrieval.run.versions import current, writing
+from retrieval.serving.encoder import Encoder
+from retrieval.serving.users import many_people
+from retrieval.storage.files import new_file
+
+# Users whose lists tell one kind of index from another, and how long the lists are.
+USERS, K = 400, 20
+
+
+class Built(NamedTuple):
+    """An index that was built, and what it was chosen from."""
+
+    card: Card
+    trials: list[Trial]  # that of the chosen one first; none where there was no choice
+
+
+def build_index(
+    folder: Path,
+    kind: Kind | None = None,
+    target: float = 0.99,
+    report: Callable[[Trial], None] = lambda _: None,
+) -> Built:
+    """Embed the whole catalogue of a run and index it; an index that was there is replaced.
+
+    Args:
+        folder: Of the run.
+        kind: Of the index; None is the fastest that finds enough, exact if there are few movies.
+        target: What an approximate kind must find of what is exactly the best for users of the
+            run, from 0 to 1.
+        report: Called with each kind and effort that was tried.
+
+    Raises:
+        RunError: The run is missing or damaged, or somebody else is writing it.
+        RequestError: An impossible target.
+    """
+    check_target(target)
+    current(folder)  # before anything is written beside what is no run
+    with writing(folder) as writer, writer.new_version() as partial:
+        version = current(folder)
+        sums = own_sums(version)
+        _carry_over(version, partial, sums)
+        write_sums(partial, sums)
+        return index_version(partial, folder, kind, target, report)
+
+
+def index_version(
+    version: Path,
+    home: Path,
+    kind: Kind | None = None,
+    target: float = 0.99,
+    report: Callable[[Trial], None] = lambda _: None,
+) -> Built:
+    """Index a version that is being written, and seal it; see `build_index`.
+
+    Args:
+        version: Its folder; its other files are sealed.
+        home: The folder of the run.
+        kind: See `build_index`, likewise the others.
+        target: See there.
+        report: See there.
+    """
+    run = open_version(version, home)
+    ids, vectors = run.catalogue.vocabulary.ids, _vectors(run)
+    if kind is Kind.EXACT or (kind is None and len(ids) < SMALL):
+        built = Built(_save(run, Index.build(ids, vectors)), [])
+    else:
+        kinds = tuple(Kind) if kind is None else (kind,)
+        tuned = tune(ids, vectors, questions(run), target, kinds, report)
+        built = Built(_save(run, tuned.chosen), tuned.trials)
+    write_sums(version, run.sums)
+    return built
+
+
+def check_target(target: float) -> None:
+    """Raise a `RequestError` for a recall that cannot be reached, or always is."""
+    if not 0 < target <= 1:
+        raise RequestError(f"target recall is {target:g}; it must be above 0 and at most 1")
+
+
+def questions(run: Run, count: int = USERS) -> Questions:
+    """Return what users of a run, drawn at random, ask for: their lists without what they saw.
+
+    Two users after the other ask for each ranking that the run has, so that either half of the
+    questions holds all.
+    """
+    rng = np.random.default_rng(run.config.seed)
+    users = rng.choice(run.users.ids, min(count, len(run.users)), replace=False)
+    encoder = Encoder(run)
+    audience, rows = many_people(run, users, {})
+    rating = encoder.encode(audience, rows, None).vectors
+    queries = np.empty_like(rating)
+    rankings = np.arange(len(rows)) // 2 % len(encoder.rankings)
+    for place, rank_by in enumerate(encoder.rankings):
+        own = rankings == place
+        queries[own] = encoder.queries(audience, rows[own], None, rating[own], rank_by)
+    ends = audience.histories.offsets
+    seen = [audience.histories.movies[ends[row] : ends[row + 1]] for row in rows]
+    return Questions(queries, K, [run.catalogue.vocabulary.ids[movies] for movies in seen])
+
+
+def add_movies(folder: Path, movies: pd.DataFrame) -> int:
+    """Add movies that nobody has rated yet to a run and its index, without training again.
+
+    Args:
+        folder: Of the run, which is replaced when the new one is whole.
+        movies: With the columns `columns.MOVIES`; those the run has are left as they are.
+
+    Returns:
+        How many were added.
+
+    Raises:
+        RunError: The run is missing or damaged.
+        RequestError: The run's pair cannot tell anything of them.
+    """
+    current(folder)  # before anything is written beside what is no run
+    with writing(folder) as writer:
+        run = open_run(folder)
+        index, kind = _index_of(run), _kind_of(run)
+        unknown = run.catalogue.vocabulary.numbers(movies[columns.MOVIE_ID]) == UNKNOWN
+        fresh = movies[unknown]
+        if fresh.empty and index is not None:
+            return 0
+        with writer.new_version() as partial:
+            _carry_over(run.folder, partial, run.sums)
+            vectors = _add(run, partial, fresh)
+            sums = seal(partial)
+            if index is None:
+                index_version(partial, folder, kind)
+                return len(fresh)
+            index.put(fresh[columns.MOVIE_ID].to_numpy(), vectors)
+            (partial / INDEX).mkdir()
+            save_index(partial / INDEX, index, model_of(sums))
+            write_sums(partial, sums)
+    return len(fresh)
+
+
+def _add(run: Run, version: Path, movies: pd.DataFrame) -> NDArray[np.float32]:
+    """Add movies to a version that holds the files of a run; return their vectors `(A, D)`.
+
+    Args:
+        run: As it was.
+        version: Folder of the new version; what does not change is there.
+        movies: With the columns `columns.MOVIES`, none of them in the run.
+    """
+    if movies.empty:
+        return np.zeros((0, sum(run.config.widths)), np.float32)
+    content = load_describer(run.folder / CONTENT).describe(movies)
+    parts = []
+    if Towers.NEURAL in run.config.towers:
+        parts.append(_with_offset(new_movie_vectors(load_pair(run.folder, run.config), content)))
+    if Towers.BAYESIAN in run.config.towers:
+        pair = with_movies(load_bayesian(run.folder / BAYESIAN), content.matrix())
+        with new_file(version / BAYESIAN) as partial:
+            save_bayesian(partial, pair)
+        parts.append(_with_offset(pair.movies[len(run.catalogue) :]))
+    if Towers.SEQUENCE in run.config.towers:
+        parts.append(new_movie_vectors(load_ensemble(run.folder), content))
+    vectors = _as_unrated(run.config, np.hstack(parts))
+    added = np.vstack([run.added, vectors]) if len(run.added) else vectors
+    with new_file(version / ADDED) as partial, partial.open("wb") as file:
+        np.save(file, added)
+    everything = [*run.catalogue.movies, *listed(movies)]
+    with new_file(version / MOVIES) as partial:
+        write_catalogue(partial, Catalogue(everything, len(added)))
+    return vectors
+
+
+def _carry_over(version: Path, partial: Path, names: Iterable[str]) -> None:
+    """Take files of a version over into the next.
+
+    Both names may be of one file: files are replaced, never changed.
+    """
+    for name in names:
+        try:
+            os.link(version / name, partial / name)
+        except OSError:  # a file system without links
+            shutil.copyfile(version / name, partial / name)
+
+
+def _index_of(run: Run) -> Index | None:
+    """Return the index of a run; None where it is missing, or was left behind by one killed."""
+    try:
+        return open_index(run, mapped=False)
+    except RunError:
+        return None
+
+
+def _kind_of(run: Run) -> Kind | None:
+    """Return of what kind the index of a run is, or was; None where nothing says."""
+    try:
+        return read_card(run.folder / INDEX).kind
+    except ValueError:
+        return None
+
+
+def _save(run: Run, index: Index) -> Card:
+    (run.folder / INDEX).mkdir()
+    return save_index(run.folder / INDEX, index, run.model)
+
+
+def _vectors(run: Run) -> NDArray[np.float32]:
+    """Return the vectors of the whole catalogue, the pairs' parts joined: `(M, D)`."""
+    vectors = np.hstack([_movie_vectors(run, towers) for towers in run.config.towers])
+    rated = np.bincount(run.histories.movies, minlength=len(vectors)) > 0
+    vectors[~rated] = _as_unrated(run.config, vectors[~rated])
+    return np.vstack([vectors, run.added]) if len(run.added) else vectors
+
+
+def _as_unrated(config: RunConfig, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return joined vectors `(A, D)` of movies without ratings, with what their parts count."""
+    scaled, start, blend = vectors.copy(), 0, config.blend
+    rating = [towers for towers in config.towers if towers is not Towers.SEQUENCE]
+    for place, towers in enumerate(rating):
+        end = start + config.widths[place]
+        scaled[:, start:end] *= np.float32(blend.unrated_factors[place])
+        scaled[:, end - 1] = blend.unrated_offset_factors[place] - 1
+        if towers is Towers.BAYESIAN:
+            scaled[:, end - 2] += np.float32(blend.unrated_shift)
+        start = end
+    return scaled
+
+
+def _with_offset(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return vectors `(M, D)` with a component that meets users' offsets, for `_as_unrated`."""
+    return np.pad(vectors, ((0, 0), (0, 1)))
+
+
+def _movie_vectors(run: Run, towers: Towers) -> NDArray[np.float32]:
+    match towers:
+        case Towers.NEURAL:
+            return _with_offset(movie_vectors(load_pair(run.folder, run.config)))
+        case Towers.BAYESIAN:
+            vectors = load_bayesian(run.folder / BAYESIAN).movies
+            return _with_offset(vectors[: -run.catalogue.added or None])
+        case Towers.SEQUENCE:
+            return movie_vectors(load_ensemble(run.folder))

@@ -1,0 +1,1 @@
+"""The run: one folder with versions that holds everything a trained model answers from."""

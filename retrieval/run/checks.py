@@ -1,0 +1,128 @@
+"""Whether the files of a run belong together: checked when it is opened, cheaply.
+
+A run may have been made by anybody. Numbers that are used as places in an array must be such
+places, or answers are silently wrong.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retrieval.blending.blend import Blend, Ranking
+from retrieval.blending.link import Link
+from retrieval.data.history import Histories
+from retrieval.data.scale import RatingScale
+from retrieval.errors import RunError
+
+# Events that a tower may be made to read of a history; no preset comes near.
+LONGEST_HISTORY = 100_000
+
+
+def check_histories(histories: Histories, users: int, movies: int, scale: RatingScale) -> None:
+    """Raise a `RunError` if the histories are not of so many users, movies and this scale."""
+    offsets, rated, ratings, timestamps = histories
+    _require(
+        "the offsets of its histories are not ascending, or not of its users",
+        sound=_is(offsets, np.int64, (users + 1,))
+        and offsets[0] == 0
+        and offsets[-1] == len(rated)
+        and bool((np.diff(offsets) >= 0).all()),
+    )
+    count = (len(rated),)
+    _require(
+        "its histories are not of one length",
+        sound=_is(rated, np.int32, count)
+        and _is(ratings, np.float32, count)
+        and _is(timestamps, np.int64, count),
+    )
+    _require("its histories hold movies that it does not have", sound=_within(rated, 0, movies - 1))
+    _require(
+        "its histories hold ratings outside its scale",
+        sound=_within(ratings, scale.lowest - 1e-3, scale.highest + 1e-3),
+    )
+
+
+def check_users(
+    codes: NDArray[np.int64], trained: NDArray[np.bool_], users: int, sizes: Sequence[int]
+) -> None:
+    """Raise a `RunError` if what is known of users is not of so many, or outside what there is."""
+    _require(
+        "what it knows of users is not of its users",
+        sound=_is(codes, np.int64, (users, len(sizes))) and _is(trained, np.bool_, (users,)),
+    )
+    for column, size in zip(codes.T, sizes, strict=True):
+        _require(
+            "what it knows of users is nothing it has names for", sound=_within(column, 0, size - 1)
+        )
+
+
+def check_layout(widths: Sequence[int], biases: Sequence[int], added: NDArray[np.float32]) -> None:
+    """Raise a `RunError` if places in movie vectors are none, or added vectors of another size."""
+    dimension = sum(widths)
+    _require("a tower pair of it has no components", sound=all(width > 0 for width in widths))
+    _require(
+        "a bias of it is outside its vectors", sound=all(0 <= bias < dimension for bias in biases)
+    )
+    if len(added):
+        check_vectors(added, (len(added), dimension), "vectors of the movies added to it")
+
+
+def check_numbers(facts: object) -> None:
+    """Raise a `RunError` if a number anywhere in mappings and sequences is not finite."""
+    if isinstance(facts, Mapping):
+        facts = list(facts.values())
+    if isinstance(facts, float):
+        _require("a number in its settings is not finite", sound=math.isfinite(facts))
+    if isinstance(facts, list | tuple):
+        for fact in facts:
+            check_numbers(fact)
+
+
+def check_scale(scale: RatingScale, link: Link | None) -> None:
+    """Raise a `RunError` if no rating can be on a scale, or a link has levels in no order."""
+    stepped = scale.step is None or scale.step > 0
+    _require("its rating scale is none", sound=stepped and scale.lowest <= scale.highest)
+    if link is not None:
+        ordered = all(bool((np.diff(ends) > 0).all()) for ends in (link.stars, link.thresholds))
+        fitting = len(link.stars) == len(link.thresholds) + 1
+        _require("the levels of its link are in no order", sound=ordered and fitting)
+
+
+def check_blend(blend: Blend, pairs: int, ranking: Ranking | None, history_length: int) -> None:
+    """Raise a `RunError` if a blend is not of so many pairs that rate, or histories are endless."""
+    weights = (
+        blend.weights,
+        blend.newcomer_weights,
+        blend.unrated_factors,
+        blend.unrated_offset_factors,
+    )
+    of_pairs = all(len(each) == pairs for each in weights) and blend.halfway > 0
+    _require("its blend is not of its tower pairs", sound=of_pairs)
+    lengths = [history_length] + ([] if ranking is None else [ranking.history_length])
+    possible = all(0 < length <= LONGEST_HISTORY for length in lengths)
+    heated = ranking is None or ranking.temperature > 0
+    _require("its towers read no possible history", sound=possible and heated)
+
+
+def check_vectors(vectors: NDArray[np.float32], shape: tuple[int, ...], what: str) -> None:
+    """Raise a `RunError` if vectors, named by `what`, have another shape or are not finite."""
+    _require(
+        f"the {what} are not of it, or not finite",
+        sound=_is(vectors, np.float32, shape) and bool(np.isfinite(vectors).all()),
+    )
+
+
+def _is(array: NDArray[np.generic], kind: type[np.generic], shape: tuple[int, ...]) -> bool:
+    return array.dtype == kind and array.shape == shape
+
+
+def _within(values: NDArray[np.generic], low: float, high: float) -> bool:
+    """Return whether all values lie between two ends; NaN does not."""
+    return not values.size or bool(low <= values.min() and values.max() <= high)
+
+
+def _require(complaint: str, *, sound: bool) -> None:
+    if not sound:
+        raise RunError(complaint)

@@ -1,0 +1,290 @@
+"""The folder of a run: whole versions that never change, and a pointer to the one that answers.
+
+    FOLDER/CURRENT        one line, the name of the version that answers
+    FOLDER/v000003-.../   all its files
+    FOLDER/.lock          held by whoever writes
+    FOLDER/.checkpoint/   what an interrupted training goes on from
+
+A writer makes a new version beside the old one and moves the pointer, which is one rename: whoever
+reads finds the old version whole or the new one, at any moment. Readers repair and remove nothing.
+"""
+
+import errno
+import fcntl
+import json
+import os
+import re
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TypeVar
+
+from retrieval.errors import RunError
+from retrieval.storage.files import flush, flush_all, new_file, remove
+
+T = TypeVar("T")
+
+CURRENT = "CURRENT"
+LOCK = ".lock"
+CHECKPOINT = ".checkpoint"
+REQUEST = "training.json"
+MANIFEST = "MANIFEST.json"
+
+# What every run without versions has beside its manifest; others have a MANIFEST.json, too.
+FLAT = ("config.json", "movies.json", "users.npy")
+
+# A name that is of this form cannot lead out of the folder.
+NAME = re.compile(r"v(\d{6,})-[0-9a-f]{8}")
+
+# Versions that a reader tries to read before it gives up, each removed while it was read.
+ATTEMPTS = 100
+
+
+def current(folder: Path) -> Path:
+    """Return the version of a run that answers.
+
+    Raises:
+        RunError: The folder holds no run, or one that is not whole.
+    """
+    try:
+        name = (folder / CURRENT).read_text(encoding="ascii").strip()
+    except (FileNotFoundError, NotADirectoryError):
+        if (folder / MANIFEST).is_file():  # as runs were until format 10, without versions
+            return folder
+        raise RunError(_no_run(folder)) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise RunError(f"{folder / CURRENT} cannot be read: {error}") from error
+    if NAME.fullmatch(name) is None:
+        raise RunError(f"{folder / CURRENT} names no version but {name[:40]!r}; train again")
+    return folder / name
+
+
+def read(folder: Path, reader: Callable[[Path], T]) -> T:
+    """Return what `reader` makes of the version that answers.
+
+    A version that is replaced and removed in the midst of it is left for the next one.
+
+    Raises:
+        RunError: The folder holds no run, or what the reader raises of one that is still there.
+    """
+    for _ in range(ATTEMPTS):
+        version = current(folder)
+        try:
+            return reader(version)
+        except (RunError, OSError):
+            if current(folder) == version:
+                raise
+    raise RunError(f"{folder} changes faster than it can be read; try again")
+
+
+def check_target(folder: Path) -> None:
+    """Raise a `RunError` if a run cannot be written into a folder: it holds something else."""
+    if not os.path.lexists(folder):
+        return
+    if not folder.is_dir():
+        raise RunError(f"{folder} is no folder; name a new one with --run FOLDER")
+    if NAME.fullmatch(folder.resolve().name) and (folder.resolve().parent / CURRENT).exists():
+        raise RunError(f"{folder} is a version of a run; name the run, {folder.resolve().parent}")
+    foreign = sorted(path.name for path in folder.iterdir() if not _is_ours(path))
+    if foreign and not _holds_run(folder):
+        raise RunError(
+            f"{folder} holds {foreign[0]!r} and no run, and is left as it is; "
+            "name a new folder with --run FOLDER"
+        )
+
+
+def newest(root: Path, made: Callable[[Path], str]) -> Path:
+    """Return the run under a folder whose version was made last, by what `made` says of versions.
+
+    Args:
+        root: The folder.
+        made: Gives a time that sorts as text, or nothing for a version that cannot answer.
+
+    Raises:
+        RunError: There is none.
+    """
+    times = {}
+    for marker in [*root.glob(f"[!.]*/{CURRENT}"), *root.glob(f"[!.]*/{MANIFEST}")]:
+        try:
+            times[marker.parent] = read(marker.parent, made)
+        except (RunError, OSError):
+            continue  # half removed, or somebody else's
+    whole = [folder for folder, time in times.items() if time]
+    if not whole:
+        raise RunError(
+            f"no run under {root}/ that can answer; make one with rec train --data FOLDER"
+        )
+    return max(whole, key=lambda folder: (times[folder], folder.name))
+
+
+def unfinished(root: Path, request: dict[str, object]) -> Path | None:
+    """Return the folder in which a training of the same request was interrupted, if there is one.
+
+    Args:
+        root: Folder of runs.
+        request: What `Writer.note` was given.
+    """
+    for note in sorted(root.glob(f"[!.]*/{CHECKPOINT}/{REQUEST}"), reverse=True):
+        folder = note.parent.parent
+        try:
+            same = json.loads(note.read_text(encoding="utf-8")) == request
+        except (OSError, ValueError, RecursionError):
+            continue
+        if same and not (folder / CURRENT).exists() and not _is_held(folder):
+            return folder
+    return None
+
+
+class Writer:
+    """Writes versions of a run, one writer at a time; `writing` makes it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @property
+    def checkpoint(self) -> Path:
+        """Folder where interrupted training is kept."""
+        return self.folder / CHECKPOINT
+
+    def note(self, request: dict[str, object]) -> None:
+        """Keep what is being trained, for `unfinished`."""
+        with new_file(self.checkpoint / REQUEST) as partial:
+            partial.write_text(json.dumps(request), encoding="utf-8")
+
+    @contextmanager
+    def new_version(self) -> Iterator[Path]:
+        """Give a folder to write into, which answers from when the block succeeds."""
+        self.clean()
+        numbers = [0]
+        for path in self.folder.iterdir():
+            found = NAME.fullmatch(path.name)
+            numbers += [] if found is None else [int(found[1])]
+        name = f"v{max(numbers) + 1:06}-{secrets.token_hex(4)}"
+        partial = self.folder / f".{name}.partial"
+        partial.mkdir()
+        try:
+            yield partial
+            flush_all(partial)
+            partial.rename(self.folder / name)
+            flush(self.folder)
+            with new_file(self.folder / CURRENT) as pointer:
+                pointer.write_text(name + "\n", encoding="ascii")
+        finally:
+            remove(partial)
+        self.clean()
+
+    def clean(self) -> None:
+        """Remove versions that do not answer, and what a killed writer left."""
+        answering = None
+        if (self.folder / CURRENT).exists():
+            answering = current(self.folder).name
+            for name in _flat_files(self.folder):  # whose place a version has taken
+                remove(self.folder / name)
+        for path in self.folder.iterdir():
+            name = path.name.removeprefix(".").removesuffix(".partial")
+            if NAME.fullmatch(name) and path.name != answering:
+                remove(path)
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[Writer]:
+    """Let nobody else write a run, and write versions of it.
+
+    A folder that did not exist is made, and removed again if nothing was kept in it.
+
+    Raises:
+        RunError: The folder holds something that is no run, somebody else is writing it, or nothing
+            can be written there.
+    """
+    check_target(folder)
+    missing = not folder.exists()
+    try:
+        descriptor = _held(folder)
+    except OSError as error:
+        raise RunError(
+            f"no run can be written into {folder} ({error.strerror}); name another with --run"
+        ) from error
+    try:
+        yield Writer(folder)
+    finally:
+        if missing:
+            _remove_if_unused(folder)
+        os.close(descriptor)
+
+
+def _remove_if_unused(folder: Path) -> None:
+    """Remove a folder in which nothing is but the lock."""
+    with suppress(OSError):
+        if {path.name for path in folder.iterdir()} <= {LOCK}:
+            (folder / LOCK).unlink(missing_ok=True)
+            folder.rmdir()
+
+
+def _held(folder: Path) -> int:
+    """Return what holds the lock of a run until it is closed; the folder is made."""
+    while True:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
+        path = folder / LOCK
+        descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW, 0o666)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if path.exists() and os.path.samestat(path.stat(), os.fstat(descriptor)):
+                return descriptor
+        except BlockingIOError:
+            os.close(descriptor)
+            raise RunError(
+                f"{folder} is being written by another process; wait for it, or name another "
+                "folder with --run"
+            ) from None
+        os.close(descriptor)  # of a lock that was removed in between
+
+
+def _is_held(folder: Path) -> bool:
+    """Return whether somebody is writing a run."""
+    try:
+        os.close(_held(folder))
+    except (RunError, OSError):
+        return True
+    return False
+
+
+def _is_ours(path: Path) -> bool:
+    """Return whether something in a folder is what writers put there before there is a run."""
+    if path.name == CHECKPOINT:
+        names = [part.name for part in path.iterdir()] if path.is_dir() else [path.name]
+        return not names or any(name.lstrip(".").startswith(REQUEST) for name in names)
+    version = path.name.removeprefix(".").removesuffix(".partial")
+    started = path.name == LOCK or path.name.startswith(f".{CURRENT}.")
+    return started or NAME.fullmatch(version) is not None
+
+
+def _holds_run(folder: Path) -> bool:
+    """Return whether a folder holds a run, be it damaged; others have a CURRENT of their own."""
+    try:
+        return NAME.fullmatch((folder / CURRENT).read_text(encoding="ascii").strip()) is not None
+    except FileNotFoundError:
+        return bool(_flat_files(folder))
+    except (OSError, UnicodeDecodeError):
+        return False
+
+
+def _flat_files(folder: Path) -> list[str]:
+    """Return the files of a run as it was until format 10, without versions; none if it is none."""
+    try:
+        names = list(json.loads((folder / MANIFEST).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError, RecursionError):
+        return []
+    if any(name not in names for name in FLAT):
+        return []
+    return [name for name in [*names, MANIFEST, "index"] if Path(str(name)).name == name]
+
+
+def _no_run(folder: Path) -> str:
+    if not folder.exists():
+        return f"there is no run {folder}; make one with rec train --data FOLDER --run {folder}"
+    if (folder / CHECKPOINT / REQUEST).is_file():
+        return f"{folder} is no run yet: its training has not ended; the same rec train goes on"
+    return f"{folder} is not a run; make one with rec train --data FOLDER --run NEW"

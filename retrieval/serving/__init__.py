@@ -1,0 +1,1 @@
+"""Answers: from a user and a history to lists and ratings."""
