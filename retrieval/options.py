@@ -12,14 +12,6 @@ class Preset(StrEnum):
     NOTEBOOK = "notebook"  # the published model, to the letter
 
 
-class Towers(StrEnum):
-    """Tower pairs."""
-
-    NEURAL = "neural"  # ids, people, content and history through dense layers
-    BAYESIAN = "bayesian"  # ids, people and content inferred by Gibbs sampling
-    SEQUENCE = "sequence"  # a transformer over the history, for what is watched next
-
-
 class Device(StrEnum):
     """Where the sequence pair is trained."""
 
@@ -44,7 +36,7 @@ class Unknown(StrEnum):
     NEW = "new"  # the users are answered as new ones without a history, the movies skipped
 
 
-class Cut(StrEnum):
+class Split(StrEnum):
     """How ratings are held out for an evaluation."""
 
     RATING = "rating"  # one of 10 random folds

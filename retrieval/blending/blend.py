@@ -1,4 +1,4 @@
-"""The blend: how much the score of each tower pair counts, for whom, and in which ranking."""
+"""The blend: how much the score of each pair counts, for whom, and in which ranking."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -13,47 +13,64 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, kw_only=True)
 class Ranking:
-    """What lists are ranked by where there is a sequence pair."""
+    """What lists are ranked by where a pair ranks."""
 
     rank_by: RankBy  # if nobody says
-    rating_weight: float  # of the rating score beside the logit of the sequence pair, in a blend
-    temperature: float  # a logit is the dot product of the pair's vectors over this
-    history_length: int  # that the pair reads
+    rating_weight: float  # of the rating score beside the logits of what is watched, in a blend
 
 
-class Shares(NamedTuple):
-    """What each pair counts in Q questions."""
+class UserWeights(NamedTuple):
+    """What each pair counts for in Q questions."""
 
     weights: Floats  # (Q, P)
     offsets: Floats  # (Q,) added to the weighed scores
 
 
 @dataclass(frozen=True, kw_only=True)
-class Blend:
-    """Weights of P pairs, in the order of the run's towers."""
+class RatingBlend:
+    """Weights of the P pairs that rate, in the order of their parts."""
 
     weights: tuple[float, ...]  # for users that training knew
-    newcomer_weights: tuple[float, ...]  # for someone who has told nothing
-    newcomer_offset: float  # added to that one's score
-    halfway: float  # ratings told when a newcomer is halfway to the known
-    origin: float  # the rating at which the neural pair's score is 0
+    new_user_weights: tuple[float, ...]  # for a user without ratings
+    new_user_offset: float  # added to the score of such a user
+    halfway: float  # number of ratings at which a new user is halfway to a known one
+    origins: tuple[float, ...]  # the score of each pair that counts as 0
     unrated_factors: tuple[float, ...]  # by which the parts of movies without ratings count
-    unrated_offset_factors: tuple[float, ...]  # by which users' offsets then count
-    unrated_shift: float  # added to the bias of such movies in the Bayesian part
+    unrated_offset_factors: tuple[float, ...]  # by which users' offsets count for such movies
+    unrated_shift: float  # added to the bias of such movies in the last part that has one
 
-    def of(self, known: NDArray[np.bool_], told: NDArray[np.int64]) -> Shares:
-        """Return what the pairs count for people.
+    @classmethod
+    def of_known_users(
+        cls, weights: tuple[float, ...], origins: tuple[float, ...]
+    ) -> "RatingBlend":
+        """Return the blend that weighs every user as a known one and every movie as rated."""
+        ones = (1.0,) * len(weights)
+        return cls(
+            weights=weights,
+            new_user_weights=weights,
+            new_user_offset=0.0,
+            halfway=1.0,
+            origins=origins,
+            unrated_factors=ones,
+            unrated_offset_factors=ones,
+            unrated_shift=0.0,
+        )
+
+    def of(self, as_known: NDArray[np.bool_], rated: NDArray[np.int64]) -> UserWeights:
+        """Return what the pairs count for.
 
         Args:
-            known: `(Q,)` whether training knew them as they are.
-            told: `(Q,)` how many ratings they have told.
+            as_known: `(Q,)` whether each user is weighed as a known user.
+            rated: `(Q,)` number of ratings that each user has given.
         """
-        share = np.where(known, 1.0, told / (told + self.halfway))
-        settled, fresh = np.array(self.weights), np.array(self.newcomer_weights)
-        weights = share[:, None] * settled + (1 - share)[:, None] * fresh
-        return Shares(weights.astype(np.float64), (1 - share) * self.newcomer_offset)
+        share = np.where(as_known, 1.0, rated / (rated + self.halfway))
+        known, new = np.array(self.weights), np.array(self.new_user_weights)
+        weights = share[:, None] * known + (1 - share)[:, None] * new
+        return UserWeights(weights.astype(np.float64), (1 - share) * self.new_user_offset)
 
-    def scores(self, scores: Floats, known: NDArray[np.bool_], told: NDArray[np.int64]) -> Floats:
+    def scores(
+        self, scores: Floats, as_known: NDArray[np.bool_], rated: NDArray[np.int64]
+    ) -> Floats:
         """Return the blended scores `(Q,)` of scores `(Q, P)` of the pairs; see `of`."""
-        shares = self.of(known, told)
-        return np.asarray(shares.offsets + (scores * shares.weights).sum(axis=1), dtype=np.float64)
+        weights, offsets = self.of(as_known, rated)
+        return np.asarray(offsets + (scores * weights).sum(axis=1), dtype=np.float64)

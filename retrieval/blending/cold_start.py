@@ -1,33 +1,33 @@
-"""Newcomers: how much each pair counts for someone who has told only a few ratings.
+"""Cold start: how much each pair counts for a user who has given only a few ratings.
 
 Every validation row is asked about once more, as if its user had only just come.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.blending.blend import Blend
+from retrieval.blending.blend import RatingBlend
 from retrieval.blending.link import Link
 from retrieval.blending.weights import FIRMNESS, fit_near
 from retrieval.data.dataset import Dataset
 from retrieval.data.history import Histories, Windows, windows_until
-from retrieval.data.vocabulary import UNKNOWN
-from retrieval.pairs.bayesian.tower import Bayesian, BayesianTower, Questions
+from retrieval.pairs.training import RatingSide
 
 Floats = NDArray[np.float64]
 
-# Ratings told before asking.
-TOLD = (0, 1, 3, 10, 30)
+# Ratings given before the question.
+GIVEN = (0, 1, 3, 10, 30)
 
 # Where the search for the halfway count starts.
 HALFWAY = 10.0
 
 
 class Trials(NamedTuple):
-    """E times that a user has told the first few ratings and nothing else."""
+    """E times that a new user has given the first few ratings and nothing else."""
 
     histories: Histories  # of the U users
     codes: NDArray[np.int64]  # (E, 3)
@@ -36,8 +36,8 @@ class Trials(NamedTuple):
     ratings: NDArray[np.float32]  # (E,) to predict
 
     @property
-    def told(self) -> NDArray[np.int64]:
-        """How many ratings were told, `(E,)`."""
+    def given(self) -> NDArray[np.int64]:
+        """How many ratings each user has given, `(E,)`."""
         return self.windows.ends - self.windows.starts
 
 
@@ -47,66 +47,61 @@ def trials(dataset: Dataset, rows: NDArray[np.bool_], held_out: NDArray[np.bool_
     Args:
         dataset: All rows.
         rows: `(N,)` mask of the rows to ask about, all of them held out.
-        held_out: `(N,)` mask of the rows that no pair has seen, and that are not told.
+        held_out: `(N,)` mask of the rows that no pair has seen and nobody gives.
     """
     histories = dataset.histories(~held_out)
     asked = np.flatnonzero(rows)
     before = windows_until(histories, dataset.users[asked], dataset.timestamps[asked])
-    enough = [before.ends - before.starts >= told for told in TOLD]
+    enough = [before.ends - before.starts >= given for given in GIVEN]
     places = np.concatenate([np.flatnonzero(some) for some in enough])  # (E,)
-    told = np.repeat(TOLD, [some.sum() for some in enough])
+    given = np.repeat(GIVEN, [some.sum() for some in enough])
     starts = before.starts[places]
     return Trials(
         histories=histories,
         codes=dataset.user_codes[dataset.users[asked[places]]],
-        windows=Windows(starts, starts + told, before.times[places]),
+        windows=Windows(starts, starts + given, before.times[places]),
         movies=dataset.movies[asked[places]],
         ratings=dataset.ratings[asked[places]],
     )
 
 
-def bayesian_scores(pair: Bayesian, asked: Trials, dataset: Dataset) -> Floats:
-    """Return the scores `(E,)` that a Bayesian pair gives strangers who tell as much."""
-    tower = BayesianTower(
-        pair,
-        np.zeros((2, 0), np.float32),
-        asked.histories,
-        dataset.demographics.sizes(),
-        dataset.scale,
-    )
-    strangers = np.full(len(asked.movies), UNKNOWN)
-    users = tower.encode(
-        Questions(strangers, asked.codes, asked.histories, asked.windows, timed=False)
-    )
-    products = (users.vectors * pair.movies[asked.movies]).sum(axis=1)
+def new_user_scores(side: RatingSide, asked: Trials) -> Floats:
+    """Return the scores `(E,)` that a pair gives new users."""
+    users = side.new_users(asked.codes, asked.histories, asked.windows)
+    products = (users.vectors * side.movies[asked.movies]).sum(axis=1)
     return np.asarray(users.offsets + products, dtype=np.float64)
 
 
-def fit_newcomers(
-    scores: Floats, told: NDArray[np.int64], ratings: NDArray[np.float32], blend: Blend, link: Link
-) -> Blend:
-    """Return the blend with the newcomers' weights under which ratings are closest.
+def fit_cold_start(
+    sides: Sequence[RatingSide], asked: Trials, blend: RatingBlend, link: Link
+) -> RatingBlend:
+    """Return the blend with the weights of new users under which ratings are closest.
 
     Args:
-        scores: `(E, P)` of the pairs.
-        told: `(E,)` ratings told before.
-        ratings: `(E,)`.
-        blend: With the weights of known users.
+        sides: What the P pairs that rate say.
+        asked: E trials.
+        blend: Blend with the weights of known users.
         link: From scores to ratings.
     """
+    scores = np.column_stack(
+        [
+            new_user_scores(side, asked) - origin
+            for side, origin in zip(sides, blend.origins, strict=True)
+        ]
+    )  # (E, P)
     start = np.array([*blend.weights, 0.0, np.log(HALFWAY)])
-    unknown = np.zeros(len(told), dtype=bool)
+    as_known = np.zeros(len(scores), dtype=bool)
 
-    def at(parameters: Floats) -> Blend:
+    def at(parameters: Floats) -> RatingBlend:
         *weights, offset, halfway = parameters.tolist()
         return replace(
             blend,
-            newcomer_weights=tuple(weights),
-            newcomer_offset=offset,
+            new_user_weights=tuple(weights),
+            new_user_offset=offset,
             halfway=float(np.exp(halfway)),
         )
 
     def predicted(parameters: Floats) -> Floats:
-        return link.ratings(at(parameters).scores(scores, unknown, told))
+        return link.ratings(at(parameters).scores(scores, as_known, asked.given))
 
-    return at(fit_near(start, predicted, ratings, FIRMNESS * len(TOLD)))
+    return at(fit_near(start, predicted, asked.ratings, FIRMNESS * len(GIVEN)))

@@ -16,14 +16,14 @@ class Link:
     The expected rating rises with the score, so one order serves both.
     """
 
-    stars: tuple[float, ...]  # the rating of each level, ascending
-    thresholds: tuple[float, ...]  # between the levels, ascending, in units of the usual noise
+    values: tuple[float, ...]  # the rating of each class, ascending
+    thresholds: tuple[float, ...]  # between the classes, ascending, in units of the usual noise
 
     def ratings(self, scores: Floats) -> Floats:
         """Return expected ratings, of the same shape, under the usual noise."""
         # No matrix product, which may round differently for other numbers of scores.
         above = ndtr(scores[..., None] - np.array(self.thresholds))  # (..., T)
-        return np.asarray(self.stars[0] + (np.diff(self.stars) * above).sum(axis=-1))
+        return np.asarray(self.values[0] + (np.diff(self.values) * above).sum(axis=-1))
 
     def chances(self, scores: Floats, variances: Floats) -> Floats:
         """Return the probability of each level, `(..., T + 1)`.
@@ -45,5 +45,5 @@ class Link:
             ratings: Of any shape.
             chances: Of each, `(..., T + 1)`.
         """
-        squares = (np.array(self.stars) - ratings[..., None]) ** 2  # (..., T + 1)
+        squares = (np.array(self.values) - ratings[..., None]) ** 2  # (..., T + 1)
         return np.asarray(np.sqrt((chances * squares).sum(axis=-1)), dtype=np.float64)

@@ -30,7 +30,7 @@ class Weights(NamedTuple):
 
 def fit_weights(
     scores: Floats,
-    levels: NDArray[np.int8],
+    classes: NDArray[np.int8],
     values: Sequence[float],
     thresholds: Floats,
     weights: Sequence[float],
@@ -39,8 +39,8 @@ def fit_weights(
 
     Args:
         scores: `(N, P)` of the pairs.
-        levels: `(N,)` of the ratings, from 0 to T.
-        values: `(T + 1,)` ratings of the levels.
+        classes: `(N,)` rating classes, from 0 to T.
+        values: `(T + 1,)` ratings of the classes.
         thresholds: `(T,)` to start from, and to stay near where ratings say nothing; there are none
             where all ratings are equal.
         weights: `(P,)` likewise.
@@ -58,12 +58,12 @@ def fit_weights(
     def cost(parameters: Floats) -> float:
         edges = np.concatenate([[-np.inf], spread_out(parameters), [np.inf]])
         score = scores @ parameters[:pairs]
-        chances = ndtr(edges[levels.astype(np.int64) + 1] - score) - ndtr(edges[levels] - score)
+        chances = ndtr(edges[classes.astype(np.int64) + 1] - score) - ndtr(edges[classes] - score)
         unlikely = -np.log(np.maximum(chances, SMALLEST)).sum()
-        return float(unlikely + ((parameters - start) ** 2).sum() / 2) / max(1, len(levels))
+        return float(unlikely + ((parameters - start) ** 2).sum() / 2) / max(1, len(classes))
 
     best = minimize(cost, start, method="BFGS").x
-    link = Link(stars=tuple(values), thresholds=tuple(spread_out(best).tolist()))
+    link = Link(values=tuple(values), thresholds=tuple(spread_out(best).tolist()))
     return Weights(tuple(best[:pairs].tolist()), link)
 
 

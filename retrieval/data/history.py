@@ -26,6 +26,10 @@ class Windows(NamedTuple):
     ends: NDArray[np.int64]  # (B,)
     times: NDArray[np.int64]  # (B,) seconds
 
+    def part(self, rows: NDArray[np.generic] | slice) -> "Windows":
+        """Return some of the windows."""
+        return Windows(self.starts[rows], self.ends[rows], self.times[rows])
+
 
 class Recent(NamedTuple):
     """The last L events of each window, latest first, as positions in the flat arrays."""

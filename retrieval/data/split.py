@@ -1,15 +1,15 @@
-"""Cuts: which ratings are held out, as a mask. Nothing here looks at what is predicted."""
+"""Splits: which ratings are held out, as a mask. Nothing here looks at what is predicted."""
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.model_selection import KFold
 
 from retrieval.data.history import time_order
-from retrieval.options import Cut
+from retrieval.options import Split
 
 
 def held_out(
-    cut: Cut,
+    split: Split,
     users: NDArray[np.int64],
     movies: NDArray[np.int64],
     timestamps: NDArray[np.int64],
@@ -20,19 +20,19 @@ def held_out(
     Folds are those of scikit-learn's shuffled `KFold`, as published results use them.
     """
     rng = np.random.default_rng(seed)
-    match cut:
-        case Cut.RATING:
+    match split:
+        case Split.RATING:
             return _first_fold(len(users), 10, seed)
-        case Cut.RATING80:
+        case Split.RATING80:
             return _first_fold(len(users), 5, seed)
-        case Cut.LEAVE_ONE:
+        case Split.LEAVE_ONE:
             return last_of_each(users, timestamps) & (np.bincount(users)[users] > 1)
-        case Cut.TIME:
+        case Split.TIME:
             early = before_cut(timestamps)
             return ~early & np.isin(users, users[early])
-        case Cut.NEW_USERS:
+        case Split.NEW_USERS:
             return _all_of(users, 0.1, rng)
-        case Cut.NEW_MOVIES:
+        case Split.NEW_MOVIES:
             return _all_of(movies, 0.05, rng)
 
 

@@ -1,12 +1,10 @@
 """Protocols: hold ratings out, train on the rest, ask, and compare with baselines."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.progress import Progress
 
 from retrieval.data.dataset import Dataset, encode
 from retrieval.data.frames import MovieData
@@ -26,8 +24,11 @@ from retrieval.evaluation.metrics import (
     ranks,
     root_mean_square_error,
 )
-from retrieval.options import Cut, Device, Preset, Towers
+from retrieval.options import Device, Split
+from retrieval.pairs.table import TOWER_PAIRS
+from retrieval.pipeline.settings import Settings
 from retrieval.pipeline.training import FEWEST_RATINGS, train
+from retrieval.progress import SILENT, Progress
 from retrieval.serving.recommender import Recommender
 from retrieval.serving.users import Event
 
@@ -51,7 +52,7 @@ class Result:
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
-    """A data set cut in two, and the recommender trained on the one part."""
+    """A data set split in two, and the recommender trained on the one part."""
 
     dataset: Dataset
     trained: NDArray[np.bool_]  # (N,)
@@ -63,15 +64,15 @@ class Trial:
 def evaluate(
     data: MovieData,
     source: str,
-    cut: Cut,
-    preset: Preset,
+    split: Split,
+    settings: Settings,
     seed: int,
     folder: Path,
-    progress: Progress,
-    towers: Sequence[Towers] = (),
+    *,
     device: Device = Device.AUTO,
+    progress: Progress = SILENT,
 ) -> list[Result]:
-    """Train a run on what a cut leaves and score it beside baselines on what the cut holds out.
+    """Train a run on what a split leaves and score it beside baselines on what it holds out.
 
     Users are asked with what training knew of them. So no vector has seen a rating that is asked
     about, and by `time` and `leave-one` none has seen a later one of the same user; the other
@@ -79,33 +80,32 @@ def evaluate(
     ratings alone are asked as new users, and a note says so.
 
     Args:
-        data: To be cut.
-        source: What to call the data.
-        cut: The protocol.
-        preset: How much to spend on training.
-        seed: Of the cut and of training.
-        folder: Where the run is written.
-        progress: Where to show how far it is.
-        towers: Which pairs; none leaves it to the preset.
-        device: Where the sequence pair is trained.
+        data: All ratings.
+        source: Name of the data.
+        split: The protocol.
+        settings: Settings of the training.
+        seed: Seed of the split and of training.
+        folder: Folder where the run is written.
+        device: Device that the sequence pair is trained on.
+        progress: Who shows how far it is.
 
     Raises:
-        RequestError: The cut leaves too little to train on or nothing to ask, or ratings are asked
-            for and no pair predicts them.
+        RequestError: The split leaves too little to train on or nothing to ask, or ratings are
+            asked for and no pair predicts them.
     """
-    if cut is not Cut.LEAVE_ONE and set(towers) == {Towers.SEQUENCE}:
+    if split is not Split.LEAVE_ONE and not any(TOWER_PAIRS[p].rates for p in settings.pairs):
         raise RequestError(
-            f"{cut} asks for ratings, and the sequence pair predicts none; add bayesian or neural "
-            f"to --towers, or choose --protocol {Cut.LEAVE_ONE}"
+            f"{split} asks for ratings, and no pair of {', '.join(settings.pairs)} predicts any; "
+            f"add bayesian or neural to --towers, or choose --protocol {Split.LEAVE_ONE}"
         )
     whole = encode(data)
-    asked = held_out(cut, whole.users, whole.movies, whole.timestamps, seed)
+    asked = held_out(split, whole.users, whole.movies, whole.timestamps, seed)
     trained = ~asked
-    if cut is Cut.TIME:
+    if split is Split.TIME:
         trained = before_cut(whole.timestamps)
-    _check(cut, whole, trained, asked)
+    _check(split, whole, trained, asked)
     rows = replace(data, ratings=data.ratings[trained])
-    train(rows, source, folder, preset, seed, progress, towers, device)
+    train(rows, settings, folder, source=source, seed=seed, device=device, progress=progress)
     trial = Trial(
         dataset=whole,
         trained=trained,
@@ -119,33 +119,35 @@ def evaluate(
             len(whole.movie_vocabulary),
         ),
     )
-    match cut:
-        case Cut.LEAVE_ONE:
+    match split:
+        case Split.LEAVE_ONE:
             return _lists(trial)
-        case Cut.NEW_USERS:
-            return [result for given in GIVEN for result in _strangers(trial, given)]
+        case Split.NEW_USERS:
+            return [result for given in GIVEN for result in _new_users(trial, given)]
         case _:
             return _ratings(trial)
 
 
-def _check(cut: Cut, data: Dataset, trained: NDArray[np.bool_], asked: NDArray[np.bool_]) -> None:
+def _check(
+    split: Split, data: Dataset, trained: NDArray[np.bool_], asked: NDArray[np.bool_]
+) -> None:
     """Raise a `RequestError` if training or asking would fail: after training is too late."""
     if trained.sum() < FEWEST_RATINGS:
         raise RequestError(
-            f"{cut} leaves {trained.sum()} of {len(trained)} ratings to train on, and training "
+            f"{split} leaves {trained.sum()} of {len(trained)} ratings to train on, and training "
             f"needs {FEWEST_RATINGS}; give more ratings, or another --protocol"
         )
     missing = {
-        Cut.LEAVE_ONE: "no user has two ratings",
-        Cut.TIME: "no user has ratings both before and after the point in time",
-        Cut.NEW_USERS: f"none of the users held out has more than {max(GIVEN)} ratings",
+        Split.LEAVE_ONE: "no user has two ratings",
+        Split.TIME: "no user has ratings both before and after the point in time",
+        Split.NEW_USERS: f"none of the users held out has more than {max(GIVEN)} ratings",
     }
-    if cut is Cut.NEW_USERS:
+    if split is Split.NEW_USERS:
         asked = _place(data, np.flatnonzero(asked)) >= max(GIVEN)
     if not asked.any():
-        why = missing.get(cut, "it holds nothing out")
+        why = missing.get(split, "it holds nothing out")
         raise RequestError(
-            f"{cut} has nothing to ask: {why}; give more ratings, or another --protocol"
+            f"{split} has nothing to ask: {why}; give more ratings, or another --protocol"
         )
 
 
@@ -154,12 +156,12 @@ def _ratings(trial: Trial) -> list[Result]:
     users, movies = data.users[rows], data.movies[rows]
     ids = data.user_vocabulary.ids
     unseen = np.setdiff1d(users, data.users[trial.trained])
-    strangers = np.setdiff1d(ids[unseen], trial.recommender.run.users.ids)
+    new = np.setdiff1d(ids[unseen], trial.recommender.run.users.ids)
     predicted = trial.recommender.rate_many(
         ids[users],
         data.movie_vocabulary.ids[movies],
         times=data.timestamps[rows],
-        histories=dict.fromkeys(strangers.tolist(), ()),
+        histories=dict.fromkeys(new.tolist(), ()),
     ).ratings
     biases = trial.biases
     answers = {
@@ -187,7 +189,7 @@ def _place(data: Dataset, rows: NDArray[np.int64]) -> NDArray[np.int64]:
     return place
 
 
-def _strangers(trial: Trial, given: int) -> list[Result]:
+def _new_users(trial: Trial, given: int) -> list[Result]:
     """Ask about what comes after the first ratings of users never trained on."""
     data, rows = trial.dataset, np.flatnonzero(trial.asked)
     rows = rows[time_order(data.users[rows], data.timestamps[rows])]
@@ -210,13 +212,13 @@ def _strangers(trial: Trial, given: int) -> list[Result]:
     ).ratings
     biases = trial.biases
     left = data.ratings[shown] - biases.centre - biases.movies[data.movies[shown]]
-    newcomers = user_biases(data.users[shown], left, len(ids))
+    new_users = user_biases(data.users[shown], left, len(ids))
     answers = {
         "two towers": predicted,
-        "user mean + movie bias": biases.centre + biases.movies[movies] + newcomers[users],
+        "user mean + movie bias": biases.centre + biases.movies[movies] + new_users[users],
         "movie mean": biases.movie_means[movies],
     }
-    return _compare(trial, f"strangers after {given} ratings", answers, rows)
+    return _compare(trial, f"new users after {given} ratings", answers, rows)
 
 
 def _lists(trial: Trial) -> list[Result]:
@@ -233,11 +235,11 @@ def _lists(trial: Trial) -> list[Result]:
     ids, times = data.user_vocabulary.ids[data.users[rows]], data.timestamps[rows]
     lists = {}
     for rank_by in trial.recommender.encoder.rankings:
-        for told in (False, True):
+        for timed in (False, True):
             found = trial.recommender.topk_many(
-                ids, depth, times=times if told else None, rank_by=rank_by
+                ids, depth, times=times if timed else None, rank_by=rank_by
             )
-            name = f"two towers by {rank_by}, {'told' if told else 'not told'} the time"
+            name = f"two towers by {rank_by}, time {'known' if timed else 'not known'}"
             lists[name] = data.movie_vocabulary.numbers(found.movie_ids)
     biases = trial.biases
     lists |= {

@@ -49,7 +49,7 @@ class Words(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Describer:
+class ContentEncoder:
     """Describes movies as those it was made from, and later ones in the same terms."""
 
     genres: tuple[str, ...]
@@ -71,7 +71,7 @@ class Describer:
         )
 
 
-def learn_to_describe(movies: pd.DataFrame, seed: int) -> Describer:
+def fit_content(movies: pd.DataFrame, seed: int) -> ContentEncoder:
     """Return what describes movies.
 
     Args:
@@ -79,14 +79,14 @@ def learn_to_describe(movies: pd.DataFrame, seed: int) -> Describer:
         seed: Of the randomised decomposition of title words and names.
     """
     genres = sorted({genre for row in movies[columns.GENRES] for genre in row.split("|") if genre})
-    return Describer(
+    return ContentEncoder(
         genres=tuple(genres),
         titles=_words(_title_bags, movies[columns.TITLE], TITLE_DIMENSION, seed),
         people=_words(_name_bags, _named(movies), PEOPLE_DIMENSION, seed),
     )
 
 
-def save_describer(path: Path, describer: Describer) -> None:
+def save_content(path: Path, describer: ContentEncoder) -> None:
     """Write one file."""
     arrays = {
         f"{name}_{part}": getattr(words, part)
@@ -101,8 +101,8 @@ def save_describer(path: Path, describer: Describer) -> None:
     save_arrays(path, arrays, lists)
 
 
-def load_describer(path: Path) -> Describer:
-    """Read back what `save_describer` wrote.
+def load_content(path: Path) -> ContentEncoder:
+    """Read back what `save_content` wrote.
 
     Raises:
         RunError: The file is damaged.
@@ -117,7 +117,9 @@ def load_describer(path: Path) -> Describer:
             )
             for name in ("titles", "people")
         )
-        return Describer(genres=tuple(json.loads(lists["genres"])), titles=titles, people=people)
+        return ContentEncoder(
+            genres=tuple(json.loads(lists["genres"])), titles=titles, people=people
+        )
 
 
 def _title_bags(words: tuple[str, ...] | None) -> TfidfVectorizer:

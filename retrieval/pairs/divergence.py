@@ -1,6 +1,7 @@
 """Training that no longer comes to numbers: noticed where it begins."""
 
 import math
+from collections.abc import Iterable
 
 import numpy as np
 import torch
@@ -27,8 +28,8 @@ def check_number(value: float, what: str, pair: str, epoch: int, step: int) -> N
         )
 
 
-def largest_weight(module: nn.Module) -> float:
+def largest_weight(parameters: Iterable[nn.Parameter]) -> float:
     """Return the largest size of a weight; not a number if a weight is none."""
     with torch.no_grad():
-        sizes = [float(part.abs().max()) for part in module.parameters() if part.numel()]
+        sizes = [float(part.abs().max()) for part in parameters if part.numel()]
     return float(np.max(sizes, initial=0.0))  # unlike max(), which may overlook a NaN

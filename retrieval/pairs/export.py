@@ -2,33 +2,46 @@
 
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import onnx
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from retrieval.errors import RequestError, RunError, shown
-from retrieval.pairs.neural.inputs import UserInputs
-from retrieval.pairs.onnx_tower import QueryTower
-from retrieval.pairs.sequence.tokens import Tokens
+from retrieval.pairs.onnx_tower import Columns, OnnxTower
 
 # By which share of its largest component, or of 1 if that is smaller, an output may differ.
 TOLERANCE = 1e-5
-
-# An example has room for so many events, or tokens, whose halves are met apart: to an exporter the
-# size 1 is special.
-EVENTS, TOKENS = 2, 4
 
 # Bytes of constants that an ONNX file can hold: protobuf ends at 2 GiB, and the graph needs some.
 MOST_BYTES = 2**31 - 2**26
 
 # They warn of what is the exporter's own affair.
 LOGGERS = ("torch.onnx", "onnxscript", "onnx_ir")
+
+
+# Of each column, the dimensions that may have another size, and their names.
+Axes = tuple[dict[int, Any], ...]
+
+
+class Example(Columns, Protocol):
+    """Columns of users on whom an exported tower is compared with its original."""
+
+    @property
+    def _fields(self) -> tuple[str, ...]:
+        """Names of the columns."""
+
+    def __iter__(self) -> Iterator[NDArray[Any]]:
+        """Give the columns."""
+
+    def part(self, rows: slice) -> "Example":
+        """Return some of the users."""
 
 
 def check_size(constants: int, pair: str, data: str) -> None:
@@ -46,42 +59,24 @@ def check_size(constants: int, pair: str, data: str) -> None:
         )
 
 
-def export_user_tower(tower: nn.Module, example: UserInputs, path: Path) -> None:
+def export(
+    tower: nn.Module, example: Example, axes: Axes, outputs: Sequence[str], path: Path
+) -> OnnxTower:
     """Write a user tower and read it back: both must give the same vectors.
 
     Args:
-        tower: Called with the columns of `UserInputs`, gives vectors `(B, D)` and offsets `(B,)`.
+        tower: Module called with the columns of the example.
         example: At least two users, real ones.
-        path: Of the file.
+        axes: Dimensions of each column that may have another size.
+        outputs: Names of what the tower returns.
+        path: File to write.
+
+    Returns:
+        The tower that was read back.
 
     Raises:
         RunError: Torch cannot write it, or ONNX Runtime computes something else than torch.
     """
-    people, events = torch.export.Dim("people"), torch.export.Dim("events")
-    each, history = {0: people}, {0: people, 1: events}
-    shapes = (each, each, each, history, history, history)
-    _export(tower, example.padded(EVENTS), shapes, ["vectors", "offsets"], path)
-
-
-def export_sequence_tower(tower: nn.Module, example: Tokens, path: Path) -> None:
-    """Do the same with a user tower called with the columns of `Tokens`, which gives vectors."""
-    people, places = torch.export.Dim("people"), torch.export.Dim("places")
-    each, history = {0: people}, {0: people, 1: places}
-    shapes = (history, history, each, history, {**history, 2: places}, each)
-    example = example.padded(TOKENS)
-    exported = _export(tower, example, shapes, ["vectors"], path)
-    for count in (2, example.movies.shape[1] - 1):
-        _check(exported, tower, example.until(count))
-
-
-def _export(
-    tower: nn.Module,
-    example: UserInputs | Tokens,
-    shapes: tuple[dict[int, Any], ...],
-    outputs: list[str],
-    path: Path,
-) -> QueryTower:
-    """Write a tower and return what was read back, once both give the same vectors."""
     tower.eval()
     columns = tuple(torch.from_numpy(column) for column in example)
     try:
@@ -91,8 +86,8 @@ def _export(
                 columns,
                 path,
                 input_names=list(example._fields),
-                output_names=outputs,
-                dynamic_shapes=shapes,
+                output_names=list(outputs),
+                dynamic_shapes=axes,
                 dynamo=True,
                 external_data=False,
                 verbose=False,
@@ -104,9 +99,9 @@ def _export(
         ) from error
     _forget_origin(path)
     # One user alone too: an exporter can take the size of its example for the only one.
-    exported = QueryTower(path)
+    exported = OnnxTower(path, example._fields)
     for inputs in (example, example.part(slice(1))):
-        _check(exported, tower, inputs)
+        check(exported, tower, inputs)
     return exported
 
 
@@ -121,7 +116,7 @@ def _forget_origin(path: Path) -> None:
     onnx.save(model, path)
 
 
-def _check(exported: QueryTower, tower: nn.Module, inputs: UserInputs | Tokens) -> None:
+def check(exported: OnnxTower, tower: nn.Module, inputs: Example) -> None:
     """Raise a `RunError` where an exported tower does not give the vectors of its original."""
     with torch.no_grad():
         expected = tower(*(torch.from_numpy(column) for column in inputs))

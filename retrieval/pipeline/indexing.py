@@ -19,35 +19,18 @@ from retrieval.data.catalogue import Catalogue, write_catalogue
 from retrieval.data.listing import listed
 from retrieval.data.vocabulary import UNKNOWN
 from retrieval.errors import RequestError, RunError
-from retrieval.options import Towers
-from retrieval.pairs.bayesian.tower import load_bayesian, save_bayesian, with_movies
-from retrieval.pairs.content import load_describer
-from retrieval.pipeline.pairs import (
-    load_ensemble,
-    load_pair,
-    movie_vectors,
-    new_movie_vectors,
-)
-from retrieval.run.folder import (
-    ADDED,
-    BAYESIAN,
-    CONTENT,
-    INDEX,
-    MOVIES,
-    Run,
-    RunConfig,
-    model_of,
-    open_index,
-    open_run,
-    open_version,
-    own_sums,
-    seal,
-    write_sums,
-)
+from retrieval.pairs.content import load_content
+from retrieval.pairs.table import TOWER_PAIRS
+from retrieval.pairs.training import SavedPair
+from retrieval.run.config import RunConfig
+from retrieval.run.folder import ADDED, CONTENT, MOVIES, Run, open_index, open_run, open_version
+from retrieval.run.manifest import INDEX, checked_sums, model_of, seal, write_sums
 from retrieval.run.versions import current, writing
 from retrieval.serving.encoder import Encoder
-from retrieval.serving.users import many_people
+from retrieval.serving.users import many_users
 from retrieval.storage.files import new_file
+
+STAGE = "building the index"
 
 # Users whose lists tell one kind of index from another, and how long the lists are.
 USERS, K = 400, 20
@@ -83,7 +66,7 @@ def build_index(
     current(folder)  # before anything is written beside what is no run
     with writing(folder) as writer, writer.new_version() as partial:
         version = current(folder)
-        sums = own_sums(version)
+        sums = checked_sums(version, index=False, whole=True)
         _carry_over(version, partial, sums)
         write_sums(partial, sums)
         return index_version(partial, folder, kind, target, report)
@@ -132,7 +115,7 @@ def questions(run: Run, count: int = USERS) -> Questions:
     rng = np.random.default_rng(run.config.seed)
     users = rng.choice(run.users.ids, min(count, len(run.users)), replace=False)
     encoder = Encoder(run)
-    audience, rows = many_people(run, users, {})
+    audience, rows = many_users(run, users, {})
     rating = encoder.encode(audience, rows, None).vectors
     queries = np.empty_like(rating)
     rankings = np.arange(len(rows)) // 2 % len(encoder.rankings)
@@ -189,19 +172,10 @@ def _add(run: Run, version: Path, movies: pd.DataFrame) -> NDArray[np.float32]:
         movies: With the columns `columns.MOVIES`, none of them in the run.
     """
     if movies.empty:
-        return np.zeros((0, sum(run.config.widths)), np.float32)
-    content = load_describer(run.folder / CONTENT).describe(movies)
-    parts = []
-    if Towers.NEURAL in run.config.towers:
-        parts.append(_with_offset(new_movie_vectors(load_pair(run.folder, run.config), content)))
-    if Towers.BAYESIAN in run.config.towers:
-        pair = with_movies(load_bayesian(run.folder / BAYESIAN), content.matrix())
-        with new_file(version / BAYESIAN) as partial:
-            save_bayesian(partial, pair)
-        parts.append(_with_offset(pair.movies[len(run.catalogue) :]))
-    if Towers.SEQUENCE in run.config.towers:
-        parts.append(new_movie_vectors(load_ensemble(run.folder), content))
-    vectors = _as_unrated(run.config, np.hstack(parts))
+        return np.zeros((0, run.config.layout.dimension), np.float32)
+    content = load_content(run.folder / CONTENT).describe(movies)
+    parts = [pair.add_movies(content, version) for pair in _saved(run)]
+    vectors = _as_unrated(run.config, run.config.layout.join_movies(parts))
     added = np.vstack([run.added, vectors]) if len(run.added) else vectors
     with new_file(version / ADDED) as partial, partial.open("wb") as file:
         np.save(file, added)
@@ -246,37 +220,21 @@ def _save(run: Run, index: Index) -> Card:
 
 def _vectors(run: Run) -> NDArray[np.float32]:
     """Return the vectors of the whole catalogue, the pairs' parts joined: `(M, D)`."""
-    vectors = np.hstack([_movie_vectors(run, towers) for towers in run.config.towers])
+    vectors = run.config.layout.join_movies([pair.movies() for pair in _saved(run)])
     rated = np.bincount(run.histories.movies, minlength=len(vectors)) > 0
     vectors[~rated] = _as_unrated(run.config, vectors[~rated])
     return np.vstack([vectors, run.added]) if len(run.added) else vectors
 
 
+def _saved(run: Run) -> list[SavedPair]:
+    """Open the pairs of a run in the order of their parts."""
+    parts = run.config.parts
+    return [TOWER_PAIRS[part.name].saved(run.folder, run.facts(part)) for part in parts]
+
+
 def _as_unrated(config: RunConfig, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return joined vectors `(A, D)` of movies without ratings, with what their parts count."""
-    scaled, start, blend = vectors.copy(), 0, config.blend
-    rating = [towers for towers in config.towers if towers is not Towers.SEQUENCE]
-    for place, towers in enumerate(rating):
-        end = start + config.widths[place]
-        scaled[:, start:end] *= np.float32(blend.unrated_factors[place])
-        scaled[:, end - 1] = blend.unrated_offset_factors[place] - 1
-        if towers is Towers.BAYESIAN:
-            scaled[:, end - 2] += np.float32(blend.unrated_shift)
-        start = end
-    return scaled
-
-
-def _with_offset(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return vectors `(M, D)` with a component that meets users' offsets, for `_as_unrated`."""
-    return np.pad(vectors, ((0, 0), (0, 1)))
-
-
-def _movie_vectors(run: Run, towers: Towers) -> NDArray[np.float32]:
-    match towers:
-        case Towers.NEURAL:
-            return _with_offset(movie_vectors(load_pair(run.folder, run.config)))
-        case Towers.BAYESIAN:
-            vectors = load_bayesian(run.folder / BAYESIAN).movies
-            return _with_offset(vectors[: -run.catalogue.added or None])
-        case Towers.SEQUENCE:
-            return movie_vectors(load_ensemble(run.folder))
+    blend = config.blend
+    return config.layout.as_unrated(
+        vectors, blend.unrated_factors, blend.unrated_offset_factors, blend.unrated_shift
+    )

@@ -1,62 +1,40 @@
-"""The steps from a data folder to a run."""
+"""From data to a run: pairs trained, blended, and written with their index."""
 
-import json
+import platform
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from importlib.metadata import version as installed
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from rich.progress import Progress
 
 from retrieval.blending.blend import Ranking
-from retrieval.blending.ranking import Choice
-from retrieval.blending.rating import Answers, Neural, train_neural, weigh
+from retrieval.blending.ranking import Choice, Ranker, fit_ranking
+from retrieval.blending.rating import Blended, Rater, fit_blend
 from retrieval.data.catalogue import Catalogue
 from retrieval.data.dataset import Dataset, encode
 from retrieval.data.frames import MovieData
-from retrieval.data.history import Histories
 from retrieval.data.listing import listed
-from retrieval.data.split import random_rows
-from retrieval.errors import DataError, Problem, RequestError
-from retrieval.options import Device, Preset, Towers
-from retrieval.pairs.bayesian.inference import Inferred, infer
-from retrieval.pairs.bayesian.tower import save_bayesian
-from retrieval.pairs.content import Describer, learn_to_describe, save_describer
+from retrieval.data.split import last_of_each, random_rows
+from retrieval.errors import DataError, Problem
+from retrieval.options import Device
+from retrieval.pairs.content import ContentEncoder, fit_content, save_content
 from retrieval.pairs.device import available
-from retrieval.pairs.export import export_sequence_tower, export_user_tower
-from retrieval.pairs.neural.training import Fit
-from retrieval.pairs.sequence.ensemble import EnsembleUserTower
-from retrieval.pairs.sequence.training import Gains, SequenceEpoch
-from retrieval.pairs.sequence.watch import Watching, choose_last, rank, stored_users, train_sequence
+from retrieval.pairs.table import TOWER_PAIRS
+from retrieval.pairs.training import FittedPair, TrainingData, TrainingOptions
+from retrieval.pipeline.card import measured, model_card
+from retrieval.pipeline.indexing import STAGE as INDEXING
 from retrieval.pipeline.indexing import index_version
-from retrieval.pipeline.pairs import (
-    has_bias,
-    movie_vectors,
-    save_ensemble,
-    save_pair,
-    user_tower,
-)
-from retrieval.pipeline.presets import Plan, plan
-from retrieval.pipeline.rehearsal import rehearse
-from retrieval.run.folder import (
-    BAYESIAN,
-    CARD,
-    CONTENT,
-    METRICS,
-    MOODS,
-    SEQUENCE_TOWER,
-    SEQUENCE_USERS,
-    USER_TOWER,
-    VERSION,
-    RunConfig,
-    seal,
-    write_run,
-)
+from retrieval.pipeline.settings import Settings
+from retrieval.progress import SILENT, Progress, Stage
+from retrieval.run.config import FORMAT, RunConfig
+from retrieval.run.folder import CARD, CONTENT, METRICS, write_run
+from retrieval.run.manifest import seal
 from retrieval.run.versions import writing
 from retrieval.storage.files import remove
 
@@ -65,10 +43,19 @@ from retrieval.storage.files import remove
 VALIDATION_SHARE = 0.03
 VALIDATION_ROWS = 10_000
 
+# Users whose last event is held out to choose the epoch and the ranking.
+VALIDATION_USERS = 2000
+VALIDATION_USER_SHARE = 0.25
+
 FEWEST_RATINGS = 100
 
-# What an interrupted training goes on from, in the folder of checkpoints.
-DRAWS, SEQUENCE_PAIRS = "draws", "sequence-pairs"
+PREPARING, BLENDING = "preparing", "blending"
+
+# Seconds that these cost for each rating on the reference machine, and the index for each movie.
+PREPARING_COST, BLENDING_COST, INDEX_COST = 1e-5, 2e-5, 2e-4
+
+# Whose versions a run keeps.
+PACKAGES = ("two-tower-rec", "torch", "numpy", "scipy", "scikit-learn", "faiss-cpu", "onnxruntime")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,10 +65,9 @@ class Trained:
     seconds: float
     validation_rows: int
     validation_errors: dict[str, float]  # root mean square, of each pair and of their blend
-    epochs: Fit | None  # of the neural pair
-    inferred: Inferred | None  # the Bayesian pair
-    watching: Watching | None  # the sequence pairs
-    ranking: Choice | None  # of lists, where there is a sequence pair
+    validation_ndcg: float | None  # @10 of last events, the time of asking known
+    ranking: Choice | None  # of lists, where a pair ranks
+    metrics: dict[str, object] = field(repr=False)  # of each pair, by its name
 
     @property
     def validation_error(self) -> float | None:
@@ -93,254 +79,180 @@ class Trained:
 
 def train(
     data: MovieData,
-    source: str,
+    settings: Settings,
     folder: Path,
-    preset: Preset,
-    seed: int,
-    progress: Progress,
-    towers: Sequence[Towers] = (),
-    device: Device = Device.AUTO,
     *,
+    source: str = "data",
+    seed: int = 0,
+    device: Device = Device.AUTO,
     index: bool = True,
+    progress: Progress = SILENT,
 ) -> Trained:
     """Train tower pairs and write them as a run with its index: a new version of one that is there.
 
-    Interrupted, the same call goes on with the Bayesian and the sequence pair from where they were:
-    what is done is kept in the folder.
+    Interrupted, the same call goes on with the pairs that keep checkpoints from where they were.
 
     Args:
         data: What to learn from.
-        source: What to call the data in the run.
-        folder: Of the run.
-        preset: How much to spend.
-        seed: Of everything random.
-        progress: Where to show how far it is.
-        towers: Which pairs; none leaves it to the preset.
-        device: Where the sequence pair is trained.
+        settings: Which pairs are trained, and how.
+        folder: Folder of the run.
+        source: Name of the data in the run.
+        seed: Seed of everything random.
+        device: Device that the sequence pair is trained on.
         index: Whether to build the index, of the kind that is fastest for so many movies.
+        progress: Who shows how far it is.
 
     Raises:
         DataError: There are too few ratings.
-        RequestError: The preset does not go with the towers, or the device is not there.
+        RequestError: The device is not there, or a user tower would be too large.
         RunError: The folder holds something else, or somebody else is writing it.
     """
-    where = available(device)
-    planned = plan(preset, len(data.ratings))
-    pairs = tuple(sorted(set(towers or planned.pairs), key=list(Towers).index))
-    if preset is Preset.NOTEBOOK and pairs != planned.pairs:
-        raise RequestError("the preset notebook is one pair: leave out --towers, or the preset")
+    available(device)
     if len(data.ratings) < FEWEST_RATINGS:
         raise DataError([_too_few(source, len(data.ratings))])
     with writing(folder) as writer:
-        writer.note(request(source, preset, seed, towers))
-        parts = _fit(encode(data), pairs, planned, seed, writer.checkpoint, where, progress)
-        config = _config(parts, planned, preset, seed, source)
+        writer.note(request(source, settings, seed))
+        progress.plan(stages(settings, len(data.ratings), len(data.movies), index=index))
+        options = TrainingOptions(seed, writer.checkpoint, device, progress)
+        parts = _fit(encode(data), settings, options)
+        config = _config(parts, settings, seed, source)
         with writer.new_version() as partial:
             _write(partial, config, parts)
             if index:
-                task = progress.add_task("building the index", total=None)
+                progress.stage(INDEXING)
                 index_version(partial, folder)
-                progress.remove_task(task)
         remove(writer.checkpoint)
     return parts.trained
 
 
-def request(source: str, preset: Preset, seed: int, towers: Sequence[Towers]) -> dict[str, object]:
+def request(source: str, settings: Settings, seed: int) -> dict[str, object]:
     """Return what tells one training from another, so that an interrupted one is found again."""
-    return {"data": source, "preset": preset, "seed": seed, "towers": list(towers)}
+    return {"data": source, "seed": seed, "preset": settings.preset, "settings": settings.saved()}
+
+
+def stages(settings: Settings, ratings: int, movies: int, *, index: bool = True) -> list[Stage]:
+    """Return the stages of a training, with what they are expected to cost.
+
+    Args:
+        settings: Settings of the training.
+        ratings: Number of ratings.
+        movies: Number of movies.
+        index: Whether the index is built.
+    """
+    of_pairs = [
+        stage
+        for pair in _in_order(settings.pairs)
+        for stage in TOWER_PAIRS[pair].stages(ratings, settings.of[pair])
+    ]
+    return [
+        Stage(PREPARING, PREPARING_COST * ratings),
+        *of_pairs,
+        Stage(BLENDING, BLENDING_COST * ratings),
+        *[Stage(INDEXING, INDEX_COST * movies)] * index,
+    ]
+
+
+def _in_order(pairs: Sequence[str]) -> list[str]:
+    """Return pairs in the order of training: first those whose interrupted training goes on."""
+    return sorted(pairs, key=lambda pair: not TOWER_PAIRS[pair].resumes)
 
 
 class _Parts(NamedTuple):
     """What a run is made of."""
 
-    dataset: Dataset
-    pairs: tuple[Towers, ...]
-    held_out: NDArray[np.bool_]  # (N,) ratings that no pair was trained on
-    describer: Describer
-    neural: Neural | None
-    answers: Answers
+    data: TrainingData
+    encoder: ContentEncoder
+    pairs: list[FittedPair]  # in the order of the settings
+    blended: Blended
     trained: Trained
 
 
-def _fit(
-    dataset: Dataset,
-    pairs: tuple[Towers, ...],
-    planned: Plan,
-    seed: int,
-    checkpoint: Path,
-    device: torch.device,
-    progress: Progress,
-) -> _Parts:
+def _fit(dataset: Dataset, settings: Settings, options: TrainingOptions) -> _Parts:
     """Train what a run is made of.
 
     Args:
         dataset: All ratings.
-        pairs: Which pairs.
-        planned: How.
-        seed: Of everything random.
-        checkpoint: Folder where interrupted training is kept.
-        device: Where the sequence pair is trained.
-        progress: Where to show how far it is.
+        settings: Which pairs are trained, and how.
+        options: Seed, folder of all checkpoints, device, progress.
     """
     began = time.perf_counter()
-    rng = np.random.default_rng(seed)
+    options.progress.stage(PREPARING)
+    rng = np.random.default_rng(options.seed)
     count = min(VALIDATION_ROWS, int(len(dataset.ratings) * VALIDATION_SHARE))
     validation = random_rows(len(dataset.ratings), count, rng)
     last = np.zeros_like(validation)
-    if Towers.SEQUENCE in pairs:
-        last = choose_last(dataset, rng)
-    held_out = validation | last
-    describer = learn_to_describe(dataset.movie_frame, seed)
-    content = describer.describe(dataset.movie_frame)
-    rehearse(dataset, content, pairs, planned, seed)
-    inferred, neural, watching, choice = None, None, None, None
-    if Towers.BAYESIAN in pairs:
-        inferred = infer(
-            dataset,
-            content.matrix(),
-            validation,
-            held_out,
-            planned.bayesian,
-            seed,
-            checkpoint / DRAWS,
-            progress,
-        )
-    if Towers.NEURAL in pairs:
-        neural = train_neural(dataset, content, validation, held_out, planned, seed, progress)
-    answers = weigh(dataset, validation & ~last, held_out, content, neural, inferred)
-    if Towers.SEQUENCE in pairs:
-        pairs_folder = checkpoint / SEQUENCE_PAIRS
-        watching = train_sequence(
-            dataset, content, last, planned, seed, pairs_folder, device, progress
-        )
-        choice = rank(dataset, watching, neural, inferred, answers)
+    if any(TOWER_PAIRS[pair].ranks for pair in settings.pairs):
+        last = _last_events(dataset, rng)
+    encoder = fit_content(dataset.movie_frame, options.seed)
+    data = TrainingData(dataset, encoder.describe(dataset.movie_frame), validation, last)
+    for pair in settings.pairs:
+        TOWER_PAIRS[pair].rehearse(data, settings.of[pair], options.seed)
+    fitted = {}
+    for pair in _in_order(settings.pairs):
+        own = options._replace(checkpoint=options.checkpoint / pair)
+        fitted[pair] = TOWER_PAIRS[pair].fit(data, settings.of[pair], own)
+    pairs = [fitted[pair] for pair in settings.pairs]
+    options.progress.stage(BLENDING)
+    raters = [Rater(pair.part.name, pair.rating) for pair in pairs if pair.rating is not None]
+    rankers = [Ranker(pair.part, pair.ranking) for pair in pairs if pair.ranking is not None]
+    blended = fit_blend(data, raters)
+    choice = None
+    if rankers:
+        choice = fit_ranking(data, rankers, [rater.side for rater in raters], blended.blend)
+    ndcgs = [ranker.side.ndcg for ranker in rankers]
     trained = Trained(
         seconds=time.perf_counter() - began,
         validation_rows=int((validation & ~last).sum()),
-        validation_errors=answers.errors,
-        epochs=None if neural is None else neural.fit,
-        inferred=inferred,
-        watching=watching,
+        validation_errors=blended.errors,
+        validation_ndcg=next((ndcg for ndcg in ndcgs if ndcg is not None), None),
         ranking=choice,
+        metrics={pair.part.name: pair.metrics() for pair in pairs},
     )
-    return _Parts(dataset, pairs, held_out, describer, neural, answers, trained)
+    return _Parts(data, encoder, pairs, blended, trained)
 
 
-def _config(parts: _Parts, planned: Plan, preset: Preset, seed: int, source: str) -> RunConfig:
+def _last_events(dataset: Dataset, rng: np.random.Generator) -> NDArray[np.bool_]:
+    """Return a mask `(N,)` of the last events of random users who have others before."""
+    users = np.flatnonzero(np.bincount(dataset.users, minlength=len(dataset.user_vocabulary)) > 1)
+    count = min(VALIDATION_USERS, int(len(users) * VALIDATION_USER_SHARE))
+    chosen = rng.choice(users, count, replace=False)
+    return last_of_each(dataset.users, dataset.timestamps) & np.isin(dataset.users, chosen)
+
+
+def _config(parts: _Parts, settings: Settings, seed: int, source: str) -> RunConfig:
     """Return what a run was made of; see `train`."""
-    dataset, trained, answers = parts.dataset, parts.trained, parts.answers
-    widths = _widths(parts.neural, trained.inferred, trained.watching)
+    dataset, choice = parts.data.dataset, parts.trained.ranking
+    ranking = (
+        None if choice is None else Ranking(rank_by=choice.rank_by, rating_weight=choice.weight)
+    )
     return RunConfig(
-        version=VERSION,
-        towers=parts.pairs,
-        blend=answers.blend,
-        ranking=_ranking(trained.watching, trained.ranking),
-        link=answers.link,
-        noise=None if trained.inferred is None else trained.inferred.noise,
-        preset=preset,
+        version=FORMAT,
+        parts=tuple(pair.part for pair in parts.pairs),
+        blend=parts.blended.blend,
+        ranking=ranking,
+        link=parts.blended.link,
+        noise=parts.blended.noise,
+        preset=settings.preset,
+        settings=settings.saved(),
         seed=seed,
         data=source,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        training_seconds=round(trained.seconds, 1),
+        training_seconds=round(parts.trained.seconds, 1),
         scale=dataset.scale,
-        centre=float(dataset.ratings[~parts.held_out].mean(dtype=np.float64)),
+        centre=float(dataset.ratings[~parts.data.held_out].mean(dtype=np.float64)),
         demographics=dataset.demographics,
-        history_length=planned.towers.history_length,
-        widths=widths,
-        biases=_biases(parts.pairs, widths, parts.neural),
+        packages={"python": platform.python_version()}
+        | {package: installed(package) for package in PACKAGES},
         threads=torch.get_num_threads(),
     )
 
 
 def _write(folder: Path, config: RunConfig, parts: _Parts) -> None:
     """Write everything but the index into the folder of a version, and seal it."""
-    dataset, trained = parts.dataset, parts.trained
-    users = dataset.users[~parts.held_out]
-    seen = np.bincount(users, minlength=len(dataset.user_vocabulary)) > 0
+    data, dataset = parts.data, parts.data.dataset
+    users = dataset.users[~data.held_out]
+    trained_users = np.bincount(users, minlength=len(dataset.user_vocabulary)) > 0
     histories = dataset.histories(np.ones(len(dataset.users), dtype=bool))
-    _write_data(folder, config, dataset, seen, histories)
-    save_describer(folder / CONTENT, parts.describer)
-    _write_pairs(folder, config, histories, parts.neural, trained.inferred, trained.watching)
-    metrics = json.dumps(_metrics(trained, dataset), indent=2) + "\n"
-    (folder / METRICS).write_text(metrics, encoding="utf-8")
-    (folder / CARD).write_text(_card(config, trained, dataset), encoding="utf-8")
-    seal(folder)
-
-
-def _write_pairs(
-    folder: Path,
-    config: RunConfig,
-    histories: Histories,
-    neural: Neural | None,
-    inferred: Inferred | None,
-    watching: Watching | None,
-) -> None:
-    """Write the pairs that were trained, and what encodes users at query time."""
-    if neural is not None:
-        save_pair(folder, neural.pair)
-        tower = user_tower(neural.pair, neural.known.centre, config.scale.unit)
-        export_user_tower(tower, neural.example, folder / USER_TOWER)
-    if inferred is not None:
-        save_bayesian(folder / BAYESIAN, inferred.pair)
-        np.save(folder / MOODS, inferred.moods)
-    if watching is not None:
-        save_ensemble(folder, watching.ensemble)
-        path = folder / SEQUENCE_TOWER
-        export_sequence_tower(EnsembleUserTower(watching.ensemble), watching.example, path)
-        np.save(folder / SEQUENCE_USERS, stored_users(watching, histories))
-
-
-def _widths(
-    neural: Neural | None, inferred: Inferred | None, watching: Watching | None
-) -> tuple[int, ...]:
-    """Return how many components of a movie vector each pair has: one for offsets, to rate."""
-    widths = []
-    if neural is not None:
-        widths.append(movie_vectors(neural.pair).shape[1] + 1)
-    if inferred is not None:
-        widths.append(inferred.pair.movies.shape[1] + 1)
-    if watching is not None:
-        widths.append(watching.ensemble.dimension)
-    return tuple(widths)
-
-
-def _biases(
-    towers: Sequence[Towers], widths: Sequence[int], neural: Neural | None
-) -> tuple[int, ...]:
-    """Return which components of the joined movie vectors are biases, or meet users' offsets.
-
-    They are the last ones of the pairs that rate.
-    """
-    biases = []
-    for pair, end in zip(towers, np.cumsum(widths).tolist(), strict=True):
-        if pair is Towers.BAYESIAN or (
-            pair is Towers.NEURAL and neural is not None and has_bias(neural.pair.settings)
-        ):
-            biases.append(end - 2)
-        if pair is not Towers.SEQUENCE:
-            biases.append(end - 1)
-    return tuple(biases)
-
-
-def _ranking(watching: Watching | None, choice: Choice | None) -> Ranking | None:
-    if watching is None or choice is None:
-        return None
-    return Ranking(
-        rank_by=choice.rank_by,
-        rating_weight=choice.weight,
-        temperature=watching.ensemble.temperature,
-        history_length=watching.ensemble.settings.history_length,
-    )
-
-
-def _write_data(
-    folder: Path,
-    config: RunConfig,
-    dataset: Dataset,
-    trained_users: NDArray[np.bool_],
-    histories: Histories,
-) -> None:
-    """Write the data a run answers from: all of it, validation rows too."""
     write_run(
         folder,
         config,
@@ -350,77 +262,28 @@ def _write_data(
         trained_users,
         histories,
     )
-
-
-def _metrics(trained: Trained, dataset: Dataset) -> dict[str, object]:
-    unit, error = dataset.scale.unit, trained.validation_error
-    metrics: dict[str, object] = {
-        "protocol": "random rows of the data, held out to choose epochs, burn-in and weights",
-        "validation_rows": trained.validation_rows,
-        "validation_rmse": None if error is None else round(error, 4),
-        "validation_rmse_of": {
-            name: round(error, 4) for name, error in trained.validation_errors.items()
-        },
-    }
-    if trained.epochs is not None:
-        metrics["epochs"] = [
-            {
-                "training_loss": round(epoch.training_loss, 4),
-                "validation_rmse": round(epoch.validation_error * unit, 4),
-            }
-            for epoch in trained.epochs.epochs
-        ]
-        metrics["best_epoch"] = trained.epochs.best + 1
-    if trained.inferred is not None:
-        metrics["burn_in_rmse"] = [round(error, 4) for error in trained.inferred.errors]
-        metrics["sweeps"] = trained.inferred.sweeps
-        metrics["folded_in_against_stored"] = round(trained.inferred.disagreement, 4)
-    if trained.watching is not None:
-        metrics["sequence_pairs"] = [
-            {"epochs": [_rounded(epoch) for epoch in fit.epochs], "best_epoch": fit.best + 1}
-            for fit in trained.watching.fits
-        ]
-        metrics["sequence_device"] = trained.watching.device
-        held_out = trained.watching.last.any()
-        metrics["sequence_ndcg"] = _rounded(trained.watching.gains) if held_out else None
-    if trained.ranking is not None:
-        metrics["ndcg_by_weight_of_rating"] = [
-            {"weight": str(gain.weight), "liked": round(gain.liked, 4), "all": round(gain.all, 4)}
-            for gain in trained.ranking.gains
-        ]
-    return metrics
-
-
-def _rounded(row: SequenceEpoch | Gains) -> dict[str, float]:
-    return {name: round(value, 4) for name, value in row._asdict().items()}
-
-
-def _card(config: RunConfig, trained: Trained, dataset: Dataset) -> str:
-    quality = rating = "It predicts no ratings."
-    if trained.validation_errors:
-        rating = "A rating is `clip(offset + user vector . movie vector)`."
-        quality = "There were too few ratings to hold any out, so nobody knows how good it is."
-    if trained.validation_error is not None:
-        quality = (
-            f"Root mean square error {trained.validation_error:.4f} on {trained.validation_rows:,} "
-            "random ratings held out.\nThey chose epochs, burn-in and weights, so expect a little "
-            "more on ratings never looked at."
-        )
-    if config.link is not None:
-        rating = (
-            "A rating is `link(offset + user vector . movie vector)`, the link in `config.json`."
-        )
-    return f"""# A two-tower movie model
-
-Trained on {config.data}: {len(dataset.ratings):,} ratings from {config.scale.lowest:g} to
-{config.scale.highest:g} by {len(dataset.user_vocabulary):,} users, in a catalogue of
-{len(dataset.movie_vocabulary):,} movies. Tower pairs: {", ".join(config.towers)}. Preset
-`{config.preset}`, seed {config.seed}, {config.training_seconds:.0f} s on {config.created[:10]}.
-
-{quality}
-
-{rating} `MANIFEST.json` holds the sha256 of every file.
-"""
+    save_content(folder / CONTENT, parts.encoder)
+    for pair in parts.pairs:
+        pair.save(folder, histories)
+    trained = parts.trained
+    (folder / METRICS).write_text(
+        measured(
+            trained.validation_rows,
+            trained.validation_error,
+            trained.validation_errors,
+            trained.metrics,
+            trained.ranking,
+        ),
+        encoding="utf-8",
+    )
+    card = model_card(
+        config,
+        dataset,
+        trained.validation_rows,
+        trained.validation_error,
+    )
+    (folder / CARD).write_text(card, encoding="utf-8")
+    seal(folder)
 
 
 def _too_few(source: str, count: int) -> Problem:

@@ -5,19 +5,18 @@ places, or answers are silently wrong.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.blending.blend import Blend, Ranking
+from retrieval.blending.blend import RatingBlend
 from retrieval.blending.link import Link
 from retrieval.data.history import Histories
 from retrieval.data.scale import RatingScale
 from retrieval.errors import RunError
-
-# Events that a tower may be made to read of a history; no preset comes near.
-LONGEST_HISTORY = 100_000
+from retrieval.pairs.layout import Part, VectorLayout
+from retrieval.storage.arrays import check_vectors
 
 
 def check_histories(histories: Histories, users: int, movies: int, scale: RatingScale) -> None:
@@ -58,14 +57,27 @@ def check_users(
         )
 
 
-def check_layout(widths: Sequence[int], biases: Sequence[int], added: NDArray[np.float32]) -> None:
-    """Raise a `RunError` if places in movie vectors are none, or added vectors of another size."""
-    dimension = sum(widths)
-    _require("a tower pair of it has no components", sound=all(width > 0 for width in widths))
+def check_parts(parts: Sequence[Part], known: Container[str], added: NDArray[np.float32]) -> None:
+    """Raise a `RunError` if parts of movie vectors are none, or added vectors of another size.
+
+    Args:
+        parts: Parts of the pairs.
+        known: Names of the pairs that there are.
+        added: `(A, D)` vectors of movies that were added after training.
+    """
+    names = [part.name for part in parts]
+    for name in names:
+        _require(f"it has a pair that is unknown here, {name[:40]!r}", sound=name in known)
+    _require("it names a tower pair twice", sound=len({*names}) == len(names))
+    _require("it has no tower pair", sound=bool(names))
     _require(
-        "a bias of it is outside its vectors", sound=all(0 <= bias < dimension for bias in biases)
+        "a tower pair of it has no components, no role or no temperature",
+        sound=all(
+            part.width > part.biased and part.roles and part.temperature > 0 for part in parts
+        ),
     )
     if len(added):
+        dimension = VectorLayout(tuple(parts)).dimension
         check_vectors(added, (len(added), dimension), "vectors of the movies added to it")
 
 
@@ -85,33 +97,22 @@ def check_scale(scale: RatingScale, link: Link | None) -> None:
     stepped = scale.step is None or scale.step > 0
     _require("its rating scale is none", sound=stepped and scale.lowest <= scale.highest)
     if link is not None:
-        ordered = all(bool((np.diff(ends) > 0).all()) for ends in (link.stars, link.thresholds))
-        fitting = len(link.stars) == len(link.thresholds) + 1
+        ordered = all(bool((np.diff(ends) > 0).all()) for ends in (link.values, link.thresholds))
+        fitting = len(link.values) == len(link.thresholds) + 1
         _require("the levels of its link are in no order", sound=ordered and fitting)
 
 
-def check_blend(blend: Blend, pairs: int, ranking: Ranking | None, history_length: int) -> None:
-    """Raise a `RunError` if a blend is not of so many pairs that rate, or histories are endless."""
-    weights = (
+def check_blend(blend: RatingBlend, pairs: int) -> None:
+    """Raise a `RunError` if a blend is not of so many pairs that rate."""
+    of_each = (
         blend.weights,
-        blend.newcomer_weights,
+        blend.new_user_weights,
+        blend.origins,
         blend.unrated_factors,
         blend.unrated_offset_factors,
     )
-    of_pairs = all(len(each) == pairs for each in weights) and blend.halfway > 0
+    of_pairs = all(len(each) == pairs for each in of_each) and blend.halfway > 0
     _require("its blend is not of its tower pairs", sound=of_pairs)
-    lengths = [history_length] + ([] if ranking is None else [ranking.history_length])
-    possible = all(0 < length <= LONGEST_HISTORY for length in lengths)
-    heated = ranking is None or ranking.temperature > 0
-    _require("its towers read no possible history", sound=possible and heated)
-
-
-def check_vectors(vectors: NDArray[np.float32], shape: tuple[int, ...], what: str) -> None:
-    """Raise a `RunError` if vectors, named by `what`, have another shape or are not finite."""
-    _require(
-        f"the {what} are not of it, or not finite",
-        sound=_is(vectors, np.float32, shape) and bool(np.isfinite(vectors).all()),
-    )
 
 
 def _is(array: NDArray[np.generic], kind: type[np.generic], shape: tuple[int, ...]) -> bool:

@@ -31,9 +31,6 @@ CHECKPOINT = ".checkpoint"
 REQUEST = "training.json"
 MANIFEST = "MANIFEST.json"
 
-# What every run without versions has beside its manifest; others have a MANIFEST.json, too.
-FLAT = ("config.json", "movies.json", "users.npy")
-
 # A name that is of this form cannot lead out of the folder.
 NAME = re.compile(r"v(\d{6,})-[0-9a-f]{8}")
 
@@ -50,8 +47,6 @@ def current(folder: Path) -> Path:
     try:
         name = (folder / CURRENT).read_text(encoding="ascii").strip()
     except (FileNotFoundError, NotADirectoryError):
-        if (folder / MANIFEST).is_file():  # as runs were until format 10, without versions
-            return folder
         raise RunError(_no_run(folder)) from None
     except (OSError, UnicodeDecodeError) as error:
         raise RunError(f"{folder / CURRENT} cannot be read: {error}") from error
@@ -105,7 +100,7 @@ def newest(root: Path, made: Callable[[Path], str]) -> Path:
         RunError: There is none.
     """
     times = {}
-    for marker in [*root.glob(f"[!.]*/{CURRENT}"), *root.glob(f"[!.]*/{MANIFEST}")]:
+    for marker in root.glob(f"[!.]*/{CURRENT}"):
         try:
             times[marker.parent] = read(marker.parent, made)
         except (RunError, OSError):
@@ -179,8 +174,6 @@ class Writer:
         answering = None
         if (self.folder / CURRENT).exists():
             answering = current(self.folder).name
-            for name in _flat_files(self.folder):  # whose place a version has taken
-                remove(self.folder / name)
         for path in self.folder.iterdir():
             name = path.name.removeprefix(".").removesuffix(".partial")
             if NAME.fullmatch(name) and path.name != answering:
@@ -265,21 +258,8 @@ def _holds_run(folder: Path) -> bool:
     """Return whether a folder holds a run, be it damaged; others have a CURRENT of their own."""
     try:
         return NAME.fullmatch((folder / CURRENT).read_text(encoding="ascii").strip()) is not None
-    except FileNotFoundError:
-        return bool(_flat_files(folder))
     except (OSError, UnicodeDecodeError):
         return False
-
-
-def _flat_files(folder: Path) -> list[str]:
-    """Return the files of a run as it was until format 10, without versions; none if it is none."""
-    try:
-        names = list(json.loads((folder / MANIFEST).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError, RecursionError):
-        return []
-    if any(name not in names for name in FLAT):
-        return []
-    return [name for name in [*names, MANIFEST, "index"] if Path(str(name)).name == name]
 
 
 def _no_run(folder: Path) -> str:

@@ -11,10 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
-from retrieval.errors import shown
 from retrieval.pairs.bayesian.sampler import Draw, State
 from retrieval.storage.arrays import fingerprint, save_arrays
-from retrieval.storage.damage import DAMAGE
+from retrieval.storage.damage import DAMAGE, warn_of_damage
 from retrieval.storage.files import new_file, sha256
 
 STATE, CARD, DRAW = "state-{}.safetensors", "checkpoint.json", "draw-{:05d}.safetensors"
@@ -134,12 +133,6 @@ def unsealed(whole: dict[str, Any]) -> dict[str, Any]:
     if fingerprint(json.dumps(card), ()) != whole["seal"]:
         raise ValueError("its card was changed")
     return card
-
-
-def warn_of_damage(checkpoint: Path, error: Exception) -> None:
-    """Say that a checkpoint cannot be gone on from, and why."""
-    why = shown(error) or type(error).__name__
-    _log.warning("%s is damaged (%s): this training begins anew", shown(checkpoint), why)
 
 
 def remove_checkpoint(folder: Path) -> None:

@@ -1,12 +1,10 @@
 """The Bayesian pair inferred: burn-in watched on validation rows, then draws from all rows."""
 
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.progress import Progress, TaskID
 
 from retrieval.data.dataset import Dataset
 from retrieval.data.metrics import root_mean_square
@@ -16,7 +14,9 @@ from retrieval.pairs.bayesian.expansion import unfold, weigh_doubt
 from retrieval.pairs.bayesian.latents import expected_ratings, middle
 from retrieval.pairs.bayesian.problem import Known, Problem, arrange, known_of
 from retrieval.pairs.bayesian.sampler import Ratings, Sampler
+from retrieval.pairs.bayesian.settings import BayesianSettings
 from retrieval.pairs.bayesian.tower import Bayesian
+from retrieval.progress import SILENT, Progress
 from retrieval.storage.arrays import fingerprint
 
 Floats = NDArray[np.float64]
@@ -34,20 +34,13 @@ SETTLING = 5
 # Of checkpoints; a new one where the sampler is no longer the same.
 FORMAT = 5
 
+# Stages that are shown.
+PREPARING, BURNING_IN, DRAWING, COMPRESSING = (
+    f"Bayesian pair: {what}" for what in ("features", "burning in", "draws", "compressing draws")
+)
+
 # Draws between two states that an interruption can go back to.
 SAVED = 10
-
-
-@dataclass(frozen=True, kw_only=True)
-class BayesianSettings:
-    """The size of the pair, and how much to spend on it."""
-
-    dimension: int = 32  # of the vectors that are drawn
-    collapsed: int = 64  # of the vectors that answer
-    most_windows: int = 6  # of burn-in, each of WINDOW sweeps
-    tolerance: float = 2e-4  # burn-in ends when windows lower the error by less
-    draws: int = 75
-    spacing: int = 2  # sweeps from draw to draw
 
 
 class Inferred(NamedTuple):
@@ -74,7 +67,7 @@ def infer(
     settings: BayesianSettings,
     seed: int,
     checkpoint: Path,
-    progress: Progress,
+    progress: Progress = SILENT,
 ) -> Inferred:
     """Infer the Bayesian pair, the same for the same seed, in one go or in several.
 
@@ -83,28 +76,27 @@ def infer(
         content: `(M, F)` features of the movies.
         validation: `(N,)` mask of rows that end the burn-in, all of them held out.
         held_out: `(N,)` mask of rows not seen in the burn-in; after it they count as others.
-        settings: How much to spend.
-        seed: Of everything random.
+        settings: Size of the pair, and how much to spend.
+        seed: Seed of everything random.
         checkpoint: Folder where an interrupted inference is kept; the caller removes it.
-        progress: Where to show how far it is.
+        progress: Who shows how far it is.
     """
     problem = arrange(dataset, content)
     order = problem.order
     back = np.argsort(order)  # from the order of histories to that of the file
     training, whole = known_of(problem, ~held_out[order]), known_of(problem, np.ones_like(held_out))
     kept = Checkpoint(checkpoint, _key(dataset, content, validation, held_out, settings, seed))
-    task = progress.add_task("decomposing what is known of users and movies", total=None)
+    progress.stage(PREPARING)
     sampler = training.sampler(settings.dimension, np.random.default_rng(seed))
     asked = validation[order]
-    burned = _Chain(sampler, problem, whole, settings, kept, progress, task).run(asked)
-    progress.update(task, description="collapsing draws")
+    burned = _Chain(sampler, problem, whole, settings, kept, progress).run(asked)
+    progress.stage(COMPRESSING)
     windows = len(burned.errors)
     draws = kept.draws(KEPT * (windows // 2), KEPT * windows)
     early = _collapse(draws, training, settings, seed)
     draws = kept.draws(KEPT * windows, KEPT * windows + settings.draws)
     collapsed = _collapse(draws, whole, settings, seed)
     pair, disagreement = weigh_doubt(unfold(whole, collapsed), whole, collapsed)
-    progress.remove_task(task)
     ratings = problem.ratings
     scores = np.zeros(len(ratings))
     scores[asked] = burned.scores[windows // 2 :].mean(axis=0)
@@ -133,7 +125,6 @@ class _Chain(NamedTuple):
     settings: BayesianSettings
     kept: Checkpoint
     progress: Progress
-    task: TaskID
 
     def run(self, validation: NDArray[np.bool_]) -> BurnIn:
         """Burn in, then keep draws, from where the checkpoint was left.
@@ -149,28 +140,25 @@ class _Chain(NamedTuple):
             self._see_all()
         if left is not None:
             sampler.restore(left[0])
-        self.progress.update(
-            self.task,
-            total=WINDOW * settings.most_windows + draws,
-            completed=sampler.sweeps,
-            description="burning in",
-        )
+        self.progress.stage(BURNING_IN, WINDOW * settings.burn_in_windows)
+        self.progress.advance(min(sampler.sweeps, WINDOW * len(burned.errors)))
         while _goes_on(burned.errors, settings):
             error, scores = self._window(self.problem.ratings.part(validation))
             burned = BurnIn([*burned.errors, error], np.vstack([burned.scores, scores]))
-            self._say(f"burning in: validation RMSE {error:.4f}")
+            self.progress.say(f"validation RMSE {error:.4f}")
             if not _goes_on(burned.errors, settings):
                 self._see_all()
             kept.save(sampler.state(), burned)
         begun = WINDOW * len(burned.errors)
-        self.progress.update(self.task, total=begun + draws)
+        self.progress.stage(DRAWING, draws)
+        self.progress.advance(sampler.sweeps - begun)
         while sampler.sweeps < begun + draws:
             self._sweep()
             since = sampler.sweeps - begun - SETTLING
             if since > 0 and since % settings.spacing == 0:
                 kept.keep(sampler.draw())
                 number = since // settings.spacing
-                self._say(f"draw {number} of {settings.draws}")
+                self.progress.say(f"{number} of {settings.draws}")
                 if number % SAVED == 0:
                     kept.save(sampler.state(), burned)
         return burned
@@ -195,18 +183,15 @@ class _Chain(NamedTuple):
 
     def _sweep(self) -> None:
         self.sampler.sweep()
-        self.progress.advance(self.task)
-
-    def _say(self, text: str) -> None:
-        self.progress.update(self.task, description=text)
+        self.progress.advance()
 
 
 def _goes_on(errors: list[float], settings: BayesianSettings) -> bool:
     """Whether the burn-in goes on: one of the last windows was better than all before."""
     if len(errors) <= PATIENCE:
-        return len(errors) < settings.most_windows
+        return len(errors) < settings.burn_in_windows
     gain = min(errors[:-PATIENCE]) - min(errors[-PATIENCE:])
-    return len(errors) < settings.most_windows and gain > settings.tolerance
+    return len(errors) < settings.burn_in_windows and gain > settings.tolerance
 
 
 def _usual_noise(pair: Bayesian, problem: Problem, asked: Ratings) -> float:
@@ -220,7 +205,7 @@ def _usual_noise(pair: Bayesian, problem: Problem, asked: Ratings) -> float:
 
 
 def _collapse(draws: Draws, known: Known, settings: BayesianSettings, seed: int) -> Collapsed:
-    return collapse(draws, *known.counts(), settings.collapsed, np.random.default_rng(seed))
+    return collapse(draws, *known.counts(), settings.compressed, np.random.default_rng(seed))
 
 
 def _key(
@@ -233,7 +218,7 @@ def _key(
 ) -> str:
     """Return a hash of all that the chain follows from."""
     fixed = (FORMAT, WINDOW, KEPT, PATIENCE, SETTLING, dataset.scale, dataset.demographics.sizes())
-    facts = (sorted(asdict(settings).items()), seed, content.shape, fixed)
+    facts = (sorted(settings.model_dump().items()), seed, content.shape, fixed)
     arrays = (
         validation,
         held_out,

@@ -12,12 +12,20 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
-from retrieval.data.history import Histories, Windows
+from retrieval.data.history import Histories
 from retrieval.data.scale import RatingScale
 from retrieval.data.vocabulary import UNKNOWN
 from retrieval.errors import RunError
-from retrieval.storage.arrays import save_arrays
+from retrieval.pairs.protocol import Questions, RunFacts, UserVectors
+from retrieval.storage.arrays import mapped_vectors, save_arrays
 from retrieval.storage.damage import readable
+
+NAME = "bayesian"
+
+# In the folder of a run.
+ARRAYS_FILE = "bayesian.safetensors"
+EFFECTS_FILE = "session_effects.npy"
+FILES = (ARRAYS_FILE, EFFECTS_FILE)
 
 Vectors = NDArray[np.float32]
 Floats = NDArray[np.float64]
@@ -179,7 +187,7 @@ def fold_in(
     return Folded(vector, float((told.covariance * pair.movie_products).sum()))
 
 
-def carried(
+def contributions(
     pair: Bayesian,
     expected: Prior,
     movies: NDArray[np.int64],
@@ -221,24 +229,6 @@ def _tell(
     return _Told(left - met @ expected.mean, weighted, covariance)
 
 
-class Questions(NamedTuple):
-    """Q questions: who asks, with what history."""
-
-    stored: NDArray[np.int64]  # (Q,) number of a user whose history is as stored, or UNKNOWN
-    codes: NDArray[np.int64]  # (Q, 3)
-    histories: Histories
-    windows: Windows  # Q of them, into the histories
-    timed: bool  # whether a time of asking was given
-
-
-class Encoded(NamedTuple):
-    """Q encoded questions: a score is the offset plus the dot product of the vectors."""
-
-    vectors: Vectors  # (Q, D + 1), those of one pair ending in a 1 for its bias
-    offsets: Floats  # (Q,)
-    variances: Vectors  # (Q,) that doubt about the user adds to scores
-
-
 class BayesianTower:
     """The user tower of one run.
 
@@ -262,8 +252,8 @@ class BayesianTower:
         self._moods, self._histories = moods, histories
         self._sizes, self._scale = sizes, scale
 
-    def encode(self, questions: Questions) -> Encoded:
-        """Return Q encoded questions."""
+    def encode(self, questions: Questions) -> UserVectors:
+        """Return what the tower says of Q questions."""
         stored = questions.stored != UNKNOWN
         rows = np.zeros((len(stored), self.pair.users.shape[1]))
         variances = np.zeros(len(stored))
@@ -280,15 +270,22 @@ class BayesianTower:
         offsets = rows[:, -1] + self._mood(questions)
         rows[:, -1] = 1.0
         _, lingering, own = self.pair.mood_law
-        return Encoded(
+        return UserVectors(
             rows.astype(np.float32),
             offsets,
             (variances + lingering + own).astype(np.float32),
         )
 
-    def carried(self, questions: Questions, direction: Floats) -> Floats:
-        """Return what each of the first question's ratings adds to a dot product: see `carried`."""
-        return carried(self.pair, *self._ratings(questions, 0), direction)
+    def movie_variances(self, numbers: NDArray[np.int64]) -> Floats:
+        """Return what uncertainty about movies `(C,)` adds to the variance of scores, `(C,)`."""
+        return self.pair.movie_variances[numbers].astype(np.float64)
+
+    def contributions(self, questions: Questions, direction: Floats) -> Floats:
+        """Return what each of the first question's ratings adds to a dot product.
+
+        See `contributions`.
+        """
+        return contributions(self.pair, *self._ratings(questions, 0), direction)
 
     def _fold_in(self, questions: Questions, place: int) -> Folded:
         return fold_in(self.pair, *self._ratings(questions, place))
@@ -327,3 +324,24 @@ class BayesianTower:
         share = np.where(between, correlation / (1 + correlation**2), correlation)
         moods[asked] = np.where(on_page, early + own[before], share * (early + late))
         return moods
+
+
+def open_tower(folder: Path, facts: RunFacts) -> BayesianTower:
+    """Open the user tower in the folder of a version.
+
+    Raises:
+        RunError: A file is damaged, or of other users, movies or ratings than the run.
+    """
+    pair, events = load_bayesian(folder / ARRAYS_FILE), len(facts.histories.movies)
+    constants = 1 + sum(facts.demographics)
+    fits = (
+        pair.users.shape == (facts.users, facts.part.width)
+        and len(pair.movies) == facts.movies
+        and pair.usual.shape[0] == constants
+        and pair.user_coefficients.shape[0] == constants + facts.movies - facts.added
+        and len(pair.level_latents) == facts.scale.levels
+    )
+    if not fits:
+        raise RunError(f"{folder / ARRAYS_FILE} is of another run than the rest; train again")
+    effects = mapped_vectors(folder / EFFECTS_FILE, (2, events), "session effects")
+    return BayesianTower(pair, effects, facts.histories, facts.demographics, facts.scale)

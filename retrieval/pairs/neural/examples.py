@@ -37,12 +37,12 @@ class Batch(NamedTuple):
     targets: Tensor  # (B,) deviations from the centre
 
 
-# Share of the rows of a batch that are also asked by a stranger; each costs as much as a row.
-STRANGERS = 0.5
+# Share of the rows of a batch that a new user asks too; each costs as much as a row.
+NEW_USERS = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
-class Known:
+class TrainingStatistics:
     """What the training rows say: events, and statistics of movies."""
 
     centre: float
@@ -50,7 +50,7 @@ class Known:
     codes: NDArray[np.int64]  # (N,) of the events in the histories
     deviations: NDArray[np.float64]  # (N,)
     running: RunningSums  # of the deviations
-    statistics: NDArray[np.float32]  # (M, 2) over all training rows
+    movies: NDArray[np.float32]  # (M, 2) statistics of the movies over all training rows
     rated: NDArray[np.bool_]  # (M,)
     seen_users: NDArray[np.bool_]  # (U,) whether a user has training rows
 
@@ -59,7 +59,7 @@ class Known:
 class Examples:
     """N ratings to predict."""
 
-    known: Known
+    statistics: TrainingStatistics
     user_codes: NDArray[np.int64]  # (U, 3)
     users: NDArray[np.int64]  # (N,) numbers
     movies: NDArray[np.int64]  # (N,) numbers
@@ -75,10 +75,10 @@ class Examples:
     def batch(self, rows: NDArray[np.int64], length: int) -> Batch:
         """Return rows `(B,)` with the last `length` events before each."""
         users, movies = self.users[rows], self.movies[rows]
-        windows = self._windows(rows)
-        ids = np.where(self.known.seen_users[users], users + 1, UNKNOWN_USER)
+        windows = self.windows.part(rows)
+        ids = np.where(self.statistics.seen_users[users], users + 1, UNKNOWN_USER)
         inputs = self._inputs(rows, ids, self.user_statistics[rows], windows, length)
-        movie_ids = np.where(self.known.rated[movies], movies + 1, 0)
+        movie_ids = np.where(self.statistics.rated[movies], movies + 1, 0)
         statistics = self.movie_statistics[rows]
         return Batch(
             inputs,
@@ -86,18 +86,15 @@ class Examples:
             torch.from_numpy(self.targets[rows]),
         )
 
-    def strangers(
+    def new_users(
         self, rows: NDArray[np.int64], length: int, rng: np.random.Generator
     ) -> UserBatch:
-        """Return the first half of the rows, each as if asked by a stranger who has told less."""
-        rows = rows[: math.ceil(len(rows) * STRANGERS)]
-        windows = shortened(self._windows(rows), rng)
+        """Return the first half of the rows, each as if asked by a new user with fewer ratings."""
+        rows = rows[: math.ceil(len(rows) * NEW_USERS)]
+        windows = shortened(self.windows.part(rows), rng)
         ids = np.full(len(rows), UNKNOWN_USER)
-        statistics = user_statistics(self.known.running, windows)
+        statistics = user_statistics(self.statistics.running, windows)
         return self._inputs(rows, ids, statistics, windows, length)
-
-    def _windows(self, rows: NDArray[np.int64]) -> Windows:
-        return Windows(*(column[rows] for column in self.windows))
 
     def _inputs(
         self,
@@ -111,28 +108,28 @@ class Examples:
             ids,
             self.user_codes[self.users[rows]],
             statistics,
-            self.known.codes,
-            self.known.histories.timestamps,
+            self.statistics.codes,
+            self.statistics.histories.timestamps,
             windows,
             length,
         )
         return UserBatch(*(torch.from_numpy(column) for column in inputs))
 
 
-def learn(dataset: Dataset, rows: NDArray[np.bool_]) -> Known:
+def training_statistics(dataset: Dataset, rows: NDArray[np.bool_]) -> TrainingStatistics:
     """Return what the training rows, a mask `(N,)`, say."""
     movies, ratings = dataset.movies[rows], dataset.ratings[rows]
     centre = float(ratings.mean(dtype=np.float64))
     histories = dataset.histories(rows)
     ordered = dataset.scale.deviations(histories.ratings, centre)
     movie_count = len(dataset.movie_vocabulary)
-    return Known(
+    return TrainingStatistics(
         centre=centre,
         histories=histories,
         codes=event_codes(histories, dataset.scale),
         deviations=ordered,
         running=running_sums(ordered),
-        statistics=movie_statistics_of_all(
+        movies=movie_statistics_of_all(
             movies, dataset.scale.deviations(ratings, centre), movie_count
         ),
         rated=np.bincount(movies, minlength=movie_count) > 0,
@@ -140,38 +137,42 @@ def learn(dataset: Dataset, rows: NDArray[np.bool_]) -> Known:
     )
 
 
-def training_examples(dataset: Dataset, known: Known, rows: NDArray[np.bool_]) -> Examples:
+def training_examples(
+    dataset: Dataset, statistics: TrainingStatistics, rows: NDArray[np.bool_]
+) -> Examples:
     """Return the training rows themselves, each with only what came strictly before it."""
     order = np.flatnonzero(rows)
     order = order[time_order(dataset.users[order], dataset.timestamps[order])]
-    windows = windows_before_events(known.histories)
+    windows = windows_before_events(statistics.histories)
     movies = dataset.movies[order]
     return Examples(
-        known=known,
+        statistics=statistics,
         user_codes=dataset.user_codes,
         users=dataset.users[order],
         movies=movies,
-        targets=known.deviations.astype(np.float32),
+        targets=statistics.deviations.astype(np.float32),
         windows=windows,
-        user_statistics=user_statistics(known.running, windows),
+        user_statistics=user_statistics(statistics.running, windows),
         movie_statistics=movie_statistics_before(
-            movies, known.deviations, known.histories.timestamps
+            movies, statistics.deviations, statistics.histories.timestamps
         ),
     )
 
 
-def held_out_examples(dataset: Dataset, known: Known, rows: NDArray[np.bool_]) -> Examples:
+def held_out_examples(
+    dataset: Dataset, statistics: TrainingStatistics, rows: NDArray[np.bool_]
+) -> Examples:
     """Return rows that are not trained on, each as it would be asked after training."""
     users, movies = dataset.users[rows], dataset.movies[rows]
-    windows = windows_until(known.histories, users, dataset.timestamps[rows])
-    targets = dataset.scale.deviations(dataset.ratings[rows], known.centre)
+    windows = windows_until(statistics.histories, users, dataset.timestamps[rows])
+    targets = dataset.scale.deviations(dataset.ratings[rows], statistics.centre)
     return Examples(
-        known=known,
+        statistics=statistics,
         user_codes=dataset.user_codes,
         users=users,
         movies=movies,
         targets=targets.astype(np.float32),
         windows=windows,
-        user_statistics=user_statistics(known.running, windows),
-        movie_statistics=known.statistics[movies],
+        user_statistics=user_statistics(statistics.running, windows),
+        movie_statistics=statistics.movies[movies],
     )

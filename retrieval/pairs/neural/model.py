@@ -4,7 +4,6 @@ It predicts `rating = centre + unit * (offset of the user + user vector . movie 
 """
 
 import math
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -13,35 +12,12 @@ from torch.nn import functional as F  # noqa: N812 (torch's own name for it)
 
 from retrieval.data.statistics import MOVIE_STATISTICS, USER_STATISTICS
 from retrieval.pairs.dropout import Dropout
+from retrieval.pairs.embedding import embedding
+from retrieval.pairs.neural.settings import NeuralSettings
+from retrieval.pairs.sizes import Sizes
 from retrieval.pairs.time_codes import AGE_BUCKETS
 
 UNKNOWN = 0  # the row of an id embedding for whatever was not trained on
-
-
-@dataclass(frozen=True, kw_only=True)
-class NeuralSettings:
-    """The shape of the tower pair, and how it is held back from learning by heart."""
-
-    dimension: int = 64
-    hidden: int = 128
-    heads: int = 4
-    history_length: int = 30
-    dropout: float = 0.2
-    strangers: float = 0.3  # weight of the error that is made on strangers
-    unknown_movies: float = 0.05  # share of training rows whose movie is as if unrated
-    penalty: float = 0.01  # of the mean squared length of user and movie vectors
-
-
-class Sizes(NamedTuple):
-    """What the data fixes."""
-
-    users: int
-    movies: int
-    content: int
-    genders: int
-    ages: int
-    occupations: int
-    levels: int
 
 
 class UserBatch(NamedTuple):
@@ -133,32 +109,32 @@ class NeuralPair(nn.Module):
         return offset + (user * movie).sum(1)
 
     def loss(
-        self, users: UserBatch, movies: MovieBatch, targets: Tensor, strangers: UserBatch
+        self, users: UserBatch, movies: MovieBatch, targets: Tensor, new_users: UserBatch
     ) -> Tensor:
         """Return what training makes small.
 
         A share of the movies is as if nobody had rated them, and S of the B rows are asked a second
-        time by a stranger who has told less, so that both are nothing unheard of when they come.
+        time by a new user with fewer ratings, so that the pair has learned to answer both.
 
         Args:
             users: B of them.
             movies: B of them.
             targets: Deviations `(B,)`.
-            strangers: S of them, who rate the first S of the movies.
+            new_users: S of them, who rate the first S of the movies.
         """
         described = self.describe(self.content)  # (M, D)
         table = self.event_table(described)
         movie = self.movie_vectors_of(self._hide(movies), described)  # (B, D + 1)
         known = self._error(users, table, movie, targets)
-        count = len(strangers.users)
-        unknown = self._error(strangers, table, movie[:count], targets[:count])
-        return torch.lerp(known, unknown, self.settings.strangers)
+        count = len(new_users.users)
+        unknown = self._error(new_users, table, movie[:count], targets[:count])
+        return torch.lerp(known, unknown, self.settings.cold_start_weight)
 
     def _error(self, users: UserBatch, table: EventTable, movie: Tensor, targets: Tensor) -> Tensor:
         user, offset = self.user_vectors(users, self.pooled(users, table))
         lengths = user[:, :-1].square().sum(1) + movie[:, :-1].square().sum(1)  # (B,)
         error = F.mse_loss(offset + (user * movie).sum(1), targets)
-        return error + self.settings.penalty * lengths.mean()
+        return error + self.settings.norm_penalty * lengths.mean()
 
     def pooled(self, users: UserBatch, table: EventTable) -> Tensor:
         """Return the histories, each as one vector: `(B, D)`."""
@@ -218,7 +194,7 @@ class NeuralPair(nn.Module):
 
     def _hide(self, movies: MovieBatch) -> MovieBatch:
         hidden = torch.rand(len(movies.ids), device=movies.ids.device)
-        hidden = hidden < self.settings.unknown_movies  # (B,)
+        hidden = hidden < self.settings.unrated_share  # (B,)
         return movies._replace(
             ids=movies.ids.masked_fill(hidden, UNKNOWN),
             statistics=movies.statistics.masked_fill(hidden.unsqueeze(1), 0.0),
@@ -278,13 +254,6 @@ def _dense(inputs: int, hidden: int, outputs: int, dropout: float) -> nn.Sequent
     last = nn.Linear(hidden, outputs)
     _start_small(last)
     return nn.Sequential(nn.Linear(inputs, hidden), nn.GELU(), Dropout(dropout), last)
-
-
-def embedding(rows: int, dimension: int) -> nn.Embedding:
-    """Return an embedding that starts small."""
-    made = nn.Embedding(rows, dimension)
-    nn.init.normal_(made.weight, std=0.02)
-    return made
 
 
 def _start_small(layer: nn.Linear) -> None:

@@ -3,21 +3,68 @@
 import copy
 import math
 from collections.abc import Iterator
-from typing import NamedTuple
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
-from rich.progress import Progress
+from torch import Tensor, nn
 
 from retrieval.data.metrics import root_mean_square
 from retrieval.pairs.divergence import check_number, largest_weight
 from retrieval.pairs.neural.examples import Examples
-from retrieval.pipeline.pairs import Pair
-from retrieval.pipeline.presets import LoopSettings, Optimizer
+from retrieval.pairs.neural.model import MovieBatch, UserBatch
+from retrieval.progress import SILENT, Progress
 
 EVALUATION_BATCH = 16_384
 
-NAME = "neural"  # of the pair, in messages
+
+class Optimizer(StrEnum):
+    """How weights follow gradients."""
+
+    ADAM = "adam"
+    SGD = "sgd"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoopSettings:
+    """How a module is trained."""
+
+    optimizer: Optimizer = Optimizer.ADAM
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    momentum: float = 0.9
+    warm_up: float  # share of the steps before the learning rate is at its highest
+    patience: int  # epochs without improvement before training stops
+
+
+class RatingModule(Protocol):
+    """A torch module that predicts ratings, as deviations from the average in units."""
+
+    def __call__(self, users: UserBatch, movies: MovieBatch) -> Tensor:
+        """Return deviations predicted for B pairs, `(B,)`."""
+
+    def loss(
+        self, users: UserBatch, movies: MovieBatch, targets: Tensor, new_users: UserBatch, /
+    ) -> Tensor:
+        """Return what training makes small: see `NeuralPair.loss`."""
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """Return what is trained, as a torch module does; likewise the others."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return parameters and buffers by their names."""
+
+    def load_state_dict(self, state_dict: dict[str, Any], /) -> object:
+        """Take parameters and buffers over."""
+
+    def train(self) -> object:
+        """Prepare for training."""
+
+    def eval(self) -> object:
+        """Prepare for answers."""
 
 
 class Epoch(NamedTuple):
@@ -28,94 +75,94 @@ class Epoch(NamedTuple):
 
 
 class Fit(NamedTuple):
-    """What training did; the pair is left with the weights of the best epoch."""
+    """What training did; the module is left with the weights of the best epoch."""
 
     epochs: list[Epoch]
     best: int  # which of the epochs, from 0
 
 
 def fit(
-    pair: Pair,
+    module: RatingModule,
     training: Examples,
     validation: Examples,
     length: int,
     settings: LoopSettings,
     seed: int,
-    progress: Progress,
+    name: str,
+    progress: Progress = SILENT,
     unit: float = 1.0,
 ) -> Fit:
-    """Train a tower pair in place, the same way for the same seed and number of threads.
+    """Train a module in place, the same way for the same seed and number of threads.
 
     Args:
-        pair: What to train.
+        module: Module to train.
         training: Rows to learn from.
         validation: Rows that decide when to stop and which epoch is kept.
-        length: The longest history.
-        settings: How.
-        seed: Of the order of rows, of dropout and of hidden ids.
-        progress: Where to show how far it is.
-        unit: What a deviation of 1 is in ratings, for the errors that are shown.
+        length: Length of the longest history.
+        settings: Settings of the loop.
+        seed: Seed of the order of rows, of dropout and of hidden ids.
+        name: Name of the pair, for messages.
+        progress: Who shows how far it is.
+        unit: Ratings in a deviation of 1, for the errors that are shown.
 
     Raises:
         RecError: A loss or a weight is no finite number.
     """
     rng = np.random.default_rng(seed)
     steps = math.ceil(len(training) / settings.batch_size)
-    optimizer = _optimizer(pair, settings)
+    optimizer = _optimizer(module, settings)
     schedule = _schedule(optimizer, settings, steps * settings.epochs)
-    task = progress.add_task("training", total=steps * settings.epochs)
+    progress.stage(f"{name} pair", steps * settings.epochs)
     epochs: list[Epoch] = []
-    best, best_weights = 0, copy.deepcopy(pair.state_dict())
+    best, best_weights = 0, copy.deepcopy(module.state_dict())
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         for epoch in range(settings.epochs):
-            pair.train()
+            module.train()
             total = 0.0
             batches = _batches(rng.permutation(len(training)), settings.batch_size)
             for step, rows in enumerate(batches, start=1):
                 batch = training.batch(rows, length)
-                loss = pair.loss(*batch, training.strangers(rows, length, rng))
+                loss = module.loss(*batch, training.new_users(rows, length, rng))
                 optimizer.zero_grad()
                 torch.autograd.backward(loss)
                 optimizer.step()
                 schedule.step()
-                check_number(loss.item(), "loss", NAME, epoch + 1, step)
+                check_number(loss.item(), "loss", name, epoch + 1, step)
                 total += loss.item() * len(rows)
-                progress.advance(task)
-            error = root_mean_square_error(pair, validation, length)
-            check_number(error, "validation error", NAME, epoch + 1, steps)
-            check_number(largest_weight(pair), "largest weight", NAME, epoch + 1, steps)
+                progress.advance()
+            error = root_mean_square_error(module, validation, length)
+            check_number(error, "validation error", name, epoch + 1, steps)
+            check_number(
+                largest_weight(module.parameters()), "largest weight", name, epoch + 1, steps
+            )
             epochs.append(Epoch(total / len(training), error))
             if epochs[-1].validation_error <= epochs[best].validation_error:
-                best, best_weights = epoch, copy.deepcopy(pair.state_dict())
-            progress.update(
-                task,
-                description=f"epoch {epoch + 1} of {settings.epochs}: validation RMSE "
-                f"{unit * epochs[-1].validation_error:.4f}",
-            )
+                best, best_weights = epoch, copy.deepcopy(module.state_dict())
+            found = unit * epochs[-1].validation_error
+            progress.say(f"epoch {epoch + 1} of {settings.epochs}, validation RMSE {found:.4f}")
             if epoch - best >= settings.patience:
                 break
-    progress.update(task, completed=steps * settings.epochs)
-    pair.load_state_dict(best_weights)
-    pair.eval()
+    module.load_state_dict(best_weights)
+    module.eval()
     return Fit(epochs, best)
 
 
-def predict(pair: Pair, examples: Examples, length: int) -> np.ndarray:
+def predict(module: RatingModule, examples: Examples, length: int) -> np.ndarray:
     """Return deviations predicted for all examples `(N,)`."""
-    pair.eval()
+    module.eval()
     with torch.no_grad():
         parts = [
-            pair(batch.users, batch.movies).numpy()
+            module(batch.users, batch.movies).numpy()
             for rows in _batches(np.arange(len(examples)), EVALUATION_BATCH)
             for batch in [examples.batch(rows, length)]
         ]
     return np.concatenate(parts) if parts else np.zeros(0, np.float32)
 
 
-def root_mean_square_error(pair: Pair, examples: Examples, length: int) -> float:
+def root_mean_square_error(module: RatingModule, examples: Examples, length: int) -> float:
     """Return the error over examples, in units; 0 where there are none."""
-    return root_mean_square(predict(pair, examples, length).astype(np.float64) - examples.targets)
+    return root_mean_square(predict(module, examples, length).astype(np.float64) - examples.targets)
 
 
 def _batches(order: np.ndarray, size: int) -> Iterator[np.ndarray]:
@@ -123,13 +170,15 @@ def _batches(order: np.ndarray, size: int) -> Iterator[np.ndarray]:
         yield order[start : start + size]
 
 
-def _optimizer(pair: Pair, settings: LoopSettings) -> torch.optim.Optimizer:
+def _optimizer(module: RatingModule, settings: LoopSettings) -> torch.optim.Optimizer:
     match settings.optimizer:
         case Optimizer.ADAM:
-            return torch.optim.Adam(pair.parameters(), lr=settings.learning_rate, betas=(0.9, 0.99))
+            return torch.optim.Adam(
+                module.parameters(), lr=settings.learning_rate, betas=(0.9, 0.99)
+            )
         case Optimizer.SGD:
             return torch.optim.SGD(
-                pair.parameters(), lr=settings.learning_rate, momentum=settings.momentum
+                module.parameters(), lr=settings.learning_rate, momentum=settings.momentum
             )
 
 

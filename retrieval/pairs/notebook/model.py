@@ -1,35 +1,17 @@
 """The published two-tower notebook, to the letter: what this project grew from."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from enum import StrEnum
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 (torch's own name for it)
 
-from retrieval.pairs.neural.model import MovieBatch, Sizes, UserBatch
+from retrieval.pairs.neural.model import MovieBatch, UserBatch
+from retrieval.pairs.notebook.settings import Activation, NotebookSettings
+from retrieval.pairs.sizes import Sizes
 
 DIMENSION = 32
 IDS = 100  # components of an id embedding
-HISTORY_LENGTH = 20
-
-
-class Activation(StrEnum):
-    """Between the dense layers."""
-
-    RELU = "relu"
-    TANH = "tanh"
-    SIGMOID = "sigmoid"
-
-
-@dataclass(frozen=True, kw_only=True)
-class NotebookSettings:
-    """What the notebook left open."""
-
-    layers: int = 2  # 1 or 2
-    activation: Activation = Activation.RELU
-    history_length: int = HISTORY_LENGTH
 
 
 class NotebookPair(nn.Module):
@@ -81,9 +63,9 @@ class NotebookPair(nn.Module):
         return (torch.relu(dots) - self.centre) / self.unit
 
     def loss(
-        self, users: UserBatch, movies: MovieBatch, targets: Tensor, _strangers: UserBatch
+        self, users: UserBatch, movies: MovieBatch, targets: Tensor, _new_users: UserBatch
     ) -> Tensor:
-        """Return the mean squared error for deviations `(B,)`; the notebook knows no strangers."""
+        """Return the mean squared error for deviations `(B,)`; the notebook knows no new users."""
         return F.mse_loss(self(users, movies), targets)
 
     def user_vectors(self, users: UserBatch) -> Tensor:

@@ -8,9 +8,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from retrieval.pairs.bayesian.checkpoint import warn_of_damage
 from retrieval.storage.arrays import fingerprint
-from retrieval.storage.damage import DAMAGE
+from retrieval.storage.damage import DAMAGE, warn_of_damage
 from retrieval.storage.files import new_file
 
 CARD, SEAL = "card", "seal"

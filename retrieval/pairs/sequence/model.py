@@ -4,32 +4,19 @@ It predicts a movie by the score `user vector . movie vector / temperature`, bot
 """
 
 import math
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 (torch's own name for it)
 
 from retrieval.pairs.dropout import Dropout
-from retrieval.pairs.neural.model import Sizes, embedding
+from retrieval.pairs.embedding import embedding
+from retrieval.pairs.sequence.settings import SequenceSettings
 from retrieval.pairs.sequence.tokens import GAP_CODES, WAIT_CODES
+from retrieval.pairs.sizes import Sizes
 
 # Added to what must not be looked at.
 NEVER = -1e9
-
-
-@dataclass(frozen=True, kw_only=True)
-class SequenceSettings:
-    """The shape of the tower pair, and how it is held back from learning by heart."""
-
-    dimension: int = 64
-    blocks: int = 2
-    heads: int = 2
-    hidden: int = 256  # of the gated layer in each block
-    history_length: int = 200
-    dropout: float = 0.2
-    temperature: float = 0.05
-    unknown_movies: float = 0.02  # share of the movies that are as if unrated, anew in each batch
 
 
 class SequencePair(nn.Module):
@@ -71,7 +58,7 @@ class SequencePair(nn.Module):
         rated = self.rated
         if self.training:
             drawn = torch.rand(len(rated), device=rated.device)
-            rated = rated & (drawn >= self.settings.unknown_movies)
+            rated = rated & (drawn >= self.settings.unrated_share)
         table: Tensor = rated[:, None] * self.movie_ids.weight + self.describe(self.content)
         return table
 

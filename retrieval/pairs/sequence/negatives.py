@@ -1,6 +1,5 @@
 """Movies that answers are told from where a catalogue is too large to be compared with whole."""
 
-from enum import StrEnum
 from typing import NamedTuple
 
 import numpy as np
@@ -14,13 +13,6 @@ SLOTS, HASHES = 4, 3
 
 # Whose answer a negative is that was drawn without looking at the batch.
 NOBODY = -1
-
-
-class Source(StrEnum):
-    """Where popular negatives come from."""
-
-    COUNTS = "counts"  # drawn as often as movies are answers, which counts say
-    BATCH = "batch"  # the batch's own answers; how often they come, their stream says
 
 
 class Sample(NamedTuple):
@@ -40,17 +32,19 @@ class Negatives:
 
     Args:
         shares: `(M,)` how often each movie is the answer, of all answers.
-        count: Popular ones, and others.
-        source: Of the popular ones.
-        rng: Of hashes.
+        count: Number of popular ones, and of others.
+        rng: Generator of the hashes with which popular ones are drawn from the batch's own answers;
+            None draws them as often as movies are answers.
+
+    Source:
+        Yi et al., "Sampling-bias-corrected neural modeling for large corpus item recommendations",
+        RecSys 2019, for the batch's own answers.
     """
 
-    def __init__(
-        self, shares: Tensor, count: int, source: Source, rng: np.random.Generator
-    ) -> None:
+    def __init__(self, shares: Tensor, count: int, rng: np.random.Generator | None = None) -> None:
         self._shares, self._count = shares, count
         self._stream: StreamingFrequency | None = None
-        if source is Source.BATCH:
+        if rng is not None:
             self._stream = StreamingFrequency(SLOTS * len(shares), HASHES, rng)
 
     def draw(self, answers: Tensor, users: Tensor) -> Sample:

@@ -3,14 +3,12 @@
 import copy
 import math
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from rich.progress import Progress, TaskID
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 (torch's own name for it)
 
@@ -21,34 +19,20 @@ from retrieval.pairs.sequence.batches import NOTHING, SequenceBatch, Sequences, 
 from retrieval.pairs.sequence.checkpoint import SequenceCheckpoint, State
 from retrieval.pairs.sequence.ensemble import EnsembleUserTower, SequenceEnsemble
 from retrieval.pairs.sequence.model import SequencePair
-from retrieval.pairs.sequence.negatives import Negatives, Source
+from retrieval.pairs.sequence.negatives import Negatives
+from retrieval.pairs.sequence.settings import NegativeSource, SequenceSettings
 from retrieval.pairs.sequence.softmax import full_softmax, sampled_softmax
 from retrieval.pairs.sequence.tokens import Tokens, tokens
+from retrieval.progress import SILENT, Progress
 from retrieval.storage.arrays import fingerprint
 
 # Of checkpoints; a new one where training is no longer the same.
-FORMAT = 9
+FORMAT = 10
 
 NAME = "sequence"  # of the pair, in messages
 
 # Users asked together in validation.
 EVALUATION_BATCH = 128
-
-
-@dataclass(frozen=True, kw_only=True)
-class SequenceLoopSettings:
-    """How the pair is trained."""
-
-    epochs: int = 20
-    tokens: int = 8192  # in a batch
-    learning_rate: float = 8e-3
-    warm_up: int = 100  # steps before the learning rate is at its highest
-    untold: float = 0.3  # share of the users whose times of asking are hidden
-    earlier: float = 0.5  # share of the long histories that end anywhere, anew in each epoch
-    most_movies: int = 20_000  # of a catalogue that answers are compared with whole
-    negatives: int = 2048  # popular movies of a larger one, and as many from all alike
-    source: Source = Source.COUNTS  # of the popular ones
-    patience: int = 6  # epochs without improvement before training stops
 
 
 class LastEvents(NamedTuple):
@@ -62,16 +46,16 @@ class LastEvents(NamedTuple):
 class Gains(NamedTuple):
     """NDCG@10 of last events held out, among all movies that users have not seen."""
 
-    told: float  # of every other one, told when it happened
-    untold: float  # of the others, not told
+    timed: float  # of every other one, the time of asking known
+    untimed: float  # of the others, the time of asking not known
 
 
 class SequenceEpoch(NamedTuple):
     """One pass over the users."""
 
     training_loss: float
-    told: float  # see `Gains`
-    untold: float
+    timed: float  # see `Gains`
+    untimed: float
 
 
 class SequenceFit(NamedTuple):
@@ -85,47 +69,54 @@ def fit_sequences(
     pair: SequencePair,
     sequences: Sequences,
     validation: LastEvents,
-    settings: SequenceLoopSettings,
+    settings: SequenceSettings,
     seed: int,
     path: Path,
     device: torch.device,
-    progress: Progress,
+    batch_tokens: int,
+    progress: Progress = SILENT,
+    stage: str = "sequence pair",
 ) -> SequenceFit:
     """Train a pair in place, on a CPU the same way for the same seed and number of threads.
 
     Interrupted, the same call goes on from the last epoch that was finished.
 
     Args:
-        pair: What to train.
-        sequences: What to learn from.
-        validation: What decides when to stop and which epoch is kept.
-        settings: How.
-        seed: Of the order of users, of who is told the time, of where long histories end, of
-            dropout and of samples.
+        pair: Pair to train.
+        sequences: Histories to learn from.
+        validation: Events that decide when to stop and which epoch is kept.
+        settings: Settings of the loop.
+        seed: Seed of the order of users, of whose time of asking is known, of where long histories
+            end, of dropout and of samples.
         path: File where interrupted training is kept; the caller removes it.
-        device: Where to train; the pair is on the CPU before and after.
-        progress: Where to show how far it is.
+        device: Device to train on; the pair is on the CPU before and after.
+        batch_tokens: Events in a step.
+        progress: Who shows how far it is.
+        stage: Words for this training.
 
     Raises:
         RecError: A loss or a weight is no finite number.
     """
     rng = np.random.default_rng(seed)
-    steps = len(shuffled(sequences.counts, settings.tokens, rng)) * settings.epochs
-    kept = SequenceCheckpoint(path, _key(pair, sequences, validation, settings, seed, device))
+    steps = len(shuffled(sequences.counts, batch_tokens, rng)) * settings.epochs
+    kept = SequenceCheckpoint(
+        path, _key(pair, sequences, validation, (settings, batch_tokens, seed), device)
+    )
     pair.to(device)
-    course = _Course(pair, sequences, settings, rng, steps)
-    task = progress.add_task("training on sequences", total=steps)
+    state = _TrainingState(pair, sequences, settings, rng, steps, batch_tokens)
+    progress.stage(stage, steps)
     epochs: list[SequenceEpoch] = []
     best, best_weights = 0, pair.state_dict()
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         left = kept.load()
         if left is not None:
-            course.restore(left)
+            state.restore(left)
             epochs = [SequenceEpoch(*epoch) for epoch in left.card["epochs"]]
             best, best_weights = left.card["best"], left.best
+            progress.advance(len(epochs) * steps // settings.epochs)
         while len(epochs) < settings.epochs and len(epochs) - best <= settings.patience:
-            loss = course.epoch(len(epochs) + 1, progress, task)
+            loss = state.epoch(len(epochs) + 1, progress)
             gains = validation_gains(SequenceEnsemble([pair]), sequences, validation)
             done = len(epochs) + 1, steps // settings.epochs
             check_number(sum(gains), "validation NDCG", NAME, *done)
@@ -133,54 +124,52 @@ def fit_sequences(
             blind = not len(validation.users)  # then the last epoch is as good a guess as any
             if blind or len(epochs) == 1 or _merit(epochs[-1]) > _merit(epochs[best]):
                 best, best_weights = len(epochs) - 1, copy.deepcopy(pair.state_dict())
-            kept.save(course.state(best_weights, {"epochs": epochs, "best": best}))
-            progress.update(
-                task,
-                completed=len(epochs) * steps // settings.epochs,
-                description=f"epoch {len(epochs)} of {settings.epochs}: "
-                f"validation NDCG {gains.told:.4f}",
+            kept.save(state.saved(best_weights, {"epochs": epochs, "best": best}))
+            progress.say(
+                f"epoch {len(epochs)} of {settings.epochs}, validation NDCG@10 {gains.timed:.4f}"
             )
-    progress.update(task, completed=steps)
     pair.load_state_dict(best_weights)
     pair.to("cpu").eval()
     return SequenceFit(epochs, best)
 
 
-class _Course:
-    """A pair on its way: what the next step depends on.
+class _TrainingState:
+    """A pair in training, and all that the next step depends on.
 
     Args:
-        pair: What is trained.
-        sequences: What it learns from.
-        settings: How.
-        rng: Of the order of users, of who is told the time, and of where long histories end.
-        steps: How many there will be.
+        pair: Pair that is trained.
+        sequences: Histories that it learns from.
+        settings: Settings of the loop.
+        rng: Generator of the order of users, of whose time of asking is known, and of where long
+            histories end.
+        steps: Number of steps that there will be.
+        batch_tokens: Events in a step.
     """
 
     def __init__(
         self,
         pair: SequencePair,
         sequences: Sequences,
-        settings: SequenceLoopSettings,
+        settings: SequenceSettings,
         rng: np.random.Generator,
         steps: int,
+        batch_tokens: int,
     ) -> None:
         self._pair, self._sequences, self._settings = pair, sequences, settings
-        self._rng, self._steps, self._step = rng, steps, 0
-        movies = len(pair.rated)
+        self._rng, self._steps, self._step, self._batch_tokens = rng, steps, 0, batch_tokens
         self._device = pair.rated.device
-        self._negatives: Negatives | None = None
-        if movies > settings.most_movies:
-            shares = torch.from_numpy(sequences.shares(movies)).to(self._device)
-            self._negatives = Negatives(shares, settings.negatives, settings.source, rng)
+        self._negatives = _negatives(sequences, settings, self._device, len(pair.rated), rng)
         self._optimizer = torch.optim.AdamW(pair.parameters(), betas=(0.9, 0.98), weight_decay=0.0)
 
-    def epoch(self, number: int, progress: Progress, task: TaskID) -> float:
+    def epoch(self, number: int, progress: Progress) -> float:
         """Pass over all users once, the epoch so numbered; return the mean loss of an answer."""
         self._pair.train()
         total, count, settings, step = 0.0, 0, self._settings, 0
         batches = self._sequences.batches(
-            settings.tokens, settings.untold, settings.earlier, self._rng
+            self._batch_tokens,
+            settings.unknown_time_share,
+            settings.earlier_share,
+            self._rng,
         )
         for step, batch in enumerate(batches, start=1):
             loss, answers = batch_loss(self._pair, batch, self._negatives)
@@ -193,11 +182,11 @@ class _Course:
             check_number(loss.item(), "loss", NAME, number, step)
             total += loss.item() * answers
             count += answers
-            progress.advance(task)
-        check_number(largest_weight(self._pair), "largest weight", NAME, number, step)
+            progress.advance()
+        check_number(largest_weight(self._pair.parameters()), "largest weight", NAME, number, step)
         return total / max(1, count)
 
-    def state(self, best: dict[str, Tensor], card: dict[str, Any]) -> State:
+    def saved(self, best: dict[str, Tensor], card: dict[str, Any]) -> State:
         """Return what `restore` needs; the best weights and more for the card go along."""
         moments = {
             f"{place}.{name}": value
@@ -243,6 +232,27 @@ class _Course:
         return up * (0.05 + 0.475 * (1 + math.cos(math.pi * done)))
 
 
+def _negatives(
+    sequences: Sequences,
+    settings: SequenceSettings,
+    device: torch.device,
+    movies: int,
+    rng: np.random.Generator,
+) -> Negatives | None:
+    """Return what draws the movies that answers are compared with; None is all movies."""
+    match settings.negatives:
+        case NegativeSource.ALL:
+            return None
+        case NegativeSource.AUTO if movies <= settings.full_softmax_movies:
+            return None
+        case NegativeSource.AUTO | NegativeSource.POPULAR:
+            hashing = None
+        case NegativeSource.IN_BATCH:
+            hashing = rng
+    shares = torch.from_numpy(sequences.shares(movies)).to(device)
+    return Negatives(shares, settings.sampled_negatives, hashing)
+
+
 def batch_loss(
     pair: SequencePair, batch: SequenceBatch, negatives: Negatives | None
 ) -> tuple[Tensor, int]:
@@ -251,7 +261,7 @@ def batch_loss(
     Args:
         pair: In training.
         batch: What is asked and answered.
-        negatives: What answers are told from; None is all movies.
+        negatives: What answers are compared with; None is all movies.
     """
     table = pair.table()
     device = table.device
@@ -285,10 +295,10 @@ def validation_gains(ensemble: SequenceEnsemble, sequences: Sequences, events: L
     Args:
         ensemble: The pairs.
         sequences: What was learned from, without the events.
-        events: Each the next one of its user; every other is asked for without telling when.
+        events: Next events, one a user; the time of asking is known of every other one.
     """
-    told = np.arange(len(events.users)) % 2 == 0
-    vectors = sequence_vectors(ensemble, sequences, events.users, events.times, told)
+    timed = np.arange(len(events.users)) % 2 == 0
+    vectors = sequence_vectors(ensemble, sequences, events.users, events.times, timed)
     with torch.no_grad():
         movies = ensemble.movie_vectors().cpu().numpy()
     if not (np.isfinite(vectors).all() and np.isfinite(movies).all()):
@@ -301,7 +311,7 @@ def validation_gains(ensemble: SequenceEnsemble, sequences: Sequences, events: L
         gains.append(discounted(scores, events.movies[part]))
     of_all = np.concatenate(gains)
     return Gains(
-        *(float(some.mean()) if len(some) else 0.0 for some in (of_all[told], of_all[~told]))
+        *(float(some.mean()) if len(some) else 0.0 for some in (of_all[timed], of_all[~timed]))
     )
 
 
@@ -310,7 +320,7 @@ def sequence_vectors(
     sequences: Sequences,
     users: NDArray[np.int64],
     times: NDArray[np.int64],
-    told: NDArray[np.bool_],
+    timed: NDArray[np.bool_],
 ) -> NDArray[np.float32]:
     """Return the vectors `(V, D)` of users asked what comes after their histories.
 
@@ -319,7 +329,7 @@ def sequence_vectors(
         sequences: Holds the histories.
         users: `(V,)` numbers.
         times: `(V,)` seconds of asking.
-        told: `(V,)` whether these count.
+        timed: `(V,)` whether these are known.
     """
     ensemble.eval()
     tower, device = EnsembleUserTower(ensemble), ensemble.members()[0].rated.device
@@ -332,7 +342,7 @@ def sequence_vectors(
                 sequences.people[users[asked]],
                 sequences.histories,
                 whole_windows(sequences.histories, users[asked])._replace(times=times[asked]),
-                told[asked],
+                timed[asked],
                 sequences.scale,
                 sequences.length,
             )
@@ -344,20 +354,18 @@ def _key(
     pair: SequencePair,
     sequences: Sequences,
     validation: LastEvents,
-    settings: SequenceLoopSettings,
-    seed: int,
+    settled: tuple[SequenceSettings, int, int],
     device: torch.device,
 ) -> str:
     """Return a hash of all that training follows from."""
     shapes = [tuple(value.shape) for value in pair.state_dict().values()]
-    settled = (FORMAT, pair.settings, settings, seed, device.type)
-    facts = (*settled, shapes, sequences.scale, sequences.length)
+    facts = (FORMAT, *settled, device.type, shapes, sequences.scale, sequences.length)
     known = (pair.content.numpy(), pair.rated.numpy(), sequences.people)
     return fingerprint(facts, (*known, *sequences.histories, *validation))
 
 
 def _merit(epoch: SequenceEpoch) -> float:
-    return epoch.told + epoch.untold
+    return epoch.timed + epoch.untimed
 
 
 def _tensors(made: Tokens, device: torch.device) -> list[Tensor]:

@@ -1,0 +1,157 @@
+"""The layout of joined vectors: which components are whose, a bias, or meet users' offsets.
+
+Every pair has a part. That of a pair that rates ends in one component more, which meets the user's
+offset: it is 0 for rated movies and says how much more, or less, the offset counts for others.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+Vectors = NDArray[np.float32]
+Floats = NDArray[np.float64]
+
+
+class Role(StrEnum):
+    """What a pair is asked."""
+
+    RATES = "rates"  # how a user would rate a movie
+    RANKS = "ranks"  # what a user watches next
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """The part of one pair."""
+
+    name: str  # of the pair
+    roles: tuple[Role, ...]
+    width: int  # components of the pair's own vectors
+    biased: bool = False  # whether the last of them is the movie's bias
+    temperature: float = 1.0  # a logit is the dot product over this, where the pair ranks
+
+    @property
+    def rates(self) -> bool:
+        """Whether the pair predicts ratings."""
+        return Role.RATES in self.roles
+
+    @property
+    def ranks(self) -> bool:
+        """Whether the pair predicts what is watched next."""
+        return Role.RANKS in self.roles
+
+
+@dataclass(frozen=True)
+class VectorLayout:
+    """The parts of joined vectors in their order."""
+
+    parts: tuple[Part, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the pairs."""
+        return tuple(part.name for part in self.parts)
+
+    @property
+    def dimension(self) -> int:
+        """Components of a joined vector, D."""
+        return sum(map(_width, self.parts))
+
+    @property
+    def rating(self) -> tuple[Part, ...]:
+        """Parts of the pairs that rate."""
+        return tuple(part for part in self.parts if part.rates)
+
+    @property
+    def ranking(self) -> tuple[Part, ...]:
+        """Parts of the pairs that rank."""
+        return tuple(part for part in self.parts if part.ranks)
+
+    def columns(self, part: Part) -> slice:
+        """Return which components of a joined vector are a pair's own."""
+        start = sum(map(_width, self.parts[: self.parts.index(part)]))
+        return slice(start, start + part.width)
+
+    def join_movies(self, vectors: Sequence[Vectors]) -> Vectors:
+        """Return joined movie vectors `(M, D)` from those `(M, W)` of each pair."""
+        offsets = [((0, 0), (0, int(part.rates))) for part in self.parts]
+        return np.hstack([np.pad(own, pad) for own, pad in zip(vectors, offsets, strict=True)])
+
+    def join_users(
+        self, count: int, vectors: Sequence[Floats | Vectors], offsets: Sequence[Floats]
+    ) -> Vectors:
+        """Return joined user vectors `(Q, D)` that rate.
+
+        Args:
+            count: Q.
+            vectors: `(Q, W)` of each pair that rates.
+            offsets: `(Q,)` of each pair that rates.
+        """
+        joined = np.zeros((count, self.dimension), np.float32)
+        for part, own, offset in zip(self.rating, vectors, offsets, strict=True):
+            columns = self.columns(part)
+            joined[:, columns] = own
+            joined[:, columns.stop] = offset
+        return joined
+
+    def as_unrated(
+        self,
+        vectors: Vectors,
+        factors: Sequence[float],
+        offset_factors: Sequence[float],
+        shift: float,
+    ) -> Vectors:
+        """Return joined vectors `(A, D)` of movies without ratings, with what their parts count.
+
+        Args:
+            vectors: `(A, D)`.
+            factors: Factor of each pair that rates.
+            offset_factors: Factor of the user's offset for each pair that rates.
+            shift: Added to the bias of the last pair that rates and has one.
+        """
+        scaled = vectors.copy()
+        shifted = self._last_biased()
+        for part, factor, offset in zip(self.rating, factors, offset_factors, strict=True):
+            columns = self.columns(part)
+            scaled[:, columns] *= np.float32(factor)
+            scaled[:, columns.stop] = offset - 1
+            if part is shifted:
+                scaled[:, columns.stop - 1] += np.float32(shift)
+        return scaled
+
+    def direction(self, part: Part, vector: Vectors) -> Floats:
+        """Return what a joined movie vector `(D,)` is to a pair that rates: see `contributions`.
+
+        Its components without the bias, then what the user's offset counts for.
+        """
+        columns = self.columns(part)
+        own = vector[columns].astype(np.float64)
+        taste = own[:-1] if part.biased else own
+        return np.append(taste, 1.0 + vector[columns.stop].astype(np.float64))
+
+    def directions(self, vectors: Vectors, weights: Sequence[float]) -> Floats:
+        """Return what joined movie vectors `(C, D)` say of taste, without biases: `(C, T)`.
+
+        Args:
+            vectors: `(C, D)`.
+            weights: Weight of each pair that rates; where none does, those that rank count alike.
+        """
+        of_rating = dict(zip((part.name for part in self.rating), weights, strict=True))
+        others = 0.0 if of_rating else 1.0
+        parts = []
+        for part in self.parts:
+            columns = self.columns(part)
+            taste = slice(columns.start, columns.stop - part.biased)
+            weight = of_rating.get(part.name, others)
+            parts.append(weight * vectors[:, taste].astype(np.float64))
+        return np.hstack(parts)
+
+    def _last_biased(self) -> Part | None:
+        return next((part for part in reversed(self.rating) if part.biased), None)
+
+
+def _width(part: Part) -> int:
+    """Return how many components a part has, that for users' offsets included."""
+    return part.width + part.rates

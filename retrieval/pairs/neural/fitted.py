@@ -1,0 +1,202 @@
+"""A pair that reads `UserInputs`, fitted: what it says of rows that it was not trained on."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from retrieval.data.dataset import Dataset
+from retrieval.data.history import Histories, Windows, whole_windows, windows_until
+from retrieval.pairs.export import Axes, export
+from retrieval.pairs.layout import Part, Role
+from retrieval.pairs.neural.examples import (
+    TrainingStatistics,
+    held_out_examples,
+    training_examples,
+)
+from retrieval.pairs.neural.inputs import UNKNOWN_USER, UserInputs, user_inputs
+from retrieval.pairs.neural.training import Fit, LoopSettings, RatingModule, fit, predict
+from retrieval.pairs.protocol import Floats, Numbers, UserVectors, Vectors
+from retrieval.pairs.training import LatentScale, TrainingData, TrainingOptions
+
+# Users on whom an exported tower is compared with its original.
+EXAMPLES = 64
+
+# An example has room for so many events: to an exporter the size 1 is special.
+EVENTS = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class HistoryReader:
+    """What such a pair was trained on, and its user tower.
+
+    Args:
+        dataset: All rows.
+        statistics: What the training rows say.
+        tower: Torch module called with the columns of `UserInputs`.
+        length: Length of the longest history.
+    """
+
+    dataset: Dataset
+    statistics: TrainingStatistics
+    tower: nn.Module
+    length: int
+
+    def encode(
+        self, users: Numbers, codes: Numbers, histories: Histories, windows: Windows
+    ) -> UserVectors:
+        """Return what the tower says of users `(E,)` as `user_inputs` takes them."""
+        inputs = self._inputs(users, codes, histories, windows)
+        self.tower.eval()
+        with torch.no_grad():
+            vectors, offsets = self.tower(*(torch.from_numpy(column) for column in inputs))
+        return UserVectors(vectors.numpy(), offsets.numpy(), np.zeros(len(users), np.float32))
+
+    def known(self, users: Numbers) -> Numbers:
+        """Return the rows of the id embedding of users `(E,)`."""
+        return np.where(self.statistics.seen_users[users], users + 1, UNKNOWN_USER)
+
+    def example(self) -> UserInputs:
+        """Return the users with the longest histories, at least two, as the tower reads them."""
+        histories = self.statistics.histories
+        lengths = np.diff(histories.offsets)
+        users = np.argsort(-lengths, kind="stable")[:EXAMPLES]
+        users = np.resize(users, max(2, len(users)))
+        windows = whole_windows(histories, users)
+        return self._inputs(self.known(users), self.dataset.user_codes[users], histories, windows)
+
+    def export(self, path: Path) -> None:
+        """Write the user tower, and read it back: both must give the same vectors.
+
+        Raises:
+            RunError: Torch cannot write it, or ONNX Runtime computes something else than torch.
+        """
+        questions, events = torch.export.Dim("questions"), torch.export.Dim("events")
+        each, history = {0: questions}, {0: questions, 1: events}
+        axes: Axes = (each, each, each, history, history, history)
+        example = self.example().padded(EVENTS)
+        export(self.tower, example, axes, ("vectors", "offsets"), path)
+
+    def _inputs(
+        self, users: Numbers, codes: Numbers, histories: Histories, windows: Windows
+    ) -> UserInputs:
+        return user_inputs(
+            users,
+            codes,
+            histories,
+            windows,
+            self.dataset.scale,
+            self.statistics.centre,
+            self.length,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class FittedHistoryPair:
+    """A fitted pair, which rates.
+
+    Args:
+        name: Name of the pair.
+        reader: Its user tower.
+        fit: What training did.
+        scores: `(N,)` ratings predicted for validation rows, 0 elsewhere.
+        movies: `(M, W)` movie vectors.
+        biased: Whether the last component of these is the movie's bias.
+        unrated: Gives the movie vectors as if nobody had rated any.
+        write: Writes the weights into a folder.
+        tower_file: Name of the file of the user tower.
+    """
+
+    name: str
+    reader: HistoryReader
+    fit: Fit
+    scores: Floats
+    movies: Vectors
+    biased: bool
+    unrated: Callable[[], Vectors]
+    write: Callable[[Path], None]
+    tower_file: str
+    latent: LatentScale | None = field(default=None, init=False)
+    ranking: None = field(default=None, init=False)
+
+    @property
+    def part(self) -> Part:
+        """Its part of the joined vectors."""
+        width = self.movies.shape[1]
+        return Part(name=self.name, roles=(Role.RATES,), width=width, biased=self.biased)
+
+    @property
+    def rating(self) -> "FittedHistoryPair":
+        """What it says of ratings."""
+        return self
+
+    def unrated_movies(self) -> Vectors:
+        """Return what the movie vectors would be if nobody had rated them, `(M, W)`."""
+        return self.unrated()
+
+    def known_users(self, users: Numbers, times: Numbers) -> UserVectors:
+        """Return what the user tower says of users `(E,)` asked at times `(E,)`."""
+        reader = self.reader
+        histories, codes = reader.statistics.histories, reader.dataset.user_codes[users]
+        windows = windows_until(histories, users, times)
+        return reader.encode(reader.known(users), codes, histories, windows)
+
+    def new_users(self, codes: Numbers, histories: Histories, windows: Windows) -> UserVectors:
+        """Return what the user tower says of E new users who have told the events of windows."""
+        users = np.full(len(codes), UNKNOWN_USER)
+        return self.reader.encode(users, codes, histories, windows)
+
+    def save(self, folder: Path, _histories: Histories) -> None:
+        """Write the pair and its user tower into a folder."""
+        self.write(folder)
+        self.reader.export(folder / self.tower_file)
+
+    def metrics(self) -> dict[str, object]:
+        """Return what training measured."""
+        unit = self.reader.dataset.scale.unit
+        return {
+            "epochs": [
+                {
+                    "training_loss": round(epoch.training_loss, 4),
+                    "validation_rmse": round(epoch.validation_error * unit, 4),
+                }
+                for epoch in self.fit.epochs
+            ],
+            "best_epoch": self.fit.best + 1,
+        }
+
+
+def train_module(
+    module: RatingModule,
+    statistics: TrainingStatistics,
+    data: TrainingData,
+    length: int,
+    loop: LoopSettings,
+    name: str,
+    options: TrainingOptions,
+) -> tuple[Fit, Floats]:
+    """Train a module in place; return what training did, and ratings of validation rows `(N,)`.
+
+    Args:
+        module: Module to train.
+        statistics: What the rows that are not held out say.
+        data: What to train on.
+        length: Length of the longest history.
+        loop: Settings of the loop.
+        name: Name of the pair, for messages.
+        options: Seed and progress.
+    """
+    dataset = data.dataset
+    examples = training_examples(dataset, statistics, ~data.held_out)
+    validation = held_out_examples(dataset, statistics, data.validation)
+    unit = dataset.scale.unit
+    fitted = fit(
+        module, examples, validation, length, loop, options.seed, name, options.progress, unit
+    )
+    scores = np.zeros(len(dataset.ratings))
+    predicted = predict(module, validation, length).astype(np.float64)
+    scores[data.validation] = statistics.centre + unit * predicted
+    return fitted, scores

@@ -1,0 +1,186 @@
+"""The notebook pair as training knows it: fitted, saved, and read back for its movies."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from retrieval.data.demographics import AGE_EDGES
+from retrieval.errors import RequestError
+from retrieval.options import Preset
+from retrieval.pairs.content import Content
+from retrieval.pairs.export import check_size
+from retrieval.pairs.neural.examples import TrainingStatistics, training_statistics
+from retrieval.pairs.neural.fitted import FittedHistoryPair, HistoryReader, train_module
+from retrieval.pairs.neural.training import LoopSettings, Optimizer
+from retrieval.pairs.notebook.model import NotebookPair, NotebookUserTower, exported_bytes
+from retrieval.pairs.notebook.settings import NotebookSettings, preset_settings
+from retrieval.pairs.notebook.tower import NAME, SIZES_FILE, TOWER_FILE, WEIGHTS_FILE
+from retrieval.pairs.protocol import RunFacts, Vectors
+from retrieval.pairs.saved import load_module, save_module
+from retrieval.pairs.sizes import sizes_of
+from retrieval.pairs.training import (
+    WORTH_REHEARSING,
+    SavedPair,
+    TrainingData,
+    TrainingOptions,
+    scratch_file,
+)
+from retrieval.progress import Stage
+from retrieval.storage.damage import readable
+
+# Seconds that a rating costs in each epoch on the reference machine, and that an export costs.
+RATING_COST, EXPORT_COST = 4e-5, 5.0
+
+
+class NotebookTowers:
+    """How the notebook pair is trained."""
+
+    rates, ranks, resumes = True, False, False
+
+    def settings(self, preset: Preset) -> NotebookSettings:
+        """Return the settings of a preset."""
+        return preset_settings(preset)
+
+    def stages(self, ratings: int, settings: NotebookSettings) -> list[Stage]:
+        """Return the stages of training on so many ratings, with what they are expected to cost."""
+        return [Stage(f"{NAME} pair", EXPORT_COST + settings.epochs * ratings * RATING_COST)]
+
+    def rehearse(self, data: TrainingData, settings: NotebookSettings, seed: int) -> None:
+        """Fail at once where the export of the user tower would."""
+        dataset = data.dataset
+        sizes = sizes_of(dataset, data.content.matrix())
+        check_size(exported_bytes(sizes), NAME, f"{sizes.users:,} users, {sizes.movies:,} movies")
+        if len(dataset.ratings) >= WORTH_REHEARSING:
+            statistics = training_statistics(dataset, np.ones(len(dataset.ratings), dtype=bool))
+            module = make_module(data, settings, statistics, seed)
+            with scratch_file() as path:
+                _reader(module, data, statistics).export(path)
+
+    def fit(
+        self, data: TrainingData, settings: NotebookSettings, options: TrainingOptions
+    ) -> FittedHistoryPair:
+        """Train the pair, the same way for the same seed and number of threads."""
+        statistics = training_statistics(data.dataset, ~data.held_out)
+        module = make_module(data, settings, statistics, options.seed)
+        loop = LoopSettings(
+            optimizer=Optimizer.SGD,
+            epochs=settings.epochs,
+            batch_size=settings.batch_size,
+            learning_rate=settings.learning_rate,
+            momentum=settings.momentum,
+            warm_up=0.0,
+            patience=settings.patience,
+        )
+        length = settings.history_length
+        fit, scores = train_module(module, statistics, data, length, loop, NAME, options)
+        vectors = movie_vectors(module)
+        return FittedHistoryPair(
+            name=NAME,
+            reader=_reader(module, data, statistics),
+            fit=fit,
+            scores=scores,
+            movies=vectors,
+            biased=False,
+            unrated=lambda: vectors,  # it treats a movie without ratings like any other
+            write=lambda folder: save(folder, module),
+            tower_file=TOWER_FILE,
+        )
+
+    def saved(self, folder: Path, facts: RunFacts) -> SavedPair:
+        """Open the pair in the folder of a version."""
+        return SavedNotebook(folder, facts)
+
+
+class SavedNotebook:
+    """The pair in the folder of a run.
+
+    Raises:
+        RunError: A file is damaged.
+    """
+
+    def __init__(self, folder: Path, facts: RunFacts) -> None:
+        settings = NotebookSettings.model_validate(facts.settings)
+        self._module = load(folder, settings, facts.centre, facts.scale.unit)
+
+    def movies(self) -> Vectors:
+        """Return the movie vectors `(M, W)` of the catalogue that it was trained on."""
+        return movie_vectors(self._module)
+
+    def add_movies(self, _content: Content, _folder: Path) -> Vectors:
+        """Raise a `RequestError`."""
+        raise RequestError("the notebook pair knows no movie it was not trained on")
+
+
+def make_module(
+    data: TrainingData, settings: NotebookSettings, statistics: TrainingStatistics, seed: int
+) -> NotebookPair:
+    """Return an untrained module for a data set and the content of its movies."""
+    content = data.content
+    years = np.nan_to_num((content.years - 1980) / 40)
+    edges = np.array([0, 1, *AGE_EDGES], dtype=np.float32)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return NotebookPair(
+            settings,
+            sizes_of(data.dataset, content.matrix()),
+            torch.from_numpy(content.genres),
+            torch.from_numpy(years.astype(np.float32)),
+            torch.from_numpy(edges / max(AGE_EDGES)),
+            statistics.centre,
+            data.dataset.scale.unit,
+        )
+
+
+def movie_vectors(module: NotebookPair) -> NDArray[np.float32]:
+    """Return the vectors of the whole catalogue, `(M, W)`."""
+    module.eval()
+    with torch.no_grad():
+        vectors: NDArray[np.float32] = module.movie_vectors().numpy()
+    return vectors
+
+
+def save(folder: Path, module: NotebookPair) -> None:
+    """Write weights and sizes into a folder."""
+    save_module(folder / WEIGHTS_FILE, folder / SIZES_FILE, module, module.sizes, {})
+
+
+def load(folder: Path, settings: NotebookSettings, centre: float, unit: float) -> NotebookPair:
+    """Read back what `save` wrote.
+
+    Args:
+        folder: Folder of a version.
+        settings: Settings of the pair.
+        centre: Average rating in training.
+        unit: Ratings in a deviation of 1.
+
+    Raises:
+        RunError: A file is damaged.
+    """
+    sizes, weights, _ = load_module(folder / WEIGHTS_FILE, folder / SIZES_FILE)
+    with readable(folder / WEIGHTS_FILE):
+        module = NotebookPair(
+            settings,
+            sizes,
+            genres=weights["genres"],
+            years=weights["years"],
+            ages=weights["ages"],
+            centre=centre,
+            unit=unit,
+        )
+        module.load_state_dict(weights)
+    module.eval()
+    return module
+
+
+def _reader(
+    module: NotebookPair, data: TrainingData, statistics: TrainingStatistics
+) -> HistoryReader:
+    """Return the user tower of a module."""
+    return HistoryReader(
+        dataset=data.dataset,
+        statistics=statistics,
+        tower=NotebookUserTower(module),
+        length=module.settings.history_length,
+    )

@@ -1,0 +1,89 @@
+"""What a tower pair is to queries: a user tower, asked in the same way whatever it computes.
+
+A pair *rates*, *ranks*, or does both. How pairs are trained is in `training`.
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retrieval.data.history import Histories, Windows
+from retrieval.data.scale import RatingScale
+from retrieval.errors import RunError
+from retrieval.pairs.layout import Part
+
+Vectors = NDArray[np.float32]
+Floats = NDArray[np.float64]
+Numbers = NDArray[np.int64]
+
+# Events that a tower may be made to read of a history; no preset comes near.
+LONGEST_HISTORY = 100_000
+
+
+class Questions(NamedTuple):
+    """Q questions: who asks, with what history, and when."""
+
+    stored: Numbers  # (Q,) number of a user whose history is as stored, or UNKNOWN
+    trained: Numbers  # (Q,) number of a user whose id the pairs were trained on, or UNKNOWN
+    codes: Numbers  # (Q, 3) of gender, age and occupation
+    histories: Histories
+    windows: Windows  # Q of them, into the histories
+    timed: bool  # whether the time of asking is known
+
+
+class UserVectors(NamedTuple):
+    """What a user tower says of Q questions: a score is the offset plus a dot product."""
+
+    vectors: Vectors  # (Q, W) as wide as the pair's movie vectors, 1 where those have their bias
+    offsets: NDArray[np.floating]  # (Q,)
+    variances: Vectors  # (Q,) that uncertainty about the user adds to scores
+
+
+class UserTower(Protocol):
+    """The query side of a pair."""
+
+    def encode(self, questions: Questions) -> UserVectors:
+        """Return what the tower says of Q questions."""
+
+    def movie_variances(self, numbers: Numbers) -> Floats:
+        """Return what uncertainty about movies `(C,)` adds to the variance of scores, `(C,)`."""
+
+    def contributions(self, questions: Questions, direction: Floats) -> Floats | None:
+        """Return what each rating in the first question's history adds to a dot product.
+
+        Args:
+            questions: A single one.
+            direction: Components `(W,)` of a movie without its bias, then what the user's offset
+                counts for.
+
+        Returns:
+            `(E,)` for the E events of the history; None where the tower is not linear in them.
+        """
+
+
+class RunFacts(NamedTuple):
+    """What a user tower is told of the run that it answers for."""
+
+    part: Part
+    settings: Mapping[str, Any]  # of the pair, as saved
+    scale: RatingScale
+    centre: float  # average rating in training
+    demographics: tuple[int, int, int]  # number of codes of gender, age and occupation
+    histories: Histories  # of the U users, as stored
+    users: int  # U
+    movies: int  # M, those that were added after training included
+    added: int  # movies that were added after training
+
+
+def history_length(facts: RunFacts) -> int:
+    """Return the length of the longest history that a tower reads, by its settings.
+
+    Raises:
+        RunError: There is none, or no history can be that long.
+    """
+    length = facts.settings.get("history_length")
+    if type(length) is not int or not 0 < length <= LONGEST_HISTORY:
+        raise RunError("its towers read no possible history")
+    return length

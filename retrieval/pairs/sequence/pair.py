@@ -1,0 +1,338 @@
+"""The sequence pair as training knows it: fitted, saved, and read back for its movies."""
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from retrieval.data.dataset import Dataset
+from retrieval.data.history import Histories, whole_windows
+from retrieval.options import Preset
+from retrieval.pairs.content import Content
+from retrieval.pairs.device import available
+from retrieval.pairs.export import Axes, check, check_size, export
+from retrieval.pairs.layout import Part, Role
+from retrieval.pairs.protocol import Numbers, RunFacts, Vectors
+from retrieval.pairs.saved import load_module, save_module
+from retrieval.pairs.sequence.batches import Sequences
+from retrieval.pairs.sequence.ensemble import EnsembleUserTower, SequenceEnsemble
+from retrieval.pairs.sequence.model import SequencePair, exported_bytes
+from retrieval.pairs.sequence.settings import SequenceSettings, preset_settings
+from retrieval.pairs.sequence.tokens import Tokens, tokens
+from retrieval.pairs.sequence.tower import (
+    NAME,
+    SIZES_FILE,
+    TOWER_FILE,
+    USERS_FILE,
+    WEIGHTS_FILE,
+)
+from retrieval.pairs.sequence.training import (
+    Gains,
+    LastEvents,
+    SequenceEpoch,
+    SequenceFit,
+    fit_sequences,
+    sequence_vectors,
+    validation_gains,
+)
+from retrieval.pairs.sizes import sizes_of
+from retrieval.pairs.training import (
+    WORTH_REHEARSING,
+    SavedPair,
+    TrainingData,
+    TrainingOptions,
+    scratch_file,
+)
+from retrieval.progress import Stage
+from retrieval.storage.damage import readable
+
+# Users on whom an exported tower is compared with its original.
+EXAMPLES = 8
+
+# An example has room for so many tokens, whose halves are met apart: to an exporter the size 1 is
+# special.
+TOKENS = 4
+
+# Where interrupted training of each member is kept.
+CHECKPOINT = "pair-{}.safetensors"
+
+# Seconds of an epoch for each rating and component on the reference machine, and of an export.
+RATING_COST, EXPORT_COST = 4e-7, 15.0
+
+
+class SequenceTowers:
+    """How the sequence pair is trained."""
+
+    rates, ranks, resumes = False, True, True
+
+    def settings(self, preset: Preset) -> SequenceSettings:
+        """Return the settings of a preset."""
+        return preset_settings(preset)
+
+    def stages(self, ratings: int, settings: SequenceSettings) -> list[Stage]:
+        """Return the stages of training on so many ratings, with what they are expected to cost."""
+        epoch = RATING_COST * ratings * settings.dimension * settings.blocks / 2
+        return [
+            Stage(
+                _stage(member, settings), EXPORT_COST / settings.members + settings.epochs * epoch
+            )
+            for member in range(settings.members)
+        ]
+
+    def rehearse(self, data: TrainingData, settings: SequenceSettings, seed: int) -> None:
+        """Fail at once where the export of the user tower would."""
+        dataset = data.dataset
+        sizes = sizes_of(dataset, data.content.matrix())
+        constants = settings.members * exported_bytes(settings, sizes)
+        check_size(constants, NAME, f"{sizes.movies:,} movies")
+        if len(dataset.ratings) >= WORTH_REHEARSING:
+            rated = np.ones(len(dataset.movie_vocabulary), dtype=bool)
+            pair = make_pair(data, settings, rated, seed)
+            histories = dataset.histories(np.ones(len(dataset.ratings), dtype=bool))
+            example = example_tokens(dataset, histories, settings.history_length)
+            with scratch_file() as path:  # members of the same form would add nothing
+                export_tower(EnsembleUserTower(SequenceEnsemble([pair])), example, path)
+
+    def fit(
+        self, data: TrainingData, settings: SequenceSettings, options: TrainingOptions
+    ) -> "FittedSequence":
+        """Train as many members as the settings say, one after the other.
+
+        On a CPU, training is the same for the same seed and number of threads.
+        """
+        dataset, device = data.dataset, available(options.device)
+        sequences = Sequences(
+            histories=dataset.histories(~data.last),
+            people=dataset.user_codes,
+            scale=dataset.scale,
+            length=settings.history_length,
+        )
+        rated = sequences.shares(len(dataset.movie_vocabulary)) > 0
+        events = LastEvents(
+            dataset.users[data.last], dataset.movies[data.last], dataset.timestamps[data.last]
+        )
+        members, fits = [], []
+        for place in range(settings.members):
+            seed = options.seed + place
+            pair = make_pair(data, settings, rated, seed)
+            fits.append(
+                fit_sequences(
+                    pair,
+                    sequences,
+                    events,
+                    settings,
+                    seed,
+                    options.checkpoint / CHECKPOINT.format(place),
+                    device,
+                    settings.tokens_in_step(len(dataset.ratings)),
+                    options.progress,
+                    _stage(place, settings),
+                )
+            )
+            members.append(pair)
+        ensemble = SequenceEnsemble(members)
+        return FittedSequence(
+            dataset=dataset,
+            ensemble=ensemble,
+            sequences=sequences,
+            fits=fits,
+            gains=validation_gains(ensemble, sequences, events) if len(events.users) else None,
+            device=device.type,
+        )
+
+    def saved(self, folder: Path, facts: RunFacts) -> SavedPair:
+        """Open the pair in the folder of a version."""
+        return SavedSequence(folder, facts)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FittedSequence:
+    """The fitted pair, which ranks.
+
+    Args:
+        dataset: All rows.
+        ensemble: Its members.
+        sequences: Histories that it was trained on.
+        fits: What training did, one for each member.
+        gains: NDCG of all members together; None where no last events are held out.
+        device: Device that it was trained on.
+    """
+
+    dataset: Dataset
+    ensemble: SequenceEnsemble
+    sequences: Sequences
+    fits: list[SequenceFit]
+    gains: Gains | None
+    device: str
+    rating: None = field(default=None, init=False)
+
+    @property
+    def part(self) -> Part:
+        """Its part of the joined vectors."""
+        ensemble = self.ensemble
+        return Part(
+            name=NAME,
+            roles=(Role.RANKS,),
+            width=ensemble.dimension,
+            temperature=ensemble.temperature,
+        )
+
+    @property
+    def ranking(self) -> "FittedSequence":
+        """What it says of last events."""
+        return self
+
+    @property
+    def movies(self) -> Vectors:
+        """Movie vectors `(M, W)`."""
+        return movie_vectors(self.ensemble)
+
+    @property
+    def ndcg(self) -> float | None:
+        """NDCG@10 of last events with the time of asking known; None where none are held out."""
+        return None if self.gains is None else self.gains.timed
+
+    def known_users(self, users: Numbers, times: Numbers, *, timed: bool) -> Vectors:
+        """Return vectors `(E, W)` of users `(E,)` asked at times `(E,)`, known or not."""
+        known = np.full(len(users), timed)
+        return sequence_vectors(self.ensemble, self.sequences, users, times, known)
+
+    def save(self, folder: Path, histories: Histories) -> None:
+        """Write the pair, its user tower, and what that says of all users, into a folder."""
+        save(folder, self.ensemble)
+        example = example_tokens(self.dataset, self.sequences.histories, self.sequences.length)
+        export_tower(EnsembleUserTower(self.ensemble), example, folder / TOWER_FILE)
+        np.save(folder / USERS_FILE, self.stored_users(histories))
+
+    def stored_users(self, histories: Histories) -> NDArray[np.float32]:
+        """Return the vectors `(U, W)` of all users with these histories, times not known."""
+        whole = replace(self.sequences, histories=histories)
+        users = np.arange(len(histories.offsets) - 1)
+        nobody = np.zeros(len(users), dtype=bool)
+        return sequence_vectors(self.ensemble, whole, users, np.zeros_like(users), timed=nobody)
+
+    def metrics(self) -> dict[str, object]:
+        """Return what training measured."""
+        return {
+            "members": [
+                {"epochs": [_rounded(epoch) for epoch in fit.epochs], "best_epoch": fit.best + 1}
+                for fit in self.fits
+            ],
+            "device": self.device,
+            "ndcg": None if self.gains is None else _rounded(self.gains),
+        }
+
+
+class SavedSequence:
+    """The pair in the folder of a run.
+
+    Raises:
+        RunError: A file is damaged.
+    """
+
+    def __init__(self, folder: Path, facts: RunFacts) -> None:
+        self._ensemble = load(folder, SequenceSettings.model_validate(facts.settings))
+
+    def movies(self) -> Vectors:
+        """Return the movie vectors `(M, W)` of the catalogue that it was trained on."""
+        return movie_vectors(self._ensemble)
+
+    def add_movies(self, content: Content, _folder: Path) -> Vectors:
+        """Return vectors `(A, W)` of movies that nobody has rated."""
+        self._ensemble.eval()
+        with torch.no_grad():
+            matrix = torch.from_numpy(content.matrix())
+            vectors: Vectors = self._ensemble.new_movie_vectors(matrix).numpy()
+        return vectors
+
+
+def make_pair(
+    data: TrainingData, settings: SequenceSettings, rated: NDArray[np.bool_], seed: int
+) -> SequencePair:
+    """Return an untrained pair; `rated` is a mask `(M,)` of movies with training rows."""
+    matrix = data.content.matrix()
+    sizes = sizes_of(data.dataset, matrix)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return SequencePair(settings, sizes, torch.from_numpy(matrix), torch.from_numpy(rated))
+
+
+def movie_vectors(ensemble: SequenceEnsemble) -> NDArray[np.float32]:
+    """Return the vectors of the whole catalogue, `(M, W)`."""
+    ensemble.eval()
+    with torch.no_grad():
+        vectors: NDArray[np.float32] = ensemble.movie_vectors().numpy()
+    return vectors
+
+
+def example_tokens(dataset: Dataset, histories: Histories, length: int) -> Tokens:
+    """Return the users with the longest histories, at least two, as a user tower reads them."""
+    lengths = np.diff(histories.offsets)
+    users = np.argsort(-lengths, kind="stable")[:EXAMPLES]
+    users = np.resize(users, max(2, len(users)))
+    return tokens(
+        dataset.user_codes[users],
+        histories,
+        whole_windows(histories, users),
+        np.arange(len(users)) % 2 == 0,
+        dataset.scale,
+        length,
+    )
+
+
+def export_tower(tower: EnsembleUserTower, example: Tokens, path: Path) -> None:
+    """Write a user tower, and read it back: both must give the same vectors.
+
+    Raises:
+        RunError: Torch cannot write it, or ONNX Runtime computes something else than torch.
+    """
+    questions, places = torch.export.Dim("questions"), torch.export.Dim("places")
+    each, history = {0: questions}, {0: questions, 1: places}
+    axes: Axes = (history, history, each, history, {**history, 2: places}, each)
+    example = example.padded(TOKENS)
+    exported = export(tower, example, axes, ("vectors",), path)
+    for count in (2, example.movies.shape[1] - 1):
+        check(exported, tower, example.until(count))
+
+
+def save(folder: Path, ensemble: SequenceEnsemble) -> None:
+    """Write weights and sizes of all members into a folder."""
+    facts = {"members": len(ensemble.pairs)}
+    save_module(folder / WEIGHTS_FILE, folder / SIZES_FILE, ensemble, ensemble.sizes, facts)
+
+
+def load(folder: Path, settings: SequenceSettings) -> SequenceEnsemble:
+    """Read back what `save` wrote.
+
+    Raises:
+        RunError: A file is damaged.
+    """
+    sizes, weights, facts = load_module(folder / WEIGHTS_FILE, folder / SIZES_FILE)
+    with readable(folder / WEIGHTS_FILE):
+        ensemble = SequenceEnsemble(
+            [
+                SequencePair(
+                    settings,
+                    sizes,
+                    content=weights[f"pairs.{place}.content"],
+                    rated=weights[f"pairs.{place}.rated"],
+                )
+                for place in range(facts["members"])
+            ]
+        )
+        ensemble.load_state_dict(weights)
+    ensemble.eval()
+    return ensemble
+
+
+def _stage(member: int, settings: SequenceSettings) -> str:
+    """Return words for the training of one member."""
+    if settings.members == 1:
+        return f"{NAME} pair"
+    return f"{NAME} pair, member {member + 1} of {settings.members}"
+
+
+def _rounded(row: SequenceEpoch | Gains) -> dict[str, float]:
+    return {name: round(value, 4) for name, value in row._asdict().items()}

@@ -1,0 +1,194 @@
+"""What a tower pair is to training: how it is fitted, saved, and read back for its movies."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import NamedTuple, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel
+
+from retrieval.data.dataset import Dataset
+from retrieval.data.history import Histories, Windows
+from retrieval.options import Device, Preset
+from retrieval.pairs.content import Content
+from retrieval.pairs.layout import Part
+from retrieval.pairs.protocol import Floats, Numbers, RunFacts, UserVectors, Vectors
+from retrieval.progress import Progress, Stage
+
+S = TypeVar("S", bound=BaseModel)
+
+# Below so many ratings training takes little longer than an export: only sizes are looked at.
+WORTH_REHEARSING = 1_000_000
+
+
+class TrainingData(NamedTuple):
+    """What all pairs of a run are trained on."""
+
+    dataset: Dataset
+    content: Content  # of the movies
+    validation: NDArray[np.bool_]  # (N,) random rows that choose epochs, burn-in and weights
+    last: NDArray[np.bool_]  # (N,) last events of some users, which choose what ranks lists
+
+    @property
+    def held_out(self) -> NDArray[np.bool_]:
+        """Rows that no pair is trained on while it is being validated, `(N,)`."""
+        return self.validation | self.last
+
+
+class TrainingOptions(NamedTuple):
+    """What training depends on beside data and settings."""
+
+    seed: int
+    checkpoint: Path  # folder of the pair where interrupted training is kept; the caller removes it
+    device: Device
+    progress: Progress
+
+
+@dataclass(frozen=True, kw_only=True)
+class LatentScale:
+    """The scale of scores that are no ratings: latent values with thresholds between classes."""
+
+    values: tuple[float, ...]  # (T + 1,) ratings of the classes that occur
+    thresholds: Floats  # (T,)
+    classes: NDArray[np.int8]  # (N,) of all rows, in file order
+    noise: float  # the usual variance of latent values around scores
+
+
+class RatingSide(Protocol):
+    """What a pair that rates says of rows that it has not been trained on."""
+
+    @property
+    def scores(self) -> Floats:
+        """Scores `(N,)` predicted for validation rows in file order, 0 elsewhere."""
+
+    @property
+    def latent(self) -> LatentScale | None:
+        """The scale of the scores; None where they are ratings."""
+
+    @property
+    def movies(self) -> Vectors:
+        """Movie vectors `(M, W)`."""
+
+    def unrated_movies(self) -> Vectors:
+        """Return what the movie vectors would be if nobody had rated them, `(M, W)`."""
+
+    def known_users(self, users: Numbers, times: Numbers) -> UserVectors:
+        """Return what the user tower says of users `(E,)` asked at times `(E,)`."""
+
+    def new_users(self, codes: Numbers, histories: Histories, windows: Windows) -> UserVectors:
+        """Return what the user tower says of E new users who have told the events of windows."""
+
+
+class RankingSide(Protocol):
+    """What a pair that ranks says of last events that it has not been trained on."""
+
+    @property
+    def movies(self) -> Vectors:
+        """Movie vectors `(M, W)`."""
+
+    @property
+    def ndcg(self) -> float | None:
+        """NDCG@10 of last events with the time of asking known; None where none are held out."""
+
+    def known_users(self, users: Numbers, times: Numbers, *, timed: bool) -> Vectors:
+        """Return vectors `(E, W)` of users `(E,)` asked at times `(E,)`, known or not."""
+
+
+class FittedPair(Protocol):
+    """A pair that has been trained."""
+
+    @property
+    def part(self) -> Part:
+        """Its part of the joined vectors."""
+
+    @property
+    def rating(self) -> RatingSide | None:
+        """What it says of ratings, where it rates."""
+
+    @property
+    def ranking(self) -> RankingSide | None:
+        """What it says of last events, where it ranks."""
+
+    def save(self, folder: Path, histories: Histories) -> None:
+        """Write the pair and its user tower into a folder.
+
+        Args:
+            folder: Folder of a version that is being written.
+            histories: All events of all users, which queries are answered from.
+        """
+
+    def metrics(self) -> dict[str, object]:
+        """Return what training measured, for `metrics.json`."""
+
+
+class SavedPair(Protocol):
+    """A pair in the folder of a run, for the movie side."""
+
+    def movies(self) -> Vectors:
+        """Return the movie vectors `(M, W)` of the catalogue that it was trained on."""
+
+    def add_movies(self, content: Content, folder: Path) -> Vectors:
+        """Return vectors `(A, W)` of movies that nobody has rated.
+
+        Args:
+            content: Content of the A movies.
+            folder: Folder of the next version, into which files that change are written.
+
+        Raises:
+            RequestError: The pair knows nothing of movies that it was not trained on.
+        """
+
+
+class TowerPair(Protocol[S]):
+    """How a pair is trained; S are its settings."""
+
+    @property
+    def rates(self) -> bool:
+        """Whether the pair predicts ratings."""
+
+    @property
+    def ranks(self) -> bool:
+        """Whether the pair predicts what is watched next, so that last events are held out."""
+
+    @property
+    def resumes(self) -> bool:
+        """Whether interrupted training goes on from where it was."""
+
+    def settings(self, preset: Preset) -> S:
+        """Return the settings of a preset."""
+
+    def stages(self, ratings: int, settings: S) -> Sequence[Stage]:
+        """Return the stages of training on so many ratings, with what they are expected to cost."""
+
+    def rehearse(self, data: TrainingData, settings: S, seed: int) -> None:
+        """Fail at once where the end of training would: a user tower that cannot be exported.
+
+        Raises:
+            RequestError: The user tower would be larger than a file can be.
+            RunError: It cannot be exported, or computes something else then.
+        """
+
+    def fit(self, data: TrainingData, settings: S, options: TrainingOptions) -> FittedPair:
+        """Train the pair, the same way for the same seed and number of threads.
+
+        Raises:
+            RecError: A loss or a weight is no finite number.
+        """
+
+    def saved(self, folder: Path, facts: RunFacts) -> SavedPair:
+        """Open the pair in the folder of a version.
+
+        Raises:
+            RunError: A file is damaged.
+        """
+
+
+@contextmanager
+def scratch_file() -> Iterator[Path]:
+    """Give the name of a file that is removed again."""
+    with TemporaryDirectory() as scratch:
+        yield Path(scratch) / "file"

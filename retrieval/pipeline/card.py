@@ -1,0 +1,74 @@
+"""What a run says of itself: the model card for people, the metrics for programs."""
+
+import json
+from collections.abc import Mapping
+
+from retrieval.blending.ranking import Choice
+from retrieval.data.dataset import Dataset
+from retrieval.run.config import RunConfig
+
+
+def measured(
+    rows: int,
+    error: float | None,
+    errors: Mapping[str, float],
+    pairs: Mapping[str, object],
+    ranking: Choice | None,
+) -> str:
+    """Return `metrics.json`.
+
+    Args:
+        rows: Number of validation rows.
+        error: Root mean square error of the run on them; None where there are none.
+        errors: That of each pair and of their blend.
+        pairs: Metrics of each pair.
+        ranking: What lists are ranked by, and what was found at other weights.
+    """
+    metrics: dict[str, object] = {
+        "protocol": "random rows of the data, held out to choose epochs, burn-in and weights",
+        "validation_rows": rows,
+        "validation_rmse": None if error is None else round(error, 4),
+        "validation_rmse_of": {name: round(each, 4) for name, each in errors.items()},
+        "pairs": dict(pairs),
+    }
+    if ranking is not None:
+        metrics["ndcg_by_weight_of_rating"] = [
+            {"weight": str(gain.weight), "liked": round(gain.liked, 4), "all": round(gain.all, 4)}
+            for gain in ranking.gains
+        ]
+    return json.dumps(metrics, indent=2) + "\n"
+
+
+def model_card(config: RunConfig, dataset: Dataset, rows: int, error: float | None) -> str:
+    """Return the model card as Markdown.
+
+    Args:
+        config: What the run was made of.
+        dataset: All ratings.
+        rows: Number of validation rows.
+        error: Root mean square error of the run on them; None where there are none.
+    """
+    rating = "It predicts no ratings."
+    quality = ""
+    if config.layout.rating:
+        rating = "A rating is `clip(offset + user vector . movie vector)`."
+        quality = "There were too few ratings to hold any out, so nobody knows how good it is.\n\n"
+    if config.link is not None:
+        rating = (
+            "A rating is `link(offset + user vector . movie vector)`, the link in `config.json`."
+        )
+    if error is not None:
+        quality = (
+            f"Root mean square error {error:.4f} on {rows:,} random ratings held out.\n"
+            "They chose epochs, burn-in and weights, so expect a little more on ratings never "
+            "looked at.\n\n"
+        )
+    return f"""# A two-tower movie model
+
+Trained on {config.data}: {len(dataset.ratings):,} ratings from {config.scale.lowest:g} to
+{config.scale.highest:g} by {len(dataset.user_vocabulary):,} users, in a catalogue of
+{len(dataset.movie_vocabulary):,} movies. Tower pairs: {", ".join(config.layout.names)}. Preset
+`{config.preset}`, seed {config.seed}, {config.training_seconds:.0f} s on {config.created[:10]}.
+
+{quality}{rating} `MANIFEST.json` holds the sha256 of every file.
+"""

@@ -1,0 +1,97 @@
+"""The manifest of a version: what its files are, so that a change is noticed.
+
+A file that is as large as it was written, and was not written since, is taken for what it was;
+another is read whole and must have the sha256 that the manifest holds.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from index.store import CARD_FILE
+from retrieval.errors import RunError
+from retrieval.run.versions import MANIFEST
+from retrieval.storage.damage import AGAIN, readable
+from retrieval.storage.files import sha256
+
+INDEX = "index"
+
+# Of the manifest beside the run's own files; it holds the sums of what it stands for.
+INDEX_CARD = f"{INDEX}/{CARD_FILE}"
+
+# What a manifest may name: files of the run, and nothing outside of it.
+LISTED = re.compile(rf"[A-Za-z0-9_]+\.[a-z]+|{re.escape(INDEX_CARD)}")
+
+
+class Stamp(NamedTuple):
+    """What tells without reading a file that it is as it was written."""
+
+    size: int  # bytes
+    written: int  # nanoseconds since 1970
+
+
+def seal(folder: Path) -> dict[str, str]:
+    """Write the sha256 of every file of a version into its manifest; return those of its own."""
+    files = [path for path in folder.iterdir() if path.is_file() and path.name != MANIFEST]
+    sums = {path.name: sha256(path) for path in sorted(files)}
+    write_sums(folder, sums)
+    return sums
+
+
+def write_sums(folder: Path, sums: Mapping[str, str]) -> None:
+    """Write the manifest of a version: sums of its own files, and of the card of its index."""
+    whole = dict(sums)
+    if (folder / INDEX_CARD).is_file():
+        whole[INDEX_CARD] = sha256(folder / INDEX_CARD)
+    entries = {
+        name: {"sha256": total, **_stamp(folder / name)._asdict()} for name, total in whole.items()
+    }
+    (folder / MANIFEST).write_text(json.dumps(entries, indent=2) + "\n")
+
+
+def checked_sums(version: Path, *, index: bool = True, whole: bool = False) -> dict[str, str]:
+    """Return the sha256 of each file of a version by its name.
+
+    Args:
+        version: Folder of the version.
+        index: Whether the card of the index belongs to it; what builds the index can do without.
+        whole: Whether every file is read, be it as large and as old as it was written.
+
+    Raises:
+        RunError: A file is missing, truncated or changed.
+    """
+    with readable(version / MANIFEST):
+        entries = dict(json.loads((version / MANIFEST).read_text(encoding="utf-8")))
+        sums = {name: str(entry["sha256"]) for name, entry in entries.items()}
+        stamps = {
+            name: Stamp(entry.get("size"), entry.get("written")) for name, entry in entries.items()
+        }
+    if not index:
+        sums.pop(INDEX_CARD, None)
+    for name, expected in sums.items():
+        path = version / name
+        again = "build the index again with rec build-index" if name == INDEX_CARD else AGAIN
+        if LISTED.fullmatch(name) is None or path.is_symlink() or path.parent.is_symlink():
+            raise RunError(f"{version / MANIFEST} lists {name[:80]!r}, no file of a run; {AGAIN}")
+        if not path.is_file():
+            raise RunError(f"{path} is missing; {again}")
+        with readable(path):
+            if not whole and _stamp(path) == stamps[name]:
+                continue
+            found = sha256(path)
+        if found != expected:
+            raise RunError(f"{path} is not what was written: its sha256 differs; {again}")
+    return sums
+
+
+def model_of(sums: Mapping[str, str]) -> str:
+    """Return a sha256 of the files that an index is built from, by their own."""
+    return hashlib.sha256(json.dumps(sums, sort_keys=True).encode()).hexdigest()
+
+
+def _stamp(path: Path) -> Stamp:
+    facts = path.stat()
+    return Stamp(facts.st_size, facts.st_mtime_ns)
