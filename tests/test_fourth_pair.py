@@ -211,9 +211,11 @@ def test_movies_are_added_to_a_run_of_a_fourth_pair(tmp_path: Path) -> None:
 
 def test_a_fourth_pair_is_blended_with_another(tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    settings = preset_settings(Preset.QUICK, [NAME, "bayesian"]).changed(
-        {"bayesian.dimension": 2, "bayesian.compressed": 4, "bayesian.burn_in_windows": 1}
-    ).changed({"bayesian.draws": 3, "popularity.prior": "2"})
+    settings = (
+        preset_settings(Preset.QUICK, [NAME, "bayesian"])
+        .changed({"bayesian.dimension": 2, "bayesian.compressed": 4, "bayesian.burn_in_windows": 1})
+        .changed({"bayesian.draws": 3, "popularity.prior": "2"})
+    )
     trained = train(_world(), settings, folder)
     assert list(trained.validation_errors) == ["bayesian", NAME, "blend"]
     recommender = Recommender.load(folder)

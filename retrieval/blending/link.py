@@ -26,7 +26,7 @@ class Link:
         return np.asarray(self.values[0] + (np.diff(self.values) * above).sum(axis=-1))
 
     def chances(self, scores: Floats, variances: Floats) -> Floats:
-        """Return the probability of each level, `(..., T + 1)`.
+        """Return the probability of each class, `(..., T + 1)`.
 
         Args:
             scores: Of any shape.

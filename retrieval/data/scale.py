@@ -1,4 +1,4 @@
-"""The rating scale: what a rating can be, and how it becomes a level or a deviation."""
+"""The rating scale: what a rating can be, and how it becomes a class or a deviation."""
 
 import math
 from dataclasses import dataclass, replace
@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-# A scale with more steps than this, or none, is cut into this many levels of equal width.
+# A scale with more steps than this, or none, is cut into this many classes of equal width.
 MOST_LEVELS = 10
 
 # Fractions in more steps than this, from lowest to highest, are on no scale anybody rates on.
@@ -39,19 +39,19 @@ class RatingScale:
         return (self.highest - self.lowest) / 4 or 1.0
 
     @property
-    def levels(self) -> int:
-        """How many levels of rating a history tells apart."""
+    def classes(self) -> int:
+        """How many classes of rating a history tells apart."""
         span = self.highest - self.lowest
         if span == 0:
             return 1
         return MOST_LEVELS if self.step is None else min(MOST_LEVELS, 1 + round(span / self.step))
 
-    def level(self, ratings: NDArray[np.float32]) -> NDArray[np.int64]:
-        """Return levels from 0, of the same shape."""
+    def class_of(self, ratings: NDArray[np.float32]) -> NDArray[np.int64]:
+        """Return classes from 0, of the same shape."""
         span = self.highest - self.lowest or 1.0
         share = (ratings.astype(np.float64) - self.lowest) / span
-        last = self.levels - 1
-        places = np.floor(share * self.levels) if self.step is None else np.rint(share * last)
+        last = self.classes - 1
+        places = np.floor(share * self.classes) if self.step is None else np.rint(share * last)
         return places.clip(0, last).astype(np.int64)
 
     def deviations(self, ratings: NDArray[np.float32], centre: float) -> NDArray[np.float64]:

@@ -17,7 +17,7 @@ class Sizes(NamedTuple):
     genders: int
     ages: int
     occupations: int
-    levels: int
+    classes: int
 
 
 def sizes_of(dataset: Dataset, content: NDArray[np.float32]) -> Sizes:
@@ -30,5 +30,5 @@ def sizes_of(dataset: Dataset, content: NDArray[np.float32]) -> Sizes:
         genders=genders,
         ages=ages,
         occupations=occupations,
-        levels=dataset.scale.levels,
+        classes=dataset.scale.classes,
     )

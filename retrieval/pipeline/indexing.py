@@ -1,7 +1,5 @@
 """From a run to its index, and movies added to both."""
 
-import os
-import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
@@ -28,7 +26,7 @@ from retrieval.run.manifest import INDEX, checked_sums, model_of, seal, write_su
 from retrieval.run.versions import current, writing
 from retrieval.serving.encoder import Encoder
 from retrieval.serving.users import many_users
-from retrieval.storage.files import new_file
+from retrieval.storage.files import link_or_copy, new_file
 
 STAGE = "building the index"
 
@@ -186,15 +184,9 @@ def _add(run: Run, version: Path, movies: pd.DataFrame) -> NDArray[np.float32]:
 
 
 def _carry_over(version: Path, partial: Path, names: Iterable[str]) -> None:
-    """Take files of a version over into the next.
-
-    Both names may be of one file: files are replaced, never changed.
-    """
+    """Take files of a version over into the next."""
     for name in names:
-        try:
-            os.link(version / name, partial / name)
-        except OSError:  # a file system without links
-            shutil.copyfile(version / name, partial / name)
+        link_or_copy(version / name, partial / name)
 
 
 def _index_of(run: Run) -> Index | None:

@@ -72,9 +72,7 @@ def check_parts(parts: Sequence[Part], known: Container[str], added: NDArray[np.
     _require("it has no tower pair", sound=bool(names))
     _require(
         "a tower pair of it has no components, no role or no temperature",
-        sound=all(
-            part.width > part.biased and part.roles and part.temperature > 0 for part in parts
-        ),
+        sound=all(part.width > 0 and part.roles and part.temperature > 0 for part in parts),
     )
     if len(added):
         dimension = VectorLayout(tuple(parts)).dimension
@@ -93,13 +91,13 @@ def check_numbers(facts: object) -> None:
 
 
 def check_scale(scale: RatingScale, link: Link | None) -> None:
-    """Raise a `RunError` if no rating can be on a scale, or a link has levels in no order."""
+    """Raise a `RunError` if no rating can be on a scale, or a link has classes in no order."""
     stepped = scale.step is None or scale.step > 0
     _require("its rating scale is none", sound=stepped and scale.lowest <= scale.highest)
     if link is not None:
         ordered = all(bool((np.diff(ends) > 0).all()) for ends in (link.values, link.thresholds))
         fitting = len(link.values) == len(link.thresholds) + 1
-        _require("the levels of its link are in no order", sound=ordered and fitting)
+        _require("the classes of its link are in no order", sound=ordered and fitting)
 
 
 def check_blend(blend: RatingBlend, pairs: int) -> None:

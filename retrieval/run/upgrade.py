@@ -5,12 +5,12 @@ format before had one pair called neural, which could be the notebook's.
 """
 
 import json
-import os
-import shutil
 from pathlib import Path
 from typing import Any
 
+import onnx
 from pydantic import BaseModel, TypeAdapter, ValidationError
+from safetensors.numpy import load_file
 
 from index.store import load_index, save_index
 from retrieval.errors import RunError
@@ -25,11 +25,18 @@ from retrieval.pairs.sequence.settings import SequenceSettings
 from retrieval.run.config import CONFIG_FILE, FORMAT, PREVIOUS_FORMAT, RunConfig
 from retrieval.run.manifest import INDEX, INDEX_CARD, LISTED, model_of, seal, write_sums
 from retrieval.run.versions import MANIFEST, current, writing
+from retrieval.storage.arrays import save_arrays
 from retrieval.storage.damage import AGAIN, readable
-from retrieval.storage.files import sha256
+from retrieval.storage.files import link_or_copy, sha256
 
 # Cards of the pairs, which become facts and sizes.
 NEURAL_CARD, SEQUENCE_CARD = "towers.json", "sequence.json"
+
+# Weights, arrays and columns that had other names.
+WEIGHTS = {"event_levels.weight": "event_classes.weight"}
+SEQUENCE_WEIGHTS = {".levels.": ".classes.", ".waits.": ".time_gaps."}
+ARRAYS = {"level_latents": "class_latents", "mood_law": "session_law"}
+COLUMNS = {"levels": "classes", "people": "codes", "waits": "time_gaps", "lags": "relative_times"}
 
 # Settings that the cards knew under other names.
 RENAMED = {
@@ -84,31 +91,35 @@ def _checked_sums(version: Path) -> dict[str, Any]:
 
 def _write(version: Path, partial: Path, sums: dict[str, Any], config: dict[str, Any]) -> None:
     """Write everything but the index, and seal it."""
-    names, settings = {"history_moods.npy": bayesian.EFFECTS_FILE}, {}
-    pair, cards = neural.NAME, {}
+    pair, settings = neural.NAME, {}
+    done = {CONFIG_FILE, INDEX_CARD}
     if NEURAL_CARD in sums:
         card = json.loads((version / NEURAL_CARD).read_text(encoding="utf-8"))
         side = notebook if card["pair"] == notebook.NAME else neural
         pair = side.NAME
-        names |= {"user_tower.onnx": side.TOWER_FILE, "weights.safetensors": side.WEIGHTS_FILE}
-        model = NotebookSettings if side is notebook else NeuralSettings
-        settings[pair] = _settings(model, card["settings"])
-        cards[NEURAL_CARD] = side.SIZES_FILE, {"sizes": card["sizes"]}
+        settings[pair] = _settings(
+            NotebookSettings if side is notebook else NeuralSettings, card["settings"]
+        )
+        _write_sizes(partial / side.SIZES_FILE, card, {})
+        _rename_arrays(version / "weights.safetensors", partial / side.WEIGHTS_FILE, WEIGHTS)
+        link_or_copy(version / "user_tower.onnx", partial / side.TOWER_FILE)
+        done |= {NEURAL_CARD, "weights.safetensors", "user_tower.onnx"}
     if bayesian.NAME in config["towers"]:
         settings[bayesian.NAME] = BayesianSettings().model_dump(mode="json")
+        _rename_arrays(version / bayesian.ARRAYS_FILE, partial / bayesian.ARRAYS_FILE, ARRAYS)
+        link_or_copy(version / "history_moods.npy", partial / bayesian.EFFECTS_FILE)
+        done |= {bayesian.ARRAYS_FILE, "history_moods.npy"}
     if SEQUENCE_CARD in sums:
         card = json.loads((version / SEQUENCE_CARD).read_text(encoding="utf-8"))
-        members = card["pairs"]
-        settings[sequence.NAME] = _settings(
-            SequenceSettings, card["settings"] | {"members": members}
-        )
-        facts = {"members": members, "sizes": card["sizes"]}
-        cards[SEQUENCE_CARD] = sequence.SIZES_FILE, facts
-    for name in sums:
-        if name not in {CONFIG_FILE, INDEX_CARD, *cards}:
-            _carry(version / name, partial / names.get(name, name))
-    for file, facts in cards.values():
-        (partial / file).write_text(json.dumps(facts, indent=2) + "\n")
+        known = card["settings"] | {"members": card["pairs"]}
+        settings[sequence.NAME] = _settings(SequenceSettings, known)
+        _write_sizes(partial / sequence.SIZES_FILE, card, {"members": card["pairs"]})
+        weights = sequence.WEIGHTS_FILE
+        _rename_arrays(version / weights, partial / weights, SEQUENCE_WEIGHTS)
+        _rename_columns(version / sequence.TOWER_FILE, partial / sequence.TOWER_FILE)
+        done |= {SEQUENCE_CARD, weights, sequence.TOWER_FILE}
+    for name in sums.keys() - done:
+        link_or_copy(version / name, partial / name)
     facts = _config(config, pair) | {"settings": settings}
     try:
         TypeAdapter(RunConfig).validate_python(facts)
@@ -116,6 +127,34 @@ def _write(version: Path, partial: Path, sums: dict[str, Any], config: dict[str,
         raise RunError(f"{version / CONFIG_FILE}: {error.errors()[0]['msg']}") from error
     (partial / CONFIG_FILE).write_text(json.dumps(facts, indent=2) + "\n")
     seal(partial)
+
+
+def _write_sizes(path: Path, card: dict[str, Any], facts: dict[str, Any]) -> None:
+    """Write the sizes that a card holds, and facts."""
+    sizes = {("classes" if name == "levels" else name): n for name, n in card["sizes"].items()}
+    path.write_text(json.dumps(facts | {"sizes": sizes}, indent=2) + "\n")
+
+
+def _rename_arrays(old: Path, new: Path, names: dict[str, str]) -> None:
+    """Write arrays under other names, in each of which some parts are replaced."""
+    renamed = {}
+    for name, array in load_file(old).items():
+        whole = name
+        for part, other in names.items():
+            whole = whole.replace(part, other)
+        renamed[whole] = array
+    save_arrays(new, renamed)
+
+
+def _rename_columns(old: Path, new: Path) -> None:
+    """Write a user tower whose columns have other names."""
+    model = onnx.load(old)
+    for column in model.graph.input:
+        column.name = COLUMNS.get(column.name, column.name)
+    for node in model.graph.node:
+        for place, name in enumerate(node.input):
+            node.input[place] = COLUMNS.get(name, name)
+    onnx.save(model, new)
 
 
 def _config(config: dict[str, Any], pair: str) -> dict[str, Any]:
@@ -179,11 +218,3 @@ def _carry_index(version: Path, partial: Path, sums: dict[str, Any]) -> None:
     (partial / INDEX).mkdir()
     save_index(partial / INDEX, index, model_of(fresh))
     write_sums(partial, fresh)
-
-
-def _carry(old: Path, new: Path) -> None:
-    """Give a file a second name; files of versions never change."""
-    try:
-        os.link(old, new)
-    except OSError:  # a file system without links
-        shutil.copyfile(old, new)

@@ -143,3 +143,14 @@ def _clean(target: Path) -> None:
                 remove(path)
             finally:
                 os.close(descriptor)
+
+
+def link_or_copy(old: Path, new: Path) -> None:
+    """Give a file a second name, or copy it where a file system has no links.
+
+    Both names may be of one file: it may be replaced, never changed.
+    """
+    try:
+        os.link(old, new)
+    except OSError:
+        shutil.copy2(old, new)

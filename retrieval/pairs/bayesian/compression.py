@@ -1,6 +1,6 @@
 """From many draws to one tower pair.
 
-The mean score over draws is the dot product of the concatenated draws. It is collapsed to D
+The mean score over draws is the dot product of the concatenated draws. It is compressed to D
 dimensions by a singular value decomposition in which users and movies count as often as they rate
 and are rated, so that what is lost is lost where it is seldom asked for. Each draw has a linear map
 into the D dimensions; coefficients and covariances of the priors go through the same maps.
@@ -26,7 +26,7 @@ SPARE, PASSES = 16, 4
 PARTNERS = 16
 
 
-class Collapsed(NamedTuple):
+class CompressedPosterior(NamedTuple):
     """The posterior of R users and C movies in D dimensions. The last of D + 1 is a bias."""
 
     users: Floats  # (R, D + 1)
@@ -36,16 +36,16 @@ class Collapsed(NamedTuple):
     covariance: Floats  # (D + 1, D + 1) of a user around the mean that the features give
     movie_covariance: Floats  # (D + 1, D + 1) likewise of a movie
     movie_noise: Floats  # (C,) variance of a rating's noise
-    movie_doubt: Floats  # (C,) variance that a movie's vector, being uncertain, adds to scores
+    movie_variance: Floats  # (C,) variance that a movie's vector, being uncertain, adds to scores
     thresholds: Floats  # (T,) around 0
-    movie_spread: Floats  # (C,) mean variance of a movie's scores over draws
-    lingering: Floats  # (P,) moods
-    own: Floats  # (P,)
-    mood_law: Floats  # (3,)
+    score_variance: Floats  # (C,) mean variance of a movie's scores over draws
+    slow: Floats  # (P,) session effects
+    quick: Floats  # (P,)
+    session_law: Floats  # (3,)
 
 
 class _Maps(NamedTuple):
-    """How one draw's vectors become collapsed ones: `vectors @ map`."""
+    """How one draw's vectors become compressed ones: `vectors @ map`."""
 
     users: Floats  # (W, D + 1)
     movies: Floats  # (W, D + 1)
@@ -59,13 +59,13 @@ class _Scores(NamedTuple):
     shift: float  # of the thresholds
 
 
-def collapse(
+def compress_posterior(
     draws: Sequence[Draw] | Draws,
     user_counts: NDArray[np.int64],
     movie_counts: NDArray[np.int64],
     dimension: int,
     rng: np.random.Generator,
-) -> Collapsed:
+) -> CompressedPosterior:
     """Return the mean over draws, in at most `dimension` dimensions.
 
     Args:
@@ -83,25 +83,25 @@ def collapse(
     vectors = [_Scores(draw.users, draw.movies, middle(draw.thresholds)) for draw in draws]
     left, sizes, right = _decompose(vectors, *roots, dimension, rng)
     mean = _mean_of_each(_mapped(draw, _maps(draw, roots, left, sizes, right)) for draw in draws)
-    # By how much scores of a movie vary between users around their means; the rest is doubt.
+    # By how much scores of a movie vary between users around their means; the rest is uncertainty.
     between = _forms(with_one(mean.movies), mean.covariance)
     return mean._replace(
-        movie_doubt=np.maximum(mean.movie_doubt - between, 0.0),
-        movie_spread=_spreads(vectors, user_counts, rng),
+        movie_variance=np.maximum(mean.movie_variance - between, 0.0),
+        score_variance=_score_variances(vectors, user_counts, rng),
     )
 
 
-def _mapped(draw: Draw, at: _Maps) -> Collapsed:
+def _mapped(draw: Draw, at: _Maps) -> CompressedPosterior:
     """Return what one draw adds to the mean over draws.
 
-    In place of doubt, by how much scores of a movie vary between users around their means; the
-    spread over draws is no draw's, so it is left at 0.
+    In place of its variance, by how much scores of a movie vary between users around their means;
+    the variance over draws is no draw's, so it is left at 0.
     """
     shift, covariance = middle(draw.thresholds), _inverse(draw.user_precision)
     users, user_coefficients = draw.users @ at.users, draw.user_coefficients @ at.users
     users[:, -1] -= shift
     user_coefficients[0, -1] -= shift
-    return Collapsed(
+    return CompressedPosterior(
         users=users,
         movies=draw.movies @ at.movies,
         user_coefficients=user_coefficients,
@@ -109,23 +109,23 @@ def _mapped(draw: Draw, at: _Maps) -> Collapsed:
         covariance=at.users.T @ covariance @ at.users,
         movie_covariance=at.movies.T @ _inverse(draw.movie_precision) @ at.movies,
         movie_noise=1 / draw.noise_precision.astype(np.float64),
-        movie_doubt=_forms(with_one(draw.movies), covariance),
+        movie_variance=_forms(with_one(draw.movies), covariance),
         thresholds=draw.thresholds - shift,
-        movie_spread=np.zeros(len(draw.movies)),
-        lingering=draw.lingering.astype(np.float64),
-        own=draw.own.astype(np.float64),
-        mood_law=draw.mood_law,
+        score_variance=np.zeros(len(draw.movies)),
+        slow=draw.slow.astype(np.float64),
+        quick=draw.quick.astype(np.float64),
+        session_law=draw.session_law,
     )
 
 
-def _mean_of_each(parts: Iterable[Collapsed]) -> Collapsed:
+def _mean_of_each(parts: Iterable[CompressedPosterior]) -> CompressedPosterior:
     """Return the mean of each column, one part at a time in memory."""
     parts = iter(parts)
     totals, count = [column.astype(np.float64) for column in next(parts)], 1
     for part in parts:
         totals = [total + column for total, column in zip(totals, part, strict=True)]
         count += 1
-    return Collapsed(*(total / count for total in totals))
+    return CompressedPosterior(*(total / count for total in totals))
 
 
 def _decompose(
@@ -184,7 +184,7 @@ def _and_bias(directions: Floats) -> Floats:
     return whole
 
 
-def _spreads(
+def _score_variances(
     draws: Sequence[_Scores], user_counts: NDArray[np.int64], rng: np.random.Generator
 ) -> Floats:
     """Return the variance over draws of each movie's scores, a mean over some users `(C,)`."""

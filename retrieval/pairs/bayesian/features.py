@@ -1,7 +1,8 @@
-"""What the priors of user and movie vectors are told: sparse features, one row each.
+"""Features that the priors of user and movie vectors depend on: sparse, one row each.
 
-A user is told by demographics and by which movies are rated; a movie by its content and by who
-rated it. Which, not how: a row may be told of the ratings it is to explain only that they exist.
+A user has demographics and the movies that are rated; a movie has its content and the users who
+rated it. Which, not how: of the ratings that a row explains, its features show only that they
+exist.
 
 Source: Koren, Factorization meets the neighborhood, KDD 2008 (implicit feedback, weighted by
 1/sqrt(n)); Rendle et al., On the difficulty of evaluating baselines, 2019 ("flipped": for movies

@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 from retrieval.data.dataset import Dataset
 from retrieval.data.metrics import root_mean_square
 from retrieval.pairs.bayesian.checkpoint import BurnIn, Checkpoint, Draws
-from retrieval.pairs.bayesian.compression import Collapsed, collapse
-from retrieval.pairs.bayesian.expansion import unfold, weigh_doubt
+from retrieval.pairs.bayesian.compression import CompressedPosterior, compress_posterior
+from retrieval.pairs.bayesian.expansion import expand_to_catalogue, fit_variances
 from retrieval.pairs.bayesian.latents import expected_ratings, middle
-from retrieval.pairs.bayesian.problem import Known, Problem, arrange, known_of
+from retrieval.pairs.bayesian.problem import ObservedRatings, Problem, arrange, observed_ratings
 from retrieval.pairs.bayesian.sampler import Ratings, Sampler
 from retrieval.pairs.bayesian.settings import BayesianSettings
 from retrieval.pairs.bayesian.tower import Bayesian
@@ -48,10 +48,10 @@ class Inferred(NamedTuple):
 
     pair: Bayesian
     early: Bayesian  # as it was before it saw the rows held out
-    moods: NDArray[np.float32]  # (2, N) lingering and own, of events in the order of histories
+    effects: NDArray[np.float32]  # (2, N) slow and quick session effects, in the order of histories
     thresholds: Floats  # (T,) likewise, before it saw them
-    stars: tuple[float, ...]  # (T + 1,) ratings of the levels that occur
-    levels: NDArray[np.int8]  # (N,) of all rows, in file order
+    values: tuple[float, ...]  # (T + 1,) ratings of the classes that occur
+    classes: NDArray[np.int8]  # (N,) of all rows, in file order
     scores: Floats  # (N,) of validation rows, in file order, by a chain that had not seen them
     noise: float  # the mean variance of their latent values around scores
     errors: list[float]  # on validation rows, of each window of the burn-in
@@ -84,7 +84,10 @@ def infer(
     problem = arrange(dataset, content)
     order = problem.order
     back = np.argsort(order)  # from the order of histories to that of the file
-    training, whole = known_of(problem, ~held_out[order]), known_of(problem, np.ones_like(held_out))
+    training, whole = (
+        observed_ratings(problem, ~held_out[order]),
+        observed_ratings(problem, np.ones_like(held_out)),
+    )
     kept = Checkpoint(checkpoint, _key(dataset, content, validation, held_out, settings, seed))
     progress.stage(PREPARING)
     sampler = training.sampler(settings.dimension, np.random.default_rng(seed))
@@ -93,21 +96,21 @@ def infer(
     progress.stage(COMPRESSING)
     windows = len(burned.errors)
     draws = kept.draws(KEPT * (windows // 2), KEPT * windows)
-    early = _collapse(draws, training, settings, seed)
+    early = _compress(draws, training, settings, seed)
     draws = kept.draws(KEPT * windows, KEPT * windows + settings.draws)
-    collapsed = _collapse(draws, whole, settings, seed)
-    pair, disagreement = weigh_doubt(unfold(whole, collapsed), whole, collapsed)
+    compressed = _compress(draws, whole, settings, seed)
+    pair, disagreement = fit_variances(expand_to_catalogue(whole, compressed), whole, compressed)
     ratings = problem.ratings
     scores = np.zeros(len(ratings))
     scores[asked] = burned.scores[windows // 2 :].mean(axis=0)
-    moods = np.stack([collapsed.lingering, collapsed.own])[:, ratings.pages]
+    effects = np.stack([compressed.slow, compressed.quick])[:, ratings.groups]
     return Inferred(
         pair=pair,
-        early=unfold(training, early),
-        moods=moods.astype(np.float32),
+        early=expand_to_catalogue(training, early),
+        effects=effects.astype(np.float32),
         thresholds=early.thresholds,
-        stars=tuple(problem.values.tolist()),
-        levels=ratings.levels[back],
+        values=tuple(problem.values.tolist()),
+        classes=ratings.classes[back],
         scores=scores[back],
         noise=_usual_noise(pair, problem, ratings.part(asked) if asked.any() else ratings),
         errors=burned.errors,
@@ -121,7 +124,7 @@ class _Chain(NamedTuple):
 
     sampler: Sampler
     problem: Problem
-    whole: Known
+    whole: ObservedRatings
     settings: BayesianSettings
     kept: Checkpoint
     progress: Progress
@@ -175,7 +178,7 @@ class _Chain(NamedTuple):
             weights = sampler.noise_precision[asked.movies]
             predicted += expected_ratings(score, sampler.thresholds, weights, values)
             scores += score - middle(sampler.thresholds)
-        errors = predicted / WINDOW - values[asked.levels]
+        errors = predicted / WINDOW - values[asked.classes]
         return root_mean_square(errors), scores / WINDOW
 
     def _see_all(self) -> None:
@@ -199,13 +202,17 @@ def _usual_noise(pair: Bayesian, problem: Problem, asked: Ratings) -> float:
     variances = (
         pair.user_variances[problem.users[asked.users]].astype(np.float64)
         + pair.movie_variances[problem.movies[asked.movies]]
-        + pair.mood_law[1:].sum()
+        + pair.session_law[1:].sum()
     )
     return float(variances.mean())
 
 
-def _collapse(draws: Draws, known: Known, settings: BayesianSettings, seed: int) -> Collapsed:
-    return collapse(draws, *known.counts(), settings.compressed, np.random.default_rng(seed))
+def _compress(
+    draws: Draws, observed: ObservedRatings, settings: BayesianSettings, seed: int
+) -> CompressedPosterior:
+    return compress_posterior(
+        draws, *observed.counts(), settings.compressed, np.random.default_rng(seed)
+    )
 
 
 def _key(

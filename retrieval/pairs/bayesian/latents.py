@@ -21,7 +21,7 @@ Floats = NDArray[np.float64]
 # Probabilities are kept away from 0 and 1, whose latent values are infinite.
 SMALLEST, LARGEST = 1e-300, 1 - 2.0**-53
 
-# The precision of the prior on a threshold beside a level without ratings: without one, it could
+# The precision of the prior on a threshold beside a class without ratings: without one, it could
 # drift without end. Its mean is where the threshold would start.
 FIRMNESS = 1.0
 
@@ -34,9 +34,9 @@ class Likelihood(NamedTuple):
     hessian: Floats  # (T, T)
 
 
-def starting_thresholds(levels: NDArray[np.int8], count: int) -> Floats:
+def starting_thresholds(classes: NDArray[np.int8], count: int) -> Floats:
     """Return the thresholds `(count - 1,)` that would explain ratings by noise alone."""
-    counts = np.bincount(levels, minlength=count) + 0.5  # a level may not occur yet
+    counts = np.bincount(classes, minlength=count) + 0.5  # a class may not occur yet
     return np.asarray(ndtri(np.cumsum(counts)[:-1] / counts.sum()), dtype=np.float64)
 
 
@@ -47,16 +47,16 @@ def middle(thresholds: Floats) -> np.float64:
 
 def draw_latents(
     scores: NDArray[np.float32],
-    levels: NDArray[np.int8],
+    classes: NDArray[np.int8],
     thresholds: Floats,
     weights: NDArray[np.float32],
     rng: np.random.Generator,
 ) -> NDArray[np.float32]:
-    """Draw the latent values of N ratings: normal, and between the thresholds of their levels.
+    """Draw the latent values of N ratings: normal, and between the thresholds of their classes.
 
     Args:
         scores: `(N,)` means.
-        levels: `(N,)` from 0 to T.
+        classes: `(N,)` from 0 to T.
         thresholds: `(T,)` ascending.
         weights: `(N,)` precisions.
         rng: Of the draw.
@@ -67,7 +67,7 @@ def draw_latents(
     def work(begin: int, end: int) -> None:
         part = slice(begin, end)
         scale = np.sqrt(weights[part])
-        low, high = _ends(scores[part], levels[part], thresholds, scale)
+        low, high = _ends(scores[part], classes[part], thresholds, scale)
         # Far in the upper tail probabilities are too near 1 to be told apart: look from below.
         flip = low > 0
         below, above = ndtr(np.where(flip, -high, low)), ndtr(np.where(flip, -low, high))
@@ -81,28 +81,28 @@ def draw_latents(
 def draw_thresholds(
     thresholds: Floats,
     scores: NDArray[np.float32],
-    levels: NDArray[np.int8],
+    classes: NDArray[np.int8],
     weights: NDArray[np.float32],
     rng: np.random.Generator,
 ) -> Floats:
     """Return thresholds `(T,)` one Metropolis step away.
 
-    The prior on ascending thresholds is flat; those beside a level without ratings have a normal
+    The prior on ascending thresholds is flat; those beside a class without ratings have a normal
     one of precision `FIRMNESS`.
 
     Args:
         thresholds: `(T,)` where to start.
         scores: `(N,)` means of the latent values.
-        levels: `(N,)` from 0 to T.
+        classes: `(N,)` from 0 to T.
         weights: `(N,)` precisions of the latent values.
         rng: Of the proposal and of its acceptance.
     """
     if not len(thresholds):
         return thresholds
-    around = _prior(levels, len(thresholds) + 1)
+    around = _prior(classes, len(thresholds) + 1)
 
     def posterior(at: Floats) -> Likelihood:
-        return _held(likelihood(at, scores, levels, weights), at, *around)
+        return _held(likelihood(at, scores, classes, weights), at, *around)
 
     here = posterior(thresholds)
     normal, uniform = rng.standard_normal(len(thresholds)), rng.random()
@@ -118,11 +118,11 @@ def draw_thresholds(
 
 
 def expected_latents(
-    scores: Floats, levels: NDArray[np.int8], thresholds: Floats, weights: Floats
+    scores: Floats, classes: NDArray[np.int8], thresholds: Floats, weights: Floats
 ) -> Floats:
     """Return the means of what `draw_latents` draws, `(N,)`."""
     scale = np.sqrt(weights)
-    low, high = _ends(scores, levels, thresholds, scale)
+    low, high = _ends(scores, classes, thresholds, scale)
     chances = _between(low, high)
     return np.asarray(scores + (_density(low) - _density(high)) / chances / scale)
 
@@ -136,7 +136,7 @@ def expected_ratings(
         scores: `(N,)` means of the latent values.
         thresholds: `(T,)` ascending.
         weights: `(N,)` precisions of the latent values, or one for all.
-        values: `(T + 1,)` ratings of the levels.
+        values: `(T + 1,)` ratings of the classes.
     """
     scale = np.sqrt(weights, dtype=np.float64)[..., None]
     above = ndtr((scores[:, None] - thresholds) * scale)  # (N, T)
@@ -146,14 +146,14 @@ def expected_ratings(
 def likelihood(
     thresholds: Floats,
     scores: NDArray[np.float32],
-    levels: NDArray[np.int8],
+    classes: NDArray[np.int8],
     weights: NDArray[np.float32],
 ) -> Likelihood:
-    """Return how likely N levels are, and the derivatives by the thresholds `(T,)`."""
+    """Return how likely N classes are, and the derivatives by the thresholds `(T,)`."""
 
     def work(begin: int, end: int) -> Likelihood:
         part = slice(begin, end)
-        return _likelihood(thresholds, scores[part], levels[part], weights[part])
+        return _likelihood(thresholds, scores[part], classes[part], weights[part])
 
     parts = in_parts(work, equal_cuts(len(scores)))
     return Likelihood(
@@ -166,38 +166,38 @@ def likelihood(
 def _likelihood(
     thresholds: Floats,
     scores: NDArray[np.float32],
-    levels: NDArray[np.int8],
+    classes: NDArray[np.int8],
     weights: NDArray[np.float32],
 ) -> Likelihood:
     scale = np.sqrt(weights, dtype=np.float64)
-    low, high = _ends(scores, levels, thresholds, scale)
+    low, high = _ends(scores, classes, thresholds, scale)
     chances = _between(low, high)
     upper, lower = _density(high) * scale / chances, _density(low) * scale / chances
     low, high = np.where(np.isfinite(low), low, 0.0), np.where(np.isfinite(high), high, 0.0)
 
-    def by_level(values: Floats) -> Floats:
-        return np.bincount(levels, values, minlength=len(thresholds) + 1).astype(np.float64)
+    def by_class(values: Floats) -> Floats:
+        return np.bincount(classes, values, minlength=len(thresholds) + 1).astype(np.float64)
 
-    # A threshold is the upper edge of one level and the lower edge of the next.
+    # A threshold is the upper edge of one class and the lower edge of the next.
     hessian = np.diag(
-        by_level(-high * scale * upper - upper**2)[:-1]
-        + by_level(low * scale * lower - lower**2)[1:]
+        by_class(-high * scale * upper - upper**2)[:-1]
+        + by_class(low * scale * lower - lower**2)[1:]
     )
     inner = np.arange(len(thresholds) - 1)
-    hessian[inner, inner + 1] = hessian[inner + 1, inner] = by_level(upper * lower)[1:-1]
-    gradient = by_level(upper)[:-1] - by_level(lower)[1:]
+    hessian[inner, inner + 1] = hessian[inner + 1, inner] = by_class(upper * lower)[1:-1]
+    gradient = by_class(upper)[:-1] - by_class(lower)[1:]
     return Likelihood(float(np.log(chances).sum()), gradient, hessian)
 
 
 def _ends(
     scores: NDArray[np.floating],
-    levels: NDArray[np.int8],
+    classes: NDArray[np.int8],
     thresholds: Floats,
     scale: NDArray[np.floating],
 ) -> tuple[Floats, Floats]:
-    """Return how far the edges of the levels are from the scores, `(N,)` twice, in noise."""
+    """Return how far the edges of the classes are from the scores, `(N,)` twice, in noise."""
     edges = np.concatenate([[-np.inf], thresholds, [np.inf]])
-    low, high = edges[levels], edges[levels.astype(np.int64) + 1]
+    low, high = edges[classes], edges[classes.astype(np.int64) + 1]
     return (low - scores) * scale, (high - scores) * scale
 
 
@@ -208,10 +208,10 @@ def _between(low: NDArray[np.floating], high: NDArray[np.floating]) -> Floats:
     return np.asarray(np.maximum(ndtr(above) - ndtr(below), SMALLEST), dtype=np.float64)
 
 
-def _prior(levels: NDArray[np.int8], count: int) -> tuple[Floats, Floats]:
+def _prior(classes: NDArray[np.int8], count: int) -> tuple[Floats, Floats]:
     """Return the means and the precisions `(count - 1,)` of the thresholds before any rating."""
-    empty = np.bincount(levels, minlength=count) == 0
-    return starting_thresholds(levels, count), FIRMNESS * (empty[:-1] | empty[1:])
+    empty = np.bincount(classes, minlength=count) == 0
+    return starting_thresholds(classes, count), FIRMNESS * (empty[:-1] | empty[1:])
 
 
 def _held(at: Likelihood, thresholds: Floats, means: Floats, precisions: Floats) -> Likelihood:

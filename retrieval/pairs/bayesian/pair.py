@@ -125,9 +125,9 @@ class FittedBayesian:
         """The scale of the scores."""
         inferred = self.inferred
         return LatentScale(
-            values=inferred.stars,
+            values=inferred.values,
             thresholds=inferred.thresholds,
-            classes=inferred.levels,
+            classes=inferred.classes,
             noise=inferred.noise,
         )
 
@@ -163,7 +163,7 @@ class FittedBayesian:
     def save(self, folder: Path, _histories: Histories) -> None:
         """Write the pair, which is its own user tower, into a folder."""
         save_bayesian(folder / ARRAYS_FILE, self.inferred.pair)
-        np.save(folder / EFFECTS_FILE, self.inferred.moods)
+        np.save(folder / EFFECTS_FILE, self.inferred.effects)
 
     def metrics(self) -> dict[str, object]:
         """Return what training measured."""

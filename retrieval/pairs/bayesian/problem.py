@@ -9,9 +9,9 @@ from scipy import sparse
 from retrieval.data.dataset import Dataset
 from retrieval.data.history import Histories, build_histories, time_order
 from retrieval.pairs.bayesian.features import movie_features, user_features
-from retrieval.pairs.bayesian.moods import pages
 from retrieval.pairs.bayesian.regression import Regression, regression
 from retrieval.pairs.bayesian.sampler import Ratings, Sampler
+from retrieval.pairs.bayesian.session import same_second_groups
 
 Floats = NDArray[np.float64]
 
@@ -23,18 +23,18 @@ class Problem:
     order: NDArray[np.int64]  # (N,) the row of the data set of each rating
     ratings: Ratings
     histories: Histories
-    values: Floats  # (T + 1,) ratings of the levels that occur
-    levels: NDArray[np.int64]  # (T + 1,) which of the scale's levels they are
+    values: Floats  # (T + 1,) ratings of the classes that occur
+    classes: NDArray[np.int64]  # (T + 1,) which of the scale's classes they are
     users: NDArray[np.int64]  # (R,) numbers of the rows
     movies: NDArray[np.int64]  # (C,)
     codes: NDArray[np.int64]  # (U, 3) demographics
     sizes: tuple[int, int, int]  # how many codes each of the three has
     content: NDArray[np.float32]  # (M, F)
-    scale_levels: int  # of the scale, whether they occur or not
+    scale_classes: int  # of the scale, whether they occur or not
 
 
 @dataclass(frozen=True, kw_only=True)
-class Known:
+class ObservedRatings:
     """What some of the ratings say: themselves, and what they tell of users and movies."""
 
     problem: Problem
@@ -74,33 +74,33 @@ def arrange(dataset: Dataset, content: NDArray[np.float32]) -> Problem:
         dataset.timestamps,
         len(dataset.user_vocabulary),
     )
-    page_of, first_pages = pages(histories)
-    present, levels = np.unique(dataset.scale.level(histories.ratings), return_inverse=True)
+    group_of, first_groups = same_second_groups(histories)
+    present, classes = np.unique(dataset.scale.class_of(histories.ratings), return_inverse=True)
     return Problem(
         order=order,
         ratings=Ratings(
             users=np.searchsorted(users, dataset.users[order]).astype(np.int32),
             movies=np.searchsorted(movies, histories.movies).astype(np.int32),
-            levels=levels.astype(np.int8),
-            pages=page_of,
-            first_pages=first_pages,
+            classes=classes.astype(np.int8),
+            groups=group_of,
+            first_groups=first_groups,
             user_count=len(users),
             movie_count=len(movies),
-            level_count=len(present),
+            class_count=len(present),
         ),
         histories=histories,
-        values=np.bincount(levels, histories.ratings) / np.bincount(levels),
-        levels=present,
+        values=np.bincount(classes, histories.ratings) / np.bincount(classes),
+        classes=present,
         users=users,
         movies=movies,
         codes=dataset.user_codes,
         sizes=dataset.demographics.sizes(),
         content=content,
-        scale_levels=dataset.scale.levels,
+        scale_classes=dataset.scale.classes,
     )
 
 
-def known_of(problem: Problem, rows: NDArray[np.bool_]) -> Known:
+def observed_ratings(problem: Problem, rows: NDArray[np.bool_]) -> ObservedRatings:
     """Return what the ratings of a mask `(N,)` say; nothing of the others enters."""
     ratings = problem.ratings.part(rows)
     histories = build_histories(
@@ -110,7 +110,7 @@ def known_of(problem: Problem, rows: NDArray[np.bool_]) -> Known:
         problem.histories.timestamps[rows],
         len(problem.codes),
     )
-    return Known(
+    return ObservedRatings(
         problem=problem,
         ratings=ratings,
         user_features=user_features(problem.codes, problem.sizes, histories, len(problem.content)),

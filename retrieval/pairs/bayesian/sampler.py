@@ -1,8 +1,8 @@
-"""The Gibbs sampler: user and movie vectors, their priors, moods, noise and thresholds.
+"""The Gibbs sampler: user and movie vectors, their priors, session effects, noise and thresholds.
 
 A rating is the interval that `score + noise` falls in, and
 
-    score = user vector . movie vector + bias of the user + bias of the movie + mood of the page
+    score = user vector . movie vector + bias of the user + bias of the movie + session effect
     user vector, bias  ~ N(features of the user  @ coefficients, precision of users^-1)
     movie vector, bias ~ N(features of the movie @ coefficients, precision of movies^-1)
     noise              ~ N(0, 1 / precision of the movie), precision of the movie ~ Gamma(a, a)
@@ -26,9 +26,13 @@ from retrieval.pairs.bayesian.latents import (
     draw_thresholds,
     starting_thresholds,
 )
-from retrieval.pairs.bayesian.moods import Moods, draw_moods, no_moods
 from retrieval.pairs.bayesian.regression import Regression
 from retrieval.pairs.bayesian.rows import Side, draw_vectors, side
+from retrieval.pairs.bayesian.session import (
+    SessionEffects,
+    draw_session_effects,
+    no_session_effects,
+)
 
 Floats = NDArray[np.float64]
 Vectors = NDArray[np.float32]
@@ -42,26 +46,26 @@ NOISE_SHAPES = np.exp(np.linspace(np.log(0.5), np.log(200), 80))
 # Random starts are this long.
 START = 0.1
 
-# Sweeps before vectors follow features, and before moods are drawn: first things first.
+# Sweeps before vectors follow features, and before session effects are drawn: first things first.
 PRIORS_AFTER, MOODS_AFTER = 3, 5
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ratings:
-    """N ratings of R users and C movies. A page may have none of them: its mood is drawn too."""
+    """N ratings of R users and C movies; a group may have none, and its effect is drawn too."""
 
     users: NDArray[np.int32]  # (N,) rows
     movies: NDArray[np.int32]  # (N,) rows
-    levels: NDArray[np.int8]  # (N,) from 0 to T
-    pages: NDArray[np.int32]  # (N,) page of each
-    first_pages: NDArray[np.bool_]  # (P,) whether a page is its user's first
+    classes: NDArray[np.int8]  # (N,) from 0 to T
+    groups: NDArray[np.int32]  # (N,) group of each
+    first_groups: NDArray[np.bool_]  # (P,) whether a group is its user's first
     user_count: int
     movie_count: int
-    level_count: int  # T + 1
+    class_count: int  # T + 1
 
     def __len__(self) -> int:
         """Return N."""
-        return len(self.levels)
+        return len(self.classes)
 
     def part(self, rows: NDArray[np.bool_]) -> "Ratings":
         """Return some of the ratings, a mask `(N,)`."""
@@ -69,8 +73,8 @@ class Ratings:
             self,
             users=self.users[rows],
             movies=self.movies[rows],
-            levels=self.levels[rows],
-            pages=self.pages[rows],
+            classes=self.classes[rows],
+            groups=self.groups[rows],
         )
 
 
@@ -92,9 +96,9 @@ class Draw(NamedTuple):
     movie_precision: Floats  # (W, W)
     thresholds: Floats  # (T,)
     noise_precision: Vectors  # (C,) of ratings of each movie
-    lingering: Vectors  # (P,)
-    own: Vectors  # (P,)
-    mood_law: Floats  # (3,) correlation, variance of the lingering mood, variance of the own
+    slow: Vectors  # (P,)
+    quick: Vectors  # (P,)
+    session_law: Floats  # (3,) correlation and variance of slow effects, variance of quick ones
 
 
 class State(NamedTuple):
@@ -124,19 +128,19 @@ class Sampler:
         self.movie_prior = _vague(ratings.movie_count, size)
         self._user_regression, self._movie_regression = users, movies
         self.noise_precision = np.ones(ratings.movie_count, dtype=np.float32)
-        self.moods = no_moods(len(ratings.first_pages))
-        self.thresholds = starting_thresholds(ratings.levels, ratings.level_count)
+        self.effects = no_session_effects(len(ratings.first_groups))
+        self.thresholds = starting_thresholds(ratings.classes, ratings.class_count)
         self._hold(ratings)
 
     def observe(self, ratings: Ratings, users: Regression, movies: Regression) -> None:
-        """Go on with other ratings, and features, of the same users, movies and pages."""
+        """Go on with other ratings, and features, of the same users, movies and groups."""
         users.ridge, movies.ridge = self._user_regression.ridge, self._movie_regression.ridge
         self._user_regression, self._movie_regression = users, movies
         before, after = (
-            np.bincount(of.levels, minlength=of.level_count) > 0 for of in (self._ratings, ratings)
+            np.bincount(of.classes, minlength=of.class_count) > 0 for of in (self._ratings, ratings)
         )
         if (after & ~before).any():  # from where the prior held them, thresholds might never move
-            self.thresholds = starting_thresholds(ratings.levels, ratings.level_count)
+            self.thresholds = starting_thresholds(ratings.classes, ratings.class_count)
         self._hold(ratings)
 
     def _hold(self, ratings: Ratings) -> None:
@@ -148,8 +152,8 @@ class Sampler:
     def scores(self, ratings: Ratings) -> Vectors:
         """Return the scores of ratings, observed or not, in the present state: `(N,)`."""
         scores = pair_scores(self.user_vectors, self.movie_vectors, ratings.users, ratings.movies)
-        moods = (self.moods.lingering + self.moods.own).astype(np.float32)
-        return np.asarray(scores + moods[ratings.pages], dtype=np.float32)
+        effects = (self.effects.slow + self.effects.quick).astype(np.float32)
+        return np.asarray(scores + effects[ratings.groups], dtype=np.float32)
 
     def sweep(self) -> None:
         """Draw everything once, each given all else.
@@ -177,9 +181,9 @@ class Sampler:
         weights = self.noise_precision[ratings.movies]
         if self.sweeps:
             self.thresholds = draw_thresholds(
-                self.thresholds, self._scores, ratings.levels, weights, rng
+                self.thresholds, self._scores, ratings.classes, weights, rng
             )
-        latents = draw_latents(self._scores, ratings.levels, self.thresholds, weights, rng)
+        latents = draw_latents(self._scores, ratings.classes, self.thresholds, weights, rng)
         residuals = latents - self._scores
         draw_vectors(
             self.user_vectors,
@@ -209,8 +213,8 @@ class Sampler:
                 self.movie_prior, self.movie_vectors, self._movie_regression, rng
             )
         if self.sweeps >= MOODS_AFTER:
-            self.moods = draw_moods(
-                self.moods, ratings.pages, ratings.first_pages, weights, residuals, rng
+            self.effects = draw_session_effects(
+                self.effects, ratings.groups, ratings.first_groups, weights, residuals, rng
             )
             self.noise_precision = draw_noise_precision(residuals, self._by_movie, rng)
         self._scores = latents - residuals
@@ -227,9 +231,9 @@ class Sampler:
             "ridges": np.array([self._user_regression.ridge, self._movie_regression.ridge]),
             "noise_precision": self.noise_precision,
             "thresholds": self.thresholds,
-            "lingering": self.moods.lingering,
-            "own": self.moods.own,
-            "mood_law": self.moods.law(),
+            "slow": self.effects.slow,
+            "quick": self.effects.quick,
+            "session_law": self.effects.law(),
             "scores": self._scores,
         }
         return State(arrays, self.rng.bit_generator.state, self.sweeps)
@@ -242,14 +246,16 @@ class Sampler:
         self.movie_prior = Prior(arrays["movie_precision"], arrays["movie_means"])
         self._user_regression.ridge, self._movie_regression.ridge = arrays["ridges"].tolist()
         self.noise_precision, self.thresholds = arrays["noise_precision"], arrays["thresholds"]
-        self.moods = Moods(arrays["lingering"], arrays["own"], *arrays["mood_law"].tolist())
+        self.effects = SessionEffects(
+            arrays["slow"], arrays["quick"], *arrays["session_law"].tolist()
+        )
         self._scores = arrays["scores"]
         self.rng.bit_generator.state = state.rng
         self.sweeps = state.sweeps
 
     def draw(self) -> Draw:
         """Return the present state as a draw."""
-        moods = self.moods
+        effects = self.effects
         return Draw(
             users=self.user_vectors.copy(),
             movies=self.movie_vectors.copy(),
@@ -259,9 +265,9 @@ class Sampler:
             movie_precision=self.movie_prior.precision,
             thresholds=self.thresholds,
             noise_precision=self.noise_precision,
-            lingering=moods.lingering.astype(np.float32),
-            own=moods.own.astype(np.float32),
-            mood_law=moods.law(),
+            slow=effects.slow.astype(np.float32),
+            quick=effects.quick.astype(np.float32),
+            session_law=effects.law(),
         )
 
 

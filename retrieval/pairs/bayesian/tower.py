@@ -1,4 +1,4 @@
-"""The Bayesian tower pair at query time: users as inferred, strangers in closed form.
+"""The Bayesian pair at query time: users as inferred, new users in closed form.
 
 A user who was there at training has a vector, the mean of the posterior. Anyone else, or a user
 with other ratings, gets one from the prior that demographics and the movies rated give, and one
@@ -41,18 +41,20 @@ class Bayesian(NamedTuple):
 
     users: Vectors  # (U, D + 1), the last the user's offset
     movies: Vectors  # (M, D + 1), the last the movie's bias
-    user_variances: Vectors  # (U,) that doubt about a user adds to scores
-    movie_variances: Vectors  # (M,) that doubt about a movie and its noise add to scores
+    user_variances: Vectors  # (U,) that uncertainty about a user adds to scores
+    movie_variances: Vectors  # (M,) that uncertainty about a movie and its noise add to scores
     user_coefficients: Vectors  # (1 + demographics + M, D + 1)
     usual: Vectors  # (1 + demographics, D + 1) what demographics tell of what movies rated add
     usual_covariance: Floats  # (D + 1, D + 1) of what they do add around it
     movie_coefficients: Vectors  # (1 + F, D + 1) of content, where nobody has rated the movie
-    unrated_variance: Floats  # (1,) that doubt about an unrated movie and its noise add to scores
+    unrated_variance: (
+        Floats  # (1,) that uncertainty about an unrated movie and its noise add to scores
+    )
     covariance: Floats  # (D + 1, D + 1) of a user around the mean that the coefficients give
     movie_noise: Vectors  # (M,) variance of what a rating says of its user
     movie_products: Floats  # (D + 1, D + 1) mean outer product of what users meet
-    level_latents: Vectors  # (L,) the latent value that a rating of each level stands for
-    mood_law: Floats  # (3,) correlation, variance of the lingering mood, variance of the own
+    class_latents: Vectors  # (L,) the latent value that a rating of each class stands for
+    session_law: Floats  # (3,) correlation and variance of slow effects, variance of quick ones
 
 
 class Prior(NamedTuple):
@@ -66,7 +68,7 @@ class Folded(NamedTuple):
     """One user inferred from ratings."""
 
     vector: Floats  # (D + 1,), the last the offset
-    variance: float  # that doubt about the user adds to scores
+    variance: float  # that uncertainty about the user adds to scores
 
 
 def save_bayesian(path: Path, pair: Bayesian) -> None:
@@ -107,15 +109,15 @@ def _shapes(pair: Bayesian) -> dict[str, tuple[int, ...]]:
         "covariance": square,
         "movie_noise": (movies,),
         "movie_products": square,
-        "level_latents": (len(pair.level_latents),),
-        "mood_law": (3,),
+        "class_latents": (len(pair.class_latents),),
+        "session_law": (3,),
     }
 
 
 def unrated_vectors(pair: Bayesian, content: NDArray[np.float32]) -> Floats:
     """Return the vectors `(A, D + 1)` that content `(A, F)` makes likely for unrated movies."""
-    told = np.hstack([np.ones((len(content), 1), np.float32), content])  # (A, 1 + F)
-    return np.asarray(told @ pair.movie_coefficients, dtype=np.float64)
+    facts = np.hstack([np.ones((len(content), 1), np.float32), content])  # (A, 1 + F)
+    return np.asarray(facts @ pair.movie_coefficients, dtype=np.float64)
 
 
 def with_movies(pair: Bayesian, content: NDArray[np.float32]) -> Bayesian:
@@ -125,12 +127,12 @@ def with_movies(pair: Bayesian, content: NDArray[np.float32]) -> Bayesian:
     are as uncertain.
     """
     vectors = unrated_vectors(pair, content)
-    doubt = np.full(len(content), pair.unrated_variance[0], np.float32)
-    moods = pair.mood_law[1:].sum()
+    variance = np.full(len(content), pair.unrated_variance[0], np.float32)
+    effects = pair.session_law[1:].sum()
     return pair._replace(
         movies=np.vstack([pair.movies, vectors.astype(np.float32)]),
-        movie_variances=np.concatenate([pair.movie_variances, doubt]),
-        movie_noise=np.concatenate([pair.movie_noise, doubt + np.float32(moods)]),
+        movie_variances=np.concatenate([pair.movie_variances, variance]),
+        movie_noise=np.concatenate([pair.movie_noise, variance + np.float32(effects)]),
     )
 
 
@@ -172,7 +174,7 @@ def prior(
 
 
 def fold_in(
-    pair: Bayesian, expected: Prior, movies: NDArray[np.int64], levels: NDArray[np.int64]
+    pair: Bayesian, expected: Prior, movies: NDArray[np.int64], classes: NDArray[np.int64]
 ) -> Folded:
     """Return the posterior of a user, given ratings.
 
@@ -180,18 +182,18 @@ def fold_in(
         pair: The pair.
         expected: Of the user before any rating.
         movies: `(E,)` numbers.
-        levels: `(E,)` of the ratings.
+        classes: `(E,)` of the ratings.
     """
-    told = _tell(pair, expected, movies, levels)
-    vector = expected.mean + told.covariance @ (told.weighted.T @ told.surprises)
-    return Folded(vector, float((told.covariance * pair.movie_products).sum()))
+    evidence = _evidence(pair, expected, movies, classes)
+    vector = expected.mean + evidence.covariance @ (evidence.weighted.T @ evidence.surprises)
+    return Folded(vector, float((evidence.covariance * pair.movie_products).sum()))
 
 
 def contributions(
     pair: Bayesian,
     expected: Prior,
     movies: NDArray[np.int64],
-    levels: NDArray[np.int64],
+    classes: NDArray[np.int64],
     direction: Floats,
 ) -> Floats:
     """Return what each rating adds to a dot product with a folded-in vector, `(E,)`.
@@ -202,14 +204,14 @@ def contributions(
         pair: The pair.
         expected: Of the user before any rating.
         movies: `(E,)` numbers.
-        levels: `(E,)` of the ratings.
+        classes: `(E,)` of the ratings.
         direction: `(D + 1,)` the other vector.
     """
-    told = _tell(pair, expected, movies, levels)
-    return told.surprises * (told.weighted @ (told.covariance.T @ direction))
+    evidence = _evidence(pair, expected, movies, classes)
+    return evidence.surprises * (evidence.weighted @ (evidence.covariance.T @ direction))
 
 
-class _Told(NamedTuple):
+class _Evidence(NamedTuple):
     """What ratings say of a user: covariance times weighted surprises is added to the mean."""
 
     surprises: Floats  # (E,) how far each is from what was expected
@@ -217,16 +219,16 @@ class _Told(NamedTuple):
     covariance: Floats  # (D + 1, D + 1) of the user, given the ratings
 
 
-def _tell(
-    pair: Bayesian, expected: Prior, movies: NDArray[np.int64], levels: NDArray[np.int64]
-) -> _Told:
+def _evidence(
+    pair: Bayesian, expected: Prior, movies: NDArray[np.int64], classes: NDArray[np.int64]
+) -> _Evidence:
     met = pair.movies[movies].astype(np.float64)  # (E, D + 1)
-    left = pair.level_latents[levels] - met[:, -1]
+    left = pair.class_latents[classes] - met[:, -1]
     met[:, -1] = 1.0
     weighted = met / pair.movie_noise[movies][:, None]
     precision = np.eye(met.shape[1]) + expected.covariance @ (weighted.T @ met)
     covariance = np.asarray(np.linalg.solve(precision, expected.covariance), np.float64)
-    return _Told(left - met @ expected.mean, weighted, covariance)
+    return _Evidence(left - met @ expected.mean, weighted, covariance)
 
 
 class BayesianTower:
@@ -234,7 +236,7 @@ class BayesianTower:
 
     Args:
         pair: The pair.
-        moods: `(2, N)` lingering mood and mood of the page's own, of the events of the histories.
+        effects: `(2, N)` slow and quick session effects of the events of the histories.
         histories: Of the U users, as stored.
         sizes: How many codes gender, age and occupation have.
         scale: Of the ratings.
@@ -243,13 +245,13 @@ class BayesianTower:
     def __init__(
         self,
         pair: Bayesian,
-        moods: Vectors,
+        effects: Vectors,
         histories: Histories,
         sizes: tuple[int, int, int],
         scale: RatingScale,
     ) -> None:
         self.pair = pair
-        self._moods, self._histories = moods, histories
+        self._effects, self._histories = effects, histories
         self._sizes, self._scale = sizes, scale
 
     def encode(self, questions: Questions) -> UserVectors:
@@ -267,13 +269,13 @@ class BayesianTower:
             if key not in folded:
                 folded[key] = self._fold_in(questions, place)
             rows[place], variances[place] = folded[key]
-        offsets = rows[:, -1] + self._mood(questions)
+        offsets = rows[:, -1] + self._session_effects(questions)
         rows[:, -1] = 1.0
-        _, lingering, own = self.pair.mood_law
+        _, slow, quick = self.pair.session_law
         return UserVectors(
             rows.astype(np.float32),
             offsets,
-            (variances + lingering + own).astype(np.float32),
+            (variances + slow + quick).astype(np.float32),
         )
 
     def movie_variances(self, numbers: NDArray[np.int64]) -> Floats:
@@ -293,21 +295,21 @@ class BayesianTower:
     def _ratings(
         self, questions: Questions, place: int
     ) -> tuple[Prior, NDArray[np.int64], NDArray[np.int64]]:
-        """Return what to expect of whoever asks, the movies rated, and the levels."""
+        """Return what to expect of whoever asks, the movies rated, and the classes."""
         part = slice(questions.windows.starts[place], questions.windows.ends[place])
         movies = questions.histories.movies[part].astype(np.int64)
-        levels = self._scale.level(questions.histories.ratings[part])
-        return prior(self.pair, questions.codes[place], self._sizes, movies), movies, levels
+        classes = self._scale.class_of(questions.histories.ratings[part])
+        return prior(self.pair, questions.codes[place], self._sizes, movies), movies, classes
 
-    def _mood(self, questions: Questions) -> Floats:
-        """Return the moods `(Q,)` of stored users at the time of asking, 0 where it is not given.
+    def _session_effects(self, questions: Questions) -> Floats:
+        """Return the effects `(Q,)` of stored users at the time of asking, 0 where it is not given.
 
-        On a page that was rated it is the page's; between two pages, or after the last one, what
-        the lingering mood of the neighbours makes likely.
+        On a group that was rated it is the group's; between two groups, or after the last one, what
+        the slow session effect of the neighbours makes likely.
         """
-        moods = np.zeros(len(questions.stored))
+        effects = np.zeros(len(questions.stored))
         if not questions.timed or not len(self._histories.timestamps):
-            return moods
+            return effects
         asked = np.flatnonzero(questions.stored != UNKNOWN)
         users = questions.stored[asked]
         first, end = self._histories.offsets[users], self._histories.offsets[users + 1]
@@ -315,15 +317,15 @@ class BayesianTower:
         after = first + windows.ends[asked] - windows.starts[asked]  # the first event after
         last = len(self._histories.timestamps) - 1
         before = np.maximum(after - 1, 0)
-        on_page = (after > first) & (self._histories.timestamps[before] == windows.times[asked])
-        lingering, own = self._moods
-        early = np.where(after > first, lingering[before], 0.0)
-        late = np.where(after < end, lingering[np.minimum(after, last)], 0.0)
-        correlation = self.pair.mood_law[0]
+        in_group = (after > first) & (self._histories.timestamps[before] == windows.times[asked])
+        slow, quick = self._effects
+        early = np.where(after > first, slow[before], 0.0)
+        late = np.where(after < end, slow[np.minimum(after, last)], 0.0)
+        correlation = self.pair.session_law[0]
         between = (after > first) & (after < end)
         share = np.where(between, correlation / (1 + correlation**2), correlation)
-        moods[asked] = np.where(on_page, early + own[before], share * (early + late))
-        return moods
+        effects[asked] = np.where(in_group, early + quick[before], share * (early + late))
+        return effects
 
 
 def open_tower(folder: Path, facts: RunFacts) -> BayesianTower:
@@ -339,7 +341,7 @@ def open_tower(folder: Path, facts: RunFacts) -> BayesianTower:
         and len(pair.movies) == facts.movies
         and pair.usual.shape[0] == constants
         and pair.user_coefficients.shape[0] == constants + facts.movies - facts.added
-        and len(pair.level_latents) == facts.scale.levels
+        and len(pair.class_latents) == facts.scale.classes
     )
     if not fits:
         raise RunError(f"{folder / ARRAYS_FILE} is of another run than the rest; train again")

@@ -20,7 +20,7 @@ class UserInputs(NamedTuple):
     users: NDArray[np.int64]  # (B,) number + 1, or UNKNOWN_USER
     demographics: NDArray[np.int64]  # (B, 3) codes
     statistics: NDArray[np.float32]  # (B, 3)
-    events: NDArray[np.int64]  # (B, L) movie number * levels + rating level
+    events: NDArray[np.int64]  # (B, L) movie number * classes + rating class
     present: NDArray[np.bool_]  # (B, L)
     ages: NDArray[np.int64]  # (B, L) bucket of the time since the event
 
@@ -77,8 +77,8 @@ def user_inputs(
 
 
 def event_codes(histories: Histories, scale: RatingScale) -> NDArray[np.int64]:
-    """Return movie number * levels + rating level of every event, `(N,)`."""
-    return histories.movies.astype(np.int64) * scale.levels + scale.level(histories.ratings)
+    """Return movie number * classes + rating class of every event, `(N,)`."""
+    return histories.movies.astype(np.int64) * scale.classes + scale.class_of(histories.ratings)
 
 
 def event_inputs(

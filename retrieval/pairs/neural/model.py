@@ -40,7 +40,7 @@ class MovieBatch(NamedTuple):
 
 
 class EventTable(NamedTuple):
-    """What each of C = M * levels possible events, a movie at a rating, says of a user."""
+    """What each of C = M * classes possible events, a movie at a rating, says of a user."""
 
     values: Tensor  # (C, D)
     keys: Tensor  # (C, H)
@@ -82,7 +82,7 @@ class NeuralPair(nn.Module):
         self.movie_skip = nn.Linear(d, d + 1)
 
         self.event_movies = embedding(sizes.movies + 1, d)
-        self.event_levels = embedding(sizes.levels, d)
+        self.event_classes = embedding(sizes.classes, d)
         self.event_hidden = nn.Linear(d + MOVIE_STATISTICS + d, h)
         self.event_value = nn.Linear(h, d)
         self.event_key = nn.Linear(h, settings.heads)
@@ -145,11 +145,11 @@ class NeuralPair(nn.Module):
         ids = torch.arange(self.sizes.movies, device=described.device) + 1
         known = self.event_movies(torch.where(self.rated, ids, UNKNOWN)) + described  # (M, D)
         movie = torch.cat([known, self.statistics], 1)  # (M, D + 2)
-        # The layer is linear: its parts for movies and for levels are made once, then added.
-        of_movies, of_levels = self.event_hidden.weight.tensor_split([movie.shape[1]], dim=1)
+        # The layer is linear: its parts for movies and for classes are made once, then added.
+        of_movies, of_classes = self.event_hidden.weight.tensor_split([movie.shape[1]], dim=1)
         hidden = F.linear(movie, of_movies, self.event_hidden.bias)[:, None] + F.linear(
-            self.event_levels.weight, of_levels
-        )  # (M, levels, hidden)
+            self.event_classes.weight, of_classes
+        )  # (M, classes, hidden)
         hidden = F.gelu(hidden).flatten(0, 1)  # (C, hidden)
         return EventTable(self.event_value(hidden), self.event_key(hidden))
 
@@ -203,7 +203,7 @@ class NeuralPair(nn.Module):
 
 def exported_bytes(settings: NeuralSettings, sizes: Sizes) -> int:
     """Return about how many bytes of constants an exported user tower holds: the large tables."""
-    events = sizes.movies * sizes.levels * (settings.dimension + settings.heads)
+    events = sizes.movies * sizes.classes * (settings.dimension + settings.heads)
     return 4 * (events + (sizes.users + 1) * (settings.dimension + 1))
 
 

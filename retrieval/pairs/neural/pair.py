@@ -50,7 +50,7 @@ class NeuralTowers:
         """Fail at once where the export of the user tower would."""
         dataset = data.dataset
         sizes = sizes_of(dataset, data.content.matrix())
-        what = f"{sizes.users:,} users and {sizes.movies:,} movies at {sizes.levels} levels"
+        what = f"{sizes.users:,} users and {sizes.movies:,} movies at {sizes.classes} classes"
         check_size(exported_bytes(settings, sizes), NAME, what)
         if len(dataset.ratings) >= WORTH_REHEARSING:
             statistics = training_statistics(dataset, np.ones(len(dataset.ratings), dtype=bool))

@@ -71,7 +71,7 @@ class NotebookPair(nn.Module):
     def user_vectors(self, users: UserBatch) -> Tensor:
         """Return `(B, 32)`."""
         present = users.present.unsqueeze(2)  # (B, L, 1)
-        watched = self.movie_ids(users.events // self.sizes.levels)  # (B, L, 100)
+        watched = self.movie_ids(users.events // self.sizes.classes)  # (B, L, 100)
         mean = (watched * present).sum(1) / present.sum(1).clamp(min=1)  # (B, 100)
         gender, age, occupation = users.demographics.unbind(1)
         parts = [

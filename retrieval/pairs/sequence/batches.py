@@ -27,7 +27,7 @@ class Sequences:
     """The last events of U users, and who they are."""
 
     histories: Histories
-    people: NDArray[np.int64]  # (U, 3) codes
+    codes: NDArray[np.int64]  # (U, 3) codes
     scale: RatingScale
     length: int  # of the longest history
 
@@ -42,37 +42,37 @@ class Sequences:
         return np.asarray(counts / max(1, counts.sum()), dtype=np.float32)
 
     def batches(
-        self, size: int, untold: float, earlier: float, rng: np.random.Generator
+        self, size: int, unknown_time: float, earlier: float, rng: np.random.Generator
     ) -> Iterator[SequenceBatch]:
         """Give every user once, in batches of about as many tokens, padded to the same length.
 
         Args:
             size: Tokens in a batch.
-            untold: Share of the users whose times of asking are hidden.
+            unknown_time: Share of the users whose times of asking are hidden.
             earlier: Share of the users whose last event is any that has as many before it as the
                 longest history holds, so that older events are learned from too.
-            rng: Of the order, of who is told, and of the last events.
+            rng: Generator of the order, of whose time is known, and of the last events.
         """
         older = np.diff(self.histories.offsets) - self.counts  # (U,) that no batch would hold
         for users in shuffled(self.counts, size, rng):
             back = (rng.random(len(users)) * (older[users] + 1)).astype(np.int64)
             back[rng.random(len(users)) >= earlier] = 0
-            yield self.batch(users, rng.random(len(users)) >= untold, back)
+            yield self.batch(users, rng.random(len(users)) >= unknown_time, back)
 
     def batch(
-        self, users: NDArray[np.int64], told: NDArray[np.bool_], back: NDArray[np.int64]
+        self, users: NDArray[np.int64], timed: NDArray[np.bool_], back: NDArray[np.int64]
     ) -> SequenceBatch:
         """Return users `(B,)` with the answers to the questions after each token.
 
         Args:
             users: Numbers.
-            told: `(B,)` whether they are told when the questions are asked.
+            timed: `(B,)` whether the time of asking is known.
             back: `(B,)` latest events that are left out.
         """
         starts, ends = self.histories.offsets[users], self.histories.offsets[users + 1] - back
         before = np.maximum(starts, ends - 1 - self.length)
         windows = Windows(before, ends - 1, self.histories.timestamps[ends - 1])
-        made = tokens(self.people[users], self.histories, windows, told, self.scale, self.length)
+        made = tokens(self.codes[users], self.histories, windows, timed, self.scale, self.length)
         places = np.arange(made.movies.shape[1])
         answers = np.minimum(before[:, None] + places, ends[:, None] - 1)
         targets = self.histories.movies[answers].astype(np.int64)

@@ -53,12 +53,12 @@ class EnsembleUserTower(nn.Module):
     def forward(
         self,
         movies: Tensor,
-        levels: Tensor,
-        people: Tensor,
-        waits: Tensor,
-        lags: Tensor,
+        classes: Tensor,
+        codes: Tensor,
+        time_gaps: Tensor,
+        relative_times: Tensor,
         last: Tensor,
     ) -> Tensor:
         """Return `(B, P * D)` from the columns of `Tokens`."""
-        asked = (movies, levels, people, waits, lags, last)
+        asked = (movies, classes, codes, time_gaps, relative_times, last)
         return torch.cat([tower(*asked) for tower in self.towers], dim=1)

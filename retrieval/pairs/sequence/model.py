@@ -12,7 +12,7 @@ from torch.nn import functional as F  # noqa: N812 (torch's own name for it)
 from retrieval.pairs.dropout import Dropout
 from retrieval.pairs.embedding import embedding
 from retrieval.pairs.sequence.settings import SequenceSettings
-from retrieval.pairs.sequence.tokens import GAP_CODES, WAIT_CODES
+from retrieval.pairs.sequence.tokens import RELATIVE_CODES, TIME_GAP_CODES
 from retrieval.pairs.sizes import Sizes
 
 # Added to what must not be looked at.
@@ -43,8 +43,8 @@ class SequencePair(nn.Module):
         self.movie_ids = embedding(sizes.movies, d)
         self.describe = nn.Linear(sizes.content, d, bias=False)
         nn.init.normal_(self.describe.weight, std=0.01)
-        self.levels = embedding(sizes.levels + 1, d)  # the first is of the start
-        self.waits = embedding(WAIT_CODES, d)
+        self.classes = embedding(sizes.classes + 1, d)  # the first is of the start
+        self.time_gaps = embedding(TIME_GAP_CODES, d)
         self.places = embedding(settings.history_length + 1, d)
         self.genders = embedding(sizes.genders, d)
         self.ages = embedding(sizes.ages, d)
@@ -66,41 +66,46 @@ class SequencePair(nn.Module):
         self,
         table: Tensor,
         movies: Tensor,
-        levels: Tensor,
-        people: Tensor,
-        waits: Tensor,
-        lags: Tensor,
+        classes: Tensor,
+        codes: Tensor,
+        time_gaps: Tensor,
+        relative_times: Tensor,
     ) -> Tensor:
         """Return a vector for the question after each token, `(B, T, D)`, of length 1.
 
         Args:
             table: What `table` returned.
             movies: `(B, T)`, likewise the others: the columns of `Tokens`.
-            levels: `(B, T)`.
-            people: `(B, 3)`.
-            waits: `(B, T)`.
-            lags: `(B, T, T)`.
+            classes: `(B, T)`.
+            codes: `(B, 3)`.
+            time_gaps: `(B, T)`.
+            relative_times: `(B, T, T)`.
         """
-        x = self.dropout(self.embed(with_nothing(table), movies, levels, people, waits))
+        x = self.dropout(self.embed(with_nothing(table), movies, classes, codes, time_gaps))
         for block in self.layers():
-            x = block(x, lags, block.biases())
+            x = block(x, relative_times, block.biases())
         return F.normalize(self.norm(x), dim=-1)
 
     def embed(
-        self, known: Tensor, movies: Tensor, levels: Tensor, people: Tensor, waits: Tensor
+        self, known: Tensor, movies: Tensor, classes: Tensor, codes: Tensor, time_gaps: Tensor
     ) -> Tensor:
         """Return what each token is, `(B, T, D)`, before it has looked at others.
 
         Args:
             known: What `with_nothing` made of the table; the others as for `forward`.
             movies: `(B, T)`.
-            levels: `(B, T)`.
-            people: `(B, 3)`.
-            waits: `(B, T)`.
+            classes: `(B, T)`.
+            codes: `(B, 3)`.
+            time_gaps: `(B, T)`.
         """
         x = F.embedding(movies, known) * math.sqrt(self.settings.dimension)  # (B, T, D)
-        x = x + self.levels(levels) + self.waits(waits) + self.places.weight[: movies.shape[1]]
-        return torch.cat([x[:, :1] + self._person(people)[:, None], x[:, 1:]], dim=1)
+        x = (
+            x
+            + self.classes(classes)
+            + self.time_gaps(time_gaps)
+            + self.places.weight[: movies.shape[1]]
+        )
+        return torch.cat([x[:, :1] + self._person(codes)[:, None], x[:, 1:]], dim=1)
 
     def layers(self) -> "list[Block]":
         """Return the blocks, first to last."""
@@ -114,8 +119,8 @@ class SequencePair(nn.Module):
         """Return the vectors `(A, D)` of movies that nobody has rated, from content `(A, F)`."""
         return F.normalize(self.describe(content), dim=-1)
 
-    def _person(self, people: Tensor) -> Tensor:
-        gender, age, occupation = people.unbind(dim=1)
+    def _person(self, codes: Tensor) -> Tensor:
+        gender, age, occupation = codes.unbind(dim=1)
         known: Tensor = self.genders(gender) + self.ages(age) + self.occupations(occupation)
         return known
 
@@ -131,19 +136,19 @@ class Block(nn.Module):
         # No biases after a norm, which has its own.
         self.queries_keys_values = nn.Linear(d, 3 * d, bias=False)
         self.attended = nn.Linear(d, d)
-        self.gap_bias = nn.Parameter(torch.zeros(heads, GAP_CODES))
+        self.gap_bias = nn.Parameter(torch.zeros(heads, RELATIVE_CODES))
         self.distance_bias = nn.Parameter(torch.zeros(heads, settings.history_length + 1))
         self.gate_norm = nn.LayerNorm(d)
         self.gated = nn.Linear(d, 2 * settings.hidden, bias=False)
         self.narrowed = nn.Linear(settings.hidden, d)
         self.dropout = Dropout(settings.dropout)
 
-    def forward(self, x: Tensor, lags: Tensor, biases: Tensor) -> Tensor:
+    def forward(self, x: Tensor, relative_times: Tensor, biases: Tensor) -> Tensor:
         """Return what tokens are after looking at those before, `(B, T, D)`.
 
         Args:
             x: `(B, T, D)`.
-            lags: `(B, T, T)` codes.
+            relative_times: `(B, T, T)` codes.
             biases: `(H, codes)` what `biases` returned.
         """
         b, t, d = x.shape
@@ -158,7 +163,7 @@ class Block(nn.Module):
                     queries[:, :, start:end],
                     keys[:, :, :end],
                     values[:, :, :end],
-                    _biases_of(lags[:, start:end, :end], biases),
+                    _biases_of(relative_times[:, start:end, :end], biases),
                 )
                 for start, end in ((0, half), (half, t))
             ],
@@ -166,7 +171,7 @@ class Block(nn.Module):
         )  # (H, B, T, D / H)
         return self._added(x, met.permute(1, 2, 0, 3).reshape(b, t, d))
 
-    def last(self, x: Tensor, lags: Tensor, biases: Tensor, places: Tensor) -> Tensor:
+    def last(self, x: Tensor, relative_times: Tensor, biases: Tensor, places: Tensor) -> Tensor:
         """Return what one token of each user is after looking at those before, `(B, D)`.
 
         Instead of a key and a value for each token, there is one query that looks at tokens as they
@@ -174,7 +179,7 @@ class Block(nn.Module):
 
         Args:
             x: `(B, T, D)`.
-            lags: `(B, T, T)` codes.
+            relative_times: `(B, T, T)` codes.
             biases: `(H, codes)` what `biases` returned.
             places: `(B,)` of the tokens.
         """
@@ -186,15 +191,17 @@ class Block(nn.Module):
         weights = self.queries_keys_values.weight.view(3, self.heads, width, d)
         query = torch.einsum("bd,hwd->bhw", asking, weights[0])
         query = torch.einsum("bhw,hwd->bhd", query, weights[1]) * width**-0.5
-        bias = _biases_of(lags.gather(1, own.expand(-1, -1, t)), biases)  # (H, B, 1, T)
+        bias = _biases_of(relative_times.gather(1, own.expand(-1, -1, t)), biases)  # (H, B, 1, T)
         scores = torch.bmm(query, y.transpose(1, 2)) + bias.squeeze(2).transpose(0, 1)  # (B, H, T)
         met = torch.bmm(scores.softmax(dim=-1), y)  # (B, H, D)
         met = torch.einsum("bhd,hwd->bhw", met, weights[2]).reshape(b, d)
         return self._added(x.gather(1, own.expand(-1, -1, d)).squeeze(1), met)
 
     def biases(self) -> Tensor:
-        """Return the bias of each code of a lag, `(H, codes)`."""
-        before = self.distance_bias[:, :, None] + self.gap_bias[:, None]  # (H, L + 1, GAP_CODES)
+        """Return the bias of each relative time code, `(H, codes)`."""
+        before = (
+            self.distance_bias[:, :, None] + self.gap_bias[:, None]
+        )  # (H, L + 1, RELATIVE_CODES)
         return F.pad(before, (0, 0, 1, 0), value=NEVER).flatten(1)
 
     def _added(self, x: Tensor, met: Tensor) -> Tensor:
@@ -231,18 +238,18 @@ class SequenceUserTower(nn.Module):
     def forward(
         self,
         movies: Tensor,
-        levels: Tensor,
-        people: Tensor,
-        waits: Tensor,
-        lags: Tensor,
+        classes: Tensor,
+        codes: Tensor,
+        time_gaps: Tensor,
+        relative_times: Tensor,
         last: Tensor,
     ) -> Tensor:
         """Return `(B, D)` from the columns of `Tokens`."""
-        x = self.pair.embed(self.known, movies, levels, people, waits)
+        x = self.pair.embed(self.known, movies, classes, codes, time_gaps)
         *earlier, final = self.pair.layers()
         for place, block in enumerate(earlier):
-            x = block(x, lags, self.get_buffer(f"biases_{place}"))
-        x = final.last(x, lags, self.get_buffer(f"biases_{len(earlier)}"), last)
+            x = block(x, relative_times, self.get_buffer(f"biases_{place}"))
+        x = final.last(x, relative_times, self.get_buffer(f"biases_{len(earlier)}"), last)
         return F.normalize(self.pair.norm(x), dim=-1)
 
 
@@ -266,8 +273,8 @@ def _attention(queries: Tensor, keys: Tensor, values: Tensor, biases: Tensor) ->
     return torch.bmm(scores.softmax(dim=-1), values.flatten(0, 1)).view(queries.shape)
 
 
-def _biases_of(lags: Tensor, biases: Tensor) -> Tensor:
+def _biases_of(relative_times: Tensor, biases: Tensor) -> Tensor:
     """Return biases `(H, B, Q, T)` for codes `(B, Q, T)`, of a table `(H, codes)`."""
     # Gathered along rows: an embedding of so few numbers a row is ten times slower.
-    codes = lags.reshape(1, -1).expand(len(biases), -1)
-    return biases.gather(1, codes).view(len(biases), *lags.shape)
+    codes = relative_times.reshape(1, -1).expand(len(biases), -1)
+    return biases.gather(1, codes).view(len(biases), *relative_times.shape)

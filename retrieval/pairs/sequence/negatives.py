@@ -1,4 +1,4 @@
-"""Movies that answers are told from where a catalogue is too large to be compared with whole."""
+"""Movies that answers are compared with where a catalogue is too large to be compared whole."""
 
 from typing import NamedTuple
 

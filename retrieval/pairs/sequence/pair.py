@@ -105,7 +105,7 @@ class SequenceTowers:
         dataset, device = data.dataset, available(options.device)
         sequences = Sequences(
             histories=dataset.histories(~data.last),
-            people=dataset.user_codes,
+            codes=dataset.user_codes,
             scale=dataset.scale,
             length=settings.history_length,
         )

@@ -14,26 +14,27 @@ from retrieval.data.history import Histories, Windows
 from retrieval.data.scale import RatingScale
 from retrieval.pairs.time_codes import AGE_BUCKETS, doublings
 
-# Codes of a gap between two tokens: the start, then a bucket for each doubling of seconds, of gaps
-# up to the question and of gaps up to the event before it.
-START, TOLD = 0, 1
-UNTOLD = TOLD + AGE_BUCKETS
-GAP_CODES = UNTOLD + AGE_BUCKETS
+# Codes of the time between two tokens: the start, then one for each doubling of seconds up to the
+# question, and as many up to the event before it where the time of asking is not known.
+START, TIMED = 0, 1
+UNTIMED = TIMED + AGE_BUCKETS
+RELATIVE_CODES = UNTIMED + AGE_BUCKETS
 
-# Codes of a wait between a token and the question after it; 0 where no time is told.
-WAIT_CODES = 1 + AGE_BUCKETS
+# Codes of the time between a token and the question after it; 0 where the time is not known.
+TIME_GAP_CODES = 1 + AGE_BUCKETS
 
 
 class Tokens(NamedTuple):
     """B users; T is one more than the longest history, and at least 2, so that it has halves."""
 
     movies: NDArray[np.int64]  # (B, T) number + 1; 0 for the start, and after the last event
-    levels: NDArray[np.int64]  # (B, T) of the rating + 1; 0 likewise
-    people: NDArray[np.int64]  # (B, 3) codes
-    waits: NDArray[np.int64]  # (B, T) codes
-    # (B, T, T) codes, from each question to each token: the code of the gap, plus GAP_CODES for the
-    # token before the question and for each one between; less than that is after the question
-    lags: NDArray[np.int64]
+    classes: NDArray[np.int64]  # (B, T) of the rating + 1; 0 likewise
+    codes: NDArray[np.int64]  # (B, 3) codes
+    time_gaps: NDArray[np.int64]  # (B, T) codes
+    # (B, T, T) codes, from each question to each token: the code of the time between, plus
+    # RELATIVE_CODES for the token before the question and for each one between; less than that is
+    # after the question
+    relative_times: NDArray[np.int64]
     last: NDArray[np.int64]  # (B,) place of the last token
 
     def part(self, rows: slice) -> "Tokens":
@@ -44,10 +45,10 @@ class Tokens(NamedTuple):
         """Return the users with the first places alone, at least 2."""
         return Tokens(
             movies=self.movies[:, :places],
-            levels=self.levels[:, :places],
-            people=self.people,
-            waits=self.waits[:, :places],
-            lags=np.ascontiguousarray(self.lags[:, :places, :places]),
+            classes=self.classes[:, :places],
+            codes=self.codes,
+            time_gaps=self.time_gaps[:, :places],
+            relative_times=np.ascontiguousarray(self.relative_times[:, :places, :places]),
             last=np.minimum(self.last, places - 1),
         )
 
@@ -56,27 +57,27 @@ class Tokens(NamedTuple):
         more = (0, max(0, places - self.movies.shape[1]))
         return self._replace(
             movies=np.pad(self.movies, ((0, 0), more)),
-            levels=np.pad(self.levels, ((0, 0), more)),
-            waits=np.pad(self.waits, ((0, 0), more)),
-            lags=np.pad(self.lags, ((0, 0), more, more)),
+            classes=np.pad(self.classes, ((0, 0), more)),
+            time_gaps=np.pad(self.time_gaps, ((0, 0), more)),
+            relative_times=np.pad(self.relative_times, ((0, 0), more, more)),
         )
 
 
 def tokens(
-    people: NDArray[np.int64],
+    codes: NDArray[np.int64],
     histories: Histories,
     windows: Windows,
-    told: NDArray[np.bool_],
+    timed: NDArray[np.bool_],
     scale: RatingScale,
     length: int,
 ) -> Tokens:
     """Describe users by the last `length` events of their windows.
 
     Args:
-        people: `(B, 3)` codes.
+        codes: `(B, 3)` codes.
         histories: The events that the windows point into.
         windows: B of them, with the times of asking.
-        told: `(B,)` whether times of asking count, that of the window and those of its events.
+        timed: `(B,)` whether times of asking count, that of the window and those of its events.
         scale: Of the ratings.
         length: The longest history.
     """
@@ -93,29 +94,35 @@ def tokens(
     asked = _seconds(np.where(counts > 0, windows.times - base, 0))[:, None]  # (B, 1)
     following = np.concatenate([since[:, 1:], asked], axis=1)
     following = np.where(places == counts[:, None], asked, following)  # (B, T)
-    waits = 1 + doublings(following - since)
-    waits[:, 0] = 0  # nothing to wait since
-    until = np.where(told[:, None], following, since)
-    lags = doublings(
-        until[:, :, None] - since[:, None, :], np.where(told, TOLD, UNTOLD)[:, None, None]
+    time_gaps = 1 + doublings(following - since)
+    time_gaps[:, 0] = 0  # nothing came before
+    until = np.where(timed[:, None], following, since)
+    relative_times = doublings(
+        until[:, :, None] - since[:, None, :], np.where(timed, TIMED, UNTIMED)[:, None, None]
     )  # (B, T, T)
-    lags[:, :, 0] = START
-    lags += _distances(length)[: len(places), : len(places)]
+    relative_times[:, :, 0] = START
+    relative_times += _distances(length)[: len(places), : len(places)]
     return Tokens(
         movies=np.where(there, histories.movies[positions].astype(np.int64) + 1, 0),
-        levels=np.where(there, scale.level(histories.ratings[positions]).astype(np.int64) + 1, 0),
-        people=people,
-        waits=np.where(told[:, None] & (places <= counts[:, None]), waits, 0).astype(np.int64),
-        lags=lags.astype(np.int64),
+        classes=np.where(
+            there, scale.class_of(histories.ratings[positions]).astype(np.int64) + 1, 0
+        ),
+        codes=codes,
+        time_gaps=np.where(timed[:, None] & (places <= counts[:, None]), time_gaps, 0).astype(
+            np.int64
+        ),
+        relative_times=relative_times.astype(np.int64),
         last=counts,
     )
 
 
 @cache
 def _distances(length: int) -> NDArray[np.int32]:
-    """Return what lags `(L + 1, L + 1)` are without their gaps."""
+    """Return relative time codes `(L + 1, L + 1)` without the time between."""
     places = np.arange(length + 1, dtype=np.int32)
-    codes: NDArray[np.int32] = np.maximum(places[:, None] - places + 1, 0) * np.int32(GAP_CODES)
+    codes: NDArray[np.int32] = np.maximum(places[:, None] - places + 1, 0) * np.int32(
+        RELATIVE_CODES
+    )
     return codes
 
 

@@ -339,7 +339,7 @@ def sequence_vectors(
         for start in range(0, len(order), EVALUATION_BATCH):
             asked = order[start : start + EVALUATION_BATCH]
             made = tokens(
-                sequences.people[users[asked]],
+                sequences.codes[users[asked]],
                 sequences.histories,
                 whole_windows(sequences.histories, users[asked])._replace(times=times[asked]),
                 timed[asked],
@@ -360,7 +360,7 @@ def _key(
     """Return a hash of all that training follows from."""
     shapes = [tuple(value.shape) for value in pair.state_dict().values()]
     facts = (FORMAT, *settled, device.type, shapes, sequences.scale, sequences.length)
-    known = (pair.content.numpy(), pair.rated.numpy(), sequences.people)
+    known = (pair.content.numpy(), pair.rated.numpy(), sequences.codes)
     return fingerprint(facts, (*known, *sequences.histories, *validation))
 
 
