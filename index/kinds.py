@@ -1,7 +1,10 @@
-"""The kinds of index there are, and how hard an approximate one looks."""
+"""The kinds of index, and the search parameters of the approximate ones."""
 
 from dataclasses import dataclass
 from enum import StrEnum
+
+# The most that a search parameter may be: FAISS counts in 32 bits.
+LARGEST_PARAMETER = 2**30
 
 
 class Kind(StrEnum):
@@ -14,32 +17,26 @@ class Kind(StrEnum):
     SQ8 = "sq8"
 
 
-# Kinds that keep vectors in lists around centres.
-LISTED = (Kind.IVF, Kind.IVFPQ)
-
-# Of breadth and oversampling: FAISS counts in 32 bits.
-MOST = 2**30
-
-# Kinds whose candidates are in no reliable order: their codes have a byte or less a component.
-CODED = (Kind.IVFPQ, Kind.SQ8)
-
-
 @dataclass(frozen=True, kw_only=True)
-class Effort:
-    """How hard an index looks: more finds more, and takes longer. An exact one has no use for it.
+class SearchParameters:
+    """How far an approximate index searches: larger ones find more and take longer.
 
     Args:
-        breadth: Lists that an ivf or ivfpq visits, or nodes that an hnsw keeps in sight.
-        oversampling: Candidates that an ivfpq or sq8 scores exactly for each that is wanted.
+        nprobe: Number of lists that an ivf or ivfpq visits.
+        ef: Number of nodes that an hnsw keeps in sight.
+        oversampling: Number of candidates that an ivfpq or sq8 scores exactly for each result.
     """
 
-    breadth: int = 32
+    nprobe: int = 32
+    ef: int = 32
     oversampling: int = 1
 
     def __post_init__(self) -> None:
         """Refuse what finds nothing, and what cannot be counted."""
-        for name, value in (("breadth", self.breadth), ("oversampling", self.oversampling)):
-            if type(value) is not int or not 1 <= value <= MOST:
+        for name in ("nprobe", "ef", "oversampling"):
+            value = getattr(self, name)
+            if type(value) is not int or not 1 <= value <= LARGEST_PARAMETER:
                 raise ValueError(
-                    f"{name} must be a whole number from 1 to {MOST}, got {value!r:.80}"
+                    f"{name} must be a whole number from 1 to {LARGEST_PARAMETER}, "
+                    f"got {value!r:.80}"
                 )

@@ -16,3 +16,8 @@ class Neighbours(NamedTuple):
 
     ids: NDArray[np.int64]  # (Q, K)
     scores: NDArray[np.float64]  # (Q, K)
+
+    @classmethod
+    def none(cls, queries: int, k: int) -> "Neighbours":
+        """Return the results, none yet, of some number of queries."""
+        return cls(np.full((queries, k), NO_ID, np.int64), np.full((queries, k), -np.inf))

@@ -10,28 +10,28 @@ from index.vectors import Ids, whole_numbers
 
 Mask = NDArray[np.bool_]
 
-# Where the largest id is less than so many times the number of rows, a table of all ids below it
-# says which row each is: looking an id up in a sorted list of a million misses the cache 20 times.
+# Where the largest id is less than this many times the number of rows, a table of all ids below it
+# says which row each id has: looking an id up in a sorted list of a million misses the cache 20
+# times.
 DENSE = 16
 
-# No such row, in that table and of a candidate.
+# The row of an id that is not in the table, and of a candidate that is missing.
 NO_ROW = -1
 
 
-@dataclass
+@dataclass(frozen=True, eq=False)  # one choice is like no other: a backend may keep facts of it
 class ChosenRows:
     """Which of R rows may be results."""
 
     rows: NDArray[np.int64]  # (S,) ascending
     mask: Mask  # (R,)
-    sizes: NDArray[np.int64] | None = None  # of the lists of an ivf, once asked for
 
 
 class Rows:
     """The ids of R rows. It never changes, so that any number of threads may read it.
 
     Args:
-        ids: `(R,)`, `NO_ID` where the vector was removed.
+        ids: Ids of the rows, `(R,)`; `NO_ID` where the vector was removed.
     """
 
     def __init__(self, ids: Ids) -> None:
@@ -91,15 +91,15 @@ class Rows:
 
 @dataclass(frozen=True)
 class Selection:
-    """Some ids that alone may be results, whatever rows they have when that is asked for."""
+    """Some ids that alone may be results, whatever rows they have when a search uses it."""
 
     ids: Ids  # (S,)
-    of: Rows = field(repr=False)
-    chosen: ChosenRows = field(repr=False)  # of these rows
+    origin: Rows = field(repr=False)  # those that the selection was made from
+    chosen: ChosenRows = field(repr=False)  # the rows of the ids in these
 
     def within(self, rows: Rows) -> ChosenRows:
         """Return which rows these ids have; those that are no longer there have none."""
-        if rows is self.of:
+        if rows is self.origin:
             return self.chosen
         found, there = rows.find(self.ids)
         return rows.choose(found[there])

@@ -7,14 +7,14 @@ from threading import Lock
 import numpy as np
 from numpy.typing import ArrayLike
 
-from index.candidates import Candidates, best_scale
-from index.kinds import Effort, Kind
+from index.faiss_backend import FaissBackend, embedded
+from index.kinds import Kind, SearchParameters
 from index.neighbours import NO_ID, Neighbours
+from index.rescoring import LocalVectors
 from index.rows import Rows, Selection
+from index.scaling import best_scale
 from index.snapshot import Snapshot
 from index.vectors import Ids, Vectors, checked_ids, checked_vectors
-
-__all__ = ["Index", "Selection"]
 
 
 class Index:
@@ -32,7 +32,7 @@ class Index:
     anew; in an exact one nothing of them is left.
 
     Args:
-        snapshot: What it begins with.
+        snapshot: State that the index begins with.
     """
 
     def __init__(self, snapshot: Snapshot) -> None:
@@ -45,19 +45,19 @@ class Index:
         ids: ArrayLike,
         vectors: ArrayLike,
         kind: Kind = Kind.EXACT,
-        effort: Effort | None = None,
+        parameters: SearchParameters | None = None,
         queries: Vectors | None = None,
     ) -> "Index":
         """Index vectors.
 
         Args:
-            ids: `(N,)` distinct ones.
-            vectors: `(N, D)`. An approximate kind keeps them where they are float32 already: they
-                may not be written to any more.
+            ids: Distinct ids, `(N,)`.
+            vectors: Vectors of the ids, `(N, D)`. An approximate kind keeps them where they are
+                float32 already: they may not be written to any more.
             kind: How candidates are found.
-            effort: How hard to look.
-            queries: `(Q, D)` a few of those that will be asked; an approximate kind finds more if
-                it knows them.
+            parameters: Search parameters of an approximate kind.
+            queries: A few vectors like those that will be asked, `(Q, D)`; an approximate kind
+                finds more if it knows them.
 
         Raises:
             ValueError: Ids or vectors are none, or do not belong together.
@@ -66,13 +66,15 @@ class Index:
         named = checked_ids(ids, len(checked)).copy()
         asked = None if queries is None else checked_vectors(queries, checked.shape[1])
         scale = None if asked is None else best_scale(kind, checked, asked)
-        candidates = Candidates.build(kind, checked, scale)
-        held = candidates.vectors() if kind is Kind.EXACT else checked
-        return cls(Snapshot.of(named, held, candidates, effort or Effort()))
+        backend = FaissBackend.build(kind, checked, scale)
+        held = backend.vectors() if backend.policy.exact else checked
+        return cls(
+            Snapshot(LocalVectors.of(named, held), backend, parameters or SearchParameters())
+        )
 
-    def with_effort(self, effort: Effort) -> "Index":
-        """Return an index of the same vectors that looks as hard as that; they share memory."""
-        return Index(replace(self._snapshot, effort=effort))
+    def with_parameters(self, parameters: SearchParameters) -> "Index":
+        """Return an index of the same vectors with other search parameters; they share memory."""
+        return Index(replace(self._snapshot, parameters=parameters))
 
     @property
     def snapshot(self) -> Snapshot:
@@ -88,16 +90,6 @@ class Index:
     def dimension(self) -> int:
         """D."""
         return self._snapshot.dimension
-
-    @property
-    def effort(self) -> Effort:
-        """How hard it looks."""
-        return self._snapshot.effort
-
-    @property
-    def candidates(self) -> Candidates:
-        """What finds candidates."""
-        return self._snapshot.candidates
 
     @property
     def ids(self) -> Ids:
@@ -137,22 +129,21 @@ class Index:
         Raises:
             ValueError: Ids or vectors are none, or do not belong together, or the index is
                 approximate and mapped from a file.
+            TypeError: The index is not one of FAISS.
         """
         more = checked_vectors(vectors, self.dimension)
         named = checked_ids(ids, len(more))
         with self._writing:
             now = self._snapshot
-            kept = np.where(np.isin(now.rows.all_ids, named), NO_ID, now.rows.all_ids)
-            all_ids, held = np.concatenate([kept, named]), np.concatenate([now.all_vectors, more])
-            if now.kind is Kind.EXACT:
-                self._snapshot = _exact(all_ids, held, now.effort)
-            elif not len(now.candidates):  # which have learned nothing from no vectors
-                self._snapshot = Snapshot.of(
-                    all_ids, held, Candidates.build(now.kind, held), now.effort
-                )
+            backend, all_ids = embedded(now.backend), now.local.rows.all_ids
+            kept = np.where(np.isin(all_ids, named), NO_ID, all_ids)
+            all_ids = np.concatenate([kept, named])
+            held = np.concatenate([now.local.vectors, more])
+            if backend.policy.exact:
+                self._snapshot = _exact(all_ids, held, now.parameters)
             else:
-                candidates = now.candidates.with_more(more)
-                self._snapshot = Snapshot.of(all_ids, held, candidates, now.effort)
+                local = LocalVectors.of(all_ids, held)
+                self._snapshot = Snapshot(local, backend.with_more(more), now.parameters)
 
     def remove(self, ids: ArrayLike) -> None:
         """Take vectors out.
@@ -160,20 +151,22 @@ class Index:
         Raises:
             KeyError: An id is not in the index.
             ValueError: The ids are not whole numbers of 64 bits.
+            TypeError: The index is not one of FAISS.
         """
         with self._writing:
             now = self._snapshot
-            left = now.rows.all_ids.copy()
-            left[now.rows.of(ids)] = NO_ID
-            if now.kind is Kind.EXACT:
-                self._snapshot = _exact(left, now.all_vectors, now.effort)
+            left = now.local.rows.all_ids.copy()
+            left[now.local.rows.of(ids)] = NO_ID
+            if embedded(now.backend).policy.exact:
+                self._snapshot = _exact(left, now.local.vectors, now.parameters)
             else:
-                self._snapshot = replace(now, rows=Rows(left))
+                local = replace(now.local, rows=Rows(left))
+                self._snapshot = replace(now, local=local)
 
 
-def _exact(ids: Ids, vectors: Vectors, effort: Effort) -> Snapshot:
+def _exact(ids: Ids, vectors: Vectors, parameters: SearchParameters) -> Snapshot:
     """Return an exact snapshot of the rows that have an id; views of others stay what they are."""
     alive = ids != NO_ID
     held = vectors if alive.all() else vectors[alive]
-    candidates = Candidates.build(Kind.EXACT, held)
-    return Snapshot.of(ids[alive], candidates.vectors(), candidates, effort)
+    backend = FaissBackend.build(Kind.EXACT, held)
+    return Snapshot(LocalVectors.of(ids[alive], backend.vectors()), backend, parameters)

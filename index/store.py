@@ -17,9 +17,11 @@ from numpy.typing import NDArray
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from index.arrays import load_array
-from index.candidates import Candidates
-from index.kinds import Effort, Kind
+from index.faiss_backend import FaissBackend, embedded
+from index.kinds import Kind, SearchParameters
 from index.neighbours import NO_ID
+from index.policies import POLICIES
+from index.rescoring import LocalVectors
 from index.search import Index
 from index.snapshot import Snapshot
 from index.vectors import LARGEST, Ids, Vectors, are_distinct
@@ -30,12 +32,12 @@ IDS_FILE = "ids.npy"
 SCALE_FILE = "scale.npy"
 CARD_FILE = "index.json"
 
-# Of what is written here, raised with every change to it.
-VERSION: Literal[2] = 2
+# The version of the format, raised with every change to it, and the one before, which is read too.
+VERSION: Literal[3] = 3
+PREVIOUS = 2
 
 # More bytes than a card takes.
 LONGEST_CARD = 65_536
-
 
 Count = Annotated[int, Field(ge=0, lt=2**31)]
 
@@ -49,26 +51,26 @@ class Card:
     """What an index is.
 
     Args:
-        version: Of the format.
+        version: Version of the format.
         kind: How candidates are found.
-        metric: By what vectors are compared.
-        dimension: D.
-        count: Of the vectors, without the removed ones.
-        removed: Rows that are never found.
-        effort: How hard it looks.
-        files: sha256 of each file beside the card, by name.
-        source: What the vectors were made by.
+        metric: Measure by which vectors are compared.
+        dimension: Number of components of a vector, D.
+        count: Number of vectors, without the removed ones.
+        removed: Number of rows that are never found.
+        parameters: Search parameters.
+        files: Hash (sha256) of each file beside the card, by name.
+        source: Name of what made the vectors.
     """
 
     __pydantic_config__: ClassVar = ConfigDict(extra="forbid", strict=True)
 
-    version: Literal[2]
+    version: Literal[3]
     kind: Kind
     metric: Literal["inner product"]
     dimension: Count
     count: Count
     removed: Count
-    effort: Effort
+    parameters: SearchParameters
     files: dict[str, str]
     source: str
 
@@ -80,23 +82,24 @@ def save_index(folder: Path, index: Index, source: str) -> Card:
         OSError: A file cannot be written.
     """
     now = index.snapshot
-    now.candidates.write(folder / INDEX_FILE)
-    np.save(folder / SCALE_FILE, now.candidates.scale)
-    np.save(folder / IDS_FILE, now.rows.all_ids)
-    if now.kind is not Kind.EXACT:
-        np.save(folder / VECTORS_FILE, now.all_vectors)
+    backend, rows = embedded(now.backend), now.local.rows
+    backend.write(folder / INDEX_FILE)
+    np.save(folder / SCALE_FILE, backend.scale)
+    np.save(folder / IDS_FILE, rows.all_ids)
+    if not now.backend.policy.exact:
+        np.save(folder / VECTORS_FILE, now.local.vectors)
     card = Card(
         version=VERSION,
         kind=now.kind,
         metric="inner product",
         dimension=now.dimension,
         count=len(now),
-        removed=len(now.rows) - len(now),
-        effort=now.effort,
+        removed=len(rows) - len(now),
+        parameters=now.parameters,
         files={name: _sum(folder / name) for name in _names(now.kind)},
         source=source,
     )
-    (folder / CARD_FILE).write_bytes(_written(card))
+    (folder / CARD_FILE).write_bytes(_written(asdict(card)))
     return card
 
 
@@ -115,13 +118,16 @@ def read_card(folder: Path) -> Card:
         raise ValueError(f"{folder} does not hold an index: {_reason(error)}") from error
     except (ValueError, TypeError, RecursionError) as error:
         raise ValueError(f"{path} is not the card of an index") from error
-    if facts.get("version") != VERSION:
-        raise ValueError(f"{path} is of another format than this program reads, {VERSION}")
+    if facts.get("version") not in (VERSION, PREVIOUS):
+        raise ValueError(
+            f"{path} is of another format than this program reads, {PREVIOUS} or {VERSION}"
+        )
     facts.pop("sha256", None)
     try:
-        card = TypeAdapter(Card).validate_json(json.dumps(facts))
+        said = json.dumps(_of_this_version(facts), sort_keys=True)
+        card = TypeAdapter(Card).validate_json(said)
         # Nothing may be otherwise, be it blanks: this compares the sum too.
-        whole = text == _written(card)
+        whole = text == _written(facts) and said == json.dumps(asdict(card), sort_keys=True)
     except (ValidationError, ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not the card of an index") from error
     if not whole:
@@ -133,8 +139,8 @@ def load_index(folder: Path, source: str, *, mapped: bool = True) -> Index:
     """Load an index whose vectors were made by `source`.
 
     Args:
-        folder: What `save_index` wrote into.
-        source: What the vectors were made by.
+        folder: Folder that `save_index` wrote into.
+        source: Name of what made the vectors.
         mapped: Whether to map files instead of loading them; then nothing can be put into an
             approximate index.
 
@@ -169,35 +175,47 @@ def _checked(card: Card, folder: Path, *, mapped: bool) -> Snapshot:
     scale = load_array(folder / SCALE_FILE)
     if not _is(scale, np.float32, (card.dimension,)) or not ((scale > 0) & (scale < np.inf)).all():
         raise ValueError(f"{folder / SCALE_FILE} holds no scale of {card.dimension} components")
-    candidates = Candidates.read(folder / INDEX_FILE, card.kind, scale, mapped=mapped)
-    count = len(candidates)
+    backend = FaissBackend.read(folder / INDEX_FILE, card.kind, scale, mapped=mapped)
+    count = len(backend)
     ids: Ids = load_array(folder / IDS_FILE)
     if not _is(ids, np.int64, (count,)) or not _are_ids(ids, card.count):
         raise ValueError(f"{folder / IDS_FILE} does not hold {card.count} ids for {count} rows")
     if count != card.count + card.removed:
         raise ValueError(f"{folder / INDEX_FILE} holds {count} rows, the card has others")
     vectors: Vectors
-    if card.kind is Kind.EXACT:
-        vectors, held = candidates.vectors(), INDEX_FILE
+    if backend.policy.exact:
+        vectors, held = backend.vectors(), INDEX_FILE
     else:
         vectors, held = load_array(folder / VECTORS_FILE, mapped=mapped), VECTORS_FILE
     if not _is(vectors, np.float32, (count, card.dimension)) or not vectors.flags.c_contiguous:
         raise ValueError(f"{folder / held} does not hold {count} vectors of {card.dimension}")
-    snapshot = Snapshot.of(ids, vectors, candidates, card.effort)
-    if not snapshot.longest <= LARGEST * card.dimension**0.5:  # nor is it where one is NaN
+    local = LocalVectors.of(ids, vectors)
+    if not local.largest_norm <= LARGEST * card.dimension**0.5:  # nor is it where one is NaN
         raise ValueError(f"{folder / held} holds vectors that are not finite")
-    return snapshot
+    return Snapshot(local, backend, card.parameters)
 
 
 def _names(kind: Kind) -> tuple[str, ...]:
     """Return the files beside the card."""
     names = (INDEX_FILE, IDS_FILE, SCALE_FILE)
-    return names if kind is Kind.EXACT else (*names, VECTORS_FILE)
+    return names if POLICIES[kind].exact else (*names, VECTORS_FILE)
 
 
-def _written(card: Card) -> bytes:
+def _of_this_version(facts: dict[str, Any]) -> dict[str, Any]:
+    """Return what a card says as this version says it; a card that is wrong stays wrong."""
+    match facts:
+        case {
+            "version": int(version),
+            "effort": {"breadth": breadth, "oversampling": oversampling, **more},
+            **rest,
+        } if version == PREVIOUS and not more and "parameters" not in rest:
+            parameters = {"nprobe": breadth, "ef": breadth, "oversampling": oversampling}
+            return rest | {"version": VERSION, "parameters": parameters}
+    return facts
+
+
+def _written(facts: dict[str, Any]) -> bytes:
     """Return the file of a card: what it says, and the sha256 of that."""
-    facts = asdict(card)
     whole = hashlib.sha256(json.dumps(facts).encode()).hexdigest()
     return (json.dumps(facts | {"sha256": whole}, indent=2) + "\n").encode()
 

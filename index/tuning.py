@@ -8,30 +8,33 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from index.kinds import CODED, LISTED, Effort, Kind
+from index.faiss_backend import embedded
+from index.kinds import Kind, SearchParameters
 from index.neighbours import Neighbours
+from index.policies import POLICIES, Structure
 from index.search import Index
 from index.vectors import Ids, Vectors
 
 # Fewer vectors than this are scanned in less time than anything around a search takes.
 SMALL = 20_000
 
-# Efforts tried: of an ivfpq all, of others until the target is reached.
-BREADTHS = (4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048)
+# The `nprobe` or `ef`, and the oversampling, that are tried: of an ivfpq all, of other kinds until
+# the target is reached.
+WIDTHS = (4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048)
 OVERSAMPLINGS = (1, 2, 4, 8, 16, 32)
 
-# Standard errors that the recall of the half that chooses has to be above a target: with an effort
-# that was fixed beforehand, 95 % sure to be no accident of which questions were asked. Efforts are
-# tried one after another until one passes, which makes an accident likelier; so the other half,
-# which had no part in that, has to reach the target too.
+# Standard errors that the recall of the half that chooses has to be above a target: with search
+# parameters that were fixed beforehand, 95 % sure to be no accident of which questions were asked.
+# They are tried one after another until some pass, which makes an accident likelier; so the other
+# half, which had no part in that, has to reach the target too.
 MARGIN = 1.645
 
 
 class Trial(NamedTuple):
-    """What an index of one kind and effort is worth."""
+    """What an index of one kind is worth with some search parameters."""
 
     kind: Kind
-    effort: Effort
+    parameters: SearchParameters
     recall: float  # share of the exact results found, for the half of the queries that chooses
     least: float  # the lower of this recall's lower bound and the other half's recall
     check: float  # recall for the other half, which has to reach the target too
@@ -39,20 +42,34 @@ class Trial(NamedTuple):
     build_seconds: float
     megabytes: float  # of the index, without the vectors that scores are made from
 
-    def facts(self) -> dict[str, object]:
-        """Return the trial as a row of a table."""
-        of_lists = self.effort.breadth if self.kind in (*LISTED, Kind.HNSW) else None
+    def as_dict(self) -> dict[str, object]:
+        """Return the trial as a row of a table; search parameters without effect are None."""
+        policy, parameters = POLICIES[self.kind], self.parameters
         return {
             "kind": self.kind,
-            "breadth": of_lists,
-            "oversampling": self.effort.oversampling if self.kind in CODED else None,
+            "nprobe": parameters.nprobe if policy.structure is Structure.LISTS else None,
+            "ef": parameters.ef if policy.structure is Structure.GRAPH else None,
+            "oversampling": None if policy.ordered else parameters.oversampling,
             "recall": round(self.recall, 4),
-            "other half": round(self.check, 4),
-            "at least": round(self.least, 4),
-            "ms": round(self.milliseconds, 4),
-            "build s": round(self.build_seconds, 2),
-            "MB": round(self.megabytes, 1),
+            "recall_other_half": round(self.check, 4),
+            "recall_at_least": round(self.least, 4),
+            "milliseconds": round(self.milliseconds, 4),
+            "build_seconds": round(self.build_seconds, 2),
+            "megabytes": round(self.megabytes, 1),
         }
+
+    @property
+    def effort(self) -> "Effort":
+        """The search parameters."""
+        row = self.as_dict()  # alias until callers follow: all of this property, and its class
+        return Effort(row["nprobe"] or row["ef"], self.parameters.oversampling)
+
+
+class Effort(NamedTuple):
+    """Search parameters under former names; an alias until callers follow."""
+
+    breadth: object
+    oversampling: int
 
 
 class Tuned(NamedTuple):
@@ -81,25 +98,27 @@ def tune(
     """Build indexes of several kinds; return the fastest that finds a share of what is there.
 
     Half of the questions choose: the lower confidence bound of their recall has to reach the
-    target. The recall of the other half, on which nothing was fitted, has to reach it too: effort
-    grows until both do. Where that never happens, the trial that comes nearest is taken, and its
-    `least` is below the target.
+    target. The recall of the other half, on which nothing was fitted, has to reach it too: search
+    parameters grow until both do. Where that never happens, the trial that comes nearest is taken,
+    and its `least` is below the target.
 
     Args:
-        ids: `(N,)`.
-        vectors: `(N, D)`.
-        questions: At least two.
+        ids: Ids of the vectors, `(N,)`.
+        vectors: Vectors to index, `(N, D)`.
+        questions: Queries to measure with, at least two.
         target: Recall to reach, from 0 to 1; an exact index always does.
-        kinds: Which to try.
-        report: Called with each trial.
+        kinds: Kinds to try.
+        report: Function that is called with each trial.
     """
-    began = time.perf_counter()
-    exact = Index.build(ids, vectors)
-    seconds = time.perf_counter() - began
+    half = questions.queries[::2]
+    exact, exact_seconds = _built(ids, vectors, Kind.EXACT, half)
     truth = exact.search(questions.queries, questions.k, questions.excluded)
     trials: list[tuple[Trial, Index]] = []
     for kind in kinds:
-        for made in _of_kind(kind, ids, vectors, questions, truth, target, exact, seconds):
+        index, seconds = exact, exact_seconds
+        if kind is not Kind.EXACT:
+            index, seconds = _built(ids, vectors, kind, half)
+        for made in _trials(index, seconds, questions, truth, target):
             trials.append(made)
             report(made[0])
     chosen = fastest([trial for trial, _ in trials], target)
@@ -124,48 +143,55 @@ def pareto(trials: Iterable[Trial]) -> list[Trial]:
     return front
 
 
-def _of_kind(
-    kind: Kind,
-    ids: Ids,
-    vectors: Vectors,
-    questions: Questions,
-    truth: Neighbours,
-    target: float,
-    exact: Index,
-    exact_seconds: float,
-) -> Iterator[tuple[Trial, Index]]:
-    """Yield trials of one kind, of more and more effort while that may be needed."""
+def _built(ids: Ids, vectors: Vectors, kind: Kind, queries: Vectors) -> tuple[Index, float]:
+    """Return an index that knows some queries, and the seconds that building it took."""
     began = time.perf_counter()
-    index = exact
-    if kind is not Kind.EXACT:
-        index = Index.build(ids, vectors, kind, queries=questions.queries[::2])
-    seconds = exact_seconds if kind is Kind.EXACT else time.perf_counter() - began
-    megabytes = index.candidates.size / 1e6
-    for effort in _efforts(kind):
-        asked = index.with_effort(effort)
+    index = Index.build(ids, vectors, kind, queries=queries)
+    return index, time.perf_counter() - began
+
+
+def _trials(
+    index: Index, seconds: float, questions: Questions, truth: Neighbours, target: float
+) -> Iterator[tuple[Trial, Index]]:
+    """Yield trials of one index, with larger and larger parameters while that may be needed.
+
+    Args:
+        index: Index to try, with any search parameters.
+        seconds: Seconds that building it took.
+        questions: Queries to measure with.
+        truth: Exact results of the queries.
+        target: Recall to reach.
+    """
+    kind = index.kind
+    megabytes = embedded(index.snapshot.backend).size / 1e6
+    for parameters in _grid(kind):
+        asked = index.with_parameters(parameters)
         found, milliseconds = timed(asked, questions)
-        chosen, other = (shares(found.ids[half::2], truth.ids[half::2]) for half in (0, 1))
+        chosen, other = (recalls(found.ids[half::2], truth.ids[half::2]) for half in (0, 1))
         bound = chosen.mean() - MARGIN * chosen.std() / len(chosen) ** 0.5
         least = min(float(bound), float(other.mean()))
-        recalls = float(chosen.mean()), least, float(other.mean())
-        yield Trial(kind, effort, *recalls, milliseconds, seconds, megabytes), asked
-        # Of an ivfpq, less breadth may do with more oversampling.
+        measured = float(chosen.mean()), least, float(other.mean())
+        yield Trial(kind, parameters, *measured, milliseconds, seconds, megabytes), asked
+        # Fewer lists of an ivfpq may do with more oversampling.
         if least >= target and kind is not Kind.IVFPQ:
             return
 
 
-def _efforts(kind: Kind) -> list[Effort]:
+def _grid(kind: Kind) -> list[SearchParameters]:
+    """Return the search parameters to try, smaller ones first."""
     match kind:
         case Kind.EXACT:
-            return [Effort()]
-        case Kind.IVF | Kind.HNSW:
-            return [Effort(breadth=breadth) for breadth in BREADTHS]
+            return [SearchParameters()]
+        case Kind.IVF:
+            return [SearchParameters(nprobe=nprobe) for nprobe in WIDTHS]
+        case Kind.HNSW:
+            return [SearchParameters(ef=ef) for ef in WIDTHS]
         case Kind.SQ8:
-            return [Effort(oversampling=more) for more in OVERSAMPLINGS[:3]]
+            return [SearchParameters(oversampling=more) for more in OVERSAMPLINGS[:3]]
         case Kind.IVFPQ:
             return [
-                Effort(breadth=breadth, oversampling=more)
-                for breadth in BREADTHS[4:13:2]
+                SearchParameters(nprobe=nprobe, oversampling=more)
+                for nprobe in WIDTHS[4:13:2]
                 for more in OVERSAMPLINGS[1::2]
             ]
 
@@ -188,12 +214,12 @@ def timed(index: Index, questions: Questions) -> tuple[Neighbours, float]:
 
 
 def recall(found: Ids, truth: Ids) -> float:
-    """Return the mean of `shares`."""
-    return float(shares(found, truth).mean())
+    """Return the mean of `recalls`."""
+    return float(recalls(found, truth).mean())
 
 
-def shares(found: Ids, truth: Ids) -> NDArray[np.float64]:
-    """Return the shares of the exact results `(Q, K)` that are found.
+def recalls(found: Ids, truth: Ids) -> NDArray[np.float64]:
+    """Return the share of each query's exact results `(Q, K)` that is found.
 
     Empty places are no results. Queries without results do not count; if all are, one is found.
     """

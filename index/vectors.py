@@ -6,7 +6,6 @@ from numpy.typing import ArrayLike, NDArray
 Vectors = NDArray[np.float32]
 Ids = NDArray[np.int64]
 
-
 # No component is as long: inner products, and sums of squares, stay finite in float32.
 LARGEST = 1e17
 
@@ -75,3 +74,8 @@ def whole_numbers(values: ArrayLike) -> Ids:
     if given.dtype.kind == "u" and given.max() > LARGEST_ID:
         raise ValueError(f"ids must be at most {LARGEST_ID}, got {given.max()}")
     return np.asarray(given, dtype=np.int64, order="C")
+
+
+def squared_norms(vectors: Vectors) -> NDArray[np.float64]:
+    """Return the squared norms, `(R,)`, of vectors `(R, D)`, without underflow of the shortest."""
+    return np.asarray(np.einsum("rd,rd->r", vectors, vectors, dtype=np.float64))

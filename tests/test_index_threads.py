@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from index.exact import exact_search, inner_products
-from index.kinds import Effort, Kind
+from index.kinds import Kind, SearchParameters
 from index.neighbours import NO_ID
-from index.search import Index, Selection
+from index.rows import Selection
+from index.search import Index
 from index.tuning import recall
 
 KINDS = pytest.mark.parametrize("kind", Kind)
@@ -23,7 +24,7 @@ FAR = 10**12
 
 SECONDS = 2.0
 
-EFFORT = Effort(breadth=24, oversampling=4)
+PARAMETERS = SearchParameters(nprobe=24, ef=24, oversampling=4)
 
 
 def vector_of(number: int, version: int) -> np.ndarray:
@@ -50,14 +51,14 @@ def together(work: Callable[[int], int]) -> int:
 
 @KINDS
 def test_many_threads_find_what_one_finds(kind: Kind) -> None:
-    index = Index.build(np.arange(STAYING), staying(), kind, EFFORT)
+    index = Index.build(np.arange(STAYING), staying(), kind, PARAMETERS)
     rng = np.random.default_rng(0)
     queries = rng.normal(size=(200, DIMENSION)).astype(np.float32)
     excluded = [rng.choice(STAYING, 50, replace=False) for _ in queries]
     index.remove(np.arange(0, STAYING, 7))
     kept = np.setdiff1d(np.arange(STAYING), np.arange(0, STAYING, 7))
     # Made anew, so that threads meet where something is worked out for the first time.
-    same = index.with_effort(EFFORT)
+    same = index.with_parameters(PARAMETERS)
     chosen, again = index.select(kept[::3]), same.select(kept[::3])
     alone = [
         index.search(query[None], K, [ids]) for query, ids in zip(queries, excluded, strict=True)
@@ -136,7 +137,7 @@ def ask(index: Index, first: Selection, worker: int, until: float) -> int:
 
 @KINDS
 def test_searches_beside_writers_are_right_at_some_moment(kind: Kind) -> None:
-    index = Index.build(np.arange(STAYING), staying(), kind, EFFORT)
+    index = Index.build(np.arange(STAYING), staying(), kind, PARAMETERS)
     first = index.select(np.arange(0, STAYING, 5))
     until = time.monotonic() + SECONDS
 

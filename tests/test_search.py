@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from numpy.typing import ArrayLike
 
 from index.exact import exact_search, inner_products
-from index.kinds import Effort, Kind
+from index.kinds import Kind, SearchParameters
 from index.neighbours import NO_ID
 from index.search import Index
 from index.store import load_index, save_index
@@ -17,7 +17,7 @@ from index.tuning import recall
 KINDS = pytest.mark.parametrize("kind", Kind)
 
 # Enough to find nearly all in the worlds of these tests.
-EFFORT = Effort(breadth=48, oversampling=8)
+PARAMETERS = SearchParameters(nprobe=48, ef=48, oversampling=8)
 
 
 def made(
@@ -32,7 +32,7 @@ def made(
 
 
 class World(NamedTuple):
-    """Vectors in clusters, of unequal length, as movies have them."""
+    """Vectors in clusters, of unequal norms, as movies have them."""
 
     ids: np.ndarray
     vectors: np.ndarray
@@ -50,7 +50,7 @@ def world() -> World:
     ids = rng.permutation(3 * count)[:count].astype(np.int64)
     vectors = vectors.astype(np.float32)
     queries = rng.normal(size=(40, dimension)).astype(np.float32)
-    indexes = {kind: Index.build(ids, vectors, kind, EFFORT) for kind in Kind}
+    indexes = {kind: Index.build(ids, vectors, kind, PARAMETERS) for kind in Kind}
     return World(ids, vectors, queries, indexes)
 
 
@@ -152,10 +152,11 @@ def test_an_index_that_knows_the_queries_finds_more_in_the_same_time(kind: Kind)
     loud = np.repeat([0.02, 1.0], [24, 8])  # what queries hardly look at, and what they do
     vectors = (rng.normal(size=(6000, 32)) / loud**0.5).astype(np.float32)
     queries = (rng.normal(size=(60, 32)) * loud).astype(np.float32)
-    truth, effort = exact_search(np.arange(6000), vectors, queries, 10).ids, Effort(breadth=12)
+    truth = exact_search(np.arange(6000), vectors, queries, 10).ids
+    few = SearchParameters(nprobe=12, ef=12)
     blind, knowing = (
         recall(
-            Index.build(np.arange(6000), vectors, kind, effort, known).search(queries, 10).ids,
+            Index.build(np.arange(6000), vectors, kind, few, known).search(queries, 10).ids,
             truth,
         )
         for known in (None, queries[:30])
@@ -182,7 +183,7 @@ def test_vectors_are_added_replaced_and_removed_and_stay_so(kind: Kind, tmp_path
     rng = np.random.default_rng(4)
     vectors = rng.normal(size=(3000, 8)).astype(np.float32)
     queries = rng.normal(size=(2, 8)).astype(np.float32)
-    index = Index.build(np.arange(3000), vectors, kind, EFFORT)
+    index = Index.build(np.arange(3000), vectors, kind, PARAMETERS)
     best = index.search(queries, 1).ids[:, 0]
     index.remove(best[:1])
     index.put([5000, best[1]], np.stack([2 * queries[0], -queries[1]]))
@@ -239,7 +240,7 @@ def test_what_was_allowed_and_then_removed_is_not_found() -> None:
 @KINDS
 def test_what_was_selected_stays_those_ids_whatever_is_put_and_removed(kind: Kind) -> None:
     _, ids, vectors, queries = made(100)
-    index = Index.build(ids, vectors, kind, EFFORT)
+    index = Index.build(ids, vectors, kind, PARAMETERS)
     allowed = index.select(ids[:10])
     more = np.arange(30_000, 30_005)
     index.put(np.concatenate([more, ids[5:8]]), vectors[:8])  # others, and three of them anew
@@ -279,11 +280,11 @@ def test_vectors_are_not_copied_again_and_again(kind: Kind) -> None:
     assert np.shares_memory(index.vectors, index.vectors)
 
 
-def test_another_effort_leaves_the_index_alone() -> None:
+def test_other_search_parameters_leave_the_index_alone() -> None:
     _, ids, vectors, _ = made(300)
-    index = Index.build(ids, vectors, Kind.IVF, Effort(breadth=3))
-    other = index.with_effort(Effort(breadth=9))
-    assert (index.effort.breadth, other.effort.breadth) == (3, 9)
+    index = Index.build(ids, vectors, Kind.IVF, SearchParameters(nprobe=3))
+    other = index.with_parameters(SearchParameters(nprobe=9))
+    assert (index.snapshot.parameters.nprobe, other.snapshot.parameters.nprobe) == (3, 9)
     assert np.shares_memory(index.vectors, other.vectors)
     other.remove(ids[:1])
     assert (len(index), len(other)) == (300, 299)
@@ -301,7 +302,7 @@ def twins() -> tuple[np.ndarray, np.ndarray]:
 @KINDS
 def test_many_of_the_same_come_once_each(kind: Kind) -> None:
     vectors, query = twins()
-    index = Index.build(np.arange(30_000), vectors, kind, Effort(breadth=1))
+    index = Index.build(np.arange(30_000), vectors, kind, SearchParameters(nprobe=1, ef=1))
     found = index.search(query, 50, [np.arange(0, 14_000)])
     assert len(set(found.ids[0])) == 50
     if kind is Kind.EXACT:
@@ -313,7 +314,7 @@ def test_where_lists_hold_too_few_all_is_scanned() -> None:
     vectors = rng.normal(size=(25_000, 8)).astype(np.float32)
     query = rng.normal(size=(1, 8)).astype(np.float32)
     near = np.argsort(-(vectors @ query[0]))[:400]
-    index = Index.build(np.arange(25_000), vectors, Kind.IVF, Effort(breadth=1))
+    index = Index.build(np.arange(25_000), vectors, Kind.IVF, SearchParameters(nprobe=1))
     # One list holds some 50 vectors: enough for the five wanted, not for what is left out too.
     found = index.search(query, 5, [near])
     wanted = exact_search(np.arange(25_000), vectors, query, 5, [near])
@@ -323,7 +324,7 @@ def test_where_lists_hold_too_few_all_is_scanned() -> None:
 @KINDS
 def test_what_was_empty_can_be_filled(kind: Kind) -> None:
     _, ids, vectors, queries = made(300)
-    index = Index.build(ids[:0], vectors[:0], kind, EFFORT)
+    index = Index.build(ids[:0], vectors[:0], kind, PARAMETERS)
     index.put(ids, vectors)
     found = index.search(queries, 3)
     np.testing.assert_array_equal(found.ids, exact_search(ids, vectors, queries, 3).ids)
@@ -331,9 +332,9 @@ def test_what_was_empty_can_be_filled(kind: Kind) -> None:
 
 @KINDS
 @pytest.mark.parametrize("factor", [1e-12, 1e12])
-def test_vectors_of_any_length_are_found(kind: Kind, factor: float) -> None:
+def test_vectors_of_any_norm_are_found(kind: Kind, factor: float) -> None:
     _, ids, vectors, queries = made(300)
-    index = Index.build(ids, factor * vectors, kind, EFFORT)
+    index = Index.build(ids, factor * vectors, kind, PARAMETERS)
     exact = exact_search(ids, (factor * vectors).astype(np.float32), queries, 3)
     np.testing.assert_array_equal(index.search(queries, 3).ids, exact.ids)
 
@@ -341,7 +342,7 @@ def test_vectors_of_any_length_are_found(kind: Kind, factor: float) -> None:
 @KINDS
 def test_one_that_is_added_may_be_longer_than_all_that_were_there(kind: Kind) -> None:
     _, ids, vectors, _ = made(300)
-    index = Index.build(ids, vectors, kind, EFFORT)
+    index = Index.build(ids, vectors, kind, PARAMETERS)
     index.put([10_000], 1e8 * vectors[:1])
     query = vectors[:1] * np.where(np.arange(8) == np.abs(vectors[0]).argmin(), -1, 1)
     assert index.search(query, 3).ids[0, 0] == 10_000
@@ -486,10 +487,10 @@ def test_what_is_excluded_is_told_for_each_query() -> None:
 
 
 @pytest.mark.parametrize("value", [0, -3, 1.5, 2**31, 10**30, "8", None])
-def test_an_impossible_effort_is_refused(value: int) -> None:
-    for name in ("breadth", "oversampling"):
+def test_an_impossible_search_parameter_is_refused(value: int) -> None:
+    for name in ("nprobe", "ef", "oversampling"):
         with pytest.raises(ValueError, match=f"^{name} must be a whole number"):
-            Effort(**{name: value})
+            SearchParameters(**{name: value})
 
 
 def test_bad_ids_and_queries_are_refused() -> None:

@@ -11,13 +11,14 @@ import faiss
 import numpy as np
 import pytest
 
-from index.candidates import Candidates
 from index.exact import exact_search
-from index.kinds import Effort, Kind
+from index.faiss_backend import FaissBackend, embedded
+from index.kinds import Kind, SearchParameters
 from index.search import Index
 from index.store import StaleIndexError, load_index, read_card, save_index
 
 COUNT, DIMENSION = 40, 5
+PARAMETERS = SearchParameters(nprobe=7, ef=9, oversampling=3)
 FILES = ("index.json", "index.faiss", "ids.npy", "scale.npy", "vectors.npy")
 KINDS = pytest.mark.parametrize("kind", Kind)
 MAPPED = pytest.mark.parametrize("mapped", [False, True])
@@ -27,7 +28,7 @@ def saved(folder: Path, kind: Kind, seed: int = 0, source: str = "model") -> Pat
     """Save a small index of which two vectors were removed."""
     rng = np.random.default_rng(seed)
     vectors = rng.normal(size=(COUNT, DIMENSION)).astype(np.float32)
-    index = Index.build(np.arange(COUNT) * 3, vectors, kind, Effort(breadth=7, oversampling=3))
+    index = Index.build(np.arange(COUNT) * 3, vectors, kind, PARAMETERS)
     index.remove([3, 9])
     folder.mkdir()
     save_index(folder, index, source)
@@ -71,7 +72,7 @@ def test_an_index_comes_back_from_disk(
     index = load_index(folder, "model", mapped=mapped)
     card = read_card(folder)
     assert (card.kind, card.count, card.dimension) == (kind, COUNT - 2, DIMENSION)
-    assert (index.kind, index.effort) == (kind, Effort(breadth=7, oversampling=3))
+    assert (index.kind, index.snapshot.parameters) == (kind, PARAMETERS)
     assert {path.name for path in folder.iterdir()} == {"index.json", *card.files}
     queries = np.random.default_rng(2).normal(size=(4, DIMENSION)).astype(np.float32)
     found = index.search(queries, 5)
@@ -185,7 +186,9 @@ def rewrite(folder: Path, **changes: object) -> None:
         {"version": 1},
         {"version": None},
         {"version": "x" * 100_000},
-        {"version": 2.0},
+        {"version": 2},
+        {"version": 3.0},
+        {"version": 4},
         {"kind": "sq8"},
         {"kind": "flat"},
         {"kind": ["ivf"]},
@@ -201,12 +204,13 @@ def rewrite(folder: Path, **changes: object) -> None:
         {"count": 10**400},
         {"removed": 0},
         {"removed": 3},
-        {"effort": {"breadth": 0, "oversampling": 1}},
-        {"effort": {"breadth": 10**12, "oversampling": 1}},
-        {"effort": {"breadth": True, "oversampling": 1}},
-        {"effort": {"breadth": 8}},
-        {"effort": {"breadth": 8, "oversampling": 1, "more": 1}},
-        {"effort": None},
+        {"parameters": {"nprobe": 0, "ef": 8, "oversampling": 1}},
+        {"parameters": {"nprobe": 8, "ef": 10**12, "oversampling": 1}},
+        {"parameters": {"nprobe": True, "ef": 8, "oversampling": 1}},
+        {"parameters": {"nprobe": 8}},
+        {"parameters": {"nprobe": 8, "ef": 8, "oversampling": 1, "more": 1}},
+        {"parameters": None},
+        {"effort": {"breadth": 8, "oversampling": 1}},
         {"files": {}},
         {"files": None},
         {"files": {"../outside": "0"}},
@@ -239,11 +243,13 @@ def test_a_card_that_says_something_else_is_refused(
         "{}",
         "\ufeff{}",
         '{"version": 2}',
+        '{"version": 2, "effort": {"breadth": 8, "oversampling": 1}}',
+        '{"version": 3}',
         '{"version": NaN}',
         '{"version": ' + "9" * 60_000 + "}",
-        '{"version": 2, "kind": "\\ud800"}',
+        '{"version": 3, "kind": "\\ud800"}',
     ],
-    ids=range(14),
+    ids=range(16),
 )
 def test_what_is_no_card_is_refused(copy: Callable[[Kind], Path], text: str) -> None:
     folder = copy(Kind.IVF)
@@ -257,18 +263,95 @@ def test_no_depth_is_too_much(copy: Callable[[Kind], Path]) -> None:
     folder = copy(Kind.IVF)
     for depth in range(100, 2000, 7):
         deep = "[" * depth + "]" * depth
-        for text in (f'{{"version": {deep}}}', f'{{"version": 2, "kind": {deep}}}'):
+        for text in (f'{{"version": {deep}}}', f'{{"version": 3, "kind": {deep}}}'):
             (folder / "index.json").write_text(text)
             refused(folder)
 
 
-def test_the_card_of_an_earlier_version_says_to_build_again(copy: Callable[[Kind], Path]) -> None:
+def as_version_2(folder: Path, **changes: object) -> None:
+    """Write a card as the version before did, changed or not, with its right sums."""
+    facts = json.loads((folder / "index.json").read_text())
+    del facts["sha256"]
+    parameters = facts["parameters"]
+    effort = {"breadth": parameters["nprobe"], "oversampling": parameters["oversampling"]}
+    names = ("kind", "metric", "dimension", "count", "removed")
+    facts = (
+        {"version": 2}
+        | {name: facts[name] for name in names}
+        | {"effort": effort, "files": facts["files"], "source": facts["source"]}
+        | changes
+    )
+    whole = hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+    (folder / "index.json").write_text(json.dumps(facts | {"sha256": whole}, indent=2) + "\n")
+
+
+@KINDS
+@MAPPED
+def test_an_index_of_the_version_before_is_read(
+    folders: dict[Kind, tuple[Path, Path]],
+    copy: Callable[[Kind], Path],
+    kind: Kind,
+    *,
+    mapped: bool,
+) -> None:
+    folder = copy(kind)
+    as_version_2(folder)
+    card, index = read_card(folder), load_index(folder, "model", mapped=mapped)
+    parameters = SearchParameters(nprobe=7, ef=7, oversampling=3)
+    assert (card.version, card.kind, card.parameters) == (3, kind, parameters)
+    wanted = load_index(folders[kind][0], "model").with_parameters(parameters)
+    queries = np.random.default_rng(2).normal(size=(4, DIMENSION)).astype(np.float32)
+    np.testing.assert_array_equal(index.search(queries, 5).ids, wanted.search(queries, 5).ids)
+    again = folder.parent / "again"
+    again.mkdir()
+    save_index(again, index, "model")
+    assert (read_card(again).version, read_card(again).parameters) == (3, parameters)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"version": 2.0},
+        {"version": 3},
+        {"version": 1},
+        {"effort": {"breadth": 0, "oversampling": 1}},
+        {"effort": {"breadth": 2.0, "oversampling": 1}},
+        {"effort": {"breadth": 8}},
+        {"effort": {"breadth": 8, "oversampling": 1, "more": 1}},
+        {"effort": None},
+        {"parameters": {"nprobe": 8, "ef": 8, "oversampling": 1}},
+        {"source": 3},
+        {"more": 1},
+    ],
+    ids=lambda changes: str(changes)[:40],
+)
+def test_a_card_of_the_version_before_that_says_something_else_is_refused(
+    copy: Callable[[Kind], Path], changes: dict[str, object]
+) -> None:
+    folder = copy(Kind.IVF)
+    as_version_2(folder, **changes)
+    refused(folder)
+
+
+def test_any_bit_of_a_card_of_the_version_before_counts(copy: Callable[[Kind], Path]) -> None:
+    folder = copy(Kind.IVF)
+    as_version_2(folder)
+    whole = (folder / "index.json").read_bytes()
+    for place in range(0, len(whole), 3):
+        changed = bytearray(whole)
+        changed[place] ^= 1 << place % 8
+        (folder / "index.json").write_bytes(changed)
+        with pytest.raises(ValueError, match=r"index\.json is "):
+            read_card(folder)
+
+
+def test_a_card_without_a_version_is_of_another_format(copy: Callable[[Kind], Path]) -> None:
     folder = copy(Kind.IVF)
     facts = json.loads((folder / "index.json").read_text())
     for added in ("version", "sha256", "files"):
         del facts[added]
     (folder / "index.json").write_text(json.dumps(facts, indent=2))
-    with pytest.raises(ValueError, match="another format than this program reads, 2"):
+    with pytest.raises(ValueError, match="another format than this program reads, 2 or 3"):
         read_card(folder)
 
 
@@ -321,16 +404,16 @@ def test_arrays_that_do_not_fit_are_refused_though_sums_are_right(
     assert name in refused(folder, mapped=mapped)
 
 
-def others(kind: Kind) -> dict[str, Candidates | faiss.Index]:
+def others(kind: Kind) -> dict[str, FaissBackend | faiss.Index]:
     """Return candidates that are not those of an index of the kind."""
     rng = np.random.default_rng(5)
     vectors = rng.normal(size=(COUNT, DIMENSION)).astype(np.float32)
-    made: dict[str, Candidates | faiss.Index] = {
-        f"kind {other}": Candidates.build(other, vectors) for other in Kind if other is not kind
+    made: dict[str, FaissBackend | faiss.Index] = {
+        f"kind {other}": FaissBackend.build(other, vectors) for other in Kind if other is not kind
     }
-    made["one more row"] = Candidates.build(kind, np.vstack([vectors, vectors[:1]]))
-    made["no rows"] = Candidates.build(kind, vectors[:0])
-    made["one more component"] = Candidates.build(kind, np.hstack([vectors, vectors[:, :1]] * 4))
+    made["one more row"] = FaissBackend.build(kind, np.vstack([vectors, vectors[:1]]))
+    made["no rows"] = FaissBackend.build(kind, vectors[:0])
+    made["one more component"] = FaissBackend.build(kind, np.hstack([vectors, vectors[:, :1]] * 4))
     for metric in (faiss.METRIC_L2, faiss.METRIC_INNER_PRODUCT):
         for text in ("Flat", "HNSW16", "IVF4,Flat", "IVF4,SQ8", "SQ4", "IVF4,PQ5x4fs"):
             index = faiss.index_factory(DIMENSION, text, metric)
@@ -349,7 +432,7 @@ def test_another_index_is_refused_though_sums_are_right(
 ) -> None:
     folder = copy(kind)
     for other in others(kind).values():
-        if isinstance(other, Candidates):
+        if isinstance(other, FaissBackend):
             other.write(folder / "index.faiss")
         else:
             faiss.write_index(other, str(folder / "index.faiss"))
@@ -425,4 +508,4 @@ def test_a_file_that_cannot_be_written_is_an_os_error(kind: Kind, tmp_path: Path
     with pytest.raises(OSError, match="No such file"):
         save_index(tmp_path / "missing", index, "model")
     with pytest.raises(OSError, match="No space left"):
-        index.candidates.write(Path("/dev/full"))
+        embedded(index.snapshot.backend).write(Path("/dev/full"))

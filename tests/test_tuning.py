@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from index.exact import exact_search
-from index.kinds import Effort, Kind
-from index.tuning import Questions, Trial, fastest, pareto, shares, tune
+from index.kinds import Kind, SearchParameters
+from index.tuning import Questions, Trial, fastest, pareto, recalls, tune
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +18,7 @@ def made() -> tuple[np.ndarray, np.ndarray, Questions]:
 
 
 def trial(kind: Kind, recall: float, milliseconds: float, doubt: float = 0.0) -> Trial:
-    return Trial(kind, Effort(), recall, recall - doubt, recall, milliseconds, 1.0, 1.0)
+    return Trial(kind, SearchParameters(), recall, recall - doubt, recall, milliseconds, 1.0, 1.0)
 
 
 def test_what_is_chosen_reaches_the_target(
@@ -31,14 +31,17 @@ def test_what_is_chosen_reaches_the_target(
     assert {each.kind for each in said} == set(Kind)
     assert set(said) == set(tuned.trials)
     assert chosen.milliseconds == min(t.milliseconds for t in said if t.least >= 0.9)
-    assert (tuned.chosen.kind, tuned.chosen.effort) == (chosen.kind, chosen.effort)
+    assert (tuned.chosen.kind, tuned.chosen.snapshot.parameters) == (
+        chosen.kind,
+        chosen.parameters,
+    )
     exact = next(each for each in said if each.kind is Kind.EXACT)
     assert exact.recall == exact.least == exact.check == 1.0
     assert chosen.least < chosen.recall
     assert chosen.check >= 0.9
     found = tuned.chosen.search(questions.queries, 10, questions.excluded)
     wanted = exact_search(ids, vectors, questions.queries, 10, questions.excluded)
-    assert shares(found.ids[::2], wanted.ids[::2]).mean() == chosen.recall
+    assert recalls(found.ids[::2], wanted.ids[::2]).mean() == chosen.recall
 
 
 def test_an_easy_half_does_not_choose_for_the_other() -> None:
@@ -60,11 +63,30 @@ def test_an_easy_half_does_not_choose_for_the_other() -> None:
 
 def test_where_only_one_half_reaches_the_target_it_is_not_reached() -> None:
     one, both = (
-        Trial(Kind.IVF, Effort(), 0.99, least, least, 1.0, 1.0, 1.0) for least in (0.94, 0.95)
+        Trial(Kind.IVF, SearchParameters(), 0.99, least, least, 1.0, 1.0, 1.0)
+        for least in (0.94, 0.95)
     )
     assert fastest([one, both._replace(milliseconds=9.0)], 0.95).least == 0.95
     assert fastest([one], 0.95).least < 0.95
-    assert one.facts()["at least"] == 0.94
+    assert one.as_dict()["recall_at_least"] == 0.94
+
+
+def test_search_parameters_without_effect_are_not_shown() -> None:
+    shown = {
+        kind: [
+            name
+            for name in ("nprobe", "ef", "oversampling")
+            if trial(kind, 1.0, 1.0).as_dict()[name] is not None
+        ]
+        for kind in Kind
+    }
+    assert shown == {
+        Kind.EXACT: [],
+        Kind.IVF: ["nprobe"],
+        Kind.HNSW: ["ef"],
+        Kind.IVFPQ: ["nprobe", "oversampling"],
+        Kind.SQ8: ["oversampling"],
+    }
 
 
 def test_where_nothing_reaches_the_target_the_nearest_is_taken(
@@ -92,5 +114,5 @@ def test_what_reached_a_target_by_chance_is_not_chosen() -> None:
 def test_recall_is_the_share_of_what_there_is() -> None:
     truth = np.array([[1, 2, 3, 4], [5, 6, -1, -1], [-1, -1, -1, -1]])
     found = np.array([[4, 1, 9, 8], [6, 5, 7, -1], [1, 2, 3, 4]])
-    np.testing.assert_array_equal(shares(found, truth), [0.5, 1.0])
-    np.testing.assert_array_equal(shares(found[2:], truth[2:]), [1.0])
+    np.testing.assert_array_equal(recalls(found, truth), [0.5, 1.0])
+    np.testing.assert_array_equal(recalls(found[2:], truth[2:]), [1.0])

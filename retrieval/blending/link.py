@@ -1,12 +1,18 @@
 """The link: from a score to the rating to expect, and how far from it the rating may be."""
 
+import math
 from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from types import ModuleType
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtr
 
 Floats = NDArray[np.float64]
+
+# Values that are worth an import: those of a list of the largest catalogues that are listed whole.
+MANY = 20_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +28,7 @@ class Link:
     def ratings(self, scores: Floats) -> Floats:
         """Return expected ratings, of the same shape, under the usual noise."""
         # No matrix product, which may round differently for other numbers of scores.
-        above = ndtr(scores[..., None] - np.array(self.thresholds))  # (..., T)
+        above = normal_distribution(scores[..., None] - np.array(self.thresholds))  # (..., T)
         return np.asarray(self.values[0] + (np.diff(self.values) * above).sum(axis=-1))
 
     def chances(self, scores: Floats, variances: Floats) -> Floats:
@@ -34,7 +40,12 @@ class Link:
         """
         ends = (np.array(self.thresholds) - scores[..., None]) / np.sqrt(variances)[..., None]
         below = np.concatenate(
-            [np.zeros_like(scores)[..., None], ndtr(ends), np.ones_like(scores)[..., None]], axis=-1
+            [
+                np.zeros_like(scores)[..., None],
+                normal_distribution(ends),
+                np.ones_like(scores)[..., None],
+            ],
+            axis=-1,
         )
         return np.asarray(np.diff(below, axis=-1), dtype=np.float64)
 
@@ -47,3 +58,21 @@ class Link:
         """
         squares = (np.array(self.values) - ratings[..., None]) ** 2  # (..., T + 1)
         return np.asarray(np.sqrt((chances * squares).sum(axis=-1)), dtype=np.float64)
+
+
+def normal_distribution(values: Floats) -> Floats:
+    """Return how likely a standard normal number is at most each value, of the same shape.
+
+    For a few values scipy would take a hundred times as long to import as to answer; for very many
+    it is five times as fast. The two differ in the last bit at most.
+    """
+    if values.size > MANY:
+        return np.asarray(_scipy_special().ndtr(values), dtype=np.float64)
+    scaled = (values * -math.sqrt(0.5)).ravel().tolist()
+    below = np.fromiter(map(math.erfc, scaled), np.float64, len(scaled))
+    return 0.5 * below.reshape(values.shape)
+
+
+@cache
+def _scipy_special() -> ModuleType:
+    return import_module("scipy.special")

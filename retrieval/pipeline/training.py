@@ -19,10 +19,11 @@ from retrieval.blending.rating import Blended, Rater, fit_blend
 from retrieval.data.catalogue import Catalogue
 from retrieval.data.dataset import Dataset, encode
 from retrieval.data.frames import MovieData
+from retrieval.data.layouts import read_folder
 from retrieval.data.listing import listed
 from retrieval.data.split import last_of_each, random_rows
 from retrieval.errors import DataError, Problem
-from retrieval.options import Device
+from retrieval.options import Device, Preset
 from retrieval.pairs.content import ContentEncoder, fit_content, save_content
 from retrieval.pairs.device import available
 from retrieval.pairs.table import TOWER_PAIRS
@@ -30,7 +31,7 @@ from retrieval.pairs.training import FittedPair, TrainingData, TrainingOptions
 from retrieval.pipeline.card import measured, model_card
 from retrieval.pipeline.indexing import STAGE as INDEXING
 from retrieval.pipeline.indexing import index_version
-from retrieval.pipeline.settings import Settings
+from retrieval.pipeline.settings import Settings, preset_settings
 from retrieval.progress import SILENT, Progress, Stage
 from retrieval.run.config import FORMAT, RunConfig
 from retrieval.run.folder import CARD, CONTENT, METRICS, write_run
@@ -78,11 +79,11 @@ class Trained:
 
 
 def train(
-    data: MovieData,
-    settings: Settings,
-    folder: Path,
+    data: MovieData | Path | str,
+    settings: Settings | Preset,
+    folder: Path | str,
     *,
-    source: str = "data",
+    source: str | None = None,
     seed: int = 0,
     device: Device = Device.AUTO,
     index: bool = True,
@@ -93,10 +94,10 @@ def train(
     Interrupted, the same call goes on with the pairs that keep checkpoints from where they were.
 
     Args:
-        data: What to learn from.
-        settings: Which pairs are trained, and how.
+        data: Ratings, movies and users, or the folder that holds them.
+        settings: Which pairs are trained, and how; a preset stands for its own.
         folder: Folder of the run.
-        source: Name of the data in the run.
+        source: Name of the data in the run; None is that of their folder.
         seed: Seed of everything random.
         device: Device that the sequence pair is trained on.
         index: Whether to build the index, of the kind that is fastest for so many movies.
@@ -108,19 +109,23 @@ def train(
         RunError: The folder holds something else, or somebody else is writing it.
     """
     available(device)
-    if len(data.ratings) < FEWEST_RATINGS:
-        raise DataError([_too_few(source, len(data.ratings))])
-    with writing(folder) as writer:
-        writer.note(request(source, settings, seed))
-        progress.plan(stages(settings, len(data.ratings), len(data.movies), index=index))
+    home = Path(folder)
+    chosen = settings if isinstance(settings, Settings) else preset_settings(Preset(settings))
+    frames = data if isinstance(data, MovieData) else read_folder(Path(data))
+    named = source or ("data" if isinstance(data, MovieData) else str(data))
+    if len(frames.ratings) < FEWEST_RATINGS:
+        raise DataError([_too_few(named, len(frames.ratings))])
+    with writing(home) as writer:
+        writer.note(request(named, chosen, seed))
+        progress.plan(stages(chosen, len(frames.ratings), len(frames.movies), index=index))
         options = TrainingOptions(seed, writer.checkpoint, device, progress)
-        parts = _fit(encode(data), settings, options)
-        config = _config(parts, settings, seed, source)
+        parts = _fit(encode(frames), chosen, options)
+        config = _config(parts, chosen, seed, named)
         with writer.new_version() as partial:
             _write(partial, config, parts)
             if index:
                 progress.stage(INDEXING)
-                index_version(partial, folder)
+                index_version(partial, home)
         remove(writer.checkpoint)
     return parts.trained
 

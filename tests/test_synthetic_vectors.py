@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from index.imitation import imitate
+from index.synthetic import synthetic_vectors
 
 
 @pytest.fixture(scope="module")
@@ -13,20 +13,20 @@ def real() -> np.ndarray:
     return vectors.astype(np.float32)
 
 
-def test_an_imitation_has_the_lengths_and_directions_of_what_it_imitates(real: np.ndarray) -> None:
-    made = imitate(real, 20_000, 0)
+def test_synthetic_vectors_have_the_norms_and_directions_of_real_ones(real: np.ndarray) -> None:
+    made = synthetic_vectors(real, 20_000, 0)
     assert made.shape == (20_000, 6)
     assert made.dtype == np.float32
     shares = np.linspace(0.02, 0.98, 9)
-    lengths = [np.quantile(np.linalg.norm(each, axis=1), shares) for each in (real, made)]
-    np.testing.assert_allclose(lengths[0], lengths[1], rtol=0.05)
+    norms = [np.quantile(np.linalg.norm(each, axis=1), shares) for each in (real, made)]
+    np.testing.assert_allclose(norms[0], norms[1], rtol=0.05)
     np.testing.assert_allclose(real.mean(axis=0), made.mean(axis=0), atol=0.15)
     variances = [np.linalg.eigvalsh(np.cov(each.T)) for each in (real, made)]
     np.testing.assert_allclose(variances[0][-4:], variances[1][-4:], rtol=0.1)
 
 
-def test_an_imitation_has_the_clusters_of_what_it_imitates(real: np.ndarray) -> None:
-    made = imitate(real, 2000, 0)
+def test_synthetic_vectors_have_the_clusters_of_real_ones(real: np.ndarray) -> None:
+    made = synthetic_vectors(real, 2000, 0)
 
     def nearest(vectors: np.ndarray) -> float:
         away = ((vectors[:, None] - real) ** 2).sum(axis=2)
@@ -37,7 +37,7 @@ def test_an_imitation_has_the_clusters_of_what_it_imitates(real: np.ndarray) -> 
     assert nearest(normal) > 3 * nearest(made[:500])
 
 
-def test_an_imitation_is_the_same_for_a_seed_and_any_size_will_do(real: np.ndarray) -> None:
-    np.testing.assert_array_equal(imitate(real, 50, 3), imitate(real, 50, 3))
-    assert not np.array_equal(imitate(real, 50, 3), imitate(real, 50, 4))
-    assert imitate(real[:1], 5, 0).shape == (5, 6)
+def test_a_seed_gives_the_same_vectors_and_any_size_will_do(real: np.ndarray) -> None:
+    np.testing.assert_array_equal(synthetic_vectors(real, 50, 3), synthetic_vectors(real, 50, 3))
+    assert not np.array_equal(synthetic_vectors(real, 50, 3), synthetic_vectors(real, 50, 4))
+    assert synthetic_vectors(real[:1], 5, 0).shape == (5, 6)

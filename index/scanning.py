@@ -1,0 +1,77 @@
+"""Scans of the vectors that an index holds: candidates without any search structure."""
+
+from collections.abc import Sequence
+
+import faiss
+import numpy as np
+from numpy.typing import NDArray
+
+from index.backend import Proposal
+from index.neighbours import Neighbours
+from index.rescoring import SCORED, LocalVectors
+from index.rows import NO_ROW, ChosenRows
+from index.vectors import Ids, Vectors
+
+# Candidates beyond the results, so that a second, deeper round is seldom needed.
+SPARE = 8
+
+# Queries searched together: enough to use matrix products, few enough to share one depth.
+CHUNK = 256
+
+
+def scan(local: LocalVectors, queries: Vectors, count: int, chosen: ChosenRows | None) -> Proposal:
+    """Return the best candidates of all that are allowed, by scores in single precision.
+
+    Args:
+        local: Vectors to scan.
+        queries: Query vectors, `(C, D)`.
+        count: Number of candidates for each query, at most that of the allowed rows.
+        chosen: Rows that alone may be candidates; None is all.
+    """
+    vectors = local.vectors if chosen is None else local.vectors[chosen.rows]
+    if not len(vectors):
+        nothing = np.empty((len(queries), 0))
+        return Proposal(nothing.astype(np.float32), nothing.astype(np.int64))
+    scores, places = faiss.knn(queries, vectors, count, faiss.METRIC_INNER_PRODUCT)
+    return Proposal(scores, places if chosen is None else chosen.rows[places])
+
+
+def scan_at_once(
+    local: LocalVectors,
+    found: Neighbours,
+    queries: Vectors,
+    excluded: Sequence[Ids],
+    chosen: ChosenRows | None,
+) -> NDArray[np.bool_]:
+    """Search few vectors: score all, hide what may not come, and score the best again, exactly.
+
+    Args:
+        local: Vectors to search.
+        found: Where the results of the queries belong, `(Q, K)`.
+        queries: Query vectors, `(Q, D)`.
+        excluded: Ids that must not be returned, one array for each query.
+        chosen: Rows that alone may be results; None is all.
+
+    Returns:
+        Whether the results of each query are surely the best, `(Q,)`.
+    """
+    k, rows_held = found.ids.shape[1], len(local)
+    depth = min(k + SPARE, rows_held)
+    sure = np.full(len(queries), depth == rows_held)
+    step = max(1, min(CHUNK, SCORED // max(1, depth)))
+    for start in range(0, len(queries) if depth else 0, step):
+        part = slice(start, start + step)
+        asked = queries[part]
+        scores = asked @ local.vectors.T  # (C, R)
+        owners = np.repeat(np.arange(len(asked)), [len(ids) for ids in excluded[part]])
+        hidden, held = local.rows.find(np.concatenate([np.empty(0, np.int64), *excluded[part]]))
+        scores[owners[held], hidden[held]] = -np.inf
+        if chosen is not None:
+            scores[:, ~chosen.mask] = -np.inf
+        rows = scores.argpartition(rows_held - depth, axis=1)[:, rows_held - depth :]  # (C, depth)
+        rounded = scores[np.arange(len(asked))[:, None], rows]
+        local.rescore(found, part, np.where(np.isneginf(rounded), NO_ROW, rows), asked)
+        worst = rounded.min(axis=1)  # if infinitely bad, there are no others
+        last = found.scores[part, -1]
+        sure[part] |= np.isneginf(worst) | local.surely_above(last, worst, asked)
+    return sure
