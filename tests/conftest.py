@@ -1,16 +1,18 @@
 """A small synthetic world, trained once for all tests that need a run."""
 
-from collections.abc import Iterator
+import fcntl
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from rich.progress import Progress
 from threadpoolctl import threadpool_limits
 
 from retrieval.data.frames import MovieData
 from retrieval.data.layouts import read_folder
 from retrieval.data.synthetic import write_world
 from retrieval.options import Preset
+from retrieval.pipeline.settings import preset_settings
 from retrieval.pipeline.training import train
 from retrieval.serving.recommender import Recommender
 
@@ -23,10 +25,30 @@ def _threads() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("data") / "world"
-    write_world(folder, users=150, movies=200, ratings=6000, seed=1)
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all workers of a parallel session have."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
+def made_once(folder: Path, make: Callable[[Path], None]) -> Path:
+    """Return a folder that the first worker to come makes, and the others wait for."""
+    folder.parent.mkdir(exist_ok=True)
+    done = folder.parent.with_suffix(".done")
+    with folder.parent.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not done.exists():
+            make(folder)
+            done.touch()
     return folder
+
+
+@pytest.fixture(scope="session")
+def world(shared: Path) -> Path:
+    def make(folder: Path) -> None:
+        write_world(folder, users=150, movies=200, ratings=6000, seed=1)
+
+    return made_once(shared / "data" / "world", make)
 
 
 @pytest.fixture(scope="session")
@@ -35,11 +57,14 @@ def data(world: Path) -> MovieData:
 
 
 @pytest.fixture(scope="session")
-def run(world: Path, data: MovieData, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("runs") / "run"
-    with Progress(disable=True) as progress:
-        train(data, str(world), folder, Preset.QUICK, 0, progress)
-    return folder
+def run(world: Path, data: MovieData, shared: Path) -> Path:
+    """A run of all pairs, with its index."""
+    settings = preset_settings(Preset.QUICK).changed({"sequence.blocks": 1})
+
+    def make(folder: Path) -> None:
+        train(data, settings, folder, source=str(world))
+
+    return made_once(shared / "runs" / "run", make)
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""Worlds of a hundred ratings or so, and a plan that trains on them in a second."""
+"""Worlds of a hundred ratings or so, and settings that train on them in a second."""
 
 from collections.abc import Sequence
 
@@ -8,26 +8,38 @@ import pandas as pd
 from retrieval.data import columns
 from retrieval.data.frames import MovieData
 from retrieval.data.scale import RatingScale
-from retrieval.options import Preset, Towers
-from retrieval.pairs.bayesian.inference import BayesianSettings
-from retrieval.pairs.neural.model import NeuralSettings
-from retrieval.pairs.sequence.model import SequenceSettings
-from retrieval.pairs.sequence.training import SequenceLoopSettings
-from retrieval.pipeline.presets import LoopSettings, Plan
+from retrieval.options import Preset
+from retrieval.pipeline.settings import Settings, preset_settings
 
 STARS = RatingScale(lowest=1, highest=5, step=1)
 
+TINY = {
+    "neural.dimension": 4,
+    "neural.hidden": 8,
+    "neural.heads": 2,
+    "neural.history_length": 3,
+    "neural.epochs": 1,
+    "neural.batch_size": 256,
+    "bayesian.dimension": 2,
+    "bayesian.compressed": 4,
+    "bayesian.burn_in_windows": 1,
+    "bayesian.draws": 3,
+    "bayesian.spacing": 1,
+    "sequence.dimension": 8,
+    "sequence.blocks": 1,
+    "sequence.heads": 2,
+    "sequence.hidden": 8,
+    "sequence.history_length": 5,
+    "sequence.epochs": 1,
+    "sequence.batch_tokens": 256,
+}
 
-def tiny_plan(_preset: Preset, _ratings: int) -> Plan:
-    """What stands in for every preset."""
-    return Plan(
-        pairs=tuple(Towers),
-        towers=NeuralSettings(dimension=4, hidden=8, heads=2, history_length=3),
-        loop=LoopSettings(epochs=1, batch_size=256),
-        bayesian=BayesianSettings(dimension=2, collapsed=4, most_windows=1, draws=3, spacing=1),
-        sequence=SequenceSettings(dimension=8, blocks=1, heads=2, hidden=8, history_length=5),
-        sequence_loop=SequenceLoopSettings(epochs=1, tokens=256),
-    )
+
+def tiny_settings(pairs: Sequence[str] = ()) -> Settings:
+    """Return settings of pairs by name, of those of a preset if there are none."""
+    settings = preset_settings(Preset.QUICK, pairs)
+    own = {name: value for name, value in TINY.items() if name.split(".")[0] in settings.pairs}
+    return settings.changed(own)
 
 
 def everybody_rates(users: int, movies: int) -> list[tuple[int, int]]:

@@ -47,8 +47,8 @@ def pair() -> Bayesian:
         covariance=root @ root.T + np.eye(SIZE),
         movie_noise=rng.gamma(2.0, 1.0, MOVIES).astype(np.float32),
         movie_products=np.eye(SIZE),
-        level_latents=np.array([-2.5, -1.2, 0.0, 1.1, 2.8], np.float32),
-        mood_law=np.array([CORRELATION, 0.05, 0.01]),
+        class_latents=np.array([-2.5, -1.2, 0.0, 1.1, 2.8], np.float32),
+        session_law=np.array([CORRELATION, 0.05, 0.01]),
     )
 
 
@@ -61,11 +61,11 @@ def test_folding_in_is_the_posterior_of_a_linear_regression(
     pair: Bayesian, expected: Prior
 ) -> None:
     movies = np.array([1, 4, 7, 11, 2])
-    levels = np.array([0, 4, 2, 3, 3])
-    folded = fold_in(pair, expected, movies, levels)
+    classes = np.array([0, 4, 2, 3, 3])
+    folded = fold_in(pair, expected, movies, classes)
     # The same as least squares with the prior as further, exact observations.
     met = np.hstack([pair.movies[movies, :-1], np.ones((5, 1))]).astype(np.float64)
-    left = pair.level_latents[levels] - pair.movies[movies, -1]
+    left = pair.class_latents[classes] - pair.movies[movies, -1]
     scale = 1 / np.sqrt(pair.movie_noise[movies].astype(np.float64))
     root = np.linalg.cholesky(np.linalg.inv(expected.covariance)).T
     whole = np.vstack([met * scale[:, None], root])
@@ -78,10 +78,10 @@ def test_folding_in_is_the_posterior_of_a_linear_regression(
 def test_what_ratings_carry_adds_up_and_each_carries_its_own(
     pair: Bayesian, expected: Prior
 ) -> None:
-    movies, levels = np.array([1, 4, 7, 11, 2]), np.array([0, 4, 2, 3, 3])
+    movies, classes = np.array([1, 4, 7, 11, 2]), np.array([0, 4, 2, 3, 3])
     direction = np.array([0.4, -1.0, 0.2, 1.0])
-    found = carried(pair, expected, movies, levels, direction)
-    score = fold_in(pair, expected, movies, levels).vector @ direction
+    found = carried(pair, expected, movies, classes, direction)
+    score = fold_in(pair, expected, movies, classes).vector @ direction
     assert found.sum() + expected.mean @ direction == pytest.approx(score)
     other = carried(pair, expected, movies, np.array([0, 4, 0, 3, 3]), direction)
     assert (np.abs(other - found) > 1e-3).tolist() == [False, False, True, False, False]
@@ -102,9 +102,9 @@ def test_nothing_told_leaves_the_prior_and_more_told_leaves_less_doubt(
 
 
 def test_order_does_not_matter(pair: Bayesian, expected: Prior) -> None:
-    movies, levels = np.array([3, 1, 8]), np.array([4, 0, 2])
-    turned = fold_in(pair, expected, movies[::-1], levels[::-1])
-    straight = fold_in(pair, expected, movies, levels)
+    movies, classes = np.array([3, 1, 8]), np.array([4, 0, 2])
+    turned = fold_in(pair, expected, movies[::-1], classes[::-1])
+    straight = fold_in(pair, expected, movies, classes)
     np.testing.assert_allclose(turned.vector, straight.vector)
 
 
@@ -131,8 +131,8 @@ def tower(pair: Bayesian) -> BayesianTower:
         np.array([50, 100, 100, 200, 400]),
         USERS,
     )
-    moods = np.array([[9.0, 1.0, 1.0, 2.0, 4.0], [9.0, 0.1, 0.1, 0.2, 0.4]], np.float32)
-    return BayesianTower(pair, moods, histories, SIZES, STARS)
+    effects = np.array([[9.0, 1.0, 1.0, 2.0, 4.0], [9.0, 0.1, 0.1, 0.2, 0.4]], np.float32)
+    return BayesianTower(pair, effects, histories, SIZES, STARS)
 
 
 def ask(of: BayesianTower, user: int, time: int, *, timed: bool = True) -> float:

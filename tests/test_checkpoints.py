@@ -17,7 +17,7 @@ from retrieval.pairs.bayesian.checkpoint import CARD, BurnIn, Checkpoint, sealed
 from retrieval.pairs.bayesian.inference import WINDOW, BayesianSettings, infer
 from retrieval.pairs.bayesian.sampler import Draw
 from retrieval.pairs.bayesian.sampler import State as ChainState
-from retrieval.pairs.content import learn_to_describe
+from retrieval.pairs.content import fit_content
 from retrieval.pairs.sequence.checkpoint import SequenceCheckpoint, State
 
 KEY = "key"
@@ -69,9 +69,9 @@ def draw(seed: int) -> Draw:
         movie_precision=floats(2, 2),
         thresholds=floats(4),
         noise_precision=vectors(4),
-        lingering=vectors(5),
-        own=vectors(5),
-        mood_law=floats(3),
+        slow=vectors(5),
+        quick=vectors(5),
+        session_law=floats(3),
     )
 
 
@@ -197,9 +197,9 @@ def test_inference_over_a_damaged_checkpoint_comes_to_the_same_as_without(
     data: MovieData, tmp_path: Path
 ) -> None:
     dataset = encode(data)
-    content = learn_to_describe(dataset.movie_frame, 0).describe(dataset.movie_frame).matrix()
+    content = fit_content(dataset.movie_frame, 0).describe(dataset.movie_frame).matrix()
     held_out = np.random.default_rng(0).random(len(dataset.ratings)) < 0.1
-    settings = BayesianSettings(dimension=2, collapsed=4, most_windows=1, draws=10, spacing=1)
+    settings = BayesianSettings(dimension=2, compressed=4, most_windows=1, draws=10, spacing=1)
 
     def run(folder: Path, progress: Progress) -> np.ndarray:
         asked = (dataset, content, held_out, held_out, settings, 0, folder)

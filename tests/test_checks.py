@@ -118,7 +118,7 @@ def test_ratings_too_large_to_be_told_apart_are_problems() -> None:
 
 def test_ratings_that_are_all_the_same_are_one_level_and_a_note() -> None:
     data = check(ratings_table((1, 1, 5, 10), (1, 2, 5, 20)))
-    assert (data.scale.levels, str(data.scale)) == (1, "5 alone")
+    assert (data.scale.classes, str(data.scale)) == (1, "5 alone")
     assert data.notes[0] == "ratings.csv: every rating is 5: they tell no taste"
 
 

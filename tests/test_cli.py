@@ -1,4 +1,5 @@
 import json
+import math
 import re
 import shutil
 import subprocess
@@ -9,6 +10,8 @@ from typing import Any
 import pytest
 
 from retrieval.cli.app import main
+from retrieval.evaluation.metrics import Metric
+from retrieval.evaluation.protocols import Result
 from retrieval.options import RankBy
 
 README = Path(__file__).parent.parent / "README.md"
@@ -32,7 +35,7 @@ def test_lists_and_ratings_agree_in_json(
     run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     rec(monkeypatch, "topk", "--run", str(run), "--user", "42", "--k", "3", "--json")
-    rows = json.loads(capsys.readouterr().out)
+    rows = json.loads(capsys.readouterr().out)["movies"]
     assert [row["rank"] for row in rows] == [1, 2, 3]
     movie = str(rows[1]["movie_id"])
     rec(monkeypatch, "rate", "--run", str(run), "--user", "42", "--movie", movie, "--json")
@@ -59,15 +62,16 @@ def test_batches_of_lists_and_pairs_agree(
     given = ["--run", str(run), "--histories", str(tmp_path / "histories.csv")]
     lists, ratings = tmp_path / "lists.csv", tmp_path / "ratings.csv"
     rec(
-        monkeypatch, "topk", *given, "--users", str(tmp_path / "users.csv"), "--k", "20",
-        "--out", str(lists),
+        monkeypatch, "batch", "topk", *given, "--users", str(tmp_path / "users.csv"),
+        "--k", "20", "--out", str(lists),
     )  # fmt: skip
     header, *rows = [line.split(",") for line in lists.read_text().splitlines()]
     assert header == ["user_id", "rank", "movie_id", "score", "rating"]
     assert [row[1] for row in rows] == [str(rank) for rank in range(1, 21)] * 3
     pairs = "".join(f"{row[0]},{row[2]}\n" for row in rows)
     (tmp_path / "pairs.csv").write_text("user_id,movie_id\n" + pairs)
-    rec(monkeypatch, "rate", *given, "--pairs", str(tmp_path / "pairs.csv"), "--out", str(ratings))
+    pairs_of = ["--pairs", str(tmp_path / "pairs.csv"), "--out", str(ratings)]
+    rec(monkeypatch, "batch", "rate", *given, *pairs_of)
     header, *answered = [line.split(",") for line in ratings.read_text().splitlines()]
     assert header == ["user_id", "movie_id", "rating", "deviation"]
     assert [row[:3] for row in answered] == [[row[0], row[2], row[4]] for row in rows]
@@ -91,8 +95,10 @@ def test_batches_of_lists_and_pairs_agree(
         (["topk", "--user", "1", "--out", "x.csv"], "--out x.csv has no effect"),
         (["rate", "--user", "1"], "which movie?"),
         (["rate", "--user", "1", "--movie", "99999"], "unknown movie 99999"),
-        (["rate", "--pairs", "nothing.csv"], "where to?"),
-        (["rate", "--pairs", "nothing.csv", "--out", "-"], "nothing.csv cannot be read: No such"),
+        (
+            ["batch", "rate", "--pairs", "nothing.csv", "--out", "-"],
+            "nothing.csv cannot be read: No such",
+        ),
         (["topk", "--users", "x.csv", "--out", "-", "--json"], "--json True has no effect"),
         (["topk", "--user", "1", "--unknown", "new"], "--unknown new has no effect"),
         (["topk", "--user", "9" * 20], "is no id; ids are whole numbers"),
@@ -163,8 +169,8 @@ def test_what_becomes_of_unknown_users_in_a_file_is_a_choice(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     (tmp_path / "users.csv").write_text("user_id\n42\n99999\n7\n99999\n")
-    words = ["topk", "--run", str(run), "--users", str(tmp_path / "users.csv"), "--k", "1"]
-    words += ["--out", str(tmp_path / "out.csv"), "--unknown", unknown]
+    words = ["batch", "topk", "--run", str(run), "--users", str(tmp_path / "users.csv")]
+    words += ["--k", "1", "--out", str(tmp_path / "out.csv"), "--unknown", unknown]
     if unknown == "error":
         failed(monkeypatch, *words)
         assert not (tmp_path / "out.csv").exists()
@@ -181,7 +187,7 @@ def test_pairs_with_unknown_movies_are_left_out_and_none_give_a_header(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pairs, out = tmp_path / "pairs.csv", tmp_path / "out.csv"
-    words = ["rate", "--run", str(run), "--pairs", str(pairs), "--out", str(out)]
+    words = ["batch", "rate", "--run", str(run), "--pairs", str(pairs), "--out", str(out)]
     for text in ("user_id,movie_id\n", "user_id,movie_id\n99999,5\n42,77777\n"):
         pairs.write_text(text)
         rec(monkeypatch, *words)
@@ -200,8 +206,8 @@ def test_who_has_nothing_left_is_in_the_output_all_the_same(
     (tmp_path / "seen.csv").write_text("user_id,movie_id,rating\n777,5,4\n7,6,4\n")
     filters = ["--run", str(run), "--allow", str(tmp_path / "one.csv")]
     rec(
-        monkeypatch, "topk", *filters, "--users", str(tmp_path / "users.csv"), "--histories",
-        str(tmp_path / "seen.csv"), "--out", str(tmp_path / "out.csv"),
+        monkeypatch, "batch", "topk", *filters, "--users", str(tmp_path / "users.csv"),
+        "--histories", str(tmp_path / "seen.csv"), "--out", str(tmp_path / "out.csv"),
     )  # fmt: skip
     header, first, second = (tmp_path / "out.csv").read_text().splitlines()
     assert header.startswith("user_id,rank,movie_id")
@@ -213,7 +219,7 @@ def test_who_has_nothing_left_is_in_the_output_all_the_same(
     assert "of the allowed ids, 1 are no movie's" in said
     rec(monkeypatch, "topk", *filters, "--history", "5:4", "--json")
     captured = capsys.readouterr()
-    assert json.loads(captured.out) == []
+    assert json.loads(captured.out)["movies"] == []
     assert captured.err.count("nothing is left to list") == 1
 
 
@@ -244,7 +250,7 @@ def test_titles_are_shown_as_they_are(
     assert "Crash [/b] Again" in capsys.readouterr().out
     rec(monkeypatch, "movies", "(\x1b)", "--json", *at)
     captured = capsys.readouterr()
-    assert captured.out == "[]\n"
+    assert json.loads(captured.out)["movies"] == []
     assert captured.err == "note: no movie is called anything like '(\\x1b)'\n"
     rec(monkeypatch, "topk", "--user", "42", "--history", "+900001:5", "--k", "205", *at)
     said = capsys.readouterr()
@@ -258,7 +264,7 @@ def test_lists_are_filtered_ranked_and_made_diverse_from_the_command_line(
 ) -> None:
     def listed(*words: str) -> list[dict[str, Any]]:
         rec(monkeypatch, "topk", "--run", str(run), "--user", "9", "--k", "12", "--json", *words)
-        rows: list[dict[str, Any]] = json.loads(capsys.readouterr().out)
+        rows: list[dict[str, Any]] = json.loads(capsys.readouterr().out)["movies"]
         return rows
 
     every = listed()
@@ -281,19 +287,20 @@ def test_a_list_is_as_long_as_usual_or_holds_all_there_are(
 ) -> None:
     words = ["topk", "--run", str(run), "--user", "42", "--include-seen", "--json"]
     rec(monkeypatch, *words)
-    assert len(json.loads(capsys.readouterr().out)) == 20
-    monkeypatch.setattr("retrieval.cli.app.TOPK", 1000)  # more than the catalogue has
+    assert len(json.loads(capsys.readouterr().out)["movies"]) == 20
+    monkeypatch.setattr("retrieval.cli.ask.TOPK", 1000)  # more than the catalogue has
+    monkeypatch.setattr("retrieval.cli.batch.TOPK", 1000)
     rec(monkeypatch, *words)
-    assert len(json.loads(capsys.readouterr().out)) == 200
+    assert len(json.loads(capsys.readouterr().out)["movies"]) == 200
     (tmp_path / "users.csv").write_text("user_id\n42\n")
     rec(
-        monkeypatch, "topk", "--run", str(run), "--users", str(tmp_path / "users.csv"),
+        monkeypatch, "batch", "topk", "--run", str(run), "--users", str(tmp_path / "users.csv"),
         "--include-seen", "--out", str(tmp_path / "lists.csv"),
     )  # fmt: skip
     assert len((tmp_path / "lists.csv").read_text().splitlines()) == 201
 
 
-def test_a_rating_comes_with_its_doubt(
+def test_a_rating_comes_with_its_deviation(
     run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     asked = ["rate", "--run", str(run), "--user", "42", "--movie", "5"]
@@ -314,13 +321,6 @@ def test_movies_are_added_by_a_file(
     assert "run: 1; 1 of the file were there already" in capsys.readouterr().err
     rec(monkeypatch, "rate", "--run", str(tmp_path / "run"), "--user", "4", "--movie", "unheard of")
     assert "Unheard Of (2009) [901]" in capsys.readouterr().out
-
-
-def test_unknown_towers_are_named(
-    world: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    failed(monkeypatch, "train", "--data", str(world), "--towers", "neural,magic")
-    assert "unknown towers 'magic'; there are: neural, bayesian" in capsys.readouterr().err
 
 
 def test_no_run_yet_says_how_to_make_one(
@@ -363,9 +363,9 @@ def test_other_commands_answer(
     rec(monkeypatch, "info", "--run", str(run), "--json")
     assert json.loads(capsys.readouterr().out)["movies"] == 200
     rec(monkeypatch, "similar", "--run", str(run), "--movie", "5", "--k", "4", "--json")
-    assert len(json.loads(capsys.readouterr().out)) == 4
+    assert len(json.loads(capsys.readouterr().out)["movies"]) == 4
     rec(monkeypatch, "movies", "the", "--run", str(run), "--limit", "2", "--json")
-    assert len(json.loads(capsys.readouterr().out)) == 2
+    assert len(json.loads(capsys.readouterr().out)["movies"]) == 2
     rec(monkeypatch, "data", "check", str(world), "--json")
     assert json.loads(capsys.readouterr().out)["ratings"] == 6000
 
@@ -377,32 +377,78 @@ def test_every_protocol_is_scored_beside_baselines(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    towers, ours = "neural,bayesian", {"two towers"}
+    towers, ours = "bayesian", {"two towers"}
     if protocol == "leave-one":
-        towers = "neural,bayesian,sequence"
+        towers = "bayesian,sequence"
         ours = {
-            f"two towers by {rank_by}, {told} the time"
+            f"two towers by {rank_by}, time {known}"
             for rank_by in RankBy
-            for told in ("told", "not told")
+            for known in ("known", "not known")
         }
     rec(
         monkeypatch, "evaluate", "--data", str(world), "--protocol", protocol, "--preset", "quick",
-        "--towers", towers, "--json",
+        "--towers", towers, "--json", *["--set", "sequence.epochs=1"] * ("sequence" in towers),
     )  # fmt: skip
-    results = json.loads(capsys.readouterr().out)
+    said = json.loads(capsys.readouterr().out)
+    assert (said["schema"], said["run"], said["data"]) == (1, None, str(world))
+    assert (said["protocol"], said["preset"], said["seed"]) == (protocol, "quick", 0)
+    results = said["results"]
     systems = {result["system"] for result in results}
     assert ours | {"movie mean", "user mean + movie bias"} <= systems
-    metric = "hr@10" if protocol == "leave-one" else "rmse"
-    scores = {row["system"]: row[metric]["value"] for row in results}
+    wanted = "hr@10" if protocol == "leave-one" else "rmse"
+    scores = {
+        row["system"]: metric["value"]
+        for row in results
+        for metric in row["metrics"]
+        if metric["name"] == wanted
+    }
+    assert set(scores) == systems
     if protocol == "rating":
         assert scores["two towers"] < scores["movie mean"] < scores["global mean"]
+
+
+def test_scores_are_shown_for_people_and_programs(
+    run: Path,
+    world: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def scored(*arguments: object, **_: object) -> list[Result]:
+        shutil.copytree(run, next(each for each in arguments if isinstance(each, Path)))
+        metrics = {f"ndcg@{depth}": Metric(0.5, 0.0123) for depth in (10, 50, 100, 200)}
+        metrics |= {"hr@10": Metric(0.25, math.nan), "rmse": Metric(math.nan, math.nan)}
+        note = "some were asked as new users"
+        return [
+            Result(system=name, questions="all", count=9, metrics=metrics, note=note)
+            for name in ("ours", "theirs")
+        ]
+
+    monkeypatch.setattr("retrieval.evaluation.protocols.evaluate", scored)
+    words = ["evaluate", "--data", str(world), "--preset", "quick", "--quiet"]
+    rec(monkeypatch, *words)
+    captured = capsys.readouterr()
+    assert captured.err.count("note: some were asked as new users\n") == 1
+    assert captured.out.count("0.5000 ± 0.0123") == 8
+    assert captured.out.count(f"rating of {world}, preset quick, seed 0") == 2  # 100 columns each
+    last = [line.split() for line in captured.out.splitlines() if line.startswith("all")][-1]
+    assert last == ["all", "theirs", "9", "-"]
+    rec(monkeypatch, *words, "--json", "--run", str(tmp_path / "kept"))
+    said = json.loads(capsys.readouterr().out)
+    assert said["run"] == str(tmp_path / "kept")
+    first = said["results"][0]
+    assert (first["system"], first["count"], first["note"]) == (
+        "ours", 9, "some were asked as new users",
+    )  # fmt: skip
+    assert first["metrics"][0] == {"name": "ndcg@10", "value": 0.5, "half_width": 0.0123}
+    assert first["metrics"][4] == {"name": "hr@10", "value": 0.25, "half_width": None}
 
 
 def test_the_commands_of_the_readme_exist_with_their_options() -> None:
     commands = re.findall(r"^(?:\$ )?rec (.+)$", README.read_text(), flags=re.MULTILINE)
     assert commands
     for command in commands:
-        words = re.findall(r"^[a-z-]+(?: (?:check|fetch|synth|demo)\b)?", command)[0].split()
+        words = re.findall(r"^(?:(?:batch|data|runs) [a-z]+|[a-z-]+)", command)[0].split()
         done = subprocess.run(
             [sys.executable, "-m", "retrieval", *words, "--help"],
             capture_output=True,
@@ -425,15 +471,18 @@ def test_an_index_is_built_of_the_kind_that_is_asked_for(
     rec(monkeypatch, "build-index", "--run", str(folder), "--kind", "ivf")
     said = capsys.readouterr()
     assert "kind ivf" in said.err
-    assert "recall" in said.out
+    header, *rows = [line.split() for line in said.out.splitlines()[1:]]
+    assert header[:4] == ["kind", "nprobe", "recall", "other"]  # an ivf has no ef
+    assert [row[1] for row in rows if row[0] == "*"] == ["ivf"]
     rec(monkeypatch, "info", "--run", str(folder), "--json")
-    assert json.loads(capsys.readouterr().out)["index"].startswith("ivf, 200 movies")
+    index = json.loads(capsys.readouterr().out)["index"]
+    assert (index["kind"], index["movies"], index["stale"]) == ("ivf", 200, False)
     rec(
         monkeypatch, "build-index", "--run", str(folder), "--kind", "hnsw",
         "--target-recall", "0.9", "--json",
     )  # fmt: skip
     built = json.loads(capsys.readouterr().out)
-    assert built["kind"] == "hnsw"
+    assert (built["kind"], built["movies"], built["run"]) == ("hnsw", 200, str(folder))
     assert built["trials"][0]["recall"] >= 0.9
     failed(monkeypatch, "build-index", "--run", str(folder), "--kind", "flat")
     assert "unknown kind 'flat'; there are: auto, exact, ivf" in capsys.readouterr().err
@@ -445,12 +494,14 @@ def test_answers_are_timed(
     words = ["bench", "--run", str(run), "--events", "20", "--sizes", "300,600", "--kinds", "ivf"]
     rec(monkeypatch, *words)
     table = capsys.readouterr().out
-    assert re.search(r"sequence tower +│ +\d", table)
+    assert re.search(r"^sequence tower +\d", table, re.MULTILINE)
     assert "the lists of all 150 users" in table
     rec(monkeypatch, *words, "--json")
     said = json.loads(capsys.readouterr().out)
+    assert (said["schema"], said["run"]) == (1, str(run))
     assert {row["movies"] for row in said["catalogues"]} == {300, 600}
-    for asked in ("stored", "told"):
-        assert said["one user, ms"][asked]["p99"] >= said["one user, ms"][asked]["p50"] > 0
+    for way in ("stored", "added"):
+        assert said["one_user"][way]["p99"] >= said["one_user"][way]["p50"] > 0
+        assert {"history", "search"} <= {each["name"] for each in said["one_user"][way]["stages"]}
     failed(monkeypatch, "bench", "--run", str(run), "--sizes", "many")
     assert "malformed sizes 'many'; write 4000,100000" in capsys.readouterr().err

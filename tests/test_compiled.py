@@ -13,7 +13,7 @@ NOWHERE = os.devnull
 
 SWEEP = """
 import numpy as np
-from retrieval.pairs.bayesian.moods import draw_autoregression
+from retrieval.pairs.bayesian.session import draw_autoregression
 drawn = np.empty(3)
 ones = np.ones(3)
 draw_autoregression(np.array([True, False, False]), ones, ones, 0.5, 1.0, 0 * ones, drawn)

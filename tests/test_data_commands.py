@@ -1,10 +1,12 @@
 import json
+import sys
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner, Result
 
-from retrieval.cli.app import app
+from retrieval.cli.app import app, main
+from retrieval.progress import Progress
 
 
 def check(folder: Path, *options: str) -> Result:
@@ -30,6 +32,42 @@ def test_check_says_what_was_taken_for_what_on_stderr(milliseconds: Path) -> Non
 def test_check_gives_the_notes_to_programs(milliseconds: Path) -> None:
     told = json.loads(check(milliseconds, "--json").stdout)
     assert told["scale"] == "0 to 1 by 1"
-    assert told["ratings"] == 2
+    assert (told["ratings"], told["users_with_ratings"], told["movies_with_ratings"]) == (2, 1, 2)
+    assert told["data"] == str(milliseconds)
     [note] = told["notes"]
     assert "milliseconds" in note
+
+
+def test_an_unknown_data_set_is_answered_with_the_nearest_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["rec", "data", "fetch", "ml-lates-small", "--to", "x"])
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit):
+        main()
+    assert "did you mean ml-latest-small?" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("quiet", [True, False])
+def test_fetching_shows_how_far_it_is_unless_it_is_to_be_quiet(
+    tmp_path: Path, *, quiet: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fetched(name: str, target: Path, *, source: str | None, progress: Progress) -> Path:
+        progress.stage(f"downloading {name} from {source}", 10)
+        return target
+
+    monkeypatch.setattr("retrieval.data.fetch.fetch", fetched)
+    words = ["data", "fetch", "ml-1m", "--to", str(tmp_path), "--from", "there"]
+    done = CliRunner().invoke(app, [*words, *["--quiet"] * quiet], catch_exceptions=False)
+    assert done.stdout == f"{tmp_path / 'ml-1m'}\n"
+    assert ("downloading ml-1m from there, 0%" in done.stderr) == (not quiet)
+
+
+def test_the_demo_says_what_it_found_and_prints_the_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REC_DATA", str(tmp_path))
+    done = CliRunner().invoke(app, ["data", "demo"], catch_exceptions=False)
+    assert done.stdout == f"{tmp_path}\n"
+    assert done.stderr == f"data: {tmp_path}, as REC_DATA says\n"

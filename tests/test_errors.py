@@ -12,6 +12,7 @@ from retrieval.errors import (
     RecError,
     RequestError,
     shown,
+    unknown,
 )
 
 
@@ -78,3 +79,25 @@ def test_a_note_is_said_once_on_one_line() -> None:
     for _ in range(2):
         report.note("a\nb")
     assert report.notes == (r"a\nb",)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("ivff", "unknown kind 'ivff'; did you mean ivf? There are: ivf, HNSW"),
+        (" hnws ", "unknown kind ' hnws '; did you mean HNSW? There are: ivf, HNSW"),
+        ("tree", "unknown kind 'tree'; there are: ivf, HNSW"),
+        (7, "unknown kind '7'; there are: ivf, HNSW"),
+        ("\x1b\n", r"unknown kind '\x1b\n'; there are: ivf, HNSW"),
+    ],
+)
+def test_an_unknown_name_is_answered_with_the_nearest_and_all_others(
+    value: object, message: str
+) -> None:
+    assert str(unknown("kind", value, ["ivf", "HNSW"])) == message
+
+
+def test_of_very_many_names_the_nearest_alone_is_said() -> None:
+    names = [f"setting {number}" for number in range(100)]
+    assert str(unknown("setting", "seting 7", names)).endswith("did you mean setting 7?")
+    assert str(unknown("setting", "x", [])) == "unknown setting 'x'; there are: none"

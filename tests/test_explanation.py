@@ -4,7 +4,7 @@ import pytest
 from retrieval.errors import RequestError
 from retrieval.options import RankBy
 from retrieval.serving.recommender import Recommender
-from retrieval.serving.users import Event, Person, one_person
+from retrieval.serving.users import Event, Person, one_user
 
 EVENTS = [Event(3, 5.0, 100), Event(8, 1.0, 5000), Event(12, 4.0, 9000)]
 
@@ -35,23 +35,24 @@ def test_an_effect_is_what_changes_when_the_event_is_left_out(
 
 def bayesian_score(recommender: Recommender, events: list[Event], movie: int) -> float:
     run, encoder = recommender.run, recommender.encoder
-    audience = one_person(run, Person(history=events))
-    vector = encoder.encode(audience, np.zeros(1, np.int64), None).vectors[0].astype(float)
-    start = run.config.widths[0]
-    end = start + run.config.widths[1]
-    part = recommender.index.vectors_of(np.array([movie]))[0, start:end]
-    return float(vector[start:end] @ part + vector[end - 1])  # the last is the user's offset
+    users = one_user(run, Person(history=events))
+    vector = encoder.encode(users, np.zeros(1, np.int64), None).vectors[0].astype(float)
+    layout = run.config.layout
+    columns = layout.columns(layout.parts[layout.names.index("bayesian")])
+    whole = slice(columns.start, columns.stop + 1)  # the last is the user's offset
+    part = recommender.index.vectors_of(np.array([movie]))[0, whole]
+    return float(vector[whole] @ part + vector[columns.stop])
 
 
-def test_what_a_rating_carries_is_what_it_adds_to_the_bayesian_score(
+def test_a_contribution_is_what_a_rating_adds_to_the_bayesian_score(
     recommender: Recommender,
 ) -> None:
-    def carried(events: list[Event]) -> dict[int, float]:
+    def contributions(events: list[Event]) -> dict[int, float]:
         found = recommender.explain(Person(history=events), 20, by=RankBy.RATING)
-        return {row.movie.id: row.carried or 0.0 for row in found.influences}
+        return {row.movie.id: row.contribution or 0.0 for row in found.influences}
 
     other = [EVENTS[0], Event(8, 5.0, 5000), EVENTS[2]]
-    before, after = carried(EVENTS), carried(other)
+    before, after = contributions(EVENTS), contributions(other)
     assert after[3] == pytest.approx(before[3])
     assert after[12] == pytest.approx(before[12])
     gained = bayesian_score(recommender, other, 20) - bayesian_score(recommender, EVENTS, 20)
@@ -59,9 +60,9 @@ def test_what_a_rating_carries_is_what_it_adds_to_the_bayesian_score(
     assert abs(gained) > 1e-3
 
 
-def test_a_score_that_no_rating_is_made_from_is_carried_by_none(recommender: Recommender) -> None:
+def test_a_score_that_no_rating_is_made_from_has_no_contributions(recommender: Recommender) -> None:
     found = recommender.explain(Person(history=EVENTS), 20, by=RankBy.WATCH)
-    assert all(row.carried is None for row in found.influences)
+    assert all(row.contribution is None for row in found.influences)
 
 
 def test_a_known_user_is_explained_by_the_stored_history(recommender: Recommender) -> None:
@@ -89,7 +90,7 @@ def test_the_number_that_is_explained_is_the_one_that_is_shown(
         assert recommender.explain(person, 20, by=RankBy.RATING, at=at).answer == rated
 
 
-def test_who_has_told_nothing_has_nothing_to_be_explained_by(recommender: Recommender) -> None:
+def test_a_user_without_a_history_has_nothing_to_be_explained_by(recommender: Recommender) -> None:
     found = recommender.explain(Person(gender="F", history=[]), 20)
     assert found.influences == []
     assert np.isfinite(found.answer)

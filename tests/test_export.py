@@ -7,34 +7,36 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from small_worlds import tiny_settings
 from torch import nn
 
 import retrieval
-from retrieval.blending.rating import example_users
 from retrieval.data.dataset import Dataset, encode
 from retrieval.data.frames import MovieData
 from retrieval.data.history import whole_windows
 from retrieval.errors import RequestError, RunError
-from retrieval.options import Preset, Towers
 from retrieval.pairs import export as module
-from retrieval.pairs.content import Content, learn_to_describe
-from retrieval.pairs.export import export_sequence_tower, export_user_tower
-from retrieval.pairs.neural import model as neural
-from retrieval.pairs.neural.examples import Known, learn
+from retrieval.pairs.content import fit_content
+from retrieval.pairs.neural import pair as neural_pair
+from retrieval.pairs.neural.examples import TrainingStatistics, training_statistics
+from retrieval.pairs.neural.fitted import HistoryReader
 from retrieval.pairs.neural.inputs import UserInputs
-from retrieval.pairs.neural.model import NeuralPair, NeuralSettings
-from retrieval.pairs.onnx_tower import QueryTower
-from retrieval.pairs.sequence import model as sequence
+from retrieval.pairs.neural.model import NeuralPair, NeuralUserTower
+from retrieval.pairs.neural.model import exported_bytes as neural_bytes
+from retrieval.pairs.neural.settings import NeuralSettings
+from retrieval.pairs.onnx_tower import OnnxTower
+from retrieval.pairs.protocol import UserVectors
+from retrieval.pairs.sequence import pair as sequence_pair
 from retrieval.pairs.sequence.ensemble import EnsembleUserTower, SequenceEnsemble
-from retrieval.pairs.sequence.model import SequenceSettings
-from retrieval.pairs.sequence.tokens import tokens
-from retrieval.pairs.sequence.watch import example_tokens
-from retrieval.pipeline.pairs import encode_users, make_pair, make_sequence_pair, user_tower
-from retrieval.pipeline.presets import Plan, plan
-from retrieval.pipeline.rehearsal import rehearse
-from retrieval.pipeline import rehearsal
+from retrieval.pairs.sequence.model import exported_bytes as sequence_bytes
+from retrieval.pairs.sequence.pair import example_tokens, export_tower
+from retrieval.pairs.sequence.settings import SequenceSettings
+from retrieval.pairs.sequence.tokens import Tokens, tokens
+from retrieval.pairs.table import TOWER_PAIRS
+from retrieval.pairs.training import TrainingData
 
 LENGTH = 12
+NEURAL = NeuralSettings(dimension=8, hidden=16, heads=2, history_length=LENGTH)
 SEQUENCE = SequenceSettings(dimension=8, blocks=2, heads=2, hidden=8, history_length=LENGTH)
 
 
@@ -43,25 +45,44 @@ def dataset(data: MovieData) -> Dataset:
     return encode(data)
 
 
-@pytest.fixture(scope="module")
-def content(dataset: Dataset) -> Content:
-    return learn_to_describe(dataset.movie_frame, 0).describe(dataset.movie_frame)
+def training_data(dataset: Dataset) -> TrainingData:
+    """All rows to train on, none held out."""
+    none = np.zeros(len(dataset.ratings), dtype=bool)
+    content = fit_content(dataset.movie_frame, 0).describe(dataset.movie_frame)
+    return TrainingData(dataset, content, none, none)
 
 
 @pytest.fixture(scope="module")
-def known(dataset: Dataset) -> Known:
-    return learn(dataset, np.ones(len(dataset.ratings), dtype=bool))
+def all_rows(dataset: Dataset) -> TrainingData:
+    return training_data(dataset)
 
 
 @pytest.fixture(scope="module")
-def pair(dataset: Dataset, content: Content, known: Known) -> NeuralPair:
-    settings = NeuralSettings(dimension=8, hidden=16, heads=2, history_length=LENGTH)
-    made = make_pair(settings, dataset, content, known, 0)
-    assert isinstance(made, NeuralPair)
+def statistics(dataset: Dataset) -> TrainingStatistics:
+    return training_statistics(dataset, np.ones(len(dataset.ratings), dtype=bool))
+
+
+@pytest.fixture(scope="module")
+def pair(all_rows: TrainingData, statistics: TrainingStatistics) -> NeuralPair:
+    made = neural_pair.make_module(all_rows, NEURAL, statistics, 0)
     with torch.no_grad():
         for weight in made.parameters():
             weight.mul_(3)  # untrained weights are small; a wrong one must show
     return made
+
+
+def reader(
+    dataset: Dataset, statistics: TrainingStatistics, tower: nn.Module, length: int = LENGTH
+) -> HistoryReader:
+    return HistoryReader(dataset=dataset, statistics=statistics, tower=tower, length=length)
+
+
+def encoded(tower: nn.Module, inputs: UserInputs) -> UserVectors:
+    """What a user tower gives in torch."""
+    tower.eval()
+    with torch.no_grad():
+        vectors, offsets = tower(*(torch.from_numpy(column) for column in inputs))
+    return UserVectors(vectors.numpy(), offsets.numpy(), np.zeros(len(vectors), np.float32))
 
 
 def one_event_each(dataset: Dataset) -> Dataset:
@@ -78,21 +99,27 @@ def one_event_each(dataset: Dataset) -> Dataset:
 
 @pytest.fixture(scope="module")
 def neural_file(
-    dataset: Dataset, known: Known, pair: NeuralPair, tmp_path_factory: pytest.TempPathFactory
+    dataset: Dataset,
+    statistics: TrainingStatistics,
+    pair: NeuralPair,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Path:
     """Of an example with one event a user."""
     path = tmp_path_factory.mktemp("neural") / "tower.onnx"
     few = one_event_each(dataset)
-    example = example_users(few, learn(few, np.ones(len(few.users), dtype=bool)), LENGTH)
-    assert example.events.shape[1] == 1
-    export_user_tower(user_tower(pair, known.centre, 87.0), example, path)
+    rows = np.ones(len(few.users), dtype=bool)
+    tower = NeuralUserTower(pair, statistics.centre, 87.0)
+    small = reader(few, training_statistics(few, rows), tower)
+    assert small.example().events.shape[1] == 1
+    small.export(path)
     return path
 
 
 @pytest.fixture(scope="module")
-def ensemble(dataset: Dataset, content: Content, known: Known) -> SequenceEnsemble:
+def ensemble(all_rows: TrainingData, statistics: TrainingStatistics) -> SequenceEnsemble:
+    rated = statistics.rated
     return SequenceEnsemble(
-        [make_sequence_pair(SEQUENCE, dataset, content, known.rated, seed) for seed in (0, 1)]
+        [sequence_pair.make_pair(all_rows, SEQUENCE, rated, seed) for seed in (0, 1)]
     )
 
 
@@ -104,33 +131,37 @@ def sequence_file(
     path = tmp_path_factory.mktemp("sequence") / "tower.onnx"
     few = one_event_each(dataset)
     histories = few.histories(np.ones(len(few.users), dtype=bool))
-    example = example_tokens(few, histories, SEQUENCE)
+    example = example_tokens(few, histories, LENGTH)
     assert example.movies.shape[1] == 2
-    export_sequence_tower(EnsembleUserTower(ensemble), example, path)
+    export_tower(EnsembleUserTower(ensemble), example, path)
     return path
 
 
 def test_a_tower_exported_from_short_histories_encodes_long_ones(
-    dataset: Dataset, known: Known, pair: NeuralPair, neural_file: Path
+    dataset: Dataset, statistics: TrainingStatistics, pair: NeuralPair, neural_file: Path
 ) -> None:
-    inputs = example_users(dataset, known, LENGTH)
+    tower = NeuralUserTower(pair, statistics.centre, 87.0)
+    inputs = reader(dataset, statistics, tower).example()
     assert inputs.events.shape[1] == LENGTH
-    expected = encode_users(user_tower(pair, known.centre, 87.0), inputs)
+    expected = encoded(tower, inputs)
     for part in (inputs, inputs.part(slice(1))):
-        found = QueryTower(neural_file).encode(part)
+        vectors, offsets = OnnxTower(neural_file, UserInputs._fields).run(part)
         count = len(part.users)
-        np.testing.assert_allclose(found.vectors, expected.vectors[:count], rtol=1e-3, atol=1e-3)
-        np.testing.assert_allclose(found.offsets, expected.offsets[:count], rtol=1e-3, atol=1e-3)
+        np.testing.assert_allclose(vectors, expected.vectors[:count], rtol=1e-3, atol=1e-3)
+        np.testing.assert_allclose(offsets, expected.offsets[:count], rtol=1e-3, atol=1e-3)
 
 
 def test_a_sequence_tower_exported_from_short_histories_encodes_long_ones(
-    dataset: Dataset, known: Known, ensemble: SequenceEnsemble, sequence_file: Path
+    dataset: Dataset,
+    statistics: TrainingStatistics,
+    ensemble: SequenceEnsemble,
+    sequence_file: Path,
 ) -> None:
     users = np.arange(20)
     made = tokens(
         dataset.user_codes[users],
-        known.histories,
-        whole_windows(known.histories, users),
+        statistics.histories,
+        whole_windows(statistics.histories, users),
         users % 2 == 0,
         dataset.scale,
         LENGTH,
@@ -139,18 +170,18 @@ def test_a_sequence_tower_exported_from_short_histories_encodes_long_ones(
     tower = EnsembleUserTower(ensemble).eval()
     with torch.no_grad():
         expected = tower(*(torch.from_numpy(column) for column in made)).numpy()
-    found = QueryTower(sequence_file).encode_tokens(made)
+    (found,) = OnnxTower(sequence_file, Tokens._fields).run_in_chunks(made, len(users), 8)
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 def test_padding_changes_no_vector(
-    dataset: Dataset, known: Known, pair: NeuralPair, ensemble: SequenceEnsemble
+    dataset: Dataset, statistics: TrainingStatistics, pair: NeuralPair, ensemble: SequenceEnsemble
 ) -> None:
-    inputs = example_users(dataset, known, 5)
-    tower = user_tower(pair, known.centre, 1.0)
-    once, padded = (encode_users(tower, each) for each in (inputs, inputs.padded(9)))
+    tower = NeuralUserTower(pair, statistics.centre, 1.0)
+    inputs = reader(dataset, statistics, tower, 5).example()
+    once, padded = (encoded(tower, each) for each in (inputs, inputs.padded(9)))
     np.testing.assert_allclose(padded.vectors, once.vectors, atol=1e-6)
-    made = example_tokens(dataset, known.histories, replace(SEQUENCE, history_length=6))
+    made = example_tokens(dataset, statistics.histories, 6)
     of = EnsembleUserTower(ensemble).eval()
     with torch.no_grad():
         vectors = [of(*map(torch.from_numpy, each)).numpy() for each in (made, made.padded(10))]
@@ -184,7 +215,7 @@ class Scaled(nn.Module):
 @pytest.mark.parametrize(("share", "right"), [(1 + 3e-6, True), (1 + 1e-4, False)])
 def test_differences_are_measured_by_the_largest_component(
     dataset: Dataset,
-    known: Known,
+    statistics: TrainingStatistics,
     pair: NeuralPair,
     neural_file: Path,
     share: float,
@@ -192,20 +223,20 @@ def test_differences_are_measured_by_the_largest_component(
     right: bool,
 ) -> None:
     # Numbers of plays are rated in the hundreds: single precision leaves more than 1e-5 of them.
-    inputs = example_users(dataset, known, LENGTH)
-    tower = Scaled(user_tower(pair, known.centre, 87.0), share)
-    largest = np.abs(encode_users(tower, inputs).vectors).max()
+    tower = Scaled(NeuralUserTower(pair, statistics.centre, 87.0), share)
+    inputs = reader(dataset, statistics, tower).example()
+    largest = np.abs(encoded(tower, inputs).vectors).max()
     assert 1e-6 * largest > module.TOLERANCE
-    exported = QueryTower(neural_file)
+    exported = OnnxTower(neural_file, UserInputs._fields)
     if right:
-        module._check(exported, tower, inputs)  # noqa: SLF001 (the check)
+        module.check(exported, tower, inputs)
         return
     with pytest.raises(RunError, match="differs from torch"):
-        module._check(exported, tower, inputs)  # noqa: SLF001 (the check)
+        module.check(exported, tower, inputs)
 
 
-def test_what_cannot_be_exported_is_told_in_one_line(
-    dataset: Dataset, known: Known, tmp_path: Path
+def test_what_cannot_be_exported_is_said_in_one_line(
+    dataset: Dataset, statistics: TrainingStatistics, tmp_path: Path
 ) -> None:
     class Wayward(nn.Module):
         def forward(self, *columns: torch.Tensor) -> torch.Tensor:
@@ -213,54 +244,46 @@ def test_what_cannot_be_exported_is_told_in_one_line(
                 return columns[2]
             return columns[2] + 1
 
-    inputs: UserInputs = example_users(dataset, known, LENGTH)
+    wayward = reader(dataset, statistics, Wayward())
     with pytest.raises(RunError, match="cannot export the user tower") as raised:
-        export_user_tower(Wayward(), inputs, tmp_path / "tower.onnx")
+        wayward.export(tmp_path / "tower.onnx")
     assert "\n" not in str(raised.value)
 
 
-def tiny(preset: Preset, count: int) -> Plan:
-    return replace(
-        plan(preset, count),
-        towers=NeuralSettings(dimension=8, hidden=16, heads=2, history_length=LENGTH),
-        sequence=SEQUENCE,
-    )
-
-
-@pytest.mark.parametrize("pairs", [(Towers.NEURAL,), (Towers.SEQUENCE,)])
+@pytest.mark.parametrize("name", ["neural", "notebook", "sequence"])
 def test_a_tower_too_large_for_a_file_is_refused_before_training(
-    dataset: Dataset,
-    content: Content,
-    pairs: tuple[Towers, ...],
-    monkeypatch: pytest.MonkeyPatch,
+    all_rows: TrainingData, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    planned = tiny(Preset.QUICK, len(dataset.ratings))
-    rehearse(dataset, content, pairs, planned, 0)
-    monkeypatch.setattr(module, "MOST_BYTES", 5000)
-    message = rf"user tower of the {pairs[0]} pair would have .* GiB for .*200 movies.*--towers"
+    settings = tiny_settings([name]).of[name]
+    TOWER_PAIRS[name].rehearse(all_rows, settings, 0)
+    monkeypatch.setattr(module, "MOST_BYTES", 500)
+    message = rf"user tower of the {name} pair would have .* GiB for .*200 movies.*--towers"
     with pytest.raises(RequestError, match=message):
-        rehearse(dataset, content, pairs, planned, 0)
-    rehearse(dataset, content, [Towers.BAYESIAN], planned, 0)
+        TOWER_PAIRS[name].rehearse(all_rows, settings, 0)
 
 
-def test_bytes_are_foretold(
+def test_the_size_of_a_file_is_known_before_it_is_written(
     pair: NeuralPair, ensemble: SequenceEnsemble, neural_file: Path, sequence_file: Path
 ) -> None:
-    foretold = neural.exported_bytes(pair.settings, pair.sizes)
-    assert 0 < neural_file.stat().st_size - foretold < 120_000
-    foretold = 2 * sequence.exported_bytes(SEQUENCE, ensemble.sizes)
-    assert 0 < sequence_file.stat().st_size - foretold < 500_000
-    larger = pair.sizes._replace(movies=10**6, levels=10)
-    assert neural.exported_bytes(NeuralSettings(), larger) > module.MOST_BYTES
+    expected = neural_bytes(pair.settings, pair.sizes)
+    assert 0 < neural_file.stat().st_size - expected < 120_000
+    expected = 2 * sequence_bytes(SEQUENCE, ensemble.sizes)
+    assert 0 < sequence_file.stat().st_size - expected < 500_000
+    larger = pair.sizes._replace(movies=10**6, classes=10)
+    assert neural_bytes(NeuralSettings(), larger) > module.MOST_BYTES
 
 
 def test_long_trainings_are_rehearsed_whole(
-    dataset: Dataset, content: Content, monkeypatch: pytest.MonkeyPatch
+    all_rows: TrainingData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     exported: list[str] = []
-    monkeypatch.setattr(rehearsal, "WORTH_WHILE", 1)
-    for name in ("export_user_tower", "export_sequence_tower"):
-        monkeypatch.setattr(rehearsal, name, lambda *_, name=name: exported.append(name))
-    planned = tiny(Preset.QUICK, len(dataset.ratings))
-    rehearse(dataset, content, tuple(Towers), planned, 0)
-    assert exported == ["export_user_tower", "export_sequence_tower"]
+    monkeypatch.setattr(HistoryReader, "export", lambda *_: exported.append("history"))
+    monkeypatch.setattr(sequence_pair, "export_tower", lambda *_: exported.append("sequence"))
+    for name in ("neural", "sequence"):
+        rehearse = TOWER_PAIRS[name].rehearse
+        rehearse(all_rows, tiny_settings([name]).of[name], 0)
+        assert not exported
+    for name, worth in (("neural", neural_pair), ("sequence", sequence_pair)):
+        monkeypatch.setattr(worth, "WORTH_REHEARSING", 1)
+        TOWER_PAIRS[name].rehearse(all_rows, tiny_settings([name]).of[name], 0)
+    assert exported == ["history", "sequence"]

@@ -24,7 +24,7 @@ def kept(wanted: Filter) -> list[int]:
     return [movie.id for movie, keep in zip(CATALOGUE.movies, mask, strict=True) if keep]
 
 
-def test_each_wish_leaves_what_it_says() -> None:
+def test_each_part_of_a_filter_leaves_what_it_says() -> None:
     assert kept(Filter()) == [1, 2, 4, 7]
     assert kept(Filter(genres=["comedy", " Film-noir"])) == [1, 4]
     assert kept(Filter(years=(1990, 1999))) == [1, 2]
@@ -76,7 +76,7 @@ def filter_(**given: Any) -> Filter:  # noqa: ANN401 (whatever a caller may give
         (filter_(deny=[[1]]), "must be one list"),
     ],
 )
-def test_impossible_wishes_are_named(wanted: Filter, message: str) -> None:
+def test_impossible_filters_are_named(wanted: Filter, message: str) -> None:
     with pytest.raises(RequestError, match=message):
         kept(wanted)
 
@@ -98,7 +98,7 @@ def test_lists_are_as_long_as_what_is_allowed_and_the_best_of_it(
     wanted = Filter(allow=ids.tolist())
     every = recommender.topk_many([5, 6], len(recommender.run.catalogue), include_seen=True)
     for depth in (3, count):
-        found = recommender.topk_many([5, 6], depth, wanted=wanted, include_seen=True)
+        found = recommender.topk_many([5, 6], depth, filters=wanted, include_seen=True)
         for row, whole in zip(found.movie_ids, every.movie_ids, strict=True):
             assert row.tolist()[:count] == [m for m in whole.tolist() if m in ids][:depth]
             assert (row != NO_ID).sum() == min(depth, count)
@@ -109,4 +109,4 @@ def test_seen_movies_stay_out_of_what_is_allowed(recommender: Recommender) -> No
     start, end = run.histories.offsets[4:6]
     seen = run.catalogue.vocabulary.ids[run.histories.movies[start:end]].tolist()
     user = int(run.users.ids[4])
-    assert recommender.topk(user, 5, wanted=Filter(allow=seen)) == []
+    assert len(recommender.topk(user, 5, filters=Filter(allow=seen))) == 0

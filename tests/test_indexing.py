@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from rich.progress import Progress
 
 from index.kinds import Kind
 from index.store import CARD_FILE
@@ -13,13 +12,15 @@ from index.tuning import recall
 from retrieval.data.frames import MovieData
 from retrieval.data.layouts import read_movies
 from retrieval.errors import DataError, RequestError, RunError
-from retrieval.options import Preset, Towers
-from retrieval.pairs.bayesian.tower import load_bayesian, unrated_vectors
-from retrieval.pairs.content import load_describer
+from retrieval.options import Preset
+from retrieval.pairs.bayesian.tower import ARRAYS_FILE, load_bayesian, unrated_vectors
+from retrieval.pairs.content import load_content
+from retrieval.pairs.neural.pair import SavedNeural
 from retrieval.pipeline.indexing import add_movies, build_index, questions
-from retrieval.pipeline.pairs import load_pair, new_movie_vectors
+from retrieval.pipeline.settings import preset_settings
 from retrieval.pipeline.training import train
-from retrieval.run.folder import BAYESIAN, CONTENT, INDEX, open_run
+from retrieval.run.folder import CONTENT, open_run
+from retrieval.run.manifest import INDEX
 from retrieval.run.versions import current
 from retrieval.serving.recommender import Recommender
 
@@ -82,9 +83,7 @@ def test_an_added_movie_is_as_one_of_its_kind_that_was_there_unrated(
     # Train with the movies in the catalogue, unrated, and without: nearly the same vectors.
     whole = pd.concat([data.movies, later[later["movie_id"] != 7]], ignore_index=True)
     folder = tmp_path / "whole"
-    with Progress(disable=True) as progress:
-        more = replace(data, movies=whole)
-        train(more, "world", folder, Preset.QUICK, 0, progress, [Towers.BAYESIAN])
+    train(replace(data, movies=whole), preset_settings(Preset.QUICK, ["bayesian"]), folder)
     there, users = Recommender.load(folder), open_run(copy).users.ids
     add_movies(copy, later)
     added = Recommender.load(copy)
@@ -107,19 +106,23 @@ def test_bad_movies_are_all_reported(tmp_path: Path) -> None:
 
 def test_movies_without_ratings_count_as_validation_wants(copy: Path, later: pd.DataFrame) -> None:
     before = open_run(copy)
-    blend, widths = before.config.blend, before.config.widths
+    blend, layout = before.config.blend, before.config.layout
     assert blend.unrated_factors != (1.0, 1.0)
-    content = load_describer(before.folder / CONTENT).describe(later[later["movie_id"] > 200])
-    inferred = unrated_vectors(load_bayesian(before.folder / BAYESIAN), content.matrix())
-    neural = new_movie_vectors(load_pair(before.folder, before.config), content)
+    content = load_content(before.folder / CONTENT).describe(later[later["movie_id"] > 200])
+    inferred = unrated_vectors(load_bayesian(before.folder / ARRAYS_FILE), content.matrix())
+    neural, bayesian = layout.rating
+    saved = SavedNeural(before.folder, before.facts(neural))
+    unrated = saved.add_movies(content, before.folder)
     add_movies(copy, later)
     found = Recommender.load(copy).index.vectors_of(np.array([9001]))[0]
-    wanted = blend.unrated_factors[1] * np.append(inferred[0], 0.0)
-    wanted[-2] += blend.unrated_shift
-    wanted[-1] = blend.unrated_offset_factors[1] - 1
-    np.testing.assert_allclose(found[widths[0] : sum(widths[:2])], wanted, atol=1e-5)
-    wanted = np.append(blend.unrated_factors[0] * neural[0], blend.unrated_offset_factors[0] - 1)
-    np.testing.assert_allclose(found[: widths[0]], wanted, atol=1e-5)
+    for place, (part, vector) in enumerate(((neural, unrated[0]), (bayesian, inferred[0]))):
+        wanted = blend.unrated_factors[place] * vector
+        if part is bayesian:
+            wanted[-1] += blend.unrated_shift
+        columns = layout.columns(part)
+        np.testing.assert_allclose(found[columns], wanted, atol=1e-5)
+        offset = blend.unrated_offset_factors[place] - 1
+        assert found[columns.stop] == pytest.approx(offset, abs=1e-5)
 
 
 @pytest.mark.parametrize("kind", [kind for kind in Kind if kind is not Kind.EXACT])
@@ -153,7 +156,7 @@ def test_an_impossible_target_is_refused(copy: Path) -> None:
 
 
 def test_questions_ask_for_every_ranking_in_both_halves(recommender: Recommender) -> None:
-    width = recommender.run.config.widths[-1]
+    width = recommender.run.config.parts[-1].width
     asked = questions(recommender.run, 60).queries
     for half in (asked[::2], asked[1::2]):
         watch, rating = np.abs(half[:, -width:]).sum(axis=1), np.abs(half[:, :-width]).sum(axis=1)

@@ -9,11 +9,11 @@ from rich.progress import Progress
 from retrieval.data.dataset import Dataset, encode
 from retrieval.data.frames import MovieData
 from retrieval.pairs.bayesian.inference import WINDOW, BayesianSettings, Inferred, infer
-from retrieval.pairs.bayesian.problem import arrange, known_of
+from retrieval.pairs.bayesian.problem import arrange, observed_ratings
 from retrieval.pairs.bayesian.tower import Bayesian, fold_in, prior
-from retrieval.pairs.content import learn_to_describe
+from retrieval.pairs.content import fit_content
 
-SETTINGS = BayesianSettings(dimension=3, collapsed=8, most_windows=1, draws=12, spacing=1)
+SETTINGS = BayesianSettings(dimension=3, compressed=8, most_windows=1, draws=12, spacing=1)
 SWEEPS = WINDOW + 5 + 12
 
 
@@ -39,7 +39,7 @@ def part(dataset: Dataset, kept: np.ndarray) -> Dataset:
 
 def content(dataset: Dataset) -> np.ndarray:
     frame = dataset.movie_frame
-    return np.asarray(learn_to_describe(frame, 0).describe(frame).matrix())
+    return np.asarray(fit_content(frame, 0).describe(frame).matrix())
 
 
 def run(
@@ -90,7 +90,7 @@ def test_nothing_of_a_held_out_rating_enters_what_predicts_it(
 
 def test_features_tell_of_training_rows_alone(dataset: Dataset, held_out: np.ndarray) -> None:
     problem = arrange(dataset, content(dataset))
-    known = known_of(problem, ~held_out[problem.order])
+    known = observed_ratings(problem, ~held_out[problem.order])
     rated = known.user_features[:, -len(dataset.movie_vocabulary) :].toarray() > 0
     raters = known.movie_features[:, -len(dataset.user_vocabulary) :].toarray() > 0
     expected = np.zeros_like(rated)
@@ -133,7 +133,7 @@ def test_scores_are_better_than_none_and_folded_in_ones_agree(
     assert np.corrcoef(inferred.scores[held_out], ratings)[0, 1] > 0.4
     assert inferred.disagreement < 0.35
     assert (inferred.scores[~held_out] == 0).all()
-    assert inferred.pair.level_latents.tolist() == sorted(inferred.pair.level_latents.tolist())
+    assert inferred.pair.class_latents.tolist() == sorted(inferred.pair.class_latents.tolist())
 
 
 def test_movies_without_ratings_have_what_their_content_makes_likely(
@@ -163,10 +163,10 @@ def test_folding_in_someone_new_agrees_with_inferring_anew(
     priors, folded = [], []
     for user in new:
         theirs = dataset.users == user
-        movies, levels = dataset.movies[theirs], dataset.scale.level(dataset.ratings[theirs])
+        movies, classes = dataset.movies[theirs], dataset.scale.class_of(dataset.ratings[theirs])
         expected = prior(pair, dataset.user_codes[user], dataset.demographics.sizes(), movies)
         priors.append(expected.mean)
-        folded.append(fold_in(pair, expected, movies, levels).vector)
+        folded.append(fold_in(pair, expected, movies, classes).vector)
     refitted = scores(whole, whole.users[new])
     away, usual = (scores(pair, np.array(rows)) - refitted for rows in (folded, priors))
     assert np.square(away).mean() < 0.2 * np.square(usual).mean()

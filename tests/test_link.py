@@ -4,16 +4,16 @@ from scipy.stats import norm
 
 from retrieval.blending.link import Link
 
-LINK = Link(stars=(1.0, 2.0, 4.0), thresholds=(-0.5, 1.0))
+LINK = Link(values=(1.0, 2.0, 4.0), thresholds=(-0.5, 1.0))
 
 
 def test_expected_ratings_are_those_of_simulated_ones() -> None:
     rng = np.random.default_rng(0)
     for score, variance in ((-1.0, 1.0), (0.3, 1.0), (0.3, 2.5), (2.0, 0.5)):
         latents = score + np.sqrt(variance) * rng.standard_normal(400_000)
-        ratings = np.array(LINK.stars)[np.searchsorted(LINK.thresholds, latents)]
+        ratings = np.array(LINK.values)[np.searchsorted(LINK.thresholds, latents)]
         chances = LINK.chances(np.array([score]), np.array([variance]))[0]
-        shares = [(ratings == value).mean() for value in LINK.stars]
+        shares = [(ratings == value).mean() for value in LINK.values]
         np.testing.assert_allclose(chances, shares, atol=0.004)
         expected = LINK.ratings(np.array([score]))[0]
         if variance == 1.0:

@@ -1,14 +1,19 @@
 import numpy as np
 
 from retrieval.data.history import build_histories
-from retrieval.pairs.bayesian.moods import Moods, draw_autoregression, draw_moods, pages
+from retrieval.pairs.bayesian.session import (
+    SessionEffects,
+    draw_autoregression,
+    draw_session_effects,
+    groups,
+)
 
 
 def test_ratings_of_one_second_are_a_page() -> None:
     users = np.array([0, 0, 0, 2, 2, 2])
     times = np.array([5, 5, 9, 9, 9, 12])
     histories = build_histories(users, np.arange(6), np.ones(6, np.float32), times, 3)
-    of_ratings, first = pages(histories)
+    of_ratings, first = groups(histories)
     assert of_ratings.tolist() == [0, 0, 1, 2, 2, 3]
     assert first.tolist() == [True, False, True, False]
 
@@ -40,27 +45,27 @@ def test_planted_moods_and_their_law_are_found() -> None:
     rng = np.random.default_rng(1)
     users, length = 300, 60
     first = np.arange(users * length) % length == 0
-    lingering = np.empty(users * length)
+    slow = np.empty(users * length)
     for page in range(users * length):
-        before = 0.0 if first[page] else 0.9 * lingering[page - 1]
+        before = 0.0 if first[page] else 0.9 * slow[page - 1]
         step = 0.3 if first[page] else 0.3 * np.sqrt(1 - 0.9**2)
-        lingering[page] = before + step * rng.standard_normal()
+        slow[page] = before + step * rng.standard_normal()
     own = 0.2 * rng.standard_normal(users * length)
     of_ratings = np.repeat(np.arange(users * length), 3).astype(np.int32)
-    ratings = (lingering + own)[of_ratings] + 0.5 * rng.standard_normal(len(of_ratings))
+    ratings = (slow + own)[of_ratings] + 0.5 * rng.standard_normal(len(of_ratings))
     weights = np.full(len(of_ratings), 4.0, np.float32)
     residuals = ratings.astype(np.float32)
-    moods = Moods(np.zeros(len(first)), np.zeros(len(first)), 0.5, 1.0, 1.0)
+    effects = SessionEffects(np.zeros(len(first)), np.zeros(len(first)), 0.5, 1.0, 1.0)
     laws, found = [], np.zeros(len(first))
     for sweep in range(400):
-        moods = draw_moods(moods, of_ratings, first, weights, residuals, rng)
+        effects = draw_session_effects(effects, of_ratings, first, weights, residuals, rng)
         if sweep >= 200:
-            laws.append(moods.law())
-            found += moods.lingering / 200
-    total = (moods.lingering + moods.own)[of_ratings]
+            laws.append(effects.law())
+            found += effects.slow / 200
+    total = (effects.slow + effects.quick)[of_ratings]
     np.testing.assert_allclose(residuals, ratings - total, atol=1e-3)
-    correlation, lingering_variance, own_variance = np.mean(laws, axis=0)
+    correlation, slow_variance, quick_variance = np.mean(laws, axis=0)
     assert abs(correlation - 0.9) < 0.03
-    assert abs(lingering_variance - 0.09) < 0.015
-    assert abs(own_variance - 0.04) < 0.01
-    assert np.corrcoef(found, lingering)[0, 1] > 0.8
+    assert abs(slow_variance - 0.09) < 0.015
+    assert abs(quick_variance - 0.04) < 0.01
+    assert np.corrcoef(found, slow)[0, 1] > 0.8

@@ -13,7 +13,7 @@ from retrieval.data.split import random_rows
 from retrieval.data.statistics import running_sums
 from retrieval.errors import RecError
 from retrieval.options import Preset
-from retrieval.pairs.content import Content, learn_to_describe
+from retrieval.pairs.content import Content, fit_content
 from retrieval.pairs.export import export_user_tower
 from retrieval.pairs.neural.examples import (
     Examples,
@@ -56,7 +56,7 @@ def examples(dataset: Dataset, known: Known, rows: np.ndarray) -> Examples:
 
 
 def content(dataset: Dataset) -> Content:
-    return learn_to_describe(dataset.movie_frame, 0).describe(dataset.movie_frame)
+    return fit_content(dataset.movie_frame, 0).describe(dataset.movie_frame)
 
 
 def neural(dataset: Dataset, known: Known) -> NeuralPair:
@@ -90,10 +90,10 @@ def test_the_event_table_has_a_row_for_every_movie_at_every_level(
             [
                 pair.event_movies(number) + described[movie],
                 pair.statistics[movie],
-                pair.event_levels.weight[level],
+                pair.event_classes.weight[level],
             ]
         )
-        row = movie * pair.sizes.levels + level
+        row = movie * pair.sizes.classes + level
         expected = pair.event_value(torch.nn.functional.gelu(pair.event_hidden(told)))
         torch.testing.assert_close(table.values[row], expected)
 
@@ -257,5 +257,7 @@ def test_strangers_have_told_a_part_of_what_the_user_had(examples: Examples) -> 
     assert (told[known > 5] == 0).any()
     np.testing.assert_allclose(torch.expm1(strangers.statistics[:, 2]), told, rtol=1e-4)
     for row in ((told > 0) & (told < known)).nonzero().flatten()[:50].tolist():
-        own = whole.events[row, : known[row]].unfold(0, int(told[row]), 1)  # every part
+        own = whole.events[row, : known[row]].expand_to_catalogue(
+            0, int(told[row]), 1
+        )  # every part
         assert (own == strangers.events[row, : told[row]]).all(1).any()

@@ -3,27 +3,25 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from rich.progress import Progress
+from small_worlds import tiny_settings
 
 from retrieval.data import columns
 from retrieval.data.frames import MovieData
 from retrieval.errors import RequestError
-from retrieval.options import Preset, RankBy, Towers
-from retrieval.pipeline.presets import Plan, plan
+from retrieval.options import Preset, RankBy
+from retrieval.pipeline.settings import preset_settings
 from retrieval.pipeline.training import train
-from retrieval.pipeline import training as pipeline
 from retrieval.run.folder import describe_run
 from retrieval.serving.recommender import Recommender
-from retrieval.serving.users import Event, Person, many_people
+from retrieval.serving.users import Event, Person, many_users
 
 
-@pytest.fixture(scope="module", params=[(Towers.NEURAL,), (Towers.BAYESIAN,)])
+@pytest.fixture(scope="module", params=["neural", "bayesian"])
 def alone(
     request: pytest.FixtureRequest, data: MovieData, tmp_path_factory: pytest.TempPathFactory
 ) -> Recommender:
     folder = tmp_path_factory.mktemp("alone") / "run"
-    with Progress(disable=True) as progress:
-        train(data, "world", folder, Preset.QUICK, 0, progress, request.param)
+    train(data, tiny_settings([request.param]), folder, source="world")
     return Recommender.load(folder)
 
 
@@ -34,7 +32,7 @@ def test_each_pair_answers_alone_and_lists_agree_with_pairs(alone: Recommender) 
     config = alone.run.config
     movies = alone.run.catalogue.vocabulary.ids[:20]
     answers = alone.rate_many(alone.run.users.ids[:20], movies)
-    if config.towers == (Towers.NEURAL,):
+    if config.layout.names == ("neural",):
         assert config.link is None
         assert answers.deviations is None
         assert answers.chances is None
@@ -42,7 +40,7 @@ def test_each_pair_answers_alone_and_lists_agree_with_pairs(alone: Recommender) 
         assert answers.deviations is not None
         assert answers.chances is not None
         np.testing.assert_allclose(answers.chances.sum(axis=1), 1.0)
-        assert not (alone.run.folder / "user_tower.onnx").exists()
+        assert not (alone.run.folder / "neural_tower.onnx").exists()
 
 
 def test_without_a_sequence_pair_lists_are_ranked_by_rating(alone: Recommender) -> None:
@@ -54,14 +52,15 @@ def test_without_a_sequence_pair_lists_are_ranked_by_rating(alone: Recommender) 
 def test_the_sequence_pair_alone_ranks_and_predicts_no_ratings(
     data: MovieData, tmp_path: Path
 ) -> None:
-    with Progress(disable=True) as progress:
-        train(data, "world", tmp_path / "run", Preset.QUICK, 0, progress, [Towers.SEQUENCE])
+    train(data, tiny_settings(["sequence"]), tmp_path / "run")
     alone = Recommender.load(tmp_path / "run")
     rows = alone.topk(1, 20)
     assert rows == alone.topk(1, 20, rank_by=RankBy.WATCH)
     assert {row.rating for row in rows} == {None}
     assert alone.similar(10, 3)[0].cosine <= 1 + 1e-6
-    assert describe_run(alone.run)["validation rmse"] == "predicts no ratings"
+    facts = describe_run(alone.run)
+    assert facts["rates"] is False
+    assert facts["validation_rmse"] is None
     with pytest.raises(RequestError, match="this run predicts no ratings"):
         alone.rate(1, 1)
     with pytest.raises(RequestError, match="cannot rank by blend, only by watch"):
@@ -70,23 +69,23 @@ def test_the_sequence_pair_alone_ranks_and_predicts_no_ratings(
 
 def test_pairs_are_blended_as_validation_wants(recommender: Recommender) -> None:
     config = recommender.run.config
-    assert config.towers == tuple(Towers)
-    assert sum(config.widths) == recommender.index.dimension
-    assert len(config.blend.weights) == len(config.blend.newcomer_weights) == 2
+    assert config.layout.names == ("neural", "bayesian", "sequence")
+    assert config.layout.dimension == recommender.index.dimension
+    assert len(config.blend.weights) == len(config.blend.new_user_weights) == 2
     assert sum(config.blend.weights) > 0.3
     assert config.link is not None
-    assert config.link.stars == (1.0, 2.0, 3.0, 4.0, 5.0)
-    assert len(config.biases) == 4
+    assert config.link.values == (1.0, 2.0, 3.0, 4.0, 5.0)
+    assert [part.biased for part in config.parts] == [True, True, False]
 
 
-def test_doubt_is_less_about_those_who_told_more(recommender: Recommender) -> None:
-    told = recommender.run.catalogue.vocabulary.ids[:8].tolist()
-    said = list(zip(told, (5.0, 1.0, 4.0, 2.0, 3.0, 3.0, 5.0, 2.0), strict=True))
-    people = {900 + count: [Event(*event) for event in said[:count]] for count in (0, 2, 8)}
-    audience, rows = many_people(recommender.run, np.array(list(people)), people)
-    doubts = recommender.encoder.encode(audience, rows, None).variances.tolist()
-    assert doubts == sorted(doubts, reverse=True)
-    assert doubts[0] > 1.3 * doubts[2]
+def test_the_variance_is_less_for_users_with_more_ratings(recommender: Recommender) -> None:
+    rated = recommender.run.catalogue.vocabulary.ids[:8].tolist()
+    events = list(zip(rated, (5.0, 1.0, 4.0, 2.0, 3.0, 3.0, 5.0, 2.0), strict=True))
+    new = {900 + count: [Event(*event) for event in events[:count]] for count in (0, 2, 8)}
+    users, rows = many_users(recommender.run, np.array(list(new)), new)
+    variances = recommender.snapshot.encoder.encode(users, rows, None).variances.tolist()
+    assert variances == sorted(variances, reverse=True)
+    assert variances[0] > 1.3 * variances[2]
 
 
 def test_a_rating_added_moves_what_is_predicted_for_movies_like_it(
@@ -101,32 +100,30 @@ def test_a_rating_added_moves_what_is_predicted_for_movies_like_it(
     assert rated[0] < rated[1]
 
 
-def test_the_notebook_takes_no_other_towers(data: MovieData, tmp_path: Path) -> None:
-    with Progress(disable=True) as progress, pytest.raises(RequestError, match="notebook"):
-        train(data, "", tmp_path / "run", Preset.NOTEBOOK, 0, progress, [Towers.BAYESIAN])
+def test_the_notebook_takes_no_other_towers() -> None:
+    with pytest.raises(RequestError, match="notebook"):
+        preset_settings(Preset.NOTEBOOK, ["bayesian"])
+
+
+def test_data_and_settings_may_be_named(world: Path, tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match="no preset 'quik'; did you mean quick"):
+        train(str(world), "quik", tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_two_users_are_enough(data: MovieData, tmp_path: Path) -> None:
     busiest = data.ratings[columns.USER_ID].value_counts().index[:2]
     few = replace(data, ratings=data.ratings[data.ratings[columns.USER_ID].isin(busiest)])
-    with Progress(disable=True) as progress:
-        train(few, "few", tmp_path / "run", Preset.QUICK, 0, progress)
+    train(few, tiny_settings(), tmp_path / "run")
     rows = Recommender.load(tmp_path / "run").topk(int(busiest[0]), 5)
     assert len(rows) == 5
 
 
-def test_two_sequence_pairs_answer_as_one(
-    data: MovieData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def two(preset: Preset, ratings: int) -> Plan:
-        return replace(plan(preset, ratings), sequence_pairs=2)
-
-    monkeypatch.setattr(pipeline, "plan", two)
-    with Progress(disable=True) as progress:
-        trained = train(data, "", tmp_path / "run", Preset.QUICK, 0, progress, [Towers.SEQUENCE])
+def test_two_members_of_the_sequence_pair_answer_as_one(data: MovieData, tmp_path: Path) -> None:
+    settings = tiny_settings(["sequence"]).changed({"sequence.members": 2})
+    trained = train(data, settings, tmp_path / "run")
     recommender = Recommender.load(tmp_path / "run")
-    assert trained.watching is not None
-    assert len(trained.watching.fits) == 2
-    assert recommender.index.dimension == trained.watching.ensemble.dimension
-    assert len(recommender.topk(1, 10)) == 10
-    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+    measured = trained.metrics["sequence"]
+    assert isinstance(measured, dict)
+    assert len(measured["members"]) == 2
+    assert recommender.index.dimension == 2 * 8

@@ -5,8 +5,7 @@ from typing import NoReturn
 
 import numpy as np
 import pytest
-from rich.progress import Progress
-from small_worlds import everybody_rates, small_world, tiny_plan
+from small_worlds import everybody_rates, small_world, tiny_settings
 
 from retrieval.data import columns
 from retrieval.data.frames import MovieData
@@ -15,32 +14,24 @@ from retrieval.errors import RequestError
 from retrieval.evaluation import protocols as module
 from retrieval.evaluation.metrics import mean_absolute_error, root_mean_square_error
 from retrieval.evaluation.protocols import Result, evaluate
-from retrieval.options import Cut, Preset, Towers
-from retrieval.pipeline import training as pipeline
-
-BAYESIAN = (Towers.BAYESIAN,)
+from retrieval.options import Split
 
 
 def scored(
-    data: MovieData, cut: Cut, folder: Path, towers: tuple[Towers, ...] = BAYESIAN
+    data: MovieData, split: Split, folder: Path, pairs: tuple[str, ...] = ("bayesian",)
 ) -> list[Result]:
-    with Progress(disable=True) as progress:
-        return evaluate(data, "world", cut, Preset.QUICK, 0, folder / "run", progress, towers)
-
-
-@pytest.fixture
-def _tiny(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pipeline, "plan", tiny_plan)
+    return evaluate(data, "world", split, tiny_settings(pairs), 0, folder / "run")
 
 
 def one_rating_each(users: int) -> list[tuple[int, int]]:
     return [(user, user % 20 + 1) for user in range(1, users + 1)]
 
 
-@pytest.mark.usefixtures("_tiny")
-@pytest.mark.parametrize("cut", [Cut.RATING, Cut.RATING80, Cut.NEW_MOVIES])
-def test_users_with_held_out_ratings_alone_are_asked_as_new_users(cut: Cut, tmp_path: Path) -> None:
-    results = scored(small_world(one_rating_each(150)), cut, tmp_path)
+@pytest.mark.parametrize("split", [Split.RATING, Split.RATING80, Split.NEW_MOVIES])
+def test_users_with_held_out_ratings_alone_are_asked_as_new_users(
+    split: Split, tmp_path: Path
+) -> None:
+    results = scored(small_world(one_rating_each(150)), split, tmp_path)
     assert results[0].system == "two towers"
     assert np.isfinite(results[0].metrics["rmse"].value)
     count = results[0].count
@@ -48,62 +39,59 @@ def test_users_with_held_out_ratings_alone_are_asked_as_new_users(cut: Cut, tmp_
     assert {result.note for result in results} == {f"{note} as new users"}
 
 
-@pytest.mark.usefixtures("_tiny")
 def test_of_new_users_in_the_table_of_users_their_facts_are_known(tmp_path: Path) -> None:
     world = small_world(one_rating_each(150), users=range(1, 80))
-    results = scored(world, Cut.RATING, tmp_path)
+    results = scored(world, Split.RATING, tmp_path)
     assert results[0].note.startswith("15 of 15 ratings")
 
 
-@pytest.mark.usefixtures("_tiny")
 def test_where_everybody_is_known_there_is_no_note(tmp_path: Path) -> None:
-    for cut in (Cut.RATING, Cut.LEAVE_ONE):
-        results = scored(small_world(everybody_rates(20, 10)), cut, tmp_path / cut)
+    for split in (Split.RATING, Split.LEAVE_ONE):
+        results = scored(small_world(everybody_rates(20, 10)), split, tmp_path / split)
         assert {result.note for result in results} == {""}
 
 
-@pytest.mark.usefixtures("_tiny")
-def test_users_never_trained_on_are_asked_after_what_they_tell(tmp_path: Path) -> None:
+def test_users_never_trained_on_are_asked_after_their_first_ratings(tmp_path: Path) -> None:
     pairs = [pair for pair in everybody_rates(30, 24) if pair[0] % 2 or pair[1] <= 18]
-    results = scored(small_world(pairs), Cut.NEW_USERS, tmp_path)
+    results = scored(small_world(pairs), Split.NEW_USERS, tmp_path)
     asked = {result.questions: result.count for result in results}
-    assert list(asked) == [f"strangers after {given} ratings" for given in module.GIVEN]
+    assert list(asked) == [f"new users after {given} ratings" for given in module.GIVEN]
     assert set(asked.values()) <= {4, 8, 12}  # those who rated 24, after the first 20
     assert all(np.isfinite(result.metrics["rmse"].value) for result in results)
 
 
 @pytest.mark.parametrize(
-    ("world", "cut", "message"),
+    ("world", "split", "message"),
     [
-        (small_world(one_rating_each(150)), Cut.LEAVE_ONE, "no user has two ratings"),
-        (small_world(everybody_rates(20, 10), time=0), Cut.TIME, "both before and after"),
-        (small_world(everybody_rates(20, 10)), Cut.NEW_USERS, "more than 20 ratings"),
-        (small_world(everybody_rates(1, 150)), Cut.NEW_USERS, "leaves 0 of 150 ratings"),
-        (small_world(everybody_rates(150, 1)), Cut.NEW_MOVIES, "leaves 0 of 150 ratings"),
-        (small_world(everybody_rates(21, 5)), Cut.RATING, "leaves 94 of 105 ratings"),
-        (small_world(everybody_rates(2, 2)), Cut.RATING, "leaves 4 of 4 ratings"),
-        (small_world(everybody_rates(2, 2)), Cut.RATING80, "leaves 4 of 4 ratings"),
+        (small_world(one_rating_each(150)), Split.LEAVE_ONE, "no user has two ratings"),
+        (small_world(everybody_rates(20, 10), time=0), Split.TIME, "both before and after"),
+        (small_world(everybody_rates(20, 10)), Split.NEW_USERS, "more than 20 ratings"),
+        (small_world(everybody_rates(1, 150)), Split.NEW_USERS, "leaves 0 of 150 ratings"),
+        (small_world(everybody_rates(150, 1)), Split.NEW_MOVIES, "leaves 0 of 150 ratings"),
+        (small_world(everybody_rates(21, 5)), Split.RATING, "leaves 94 of 105 ratings"),
+        (small_world(everybody_rates(2, 2)), Split.RATING, "leaves 4 of 4 ratings"),
+        (small_world(everybody_rates(2, 2)), Split.RATING80, "leaves 4 of 4 ratings"),
     ],
 )
 def test_what_cannot_be_asked_is_refused_before_training(
-    world: MovieData, cut: Cut, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    world: MovieData, split: Split, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "train", _never)
     with pytest.raises(RequestError, match=message) as raised:
-        scored(world, cut, tmp_path)
+        scored(world, split, tmp_path)
     assert "--protocol" in str(raised.value)
 
 
-@pytest.mark.parametrize("cut", [cut for cut in Cut if cut is not Cut.LEAVE_ONE])
+@pytest.mark.parametrize("split", [split for split in Split if split is not Split.LEAVE_ONE])
 def test_ratings_are_not_asked_of_a_pair_that_predicts_none(
-    cut: Cut, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    split: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "train", _never)
-    with pytest.raises(RequestError, match="the sequence pair predicts none"):
-        scored(small_world(everybody_rates(40, 30)), cut, tmp_path, (Towers.SEQUENCE,))
+    with pytest.raises(RequestError, match="no pair of sequence predicts any"):
+        scored(small_world(everybody_rates(40, 30)), split, tmp_path, ("sequence",))
 
 
-def _never(*_: object) -> NoReturn:
+def _never(*_: object, **__: object) -> NoReturn:
     raise AssertionError("training began")
 
 
@@ -114,13 +102,13 @@ class _Trained(Exception):  # noqa: N818 (it is no error)
         self.data = data
 
 
-def _handed_over(data: MovieData, *_: object) -> NoReturn:
+def _handed_over(data: MovieData, *_: object, **__: object) -> NoReturn:
     raise _Trained(data)
 
 
-@pytest.mark.parametrize("cut", list(Cut))
+@pytest.mark.parametrize("split", list(Split))
 def test_no_rating_that_is_asked_is_trained_on_nor_a_later_one_of_the_same_user(
-    cut: Cut, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    split: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rng = np.random.default_rng(0)
     pairs = [pair for pair in everybody_rates(40, 60) if rng.random() < 0.7]
@@ -131,18 +119,18 @@ def test_no_rating_that_is_asked_is_trained_on_nor_a_later_one_of_the_same_user(
         frame[name].to_numpy(np.int64)
         for name in (columns.USER_ID, columns.MOVIE_ID, columns.TIMESTAMP)
     )
-    asked = held_out(cut, users, movies, times, 0)
+    asked = held_out(split, users, movies, times, 0)
     monkeypatch.setattr(module, "train", _handed_over)
     with pytest.raises(_Trained) as raised:
-        scored(world, cut, tmp_path)
+        scored(world, split, tmp_path)
     trained = raised.value.data.ratings
     assert not np.isin(np.flatnonzero(asked), trained.index).any()
-    if cut not in {Cut.TIME, Cut.LEAVE_ONE}:  # what the others leave is of any time
+    if split not in {Split.TIME, Split.LEAVE_ONE}:  # what the others leave is of any time
         return
     first = frame[asked].groupby(columns.USER_ID)[columns.TIMESTAMP].min()
     latest = trained.groupby(columns.USER_ID)[columns.TIMESTAMP].max()
     assert (latest.loc[first.index] < first).all()
-    if cut is Cut.TIME:
+    if split is Split.TIME:
         assert latest.max() < first.min()
 
 

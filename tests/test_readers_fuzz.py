@@ -308,8 +308,8 @@ def check_sane(data: MovieData) -> None:
     assert fits(stars, data.scale).all()
     assert data.scale.lowest <= data.scale.highest
     assert str(data.scale)
-    levels = data.scale.level(stars)
-    assert ((levels >= 0) & (levels < data.scale.levels)).all()
+    classes = data.scale.class_of(stars)
+    assert ((classes >= 0) & (classes < data.scale.classes)).all()
     assert [str(kind) for kind in data.ratings.dtypes] == ["int64", "int64", "float32", "int64"]
     for name in ("user_id", "movie_id", "timestamp"):
         assert (data.ratings[name] >= 0).all()

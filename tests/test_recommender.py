@@ -14,11 +14,12 @@ from retrieval.data.vocabulary import UNKNOWN
 from retrieval.errors import RequestError
 from retrieval.options import RankBy
 from retrieval.pairs.sequence.ensemble import EnsembleUserTower
+from retrieval.pairs.sequence.pair import load
+from retrieval.pairs.sequence.settings import SequenceSettings
 from retrieval.pairs.sequence.tokens import tokens
-from retrieval.pipeline.pairs import load_ensemble
 from retrieval.serving.filters import Filter
 from retrieval.serving.recommender import Recommender
-from retrieval.serving.users import Event, Person, many_people, one_person
+from retrieval.serving.users import Event, Person, many_users, one_user
 
 
 def seen_by(recommender: Recommender, user: int) -> list[int]:
@@ -40,7 +41,9 @@ def test_every_rating_in_a_list_is_to_the_last_bit_the_one_of_the_pair(
 def test_batches_answer_as_single_questions_do(recommender: Recommender) -> None:
     users = recommender.run.users.ids[:40]
     lists = recommender.topk_many(users, 10)
-    for user, ids, scores, ratings in zip(users.tolist(), *lists, strict=True):
+    for user, ids, scores, ratings in zip(
+        users.tolist(), lists.movie_ids, lists.scores, lists.ratings, strict=True
+    ):
         rows = recommender.topk(user, 10)
         assert [row.movie.id for row in rows] == ids.tolist()
         np.testing.assert_allclose([row.score for row in rows], scores, atol=1e-5)
@@ -50,14 +53,14 @@ def test_batches_answer_as_single_questions_do(recommender: Recommender) -> None
 
 @pytest.mark.parametrize("rank_by", RankBy)
 def test_lists_are_what_brute_force_finds(recommender: Recommender, rank_by: RankBy) -> None:
-    users = recommender.run.users.ids
-    audience, rows = many_people(recommender.run, users, {})
-    rating = recommender.encoder.encode(audience, rows, None).vectors
-    queries = recommender.encoder.queries(audience, rows, None, rating, rank_by)
-    excluded = [np.array(seen_by(recommender, user)) for user in users.tolist()]
+    ids = recommender.run.users.ids
+    users, rows = many_users(recommender.run, ids, {})
+    rating = recommender.encoder.encode(users, rows, None).vectors
+    queries = recommender.encoder.queries(users, rows, None, rating, rank_by)
+    excluded = [np.array(seen_by(recommender, user)) for user in ids.tolist()]
     index = recommender.index
     wanted = exact_search(index.ids, index.vectors, queries, 20, excluded)
-    found = recommender.topk_many(users, 20, rank_by=rank_by)
+    found = recommender.topk_many(ids, 20, rank_by=rank_by)
     np.testing.assert_array_equal(found.movie_ids, wanted.ids)
 
 
@@ -102,44 +105,44 @@ def test_what_ranks_by_watch_is_what_the_trained_pair_says(
     recommender: Recommender, at: int | None, events: int
 ) -> None:
     run = recommender.run
-    ensemble = load_ensemble(run.folder)
+    settings = SequenceSettings(**run.config.settings["sequence"])
+    ensemble = load(run.folder, settings)
     ids = run.catalogue.vocabulary.ids[:events].tolist()
-    told = [Event(movie, 1.0 + movie % 5, 978_000_000 + 3000 * movie) for movie in ids]
-    person = one_person(run, Person(history=told))
-    windows = whole_windows(person.histories, np.zeros(1, np.int64))
+    history = [Event(movie, 1.0 + movie % 5, 978_000_000 + 3000 * movie) for movie in ids]
+    users = one_user(run, Person(history=history))
+    windows = whole_windows(users.histories, np.zeros(1, np.int64))
     if at is not None:
         windows = windows._replace(times=np.array([at]))
     made = tokens(
-        person.codes, person.histories, windows, np.array([at is not None]), run.config.scale, 200
+        users.codes, users.histories, windows, np.array([at is not None]), run.config.scale, 200
     )
     with torch.no_grad():
         columns = [torch.from_numpy(column) for column in made]
         vector = EnsembleUserTower(ensemble)(*columns)[0]
         scores = (ensemble.movie_vectors() @ vector).numpy() / ensemble.temperature
-    rows = recommender.topk(Person(history=told), 150, at=at, rank_by=RankBy.WATCH)
+    rows = recommender.topk(Person(history=history), 150, at=at, rank_by=RankBy.WATCH)
     assert len(rows) == 150
     for row in rows:
         assert row.score == pytest.approx(scores[run.catalogue.number(row.movie.id)], abs=1e-3)
 
 
 @pytest.mark.parametrize("at", [None, 978_300_000])
-def test_users_of_whom_nothing_is_new_get_the_vectors_that_their_histories_are_encoded_to(
+def test_unchanged_users_get_the_vectors_that_their_histories_are_encoded_to(
     recommender: Recommender, at: int | None
 ) -> None:
-    users = recommender.run.users.ids
-    audience, rows = many_people(recommender.run, users, {})
+    users, rows = many_users(recommender.run, recommender.run.users.ids, {})
     times = None if at is None else np.full(len(rows), at)
-    rating = recommender.encoder.encode(audience, rows, times).vectors
-    anew = audience._replace(stored=np.full(len(rows), UNKNOWN))
+    rating = recommender.encoder.encode(users, rows, times).vectors
+    anew = users._replace(stored=np.full(len(rows), UNKNOWN))
     stored, encoded = (
-        recommender.encoder.queries(people, rows, times, rating, RankBy.WATCH)
-        for people in (audience, anew)
+        recommender.encoder.queries(each, rows, times, rating, RankBy.WATCH)
+        for each in (users, anew)
     )
     assert np.ptp(stored, axis=0).max() > 0.1
     np.testing.assert_allclose(stored, encoded, atol=1e-3)
 
 
-def test_a_stranger_who_tells_nothing_gets_a_list(recommender: Recommender) -> None:
+def test_a_new_user_without_a_history_gets_a_list(recommender: Recommender) -> None:
     lists = {
         gender: [row.movie.id for row in recommender.topk(Person(gender=gender, history=[]), 200)]
         for gender in ("F", "M")
@@ -159,12 +162,12 @@ def test_seen_movies_never_come_back_unless_asked_for(recommender: Recommender) 
 
 
 @pytest.mark.parametrize("rank_by", RankBy)
-def test_nobody_asked_gives_no_lists(recommender: Recommender, rank_by: RankBy) -> None:
+def test_no_users_have_no_lists(recommender: Recommender, rank_by: RankBy) -> None:
     found = recommender.topk_many([], 5, rank_by=rank_by)
     assert found.movie_ids.shape == found.scores.shape == found.ratings.shape == (0, 5)
 
 
-def test_more_users_than_are_asked_together_keep_their_order(
+def test_more_users_than_one_part_takes_keep_their_order(
     recommender: Recommender, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     users = recommender.run.users.ids[:9]
@@ -185,7 +188,7 @@ def test_lists_are_as_long_as_asked_or_as_what_is_left(recommender: Recommender)
     assert np.isnan(found.ratings[0, left:]).all()
 
 
-def test_a_stranger_with_a_users_history_differs_only_by_the_users_own_id(
+def test_what_a_new_user_likes_counts(
     recommender: Recommender,
 ) -> None:
     liked = Person(history=[Event(1, 5.0), Event(2, 5.0)])
@@ -194,7 +197,7 @@ def test_a_stranger_with_a_users_history_differs_only_by_the_users_own_id(
     assert recommender.rate(liked, unseen).rating > recommender.rate(disliked, unseen).rating
 
 
-def test_demographics_of_a_stranger_count(recommender: Recommender) -> None:
+def test_demographics_of_a_new_user_count(recommender: Recommender) -> None:
     ratings = {
         recommender.rate(Person(gender=gender, age=25, history=[]), 3).rating
         for gender in ("F", "M")
@@ -215,7 +218,7 @@ def test_added_events_come_after_the_stored_ones_and_replace_the_same_movie(
     assert recommender.rate(again, new).rating != recommender.rate(user, new).rating
 
 
-def test_given_histories_replace_the_stored_ones_of_known_users_and_of_strangers(
+def test_given_histories_replace_the_stored_ones_of_known_users_and_of_new_ones(
     recommender: Recommender,
 ) -> None:
     user = int(recommender.run.users.ids[0])
@@ -279,7 +282,7 @@ def test_similar_movies_are_nearest_first_and_never_the_movie_itself(
         (lambda r: r.topk(1, rank_by="taste"), "nothing ranks by 'taste'"),
         (lambda r: r.topk(1, rank_by=[]), "nothing ranks by"),
         (lambda r: r.explain(1, 5, by=""), "nothing ranks by"),
-        (lambda r: r.topk(1, wanted=[5]), "give a Filter"),
+        (lambda r: r.topk(1, filters=[5]), "give a Filter"),
         (lambda r: r.topk(1, diversity=float("nan")), "diversity is nan"),
         (lambda r: r.topk(1, diversity="much"), "diversity 'much' is no number"),
         (lambda r: r.rate(1, 10**30), "unknown movie 1000"),
@@ -328,21 +331,23 @@ def test_no_pairs_have_no_ratings(recommender: Recommender) -> None:
 def test_movies_removed_from_the_index_are_not_listed_and_what_asks_about_them_is_named(
     recommender: Recommender,
 ) -> None:
-    less = Recommender(recommender.encoder, Index(recommender.index.snapshot), 1)
+    index = Index(recommender.index)
     gone = recommender.topk(1, 3)[0].movie
-    less.index.remove([gone.id])
+    index.remove([gone.id])
+    less = Recommender(recommender.snapshot.with_index(index.snapshot))
     size = len(less.run.catalogue)
-    for wanted in (None, Filter(deny=[10**6])):
-        listed = less.topk(1, size, include_seen=True, wanted=wanted, diversity=0.5)
+    for filters in (None, Filter(deny=[10**6])):
+        listed = less.topk(1, size, include_seen=True, filters=filters, diversity=0.5)
         assert len(listed) == size - 1
         assert gone.id not in {row.movie.id for row in listed}
-        assert gone.id not in less.topk_many([1, 2], size, wanted=wanted).movie_ids
+        assert gone.id not in less.topk_many([1, 2], size, filters=filters).movie_ids
     for ask in (less.rate, less.explain):
         with pytest.raises(RequestError, match=rf"not in the index: \[{gone.id}\]"):
             ask(1, gone.id)
     with pytest.raises(RequestError, match="not in the index"):
         less.similar(gone.id)
-    less.index.put([10**7], recommender.index.vectors_of([gone.id]))
+    index.put([10**7], recommender.index.vectors_of([gone.id]))
+    less.swap(less.snapshot.with_index(index.snapshot))
     with pytest.raises(RequestError, match=f"unknown movie {10**7}"):
         less.topk(1, 3)
 
@@ -351,8 +356,26 @@ def test_where_nothing_is_left_it_is_said(
     recommender: Recommender, caplog: pytest.LogCaptureFixture
 ) -> None:
     seen = seen_by(recommender, 5)
-    assert recommender.topk(5, 3, wanted=Filter(allow=seen)) == []
+    assert not recommender.topk(5, 3, filters=Filter(allow=seen))
     assert "nothing is left to list" in caplog.text
-    found = recommender.topk_many([5], 3, wanted=Filter(allow=seen))
+    found = recommender.topk_many([5], 3, filters=Filter(allow=seen))
     assert (found.movie_ids == NO_ID).all()
     assert "for user 5" in caplog.text
+
+
+def test_filters_may_be_called_wanted_for_one_version_more(recommender: Recommender) -> None:
+    filters = Filter(deny=[1, 2, 3])
+    with pytest.warns(DeprecationWarning, match="wanted= is called filters="):
+        one = recommender.topk(5, 10, wanted=filters)
+    assert one == recommender.topk(5, 10, filters=filters)
+    with pytest.warns(DeprecationWarning, match="wanted= is called filters="):
+        many = recommender.topk_many([5], 10, wanted=filters)
+    assert many.movie_ids[0].tolist() == [row.movie.id for row in one]
+    with pytest.raises(RequestError, match="give filters alone"):
+        recommender.topk(5, 10, filters=filters, wanted=filters)
+
+
+def test_an_answer_names_the_users_and_movies_it_is_about(recommender: Recommender) -> None:
+    rated = recommender.rate_many([7, 5], [3, 1])
+    assert (rated.user_ids.tolist(), rated.movie_ids.tolist()) == ([7, 5], [3, 1])
+    assert recommender.topk_many([7, 5, 7], 2).user_ids.tolist() == [7, 5, 7]

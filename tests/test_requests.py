@@ -18,8 +18,8 @@ from retrieval.cli.requests import (
 from retrieval.data.times import NO_TIME
 from retrieval.errors import DataError, RecError, RequestError
 from retrieval.options import Unknown
+from retrieval.serving.events import Event
 from retrieval.serving.recommender import Recommender
-from retrieval.serving.users import Event
 
 
 def test_histories_are_read_with_and_without_times() -> None:

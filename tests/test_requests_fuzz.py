@@ -155,7 +155,8 @@ def test_any_file_of_questions_has_answers_or_an_error_of_a_few_lines(
 ) -> None:
     (tmp_path / "asked.csv").write_bytes(asked)
     (tmp_path / "more.csv").write_bytes(more)
-    words = ["topk" if option == "--users" else "rate", option, str(tmp_path / "asked.csv")]
+    words = ["batch"] if len(asked) % 2 else []  # either way
+    words += ["topk" if option == "--users" else "rate", option, str(tmp_path / "asked.csv")]
     given_too = ["--histories", str(tmp_path / "more.csv")] if len(more) % 2 else []
     check([*words, *given_too, "--unknown", unknown, "--out", "-", "--run", str(run)])
 

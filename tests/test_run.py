@@ -12,23 +12,18 @@ from typing import Any
 
 import numpy as np
 import pytest
-from rich.progress import Progress
 from safetensors.numpy import load_file, save_file
+from small_worlds import tiny_settings
 
 from retrieval.data.frames import MovieData
 from retrieval.errors import RecError, RunError
-from retrieval.options import Preset, Towers
+from retrieval.pairs.bayesian.tower import ARRAYS_FILE
+from retrieval.pairs.neural.fitted import HistoryReader
 from retrieval.pipeline.indexing import build_index
 from retrieval.pipeline.training import train
-from retrieval.run.folder import (
-    BAYESIAN,
-    CONFIG,
-    describe_run,
-    newest_run,
-    open_index,
-    open_run,
-    seal,
-)
+from retrieval.run.config import CONFIG_FILE
+from retrieval.run.folder import describe_run, newest_run, open_index, open_run
+from retrieval.run.manifest import seal
 from retrieval.run.versions import CURRENT, MANIFEST, current
 from retrieval.serving.recommender import Recommender
 
@@ -54,7 +49,7 @@ def test_a_missing_run_says_how_to_make_one(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["config.json", "movies.json", "history_movies.npy", "user_tower.onnx", "users.npy"]
+    "name", ["config.json", "movies.json", "history_movies.npy", "neural_tower.onnx", "users.npy"]
 )
 def test_damaged_and_missing_files_are_named(version: Path, name: str) -> None:
     whole = (version / name).read_bytes()
@@ -85,7 +80,7 @@ def test_a_broken_manifest_is_named(version: Path, text: str) -> None:
 @pytest.mark.parametrize("name", ["../secret.npy", "/etc/hostname", "index/../x.npy", "a/b.npy"])
 def test_a_manifest_names_nothing_outside_the_run(version: Path, name: str) -> None:
     sums = json.loads((version / MANIFEST).read_text())
-    (version / MANIFEST).write_text(json.dumps(sums | {name: "0"}))
+    (version / MANIFEST).write_text(json.dumps(sums | {name: {"sha256": "0"}}))
     with pytest.raises(RunError, match="no file of a run"):
         open_run(version.parent)
 
@@ -110,9 +105,9 @@ def change_config(change: Callable[[Any], object]) -> Callable[[Path], None]:
     """Return what changes settings of a version in place."""
 
     def crafted(version: Path) -> None:
-        config = json.loads((version / CONFIG).read_text())
+        config = json.loads((version / CONFIG_FILE).read_text())
         change(config)
-        (version / CONFIG).write_text(json.dumps(config))
+        (version / CONFIG_FILE).write_text(json.dumps(config))
 
     return crafted
 
@@ -132,9 +127,9 @@ def change_bayesian(name: str, change: Callable[[Any], Any]) -> Callable[[Path],
     """Return what replaces an array of the Bayesian pair of a version."""
 
     def crafted(version: Path) -> None:
-        arrays = load_file(version / BAYESIAN)
+        arrays = load_file(version / ARRAYS_FILE)
         arrays[name] = np.ascontiguousarray(change(arrays[name]))
-        save_file(arrays, version / BAYESIAN)
+        save_file(arrays, version / ARRAYS_FILE)
 
     return crafted
 
@@ -166,10 +161,6 @@ ENDLESS = b"\x93NUMPY\x01\x00v\x00" + HEADER.ljust(117) + b"\n"
         change_array("history_ratings.npy", put(0, np.nan)),
         change_array("history_ratings.npy", put(0, 1e9)),
         change_array("history_timestamps.npy", lambda times: times.astype(np.float64)),
-        change_array("history_moods.npy", put(0, np.inf)),
-        change_array("history_moods.npy", lambda moods: moods[:1]),
-        change_array("sequence_users.npy", put(0, np.nan)),
-        change_array("sequence_users.npy", lambda vectors: vectors[:, :-1]),
         change_array("users.npy", put(1, 1)),
         change_array("users.npy", lambda users: users.astype(np.float32)),
         change_array("user_codes.npy", put(0, -1)),
@@ -188,24 +179,27 @@ ENDLESS = b"\x93NUMPY\x01\x00v\x00" + HEADER.ljust(117) + b"\n"
         raw("config.json", b"{}"),
         raw("config.json", b"\xff"),
         raw("config.json", b"[" * 100_000),
-        change_config(lambda config: config.update(biases=[10**9])),
-        change_config(lambda config: config.update(biases=[-1])),
-        change_config(lambda config: config.update(widths=[66, 66])),
-        change_config(lambda config: config.update(widths=[66, 66, 0])),
+        change_config(lambda config: config["parts"][0].update(width=0)),
+        change_config(lambda config: config["parts"][0].update(width=-1)),
+        change_config(lambda config: config["parts"][0].update(name="unheard of")),
+        change_config(lambda config: config["parts"][0].update(name="bayesian")),
+        change_config(lambda config: config["parts"][0].update(roles=[])),
+        change_config(lambda config: config["parts"][0].update(roles=["dances"])),
+        change_config(lambda config: config["parts"].pop()),
+        change_config(lambda config: config.update(parts=[])),
         change_config(lambda config: config.update(version=99)),
-        change_config(lambda config: config.update(history_length=10**9)),
-        change_config(lambda config: config.update(towers=["neural", "neural", "sequence"])),
-        change_config(lambda config: config.update(towers=["neural", "bayesian"])),
+        change_config(lambda config: config.update(version=11)),
+        change_config(lambda config: config.update(version=None)),
         change_config(lambda config: config["blend"].update(weights=[1.0])),
         change_config(lambda config: config["blend"].update(weights=[1.0, float("nan")])),
         change_config(lambda config: config["blend"].update(halfway=0.0)),
         change_config(lambda config: config["link"]["thresholds"].reverse()),
-        change_config(lambda config: config["link"]["stars"].pop()),
+        change_config(lambda config: config["link"]["values"].pop()),
         change_config(lambda config: config["scale"].update(step=0)),
         change_config(lambda config: config["scale"].update(lowest=9)),
-        change_config(lambda config: config["ranking"].update(temperature=0)),
+        change_config(lambda config: config["parts"][2].update(temperature=0)),
         change_config(lambda config: config.pop("link")),
-        lambda version: (version / "user_tower.onnx").unlink(),
+        lambda version: (version / "neural_tower.onnx").unlink(),
     ],
 )
 def test_a_crafted_run_with_right_sums_is_refused_on_one_line(
@@ -222,7 +216,15 @@ def test_a_crafted_run_with_right_sums_is_refused_on_one_line(
 @pytest.mark.parametrize(
     "craft",
     [
-        raw("user_tower.onnx", b"nothing"),
+        raw("neural_tower.onnx", b"nothing"),
+        change_array("session_effects.npy", put(0, np.inf)),
+        change_array("session_effects.npy", lambda effects: effects[:1]),
+        change_array("sequence_users.npy", put(0, np.nan)),
+        change_array("sequence_users.npy", lambda vectors: vectors[:, :-1]),
+        change_config(lambda config: config["parts"][1].update(width=66)),
+        change_config(lambda config: config["settings"]["neural"].update(history_length=10**9)),
+        change_config(lambda config: config["settings"]["sequence"].update(history_length="1")),
+        change_config(lambda config: config["settings"].pop("sequence")),
         raw("sequence_tower.onnx", b""),
         raw("bayesian.safetensors", b"nothing"),
         raw("bayesian.safetensors", (8).to_bytes(8, "little") + b"{}      "),
@@ -232,7 +234,7 @@ def test_a_crafted_run_with_right_sums_is_refused_on_one_line(
         change_bayesian("movie_noise", lambda noise: noise[:-1]),
         change_bayesian("covariance", lambda covariance: covariance[:-1]),
         change_bayesian("user_coefficients", lambda rows: rows[:-1]),
-        change_bayesian("level_latents", lambda latents: latents[:-1]),
+        change_bayesian("class_latents", lambda latents: latents[:-1]),
     ],
 )
 def test_towers_that_cannot_be_read_are_refused_on_one_line(
@@ -248,8 +250,7 @@ def test_towers_that_cannot_be_read_are_refused_on_one_line(
 def test_an_index_older_than_the_model_is_refused(copy: Path, data: MovieData) -> None:
     kept = copy.with_name("kept")
     shutil.copytree(current(copy) / "index", kept)
-    with Progress(disable=True) as progress:
-        train(data, "world", copy, Preset.QUICK, 1, progress, [Towers.NEURAL], index=False)
+    train(data, tiny_settings(["bayesian"]), copy, seed=1, index=False)
     with pytest.raises(RunError, match="no index yet; build it with rec build-index --run"):
         open_index(open_run(copy))
     shutil.copytree(kept, current(copy) / "index")
@@ -261,21 +262,22 @@ def test_an_index_older_than_the_model_is_refused(copy: Path, data: MovieData) -
 
 def test_a_training_in_place_leaves_a_run_that_answers(copy: Path, data: MovieData) -> None:
     before = Recommender.load(copy)
-    with Progress(disable=True) as progress:
-        train(data, "world", copy, Preset.QUICK, 1, progress, [Towers.NEURAL])
+    train(data, tiny_settings(["bayesian"]), copy, seed=1)
     after = Recommender.load(copy)
-    assert after.run.config.towers == (Towers.NEURAL,)
+    assert after.run.config.layout.names == ("bayesian",)
     assert len(after.topk(42, 5)) == len(before.topk(42, 5)) == 5  # the old one is still mapped
     assert after.run.config.threads is not None
 
 
-def test_the_same_seed_gives_the_same_model(data: MovieData, tmp_path: Path) -> None:
+def test_the_same_seed_gives_the_same_model(
+    data: MovieData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(HistoryReader, "export", lambda _self, path: path.touch())
     weights = []
     for place, seed in enumerate((0, 0, 1)):
         folder = tmp_path / str(place)
-        with Progress(disable=True) as progress:
-            train(data, "world", folder, Preset.QUICK, seed, progress, [Towers.NEURAL])
-        weights.append((current(folder) / "weights.safetensors").read_bytes())
+        train(data, tiny_settings(["neural"]), folder, seed=seed, index=False)
+        weights.append((current(folder) / "neural.safetensors").read_bytes())
     assert weights[0] == weights[1] != weights[2]
 
 
@@ -283,7 +285,7 @@ def test_the_newest_run_was_trained_last_and_has_an_index(copy: Path) -> None:
     names = ("2001", "2003", "2004", "2002")
     for name in names:
         shutil.copytree(copy, copy.with_name(name))
-        config = current(copy.with_name(name)) / CONFIG
+        config = current(copy.with_name(name)) / CONFIG_FILE
         config.write_text(re.sub(r'"created": "[^"]*"', f'"created": "{name}"', config.read_text()))
     shutil.rmtree(copy)
     shutil.rmtree(current(copy.with_name("2003")) / "index")

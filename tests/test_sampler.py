@@ -9,7 +9,7 @@ from scipy import sparse
 from scipy.stats import wishart
 
 from retrieval.errors import RecError
-from retrieval.pairs.bayesian import moods as moods_module
+from retrieval.pairs.bayesian import session as moods_module
 from retrieval.pairs.bayesian import regression as regression_module
 from retrieval.pairs.bayesian import sampler as module
 from retrieval.pairs.bayesian.compiled import PARTS, even_cuts
@@ -33,12 +33,12 @@ def small_world(users: int, movies: int, count: int, seed: int) -> Ratings:
     return Ratings(
         users=rows,
         movies=rng.integers(0, movies, count).astype(np.int32),
-        levels=rng.integers(0, 3, count).astype(np.int8),
-        pages=(np.arange(count) // 2).astype(np.int32),
-        first_pages=first,
+        classes=rng.integers(0, 3, count).astype(np.int8),
+        groups=(np.arange(count) // 2).astype(np.int32),
+        first_groups=first,
         user_count=users,
         movie_count=movies,
-        level_count=5,
+        class_count=5,
     )
 
 
@@ -128,16 +128,16 @@ def test_vectors_moods_and_latents_are_drawn_from_their_joint_distribution(
     sampler = Sampler(ratings, *nothing, 1, rng)
     sampler.thresholds, sampler.noise_precision = np.array([-0.5, 0.8]), noise
     sampler.user_prior, sampler.movie_prior = priors
-    sampler.moods = sampler.moods._replace(
-        correlation=0.6, lingering_variance=0.5, own_variance=0.3
+    sampler.effects = sampler.effects._replace(
+        correlation=0.6, slow_variance=0.5, quick_variance=0.3
     )
 
-    def statistics(users: np.ndarray, movies: np.ndarray, moods: np.ndarray) -> list[float]:
+    def statistics(users: np.ndarray, movies: np.ndarray, effects: np.ndarray) -> list[float]:
         first, second = users[:, 0], movies[:, 0]
         pair = first[0] * second[0]
         return [
             *users.mean(axis=0), *movies.mean(axis=0), (users**2).mean(), (movies**2).mean(),
-            pair, pair**2, moods.mean(), (moods**2).mean(), (moods[1:] * moods[:-1]).mean(),
+            pair, pair**2, effects.mean(), (effects**2).mean(), (effects[1:] * effects[:-1]).mean(),
         ]  # fmt: skip
 
     def vectors(prior: Prior) -> np.ndarray:
@@ -145,9 +145,9 @@ def test_vectors_moods_and_latents_are_drawn_from_their_joint_distribution(
         drawn = prior.means + rng.standard_normal(prior.means.shape) @ factor.T
         return np.asarray(drawn)
 
-    def lingering() -> np.ndarray:
-        series = np.sqrt(0.5) * rng.standard_normal(len(ratings.first_pages))
-        for page in np.flatnonzero(~ratings.first_pages):
+    def slow() -> np.ndarray:
+        series = np.sqrt(0.5) * rng.standard_normal(len(ratings.first_groups))
+        for page in np.flatnonzero(~ratings.first_groups):
             series[page] = 0.6 * series[page - 1] + np.sqrt(1 - 0.36) * series[page]
         return np.asarray(series)
 
@@ -156,7 +156,7 @@ def test_vectors_moods_and_latents_are_drawn_from_their_joint_distribution(
             statistics(
                 vectors(priors[0]),
                 vectors(priors[1]),
-                lingering() + np.sqrt(0.3) * rng.standard_normal(len(ratings.first_pages)),
+                slow() + np.sqrt(0.3) * rng.standard_normal(len(ratings.first_groups)),
             )
             for _ in range(20_000)
         ]
@@ -164,10 +164,10 @@ def test_vectors_moods_and_latents_are_drawn_from_their_joint_distribution(
     chain = []
     for _ in range(6000):
         latents = sampler.scores(ratings) + rng.standard_normal(24) / np.sqrt(noise[ratings.movies])
-        ratings.levels[:] = np.searchsorted(sampler.thresholds, latents)
+        ratings.classes[:] = np.searchsorted(sampler.thresholds, latents)
         sampler.sweep()
-        moods = sampler.moods.lingering + sampler.moods.own
-        chain.append(statistics(sampler.user_vectors, sampler.movie_vectors, moods))
+        effects = sampler.effects.slow + sampler.effects.quick
+        chain.append(statistics(sampler.user_vectors, sampler.movie_vectors, effects))
     assert np.abs(z_scores(np.array(chain), expected)).max() < 4
 
 
@@ -180,7 +180,7 @@ def planted(users: int, movies: int, count: int) -> tuple[Ratings, np.ndarray]:
     scores = (tastes[ratings.users] * traits[ratings.movies]).sum(axis=1) / np.sqrt(3)
     scores += biases[ratings.movies]
     latents = scores + 0.5 * rng.standard_normal(count)
-    ratings.levels[:] = np.searchsorted([-1.2, -0.4, 0.4, 1.2], latents)
+    ratings.classes[:] = np.searchsorted([-1.2, -0.4, 0.4, 1.2], latents)
     return ratings, scores
 
 
@@ -217,7 +217,7 @@ def test_planted_noise_of_movies_is_recovered() -> None:
     scores = rng.standard_normal(120)[ratings.users] * rng.standard_normal(30)[ratings.movies]
     precisions = rng.gamma(2.0, 1 / 2, 30)
     latents = scores + rng.standard_normal(9000) / np.sqrt(precisions[ratings.movies])
-    ratings.levels[:] = np.searchsorted([-1.2, -0.4, 0.4, 1.2], latents)
+    ratings.classes[:] = np.searchsorted([-1.2, -0.4, 0.4, 1.2], latents)
     sampler, total = plain(ratings, 3), np.zeros(30)
     for sweep in range(150):
         sampler.sweep()
@@ -251,7 +251,7 @@ def test_the_same_seed_gives_the_same_chain_also_from_a_saved_state() -> None:
 @pytest.mark.parametrize("hidden", [0, 4])
 def test_a_level_that_training_never_saw_is_drawn_once_it_is_seen(hidden: int) -> None:
     ratings, _ = planted(40, 30, 900)
-    level = ratings.levels.copy()
+    level = ratings.classes.copy()
     sampler = plain(ratings.part(level != hidden), 5)
     for _ in range(60):
         sampler.sweep()
@@ -263,19 +263,19 @@ def test_a_level_that_training_never_saw_is_drawn_once_it_is_seen(hidden: int) -
         sampler.sweep()
         drawn.append(sampler.thresholds[edge])
     assert len(set(drawn)) > 5
-    # A level with many ratings has its threshold further in than where the prior held it.
+    # A class with many ratings has its threshold further in than where the prior held it.
     assert abs(np.mean(drawn[20:])) < abs(held) - 0.3
 
 
-@pytest.mark.parametrize("levels", [1, 2])
-def test_one_level_or_two_are_swept_without_a_word(levels: int) -> None:
+@pytest.mark.parametrize("classes", [1, 2])
+def test_one_level_or_two_are_swept_without_a_word(classes: int) -> None:
     ratings, _ = planted(40, 30, 400)
-    ratings.levels[:] = np.minimum(ratings.levels, levels - 1)
-    sampler = plain(replace(ratings, level_count=levels), 6)
+    ratings.classes[:] = np.minimum(ratings.classes, classes - 1)
+    sampler = plain(replace(ratings, class_count=classes), 6)
     for _ in range(30):
         sampler.sweep()
     assert np.isfinite(sampler.scores(ratings)).all()
-    assert sampler.thresholds.shape == (levels - 1,)
+    assert sampler.thresholds.shape == (classes - 1,)
 
 
 @pytest.mark.parametrize("place", ["user_vectors", "noise_precision"])

@@ -72,7 +72,7 @@ def test_values_without_a_step_are_continuous() -> None:
     assert spanned(RNG.uniform(0.01, 0.99, 500).round(4))[2] is None
     scale = RatingScale(lowest=0.01, highest=0.99, step=None)
     assert str(scale) == "0.01 to 0.99, continuous"
-    assert scale.levels == MOST_LEVELS
+    assert scale.classes == MOST_LEVELS
 
 
 def test_no_ratings_have_no_scale() -> None:
@@ -166,28 +166,28 @@ def test_play_counts_have_no_mistakes(seed: int) -> None:
 def test_one_level_is_a_level() -> None:
     scale = RatingScale(lowest=5, highest=5, step=1)
     ratings = np.array([5, 5], dtype=np.float32)
-    assert (scale.levels, scale.unit, str(scale)) == (1, 1.0, "5 alone")
-    assert scale.level(ratings).tolist() == [0, 0]
+    assert (scale.classes, scale.unit, str(scale)) == (1, 1.0, "5 alone")
+    assert scale.class_of(ratings).tolist() == [0, 0]
     assert scale.deviations(ratings, 5.0).tolist() == [0, 0]
     assert scale.clip(np.array([3.0, 9.0])).tolist() == [5, 5]
 
 
 def test_two_levels_are_the_ends() -> None:
     scale = RatingScale(lowest=-1, highest=1, step=2)
-    assert (scale.levels, scale.unit, str(scale)) == (2, 0.5, "-1 to 1 by 2")
-    assert scale.level(np.array([-1, 1, 1], dtype=np.float32)).tolist() == [0, 1, 1]
+    assert (scale.classes, scale.unit, str(scale)) == (2, 0.5, "-1 to 1 by 2")
+    assert scale.class_of(np.array([-1, 1, 1], dtype=np.float32)).tolist() == [0, 1, 1]
 
 
 def test_continuous_ratings_have_levels_of_equal_width() -> None:
     scale = RatingScale(lowest=0, highest=2, step=None)
     ratings = np.array([[0, 0.19, 0.21], [1.79, 1.81, 2]], dtype=np.float32)
-    assert scale.level(ratings).tolist() == [[0, 0, 1], [8, 9, 9]]
+    assert scale.class_of(ratings).tolist() == [[0, 0, 1], [8, 9, 9]]
 
 
 def test_levels_of_many_steps_run_from_the_lowest_to_the_highest() -> None:
     scale = RatingScale(lowest=1, highest=22_125, step=1)
-    levels = scale.level(np.array([1, 500, 22_125], dtype=np.float32))
-    assert levels.tolist() == [0, 0, MOST_LEVELS - 1]
+    classes = scale.class_of(np.array([1, 500, 22_125], dtype=np.float32))
+    assert classes.tolist() == [0, 0, MOST_LEVELS - 1]
 
 
 def test_stars_are_whole_or_half() -> None:

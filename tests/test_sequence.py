@@ -1,14 +1,13 @@
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
 
 from retrieval.data.history import build_histories, whole_windows
 from retrieval.data.scale import RatingScale
-from retrieval.pairs.neural.model import Sizes
-from retrieval.pairs.sequence.model import SequencePair, SequenceSettings, SequenceUserTower
-from retrieval.pairs.sequence.tokens import GAP_CODES, START, TOLD, Tokens, tokens
+from retrieval.pairs.sequence.model import SequencePair, SequenceUserTower
+from retrieval.pairs.sequence.settings import SequenceSettings
+from retrieval.pairs.sequence.tokens import RELATIVE_CODES, START, TIMED, Tokens, tokens
+from retrieval.pairs.sizes import Sizes
 
 SETTINGS = SequenceSettings(dimension=16, hidden=32, history_length=12)
 RATED = torch.arange(30) < 25
@@ -19,14 +18,14 @@ SCALE = RatingScale(lowest=1.0, highest=5.0, step=1.0)
 @pytest.fixture
 def pair() -> SequencePair:
     torch.manual_seed(0)
-    sizes = Sizes(users=4, movies=30, content=6, genders=3, ages=8, occupations=5, levels=5)
+    sizes = Sizes(users=4, movies=30, content=6, genders=3, ages=8, occupations=5, classes=5)
     made = SequencePair(SETTINGS, sizes, CONTENT, RATED)
     for parameter in made.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
     return made.eval()
 
 
-def told(*sizes: int) -> Tokens:
+def timed(*sizes: int) -> Tokens:
     rng = np.random.default_rng(1)
     events = 12
     histories = build_histories(
@@ -39,8 +38,8 @@ def told(*sizes: int) -> Tokens:
     users = np.arange(len(sizes))
     windows = whole_windows(histories, users)
     windows = windows._replace(ends=windows.starts + np.array(sizes))
-    people = np.zeros((len(sizes), 3), np.int64)
-    return tokens(people, histories, windows, np.ones(len(sizes), bool), SCALE, 12)
+    codes = np.zeros((len(sizes), 3), np.int64)
+    return tokens(codes, histories, windows, np.ones(len(sizes), bool), SCALE, 12)
 
 
 def vectors(pair: SequencePair, made: Tokens) -> torch.Tensor:
@@ -51,32 +50,32 @@ def vectors(pair: SequencePair, made: Tokens) -> torch.Tensor:
 
 
 def test_vectors_have_length_one(pair: SequencePair) -> None:
-    found = vectors(pair, told(5, 0))
+    found = vectors(pair, timed(5, 0))
     torch.testing.assert_close(found.norm(dim=-1), torch.ones(2, 6))
     torch.testing.assert_close(pair.movie_vectors().norm(dim=-1), torch.ones(30))
 
 
 def test_later_events_and_padding_change_no_earlier_vector(pair: SequencePair) -> None:
-    both = vectors(pair, told(12, 5))
+    both = vectors(pair, timed(12, 5))
     # The fifth event's question is asked at another time than the one the sixth event answers.
     torch.testing.assert_close(both[0, :5], both[1, :5])
-    alone = vectors(pair, told(5))
+    alone = vectors(pair, timed(5))
     torch.testing.assert_close(alone[0], both[1, :6])
 
 
-@pytest.mark.parametrize("column", ["movies", "levels", "waits", "people"])
-def test_everything_told_counts(pair: SequencePair, column: str) -> None:
-    made = told(5)
+@pytest.mark.parametrize("column", ["movies", "classes", "time_gaps", "codes"])
+def test_every_column_counts(pair: SequencePair, column: str) -> None:
+    made = timed(5)
     other = made._replace(**{column: (getattr(made, column) + 1) % 3})
     assert not torch.allclose(vectors(pair, made)[0, 5], vectors(pair, other)[0, 5])
 
 
 def test_gaps_and_distances_count(pair: SequencePair) -> None:
-    made = told(5)
-    gaps = made.lags % GAP_CODES
-    others = made.lags - gaps + np.where(gaps == START, START, TOLD + (gaps + 3) % 30)
+    made = timed(5)
+    gaps = made.relative_times % RELATIVE_CODES
+    others = made.relative_times - gaps + np.where(gaps == START, START, TIMED + (gaps + 3) % 30)
     first = vectors(pair, made)[0, 5]
-    assert not torch.allclose(first, vectors(pair, made._replace(lags=others))[0, 5])
+    assert not torch.allclose(first, vectors(pair, made._replace(relative_times=others))[0, 5])
     for block in pair.blocks:
         torch.nn.init.zeros_(block.get_parameter("distance_bias"))
     assert not torch.allclose(first, vectors(pair, made)[0, 5])
@@ -89,7 +88,7 @@ def test_unrated_movies_are_what_their_content_says(pair: SequencePair) -> None:
 
 
 def test_in_training_some_movies_are_as_if_unrated(pair: SequencePair) -> None:
-    pair.settings = replace(SETTINGS, unknown_movies=0.5)
+    pair.settings = SETTINGS.model_copy(update={"unrated_share": 0.5})
     pair.train()
     with torch.no_grad():
         table, content = pair.table(), pair.describe(CONTENT)
@@ -99,7 +98,7 @@ def test_in_training_some_movies_are_as_if_unrated(pair: SequencePair) -> None:
 
 
 def test_the_user_tower_gives_the_vector_of_the_last_question(pair: SequencePair) -> None:
-    made = told(12, 5, 0)
+    made = timed(12, 5, 0)
     every = vectors(pair, made)
     with torch.no_grad():
         found = SequenceUserTower(pair)(*(torch.from_numpy(column) for column in made))
@@ -107,7 +106,7 @@ def test_the_user_tower_gives_the_vector_of_the_last_question(pair: SequencePair
 
 
 def test_half_as_many_bits_change_a_vector_by_little(pair: SequencePair) -> None:
-    made = told(12, 5, 0)
+    made = timed(12, 5, 0)
     with torch.autocast("cpu", torch.bfloat16):
         half = vectors(pair, made).float()
     cosines = (half * vectors(pair, made)).sum(dim=-1)

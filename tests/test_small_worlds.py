@@ -4,17 +4,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from rich.progress import Progress
-from small_worlds import STARS, everybody_rates, small_world, tiny_plan
+from small_worlds import STARS, everybody_rates, small_world, tiny_settings
 
-from retrieval.blending.rating import weigh
+from retrieval.blending.rating import Rater, fit_blend
 from retrieval.data import columns
 from retrieval.data.dataset import encode
 from retrieval.data.scale import RatingScale
-from retrieval.options import Preset, Towers
-from retrieval.pairs.bayesian.inference import BayesianSettings, infer
-from retrieval.pairs.content import learn_to_describe
-from retrieval.pipeline import training as pipeline
+from retrieval.options import Device
+from retrieval.pairs.bayesian.inference import infer
+from retrieval.pairs.bayesian.pair import BayesianTowers
+from retrieval.pairs.bayesian.settings import BayesianSettings
+from retrieval.pairs.content import fit_content
+from retrieval.pairs.neural.fitted import HistoryReader
+from retrieval.pairs.sequence import pair as sequence
+from retrieval.pairs.training import TrainingData, TrainingOptions
+from retrieval.pipeline.training import train
+from retrieval.progress import SILENT
 from retrieval.serving.recommender import Recommender
 
 SOME = everybody_rates(15, 10)
@@ -50,16 +55,10 @@ WORLDS = {
 }
 
 
-@pytest.fixture(autouse=True)
-def _tiny(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pipeline, "plan", tiny_plan)
-
-
 @pytest.mark.parametrize("name", WORLDS)
 def test_the_bayesian_pair_answers(name: str, tmp_path: Path) -> None:
     world = WORLDS[name]
-    with Progress(disable=True) as progress:
-        pipeline.train(world, name, tmp_path / "run", Preset.QUICK, 0, progress, [Towers.BAYESIAN])
+    train(world, tiny_settings(["bayesian"]), tmp_path / "run", source=name)
     recommender = Recommender.load(tmp_path / "run")
     users, movies = (
         world.ratings[column].to_numpy()[:20] for column in (columns.USER_ID, columns.MOVIE_ID)
@@ -76,38 +75,33 @@ def test_the_bayesian_pair_answers(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", WORLDS)
 def test_all_pairs_train(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # Exports take seconds each, and are tested apart.
-    for export in ("export_user_tower", "export_sequence_tower"):
-        monkeypatch.setattr(pipeline, export, lambda _tower, _example, path: path.touch())
-    with Progress(disable=True) as progress:
-        trained = pipeline.train(WORLDS[name], name, tmp_path / "run", Preset.QUICK, 0, progress)
+    monkeypatch.setattr(HistoryReader, "export", lambda _self, path: path.touch())
+    monkeypatch.setattr(sequence, "export_tower", lambda _tower, _example, path: path.touch())
+    trained = train(WORLDS[name], tiny_settings(), tmp_path / "run", index=False)
     assert np.isfinite(list(trained.validation_errors.values())).all()
-    assert trained.watching is not None
-    assert np.isfinite(trained.watching.gains).all()
+    assert trained.validation_ndcg is None or np.isfinite(trained.validation_ndcg)
     if name == "every rating equal":
         assert set(trained.validation_errors.values()) == {0.0}
 
 
-@pytest.mark.parametrize("level", [1, 5])
-def test_a_level_that_was_wholly_held_out_trains(level: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize("rating", [1, 5])
+def test_a_rating_that_was_wholly_held_out_trains(rating: int, tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
     ratings = rng.choice([2, 3, 4], len(SOME))
-    ratings[[7, 50, 90]] = level
+    ratings[[7, 50, 90]] = rating
     dataset = encode(small_world(SOME, ratings.tolist(), scale=STARS))
-    held_out = dataset.ratings == level
+    held_out = dataset.ratings == rating
     held_out[::20] = True
-    content = learn_to_describe(dataset.movie_frame, 0).describe(dataset.movie_frame).matrix()
+    content = fit_content(dataset.movie_frame, 0).describe(dataset.movie_frame).matrix()
     settings = BayesianSettings(
-        dimension=2, collapsed=4, most_windows=15, tolerance=-1.0, draws=30, spacing=1
-    )
-    with Progress(disable=True) as progress:
-        inferred = infer(
-            dataset, content, held_out, held_out, settings, 0, tmp_path / "kept", progress
-        )
+        dimension=2, compressed=4, burn_in_windows=15, draws=30, spacing=1
+    ).model_copy(update={"tolerance": -1.0})  # every window is made
+    inferred = infer(dataset, content, held_out, held_out, settings, 0, tmp_path / "kept")
     assert len(inferred.errors) == 15
     assert np.isfinite(inferred.thresholds).all()
     assert np.abs(inferred.thresholds).max() < 10
     assert np.isfinite(inferred.pair.users).all()
-    assert inferred.stars == tuple(sorted({2.0, 3.0, 4.0, float(level)}))
+    assert inferred.values == tuple(sorted({2.0, 3.0, 4.0, float(rating)}))
 
 
 @pytest.mark.parametrize("rows", [0, 1])
@@ -116,20 +110,13 @@ def test_hardly_any_validation_rows_leave_the_blend_where_it_starts(
 ) -> None:
     dataset = encode(WORLDS["a hundred ratings"])
     validation = np.arange(len(dataset.ratings)) < rows
-    content = learn_to_describe(dataset.movie_frame, 0).describe(dataset.movie_frame)
-    planned = tiny_plan(Preset.QUICK, 100)
-    with Progress(disable=True) as progress:
-        inferred = infer(
-            dataset,
-            content.matrix(),
-            validation,
-            validation,
-            planned.bayesian,
-            0,
-            tmp_path / "kept",
-            progress,
-        )
-    answers = weigh(dataset, validation, validation, content, None, inferred)
-    assert answers.link is not None
-    assert np.isfinite(answers.link.thresholds).all()
-    assert 0.5 < answers.blend.weights[0] < 1.5
+    content = fit_content(dataset.movie_frame, 0).describe(dataset.movie_frame)
+    data = TrainingData(dataset, content, validation, np.zeros_like(validation))
+    settings = tiny_settings(["bayesian"]).of["bayesian"]
+    assert isinstance(settings, BayesianSettings)
+    options = TrainingOptions(0, tmp_path / "kept", Device.CPU, SILENT)
+    fitted = BayesianTowers().fit(data, settings, options)
+    blended = fit_blend(data, [Rater("bayesian", fitted.rating)])
+    assert blended.link is not None
+    assert np.isfinite(blended.link.thresholds).all()
+    assert 0.5 < blended.blend.weights[0] < 1.5

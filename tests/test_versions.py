@@ -1,5 +1,4 @@
 import errno
-import json
 import os
 import shutil
 import threading
@@ -12,7 +11,6 @@ from retrieval.errors import RunError
 from retrieval.run.versions import (
     CHECKPOINT,
     CURRENT,
-    FLAT,
     LOCK,
     MANIFEST,
     check_target,
@@ -286,17 +284,3 @@ def test_an_interrupted_training_is_found_again_by_what_was_asked_for(tmp_path: 
     check_target(tmp_path / "1")
     with pytest.raises(RunError, match="its training has not ended; the same rec train goes on"):
         current(tmp_path / "1")
-
-
-def test_a_run_without_versions_is_read_and_becomes_one_with_them(tmp_path: Path) -> None:
-    names = [*FILES, *FLAT]
-    for name in names:
-        (tmp_path / name).write_text("flat")
-    (tmp_path / MANIFEST).write_text(json.dumps(dict.fromkeys(names, "")))
-    (tmp_path / "index").mkdir()
-    (tmp_path / "notes.txt").write_text("kept")
-    assert read(tmp_path, found) == "flat"
-    write(tmp_path, "new")
-    assert read(tmp_path, found) == "new"
-    left = {CURRENT, LOCK, current(tmp_path).name, "notes.txt"}
-    assert {path.name for path in tmp_path.iterdir()} == left

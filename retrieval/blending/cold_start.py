@@ -22,8 +22,9 @@ Floats = NDArray[np.float64]
 # Ratings given before the question.
 GIVEN = (0, 1, 3, 10, 30)
 
-# Where the search for the halfway count starts.
-HALFWAY = 10.0
+# Where the search for the halfway count starts, and the logarithm at which a step of it is no longer
+# followed: nobody rates as many movies.
+HALFWAY, LARGEST_LOG = 10.0, 50.0
 
 
 class Trials(NamedTuple):
@@ -98,7 +99,7 @@ def fit_cold_start(
             blend,
             new_user_weights=tuple(weights),
             new_user_offset=offset,
-            halfway=float(np.exp(halfway)),
+            halfway=float(np.exp(min(halfway, LARGEST_LOG))),
         )
 
     def predicted(parameters: Floats) -> Floats:

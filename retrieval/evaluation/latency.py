@@ -12,20 +12,22 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from index.imitation import imitate
 from index.kinds import Kind
-from index.search import Index
+from index.snapshot import Snapshot
+from index.synthetic import synthetic_vectors
 from index.tuning import Questions, Trial, fastest, tune
 from index.vectors import Vectors
 from retrieval.pipeline.indexing import check_target, questions
 from retrieval.run.folder import Run
+from retrieval.serving.events import Event
 from retrieval.serving.recommender import Recommender
-from retrieval.serving.users import Event, Person
+from retrieval.serving.stopwatch import StageTimes
+from retrieval.serving.users import Person
 
-# Users asked one after another, and starts from nothing.
+# Users whose lists are measured one after another, and starts from nothing.
 USERS, STARTS = 500, 5
 
-# Asked before anything counts: files are read, and caches filled.
+# Answers before anything counts: files are read, and caches filled.
 WARM_UP = 30
 
 K = 20
@@ -37,21 +39,21 @@ class Latency(NamedTuple):
     p50: float
     p95: float
     p99: float
-    stages: dict[str, float]  # the mean of each
+    stages: dict[str, float]  # mean of each stage
 
 
 class OneByOne(NamedTuple):
     """What it takes to answer known users."""
 
     users: int
-    events: float  # that they have in the history, on average
-    stored: Latency  # as they are stored
-    told: Latency  # when each tells one rating more, so that nothing of theirs is known
+    events: float  # in a history, on average
+    stored: Latency  # with histories as they are stored
+    added: Latency  # with one rating more in each, so that no stored vector holds
     bare: float  # ms, median of a search by FAISS alone in the same vectors: what the machine does
 
 
 class Sized(NamedTuple):
-    """What one kind and effort is worth in a catalogue of a size."""
+    """What one kind of index with its search parameters is worth in a catalogue of a size."""
 
     movies: int
     trial: Trial
@@ -68,38 +70,36 @@ def one_by_one(recommender: Recommender, events: int) -> OneByOne:
             users=len(users),
             events=float(counts[nearest].mean()),
             stored=_latency(recommender, users),
-            told=_latency(recommender, [_with_one_more(run, user) for user in nearest.tolist()]),
+            added=_latency(recommender, [_with_one_more(run, user) for user in nearest.tolist()]),
             bare=bare_search(recommender.index.vectors),
         )
 
 
 def _with_one_more(run: Run, user: int) -> Person:
-    """Return a known user, given by number, who tells one rating more than is stored."""
+    """Return a known user, given by number, with one rating more than is stored."""
     start, end = run.histories.offsets[user : user + 2]
     trained = np.arange(len(run.catalogue) - run.catalogue.added)
     unseen = np.setdiff1d(trained, run.histories.movies[start:end])
-    # Someone who has rated everything rates one again.
+    # A user who has rated everything rates one movie again.
     movie = run.catalogue.movies[int(np.append(unseen, 0)[0])].id
-    told = Event(movie, run.config.scale.highest)
-    return Person(user_id=int(run.users.ids[user]), added=[told])
+    added = Event(movie, run.config.scale.highest)
+    return Person(user_id=int(run.users.ids[user]), added=[added])
 
 
-def _latency(recommender: Recommender, people: Sequence[int | Person]) -> Latency:
-    for person in people[:WARM_UP]:
-        recommender.topk(person, K)
+def _latency(recommender: Recommender, users: Sequence[int | Person]) -> Latency:
+    for user in users[:WARM_UP]:
+        recommender.topk(user, K)
     times = []
-    for person in people:
+    for user in users:
         began = time.perf_counter()
-        recommender.topk(person, K)
+        recommender.topk(user, K)
         times.append(1000 * (time.perf_counter() - began))
-    recommender.stopwatch.start()
-    for person in people:
-        recommender.topk(person, K)
-    stages = {
-        stage: 1000 * seconds / len(people)
-        for stage, seconds in recommender.stopwatch.seconds.items()
-    }
-    recommender.stopwatch.stop()
+    stages: dict[str, float] = {}
+    for user in users:
+        timer = StageTimes()
+        recommender.topk(user, K, timer=timer)
+        for stage, seconds in timer.seconds.items():
+            stages[stage] = stages.get(stage, 0.0) + 1000 * seconds / len(users)
     p50, p95, p99 = np.percentile(times, [50, 95, 99]).tolist()
     return Latency(p50, p95, p99, stages)
 
@@ -132,7 +132,7 @@ def all_at_once(recommender: Recommender) -> float:
 def cold_start(run: Run) -> float:
     """Return the median seconds from nothing to one user's list, as the command line gives it."""
     user = str(run.users.ids[0])
-    command = [sys.executable, "-m", "retrieval", "topk", "--run", str(run.folder), "--user", user]
+    command = [sys.executable, "-m", "retrieval", "topk", "--run", str(run.home), "--user", user]
     times = []
     for _ in range(STARTS):
         began = time.perf_counter()
@@ -150,14 +150,21 @@ def by_size(
 ) -> Iterator[Sized]:
     """Measure kinds of index in catalogues that look like the run's, for its users' questions.
 
+    Args:
+        recommender: What holds the run and its index.
+        sizes: Numbers of movies in the catalogues.
+        target: Recall that is wanted.
+        kinds: Kinds of index.
+        seed: Seed of the draws.
+
     Raises:
         RequestError: An impossible target.
     """
     check_target(target)
-    asked = questions(recommender.run)
+    sample = questions(recommender.run)
     threads = faiss.omp_get_max_threads()
     for size in sizes:
-        vectors, made = larger(recommender.index, asked, size, seed)
+        vectors, made = larger(recommender.index, sample, size, seed)
         for kind in kinds:  # one after another, so that memory holds one
             faiss.omp_set_num_threads(os.cpu_count() or 1)  # to build
             try:
@@ -167,21 +174,29 @@ def by_size(
             yield from (Sized(size, trial) for trial in trials)
 
 
-def larger(index: Index, asked: Questions, size: int, seed: int) -> tuple[Vectors, Questions]:
+def larger(index: Snapshot, sample: Questions, size: int, seed: int) -> tuple[Vectors, Questions]:
     """Return a catalogue of a size that looks like an index's, and the same questions about it.
 
-    What a user has seen is in the way as much as in the index: what is left out are the movies of
-    the same ranks, if the catalogue has so many, but never more than half of all.
+    Seen movies are in the way as much as in the index: those of the same ranks are excluded, if the
+    catalogue has so many, but never more than half of all.
+
+    Args:
+        index: Index whose vectors the catalogue resembles.
+        sample: Questions about the movies of the index.
+        size: Number of movies in the catalogue.
+        seed: Seed of the draw.
+
+    Returns:
+        The vectors `(N, D)`, and the questions about them.
     """
-    now = index.snapshot
-    vectors = now.vectors
-    made = imitate(vectors, size, seed)
+    vectors = index.vectors
+    made = synthetic_vectors(vectors, size, seed)
     excluded = []
-    for query, seen in zip(asked.queries, asked.excluded, strict=True):
+    for query, seen in zip(sample.queries, sample.excluded, strict=True):
         order = np.argsort(-(vectors @ query), kind="stable")
-        ranks = np.flatnonzero(np.isin(now.ids[order[:size]], seen))[: size // 2]
+        ranks = np.flatnonzero(np.isin(index.ids[order[:size]], seen))[: size // 2]
         excluded.append(_best(made @ query, 1 + int(ranks.max(initial=-1)))[ranks])
-    return made, Questions(asked.queries, asked.k, excluded)
+    return made, Questions(sample.queries, sample.k, excluded)
 
 
 def _best(scores: NDArray[np.float32], count: int) -> NDArray[np.int64]:
@@ -191,7 +206,7 @@ def _best(scores: NDArray[np.float32], count: int) -> NDArray[np.int64]:
 
 
 def of_each(measured: Sequence[Sized], target: float) -> list[Sized]:
-    """Return for each size and kind the fastest that reaches a recall, or what comes nearest."""
+    """Return for each size and kind the fastest that reaches a recall, or the nearest to it."""
     groups: dict[tuple[int, Kind], list[Trial]] = {}
     for row in measured:
         groups.setdefault((row.movies, row.trial.kind), []).append(row.trial)

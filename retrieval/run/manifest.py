@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from index.store import CARD_FILE
 from retrieval.errors import RunError
+from retrieval.run.config import read_config
 from retrieval.run.versions import MANIFEST
 from retrieval.storage.damage import AGAIN, readable
 from retrieval.storage.files import sha256
@@ -65,6 +66,8 @@ def checked_sums(version: Path, *, index: bool = True, whole: bool = False) -> d
     """
     with readable(version / MANIFEST):
         entries = dict(json.loads((version / MANIFEST).read_text(encoding="utf-8")))
+        if all(isinstance(entry, str) for entry in entries.values()):
+            read_config(version)  # which says what to do with a run of an older format
         sums = {name: str(entry["sha256"]) for name, entry in entries.items()}
         stamps = {
             name: Stamp(entry.get("size"), entry.get("written")) for name, entry in entries.items()

@@ -14,14 +14,15 @@ from safetensors.numpy import load_file
 
 from index.store import load_index, save_index
 from retrieval.errors import RunError
+from retrieval.options import Preset
 from retrieval.pairs.bayesian import tower as bayesian
-from retrieval.pairs.bayesian.settings import BayesianSettings
+from retrieval.pairs.bayesian.settings import preset_settings as bayesian_preset
 from retrieval.pairs.neural import tower as neural
-from retrieval.pairs.neural.settings import NeuralSettings
+from retrieval.pairs.neural.settings import preset_settings as neural_preset
 from retrieval.pairs.notebook import tower as notebook
-from retrieval.pairs.notebook.settings import NotebookSettings
+from retrieval.pairs.notebook.settings import preset_settings as notebook_preset
 from retrieval.pairs.sequence import tower as sequence
-from retrieval.pairs.sequence.settings import SequenceSettings
+from retrieval.pairs.sequence.settings import preset_settings as sequence_preset
 from retrieval.run.config import CONFIG_FILE, FORMAT, PREVIOUS_FORMAT, RunConfig
 from retrieval.run.manifest import INDEX, INDEX_CARD, LISTED, model_of, seal, write_sums
 from retrieval.run.versions import MANIFEST, current, writing
@@ -61,7 +62,6 @@ def upgrade(folder: Path) -> bool:
     current(folder)  # before anything is written beside what is no run
     with writing(folder) as writer:
         version = current(folder)
-        sums = _checked_sums(version)
         with readable(version / CONFIG_FILE):
             config = json.loads((version / CONFIG_FILE).read_text(encoding="utf-8"))
             found = config["version"]
@@ -69,18 +69,19 @@ def upgrade(folder: Path) -> bool:
             return False
         if found != PREVIOUS_FORMAT:
             raise RunError(f"{folder} is of format {str(found)[:40]}; train again")
+        sums = _checked_sums(version)
         with writer.new_version() as partial, readable(version):
             _write(version, partial, sums, config)
             _carry_index(version, partial, sums)
     return True
 
 
-def _checked_sums(version: Path) -> dict[str, Any]:
-    """Return the sums of a manifest, of this format or the one before, once its files have them."""
+def _checked_sums(version: Path) -> dict[str, str]:
+    """Return the sums of a manifest of the format before, once its files have them."""
     with readable(version / MANIFEST):
-        sums = dict(json.loads((version / MANIFEST).read_text(encoding="utf-8")))
+        sums: dict[str, str] = dict(json.loads((version / MANIFEST).read_text(encoding="utf-8")))
         for name, total in sums.items():
-            if isinstance(total, str) and (
+            if (
                 LISTED.fullmatch(name) is None
                 or (version / name).is_symlink()
                 or sha256(version / name) != total
@@ -89,30 +90,29 @@ def _checked_sums(version: Path) -> dict[str, Any]:
     return sums
 
 
-def _write(version: Path, partial: Path, sums: dict[str, Any], config: dict[str, Any]) -> None:
+def _write(version: Path, partial: Path, sums: dict[str, str], config: dict[str, Any]) -> None:
     """Write everything but the index, and seal it."""
-    pair, settings = neural.NAME, {}
+    pair, settings, spent = neural.NAME, {}, Preset(config["preset"])
     done = {CONFIG_FILE, INDEX_CARD}
     if NEURAL_CARD in sums:
         card = json.loads((version / NEURAL_CARD).read_text(encoding="utf-8"))
         side = notebook if card["pair"] == notebook.NAME else neural
         pair = side.NAME
-        settings[pair] = _settings(
-            NotebookSettings if side is notebook else NeuralSettings, card["settings"]
-        )
+        preset = notebook_preset if side is notebook else neural_preset
+        settings[pair] = _settings(preset(spent), card["settings"])
         _write_sizes(partial / side.SIZES_FILE, card, {})
         _rename_arrays(version / "weights.safetensors", partial / side.WEIGHTS_FILE, WEIGHTS)
         link_or_copy(version / "user_tower.onnx", partial / side.TOWER_FILE)
         done |= {NEURAL_CARD, "weights.safetensors", "user_tower.onnx"}
     if bayesian.NAME in config["towers"]:
-        settings[bayesian.NAME] = BayesianSettings().model_dump(mode="json")
+        settings[bayesian.NAME] = bayesian_preset(spent).model_dump(mode="json")
         _rename_arrays(version / bayesian.ARRAYS_FILE, partial / bayesian.ARRAYS_FILE, ARRAYS)
         link_or_copy(version / "history_moods.npy", partial / bayesian.EFFECTS_FILE)
         done |= {bayesian.ARRAYS_FILE, "history_moods.npy"}
     if SEQUENCE_CARD in sums:
         card = json.loads((version / SEQUENCE_CARD).read_text(encoding="utf-8"))
         known = card["settings"] | {"members": card["pairs"]}
-        settings[sequence.NAME] = _settings(SequenceSettings, known)
+        settings[sequence.NAME] = _settings(sequence_preset(spent), known)
         _write_sizes(partial / sequence.SIZES_FILE, card, {"members": card["pairs"]})
         weights = sequence.WEIGHTS_FILE
         _rename_arrays(version / weights, partial / weights, SEQUENCE_WEIGHTS)
@@ -148,7 +148,10 @@ def _rename_arrays(old: Path, new: Path, names: dict[str, str]) -> None:
 
 def _rename_columns(old: Path, new: Path) -> None:
     """Write a user tower whose columns have other names."""
-    model = onnx.load(old)
+    try:
+        model = onnx.load(old)
+    except Exception as error:  # protobuf raises a class of its own
+        raise RunError(f"{old} cannot be read as ONNX: {error}") from error
     for column in model.graph.input:
         column.name = COLUMNS.get(column.name, column.name)
     for node in model.graph.node:
@@ -200,13 +203,14 @@ def _config(config: dict[str, Any], pair: str) -> dict[str, Any]:
     }
 
 
-def _settings(model: type[BaseModel], known: dict[str, Any]) -> dict[str, Any]:
-    """Return the settings of a pair: those that its card knows, and defaults for the others."""
+def _settings(preset: BaseModel, known: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings of a pair: those that its card knows, the others as in its preset."""
     named = {RENAMED.get(name, name): value for name, value in known.items()}
-    return model.model_validate(named).model_dump(mode="json")
+    whole = preset.model_dump() | named
+    return type(preset).model_validate(whole).model_dump(mode="json")
 
 
-def _carry_index(version: Path, partial: Path, sums: dict[str, Any]) -> None:
+def _carry_index(version: Path, partial: Path, sums: dict[str, str]) -> None:
     """Take the index over, if there is one of this run."""
     own = {name: total for name, total in sums.items() if name != INDEX_CARD}
     try:

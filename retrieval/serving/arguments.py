@@ -36,7 +36,7 @@ def checked_ids(values: ArrayLike, what: str) -> NDArray[np.int64]:
 
     Args:
         values: `(Q,)` ids.
-        what: Word for whose ids they are.
+        what: Word for what has such ids.
 
     Raises:
         RequestError: The values are not one list, or one of them is no whole number of 64 bits.
@@ -71,7 +71,7 @@ def checked_times(values: ArrayLike | None, count: int) -> NDArray[np.int64] | N
     Args:
         values: `(Q,)` whole seconds since 1970 or datetime64; `NO_TIME` or NaT where a question has
             no time.
-        count: Q.
+        count: Number of questions, Q.
 
     Raises:
         RequestError: There is not one time for each question, or one is no time.
@@ -129,8 +129,8 @@ def checked_count(value: object, what: str, most: int, of: str) -> int:
     Args:
         value: The number.
         what: Its name.
-        most: The largest that is possible.
-        of: What the largest is.
+        most: Largest number that is possible.
+        of: Words for that number.
 
     Raises:
         RequestError: It is no such number.
@@ -147,7 +147,7 @@ def parse_time(text: str, *, order: bool = False, years: bool = True) -> int:
 
     Args:
         text: The time.
-        order: Whether small numbers, which only say what came before what, are times too.
+        order: Whether small numbers, which only put events in order, are times too.
         years: Whether four digits are a year.
 
     Raises:

@@ -14,7 +14,7 @@ from retrieval.options import RankBy
 from retrieval.pairs.protocol import Questions
 from retrieval.pairs.towers import PAIRS
 from retrieval.run.folder import Run
-from retrieval.serving.stopwatch import StageTimes
+from retrieval.serving.stopwatch import StageTimes, lap
 from retrieval.serving.users import QueryUsers
 
 
@@ -96,7 +96,7 @@ class Encoder:
         windows = questions.windows
         weights, offsets = blend.of(users.as_known[rows], windows.ends - windows.starts)
         variances = np.zeros(len(rows), dtype=np.float32)
-        _lap(timer, "windows")
+        lap(timer, "windows")
         vectors, own_offsets = [], []
         for place, (part, origin) in enumerate(zip(self.layout.rating, blend.origins, strict=True)):
             said = self._towers[part.name].encode(questions)
@@ -105,7 +105,7 @@ class Encoder:
             own_offsets.append(weight * own)
             offsets = offsets + weight * own
             variances = variances + said.variances
-            _lap(timer, f"{part.name} tower")
+            lap(timer, f"{part.name} tower")
         joined = self.layout.join_users(len(rows), vectors, own_offsets)
         return Encoded(joined, offsets, variances)
 
@@ -141,7 +141,7 @@ class Encoder:
         for part in self.layout.ranking:
             said = self._towers[part.name].encode(questions)
             queries[:, self.layout.columns(part)] += said.vectors / part.temperature
-            _lap(timer, f"{part.name} tower")
+            lap(timer, f"{part.name} tower")
         return queries
 
     def contributions(
@@ -219,8 +219,3 @@ def _questions(
         windows=windows,
         timed=times is not None,
     )
-
-
-def _lap(timer: StageTimes | None, stage: str) -> None:
-    if timer is not None:
-        timer.lap(stage)

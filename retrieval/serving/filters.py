@@ -20,13 +20,14 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Filter:
-    """What a movie must be to be listed: all that is given, each None leaves open.
+    """Condition on the movies of a list. A movie has to meet every part that is not None.
 
     Args:
-        genres: It has one of these; at least one is named.
-        years: It came out in these years, both ends included.
-        allow: It is one of these ids; those that no movie has are left out, unless it is all.
-        deny: It is none of these ids, whether there is such a movie or not.
+        genres: Names of genres, at least one, of which the movie has one.
+        years: First and last year in which the movie came out, both included.
+        allow: Ids of which the movie's is one; ids that no movie has are left out, unless they are
+            all.
+        deny: Ids of which the movie's is none, whether movies have them or not.
     """
 
     genres: Sequence[str] | None = None
@@ -43,8 +44,8 @@ class Filter:
         """
         kept = np.ones(len(catalogue), dtype=bool)
         if self.genres is not None:
-            wanted = _genres(self.genres, catalogue)
-            kept &= [not wanted.isdisjoint(movie.genres) for movie in catalogue.movies]
+            genres = _genres(self.genres, catalogue)
+            kept &= [not genres.isdisjoint(movie.genres) for movie in catalogue.movies]
         if self.years is not None:
             first, last = _years(self.years)
             kept &= [
@@ -87,12 +88,12 @@ def _genres(names: Sequence[str], catalogue: Catalogue) -> set[str]:
         listed = [] if isinstance(names, str) else list(names)
     except TypeError as error:
         raise RequestError(f"genres are '{shown(names)}'; give a list of names") from error
-    wanted = {_genre(name, catalogue) for name in listed}
-    if not wanted:
+    genres = {_genre(name, catalogue) for name in listed}
+    if not genres:
         raise RequestError(
             f"genres are '{shown(names)}', which allows nothing; give a list, or none for all"
         )
-    return wanted
+    return genres
 
 
 def _genre(name: str, catalogue: Catalogue) -> str:
@@ -110,13 +111,13 @@ def _genre(name: str, catalogue: Catalogue) -> str:
 
 
 def _allowed(ids: Sequence[int], catalogue: Catalogue) -> NDArray[np.bool_]:
-    wanted = _ids(ids)
-    numbers = catalogue.vocabulary.numbers(wanted)
+    allowed = _ids(ids)
+    numbers = catalogue.vocabulary.numbers(allowed)
     there = numbers != UNKNOWN
-    if len(wanted) and not there.any():
+    if len(allowed) and not there.any():
         low, high = catalogue.vocabulary.range
         raise RequestError(
-            f"none of the {len(wanted):,} allowed ids is a movie's, {wanted[0]} the first; "
+            f"none of the {len(allowed):,} allowed ids is a movie's, {allowed[0]} the first; "
             f"ids run from {low} to {high} with gaps"
         )
     if not there.all():

@@ -1,159 +1,153 @@
 """Answers from a run: how a user would rate a movie, and what to watch next. Needs no torch."""
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from threading import Lock
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from index.exact import inner_products
-from index.neighbours import NO_ID, Neighbours
-from index.search import Index, Selection
+from index.neighbours import NO_ID
 from index.snapshot import Snapshot
-from retrieval.data.catalogue import Movie
-from retrieval.data.times import NO_TIME
 from retrieval.data.vocabulary import UNKNOWN
-from retrieval.errors import RequestError, shown
+from retrieval.errors import RequestError
 from retrieval.options import RankBy
-from retrieval.pairs.bayesian.tower import Encoded
-from retrieval.run.folder import Run, open_index, open_version
-from retrieval.run.versions import read
-from retrieval.serving.arguments import (
-    checked_count,
-    checked_ids,
-    checked_numbers,
-    checked_time,
-    checked_times,
-)
-from retrieval.serving.diversity import diversify
+from retrieval.run.folder import Run
+from retrieval.serving.arguments import checked_count, checked_ids, checked_time, checked_times
+from retrieval.serving.batching import parts_of, shared, times_of
 from retrieval.serving.encoder import Encoder
-from retrieval.serving.explanation import Explanation, explain, vectors_of
+from retrieval.serving.explanation import explain
 from retrieval.serving.filters import Filter
-from retrieval.serving.threads import search_alone
+from retrieval.serving.history import StoredHistories
+from retrieval.serving.lists import Lists, best_movies, checked_k, list_options
+from retrieval.serving.predictions import predict
+from retrieval.serving.results import (
+    Explanation,
+    Rating,
+    Ratings,
+    Recommendation,
+    Recommendations,
+    Similar,
+    Similars,
+    TopK,
+)
+from retrieval.serving.snapshot import OpenStore, ServingSnapshot
+from retrieval.serving.stopwatch import StageTimes, lap
 from retrieval.serving.users import (
-    Audience,
     Event,
     Person,
     check_movies,
     enumerated,
-    many_people,
-    one_person,
-    some,
+    many_users,
+    one_user,
+    selected,
 )
 
 _log = logging.getLogger(__name__)
-
-Result = TypeVar("Result")
-
-# Pairs rated together in a batch: bounds the memory for their vectors.
-CHUNK = 65_536
 
 # Users whose lists are made together: bounds the memory for their histories and lists.
 USERS = 64
 
 NOTHING_LEFT = "nothing is left to list: every movie is seen, or kept out by a filter"
 
-# People whose ratings are encoded together.
-PEOPLE = 4096
-
 # More would only wait for each other.
 MOST_THREADS = 1024
 
-# Movies that a diverse list is chosen from, for each of its places.
-CANDIDATES = 10
-
-
-class Rating(NamedTuple):
-    """The predicted rating of one movie by one user."""
-
-    movie: Movie
-    rating: float
-    deviation: float | None  # standard deviation of the true rating around it, if that is known
-
-
-class Ratings(NamedTuple):
-    """The predicted ratings of Q pairs, and how sure they are where a Bayesian pair says so."""
-
-    ratings: NDArray[np.float64]  # (Q,)
-    deviations: NDArray[np.float64] | None  # (Q,) standard deviations of true ratings around them
-    chances: NDArray[np.float64] | None  # (Q, L) of each of the link's stars
-
-
-class Recommendation(NamedTuple):
-    """One row of a top-k list."""
-
-    rank: int  # from 1
-    movie: Movie
-    score: float
-    rating: float | None  # where a pair predicts ratings
-
-
-class Similar(NamedTuple):
-    """One row of a list of similar movies."""
-
-    rank: int  # from 1
-    movie: Movie
-    cosine: float
-
-
-class TopK(NamedTuple):
-    """Lists for Q users. Rows shorter than K end in `NO_ID`."""
-
-    movie_ids: NDArray[np.int64]  # (Q, K)
-    scores: NDArray[np.float64]  # (Q, K)
-    ratings: NDArray[np.float64]  # (Q, K), NaN where no pair predicts ratings
-
-
-class _Asked(NamedTuple):
-    """What lists are wanted: the arguments of `Recommender.topk`, checked."""
-
-    k: int
-    rank_by: RankBy
-    allowed: Selection | None  # what a filter lets through
-    diversity: float
-    include_seen: bool
-
 
 class Recommender:
-    """Answers questions from one run and its index, for any number of threads at once.
+    """Answers questions from one run, for any number of threads at once.
 
-    What does not count as it was told (a rating of a movie that was added after training, a time of
-    asking before all events) is a warning of the `retrieval` logger. A server, and whoever lets
-    several threads share a batch, calls `threads.configure_threads`: nothing here sets how many
-    threads a library uses.
+    It holds one reference to a snapshot: a version of the run with its towers and its index, none
+    of which ever changes. Each call reads that reference once and answers from what it found, also
+    where `reload` puts another snapshot in its place meanwhile. Nothing else is shared between
+    calls, so no call waits for another.
+
+    What does not count as it was given (a rating of a movie that was added after training, a time
+    of asking before all events) is a warning of the `retrieval` logger.
+
+    No call sets how many threads a library uses in the threads that call. The entry point of a
+    server does, with `retrieval.serving.threads.configure_threads`.
+
+    Args:
+        snapshot: Version of a run that answers first.
+        threads: Number of threads that share the answers to many questions; a single question is
+            answered fastest by one.
+
+    Raises:
+        RequestError: An impossible number of threads.
     """
 
-    def __init__(self, encoder: Encoder, index: Index, threads: int) -> None:
-        self.encoder, self.index = encoder, index
-        self.stopwatch = encoder.stopwatch
+    def __init__(self, snapshot: ServingSnapshot, *, threads: int = 1) -> None:
+        self._snapshot = snapshot
+        self._reloading = Lock()
         self._threads = checked_count(threads, "threads", MOST_THREADS, "which is more than enough")
 
     @classmethod
-    def load(cls, folder: Path | str, *, threads: int = 1) -> "Recommender":
+    def load(
+        cls, folder: Path | str, *, threads: int = 1, open_store: OpenStore = StoredHistories
+    ) -> "Recommender":
         """Load a run.
 
         Args:
-            folder: The run.
-            threads: That share the answers to many questions; a single one is fastest alone.
+            folder: Folder of the run.
+            threads: Number of threads that share the answers to many questions.
+            open_store: Function that gives the source of users' histories for a run.
 
         Raises:
+            RequestError: An impossible number of threads.
             RunError: The run or its index is missing, damaged or stale.
         """
-        home = Path(folder)
+        return cls(ServingSnapshot.load(folder, open_store=open_store), threads=threads)
 
-        def whole(version: Path) -> "Recommender":
-            run = open_version(version, home)
-            return cls(Encoder(run), open_index(run), threads)
-
-        return read(home, whole)
+    @property
+    def snapshot(self) -> ServingSnapshot:
+        """What answers: whoever needs several facts of one version asks it for them."""
+        return self._snapshot
 
     @property
     def run(self) -> Run:
-        """What the answers come from."""
-        return self.encoder.run
+        """The version of the run that answers."""
+        return self._snapshot.run
+
+    @property
+    def encoder(self) -> Encoder:
+        """The user towers that answer."""
+        return self._snapshot.encoder
+
+    @property
+    def index(self) -> Snapshot:
+        """The index that answers, which does not change."""
+        return self._snapshot.index
+
+    def reload(self) -> bool:
+        """Answer from the version of the run's folder that is the newest by now.
+
+        It is loaded beside the one that answers, which goes on until the new one takes its place.
+        A call that has begun ends as it began. Several threads may ask for it; one loads at a time.
+
+        Returns:
+            Whether there was another version.
+
+        Raises:
+            RunError: The newest version or its index is damaged or stale; the one before goes on
+                answering.
+        """
+        with self._reloading:
+            newest = self._snapshot.newest()
+            changed = newest is not self._snapshot
+            self._snapshot = newest
+            return changed
+
+    def swap(self, snapshot: ServingSnapshot) -> None:
+        """Answer from another snapshot.
+
+        Args:
+            snapshot: What answers every call that begins from here on.
+        """
+        with self._reloading:
+            self._snapshot = snapshot
 
     def topk(
         self,
@@ -162,38 +156,42 @@ class Recommender:
         *,
         at: int | None = None,
         rank_by: RankBy | None = None,
-        wanted: Filter | None = None,
+        filters: Filter | None = None,
         diversity: float = 0.0,
         include_seen: bool = False,
-    ) -> list[Recommendation]:
+        timer: StageTimes | None = None,
+        wanted: Filter | None = None,
+    ) -> Recommendations:
         """Return the k movies with the highest scores, or all that are left.
 
         Args:
-            user: An id, or a person.
-            k: From 1 to the size of the catalogue.
-            at: The time of asking, in seconds; None is the time of the last event, and not told to
-                the sequence pair.
-            rank_by: What ranks the list; None is what validation chose.
-            wanted: Which movies may come; None is all.
-            diversity: From 0, the best by score, to 1, the least alike.
+            user: Id of a known user, or a person.
+            k: Length of the list, from 1 to the size of the catalogue.
+            at: Time of asking, in seconds; None is the time of the last event, which the sequence
+                pair then takes as not known.
+            rank_by: Score that ranks the list; None is what validation chose.
+            filters: Condition on movies; None lets all through.
+            diversity: Weight of unlikeness, from 0, the order of the scores, to 1.
             include_seen: Whether movies of the history may come back.
+            timer: Stage times of this request; None measures nothing.
+            wanted: Deprecated name of `filters`.
 
         Raises:
             RequestError: An unknown user, movie or genre, an impossible k or diversity, or a
                 ranking that the run's pairs cannot give.
         """
+        snapshot, filters = self._snapshot, _filters(filters, wanted)
         at = checked_time(at)
-        audience = one_person(self.run, user, at)
-        times = None if at is None else np.array([at])
-        asked = self._asked(k, rank_by, wanted, diversity, include_seen=include_seen)
-        self.stopwatch.lap("history")
-        found = self._topk(audience, np.zeros(1, np.int64), times, asked)
+        users = one_user(snapshot.run, user, at, snapshot.histories)
+        options = list_options(snapshot, k, rank_by, filters, diversity, include_seen=include_seen)
+        lap(timer, "history")
+        found = best_movies(snapshot, users, np.zeros(1, np.int64), _times(at), options, timer)
         there = found.movie_ids[0] != NO_ID
-        catalogue, rates = self.run.catalogue, self.encoder.rates
+        catalogue, rates = snapshot.run.catalogue, snapshot.encoder.rates
         numbers = catalogue.vocabulary.numbers(found.movie_ids[0, there])
         if (numbers == UNKNOWN).any():  # put into the index, and not into the catalogue
-            check_movies(self.run, found.movie_ids[0, there])
-        rows = [
+            check_movies(snapshot.run, found.movie_ids[0, there])
+        rows = tuple(
             Recommendation(rank, catalogue.movies[number], score, rating if rates else None)
             for rank, (number, score, rating) in enumerate(
                 zip(
@@ -204,46 +202,59 @@ class Recommender:
                 ),
                 start=1,
             )
-        ]
+        )
         if not rows:
             _log.warning("%s", NOTHING_LEFT)
-        self.stopwatch.lap("titles")
-        return rows
+        lap(timer, "titles")
+        return Recommendations(rows)
 
     def rate(self, user: int | Person, movie: int | str, *, at: int | None = None) -> Rating:
-        """Return how a user would rate a movie, given by id or title.
+        """Return how a user would rate a movie.
+
+        Args:
+            user: Id of a known user, or a person.
+            movie: Id or title.
+            at: Time of asking, in seconds; None is the time of the last event.
 
         Raises:
-            RequestError: An unknown user or movie.
+            RequestError: An unknown user or movie, or a run whose pairs predict no ratings.
         """
-        asked, at = self.run.catalogue.named(movie), checked_time(at)
-        times = None if at is None else np.array([at])
-        audience = one_person(self.run, user, at)
-        ratings = self._rate(audience, np.zeros(1, np.int64), np.array([asked.id]), times)
-        deviation = None if ratings.deviations is None else float(ratings.deviations[0])
-        return Rating(asked, float(ratings.ratings[0]), deviation)
+        snapshot = self._snapshot
+        found, at = snapshot.run.catalogue.named(movie), checked_time(at)
+        users = one_user(snapshot.run, user, at, snapshot.histories)
+        row = np.zeros(1, np.int64)
+        made = predict(snapshot, users, row, np.array([found.id]), _times(at), self._threads)
+        deviation = None if made.deviations is None else float(made.deviations[0])
+        return Rating(found, float(made.ratings[0]), deviation)
 
-    def similar(self, movie: int | str, k: int = 10) -> list[Similar]:
-        """Return the movies whose vectors point most nearly the same way (cosine), bias left out.
+    def similar(self, movie: int | str, k: int = 10) -> Similars:
+        """Return the movies whose vectors point most nearly the same way, biases left out.
+
+        Args:
+            movie: Id or title.
+            k: Length of the list, from 1 to the size of the catalogue.
 
         Raises:
             RequestError: An unknown movie or an impossible k.
         """
-        asked = self.run.catalogue.named(movie)
-        k = self._checked_k(k)
-        catalogue, now = self.run.catalogue, self.index.snapshot
-        vectors_of(now, np.array([asked.id]))
-        ids, directions = now.ids, self.encoder.directions(now.vectors)
-        lengths = np.linalg.norm(directions, axis=1)
-        row = int(np.flatnonzero(ids == asked.id)[0])
-        cosines = directions @ directions[row] / np.maximum(lengths * lengths[row], 1e-12)
-        order = np.lexsort((ids, -cosines))
-        return [
-            Similar(rank, catalogue.movies[catalogue.number(int(ids[place]))], cosine)
-            for rank, (place, cosine) in enumerate(
-                [(place, float(cosines[place])) for place in order if place != row][:k], start=1
+        snapshot = self._snapshot
+        catalogue, index = snapshot.run.catalogue, snapshot.index
+        named = catalogue.named(movie)
+        k = checked_k(snapshot, k)
+        snapshot.vectors_of(np.array([named.id]))
+        ids, directions = index.ids, snapshot.encoder.directions(index.vectors)
+        norms = np.linalg.norm(directions, axis=1)
+        row = int(np.flatnonzero(ids == named.id)[0])
+        cosines = directions @ directions[row] / np.maximum(norms * norms[row], 1e-12)
+        nearest = [place for place in np.lexsort((ids, -cosines)).tolist() if place != row]
+        return Similars(
+            tuple(
+                Similar(
+                    rank, catalogue.movies[catalogue.number(int(ids[place]))], float(cosines[place])
+                )
+                for rank, place in enumerate(nearest[:k], start=1)
             )
-        ]
+        )
 
     def explain(
         self,
@@ -255,23 +266,22 @@ class Recommender:
     ) -> Explanation:
         """Return which events of the history carry a movie's rating, or the score that ranks it.
 
-        The answer is the number that `rate`, or the list that is ranked by it, shows. To leave an
-        event out, whoever asks is taken as someone who tells all of the history anew; effects are
-        differences between answers to such people, which for a known user are close to the answer
+        The answer is the number that `rate`, or the list that is ranked by it, shows. Each event is
+        then left out in turn, and the user's vectors are worked out from those that are left. For a
+        known user the effects are differences between such answers, which are close to the answer
         shown, not the same.
 
         Args:
-            user: An id, or a person.
-            movie: An id or a title.
+            user: Id of a known user, or a person.
+            movie: Id or title.
             by: Explain the rating, or the score that ranks by this; None is what lists are ranked
                 by.
-            at: The time of asking, in seconds; None is the time of the last event.
+            at: Time of asking, in seconds; None is the time of the last event.
 
         Raises:
             RequestError: An unknown user or movie, or a ranking that the run's pairs cannot give.
         """
-        now = self.index.snapshot
-        return explain(self.encoder, now, user, movie, by=by, at=checked_time(at))
+        return explain(self._snapshot, user, movie, by=by, at=checked_time(at))
 
     def rate_many(
         self,
@@ -286,20 +296,25 @@ class Recommender:
         Args:
             users: `(Q,)` ids.
             movies: `(Q,)` ids.
-            times: `(Q,)` seconds of asking, `NO_TIME` where there is none; None is the time of each
-                user's last event.
-            histories: Replace what is stored of these users, known or not.
+            times: `(Q,)` times of asking, in seconds, `NO_TIME` where a pair has none; None is the
+                time of each user's last event.
+            histories: Events by user id that replace the stored ones of these users, known or not.
 
         Raises:
-            RequestError: An unknown user without a history, or an unknown movie.
+            RequestError: An unknown user without a history, an unknown movie, or a run whose pairs
+                predict no ratings.
         """
-        asked, named = checked_ids(movies, "movie"), checked_ids(users, "user")
-        if len(asked) != len(named):
-            raise RequestError(f"{len(named)} users and {len(asked)} movies are no pairs")
-        check_movies(self.run, asked)
-        at = checked_times(times, len(named))
-        audience, rows = many_people(self.run, named, {} if histories is None else histories, at)
-        return self._rate(audience, rows, asked, at)
+        snapshot = self._snapshot
+        movie_ids, user_ids = checked_ids(movies, "movie"), checked_ids(users, "user")
+        if len(movie_ids) != len(user_ids):
+            raise RequestError(f"{len(user_ids)} users and {len(movie_ids)} movies are no pairs")
+        check_movies(snapshot.run, movie_ids)
+        at = checked_times(times, len(user_ids))
+        found, rows = many_users(
+            snapshot.run, user_ids, {} if histories is None else histories, at, snapshot.histories
+        )
+        made = predict(snapshot, found, rows, movie_ids, at, self._threads)
+        return Ratings(user_ids=user_ids, movie_ids=movie_ids, **made._asdict())
 
     def topk_many(
         self,
@@ -309,181 +324,63 @@ class Recommender:
         times: ArrayLike | None = None,
         histories: Mapping[int, Sequence[Event]] | None = None,
         rank_by: RankBy | None = None,
-        wanted: Filter | None = None,
+        filters: Filter | None = None,
         diversity: float = 0.0,
         include_seen: bool = False,
+        wanted: Filter | None = None,
     ) -> TopK:
         """Return top-k lists of Q users.
 
         Args:
             users: `(Q,)` ids.
-            k: From 1 to the size of the catalogue.
-            times: `(Q,)` seconds of asking, `NO_TIME` where there is none; None is the time of each
-                user's last event.
-            histories: Replace what is stored of these users, known or not.
-            rank_by: What ranks the lists; None is what validation chose.
-            wanted: Which movies may come; None is all.
-            diversity: From 0, the best by score, to 1, the least alike.
+            k: Length of a list, from 1 to the size of the catalogue.
+            times: `(Q,)` times of asking, in seconds, `NO_TIME` where a list has none; None is the
+                time of each user's last event.
+            histories: Events by user id that replace the stored ones of these users, known or not.
+            rank_by: Score that ranks the lists; None is what validation chose.
+            filters: Condition on movies; None lets all through.
+            diversity: Weight of unlikeness, from 0, the order of the scores, to 1.
             include_seen: Whether movies of a history may come back.
+            wanted: Deprecated name of `filters`.
 
         Raises:
             RequestError: As `topk`; an unknown user without a history.
         """
-        named = checked_ids(users, "user")
-        at = checked_times(times, len(named))
-        audience, rows = many_people(self.run, named, {} if histories is None else histories, at)
-        asked = self._asked(k, rank_by, wanted, diversity, include_seen=include_seen)
-        shape = (len(rows), asked.k)
-        made = TopK(np.empty(shape, np.int64), np.empty(shape), np.empty(shape))
-        timed = np.zeros(len(rows), dtype=bool) if at is None else at != NO_TIME
+        snapshot, filters = self._snapshot, _filters(filters, wanted)
+        user_ids = checked_ids(users, "user")
+        at = checked_times(times, len(user_ids))
+        found, rows = many_users(
+            snapshot.run, user_ids, {} if histories is None else histories, at, snapshot.histories
+        )
+        options = list_options(snapshot, k, rank_by, filters, diversity, include_seen=include_seen)
+        shape = (len(rows), options.k)
+        lists = Lists(np.empty(shape, np.int64), np.empty(shape), np.empty(shape))
         # Histories of one length together: nothing is padded.
-        order = np.argsort(np.diff(audience.histories.offsets)[rows], kind="stable")
-        groups = (order[~timed[order]], order[timed[order]])
-        parts = [g[start : start + USERS] for g in groups for start in range(0, len(g), USERS)]
+        order = np.argsort(np.diff(found.histories.offsets)[rows], kind="stable")
 
         def fill(part: NDArray[np.int64]) -> None:
-            people, which = some(audience, rows[part])
-            times = None if at is None or not timed[part[0]] else at[part]
-            found = self._topk(people, which, times, asked)
-            for column, values in zip(made, found, strict=True):
+            some, which = selected(found, rows[part])
+            made = best_movies(snapshot, some, which, times_of(part, at), options)
+            for column, values in zip(lists, made, strict=True):
                 column[part] = values
 
-        self._share(fill, parts)
-        if (left := made.movie_ids[:, 0] == NO_ID).any():
-            of = enumerated(np.unique(named[left]).tolist())
+        shared(fill, parts_of(order, at, USERS), self._threads)
+        if (empty := lists.movie_ids[:, 0] == NO_ID).any():
+            of = enumerated(np.unique(user_ids[empty]).tolist())
             _log.warning("%s, for user %s", NOTHING_LEFT, of)
-        return made
+        return TopK(user_ids=user_ids, **lists._asdict())
 
-    def _topk(
-        self,
-        audience: Audience,
-        rows: NDArray[np.int64],
-        times: NDArray[np.int64] | None,
-        asked: _Asked,
-    ) -> TopK:
-        encoded = self.encoder.encode(audience, rows, times)
-        queries = self.encoder.queries(audience, rows, times, encoded.vectors, asked.rank_by)
-        now = self.index.snapshot  # which another thread may change in between
-        depth = asked.k if not asked.diversity else min(CANDIDATES * asked.k, max(1, len(now)))
-        seen = None if asked.include_seen else [self._seen(audience, row) for row in rows]
-        found = now.search(queries, depth, seen, asked.allowed)
-        if asked.diversity:
-            found = self._diverse(now, found, asked)
-        self.stopwatch.lap("search")
-        ratings = np.full(found.ids.shape, np.nan)
-        if self.encoder.rates:
-            there = found.ids != NO_ID
-            which = np.nonzero(there)[0]
-            if asked.rank_by is RankBy.RATING:
-                scores = found.scores[there]
-            else:
-                movies = now.vectors_of(found.ids[there])
-                scores = inner_products(encoded.vectors[which], movies)
-            ratings[there] = self.encoder.ratings(encoded.offsets[which], scores)
-        self.stopwatch.lap("ratings")
-        return TopK(found.ids, found.scores, ratings)
 
-    def _rate(
-        self,
-        audience: Audience,
-        rows: NDArray[np.int64],
-        movies: NDArray[np.int64],
-        times: NDArray[np.int64] | None,
-    ) -> Ratings:
-        if not self.encoder.rates:
-            raise RequestError(
-                "this run predicts no ratings; train with --towers neural,bayesian,sequence"
-            )
-        link = self.run.config.link
-        if not len(movies):
-            none = np.zeros(0)
-            chances = None if link is None else link.chances(none, np.ones(0))
-            return Ratings(none, None if link is None else none, chances)
-        encoded, which = self._encode_once(audience, rows, times)
-        scores, now = np.empty(len(movies)), self.index.snapshot
-        for start in range(0, len(movies), CHUNK):
-            part = slice(start, start + CHUNK)
-            vectors = encoded.vectors[which[part]]  # (C, D)
-            scores[part] = inner_products(vectors, vectors_of(now, movies[part]))
-        ratings = self.encoder.ratings(encoded.offsets[which], scores)
-        if link is None:
-            return Ratings(ratings, None, None)
-        chances = link.chances(
-            encoded.offsets[which] + scores, self.encoder.noise(encoded, which, movies)
-        )
-        return Ratings(ratings, link.deviations(ratings, chances), chances)
+def _times(at: int | None) -> NDArray[np.int64] | None:
+    """Return one question's time of asking as an array, `(1,)`."""
+    return None if at is None else np.array([at])
 
-    def _encode_once(
-        self, audience: Audience, rows: NDArray[np.int64], times: NDArray[np.int64] | None
-    ) -> tuple[Encoded, NDArray[np.int64]]:
-        """Encode each distinct (person, time) once; return also which one each question needs."""
-        if len(rows) == 1:
-            return self.encoder.encode(audience, rows, times), np.zeros(1, np.int64)
-        times = np.full(len(rows), NO_TIME) if times is None else times
-        asked = np.stack([times != NO_TIME, rows, times], axis=1)
-        distinct, which = np.unique(asked, axis=0, return_inverse=True)
-        timed = distinct[:, 0] == 1  # those without a time come first
 
-        def encode(part: NDArray[np.int64]) -> Encoded:
-            people, each = some(audience, part[:, 1])
-            at = part[:, 2] if part[0, 0] else None
-            return self.encoder.encode(people, each, at)
-
-        groups = (distinct[~timed], distinct[timed])
-        parts = [g[start : start + PEOPLE] for g in groups for start in range(0, len(g), PEOPLE)]
-        made = self._share(encode, parts)
-        encoded = Encoded(*(np.concatenate(column) for column in zip(*made, strict=True)))
-        return encoded, which.reshape(-1)
-
-    def _share(
-        self, work: Callable[[NDArray[np.int64]], Result], parts: Sequence[NDArray[np.int64]]
-    ) -> list[Result]:
-        """Return what becomes of parts, the threads sharing them."""
-        if len(parts) == 1:  # which a thread of its own would only delay
-            return [work(parts[0])]
-        with ThreadPoolExecutor(self._threads, "rec", search_alone) as pool:
-            return list(pool.map(work, parts))
-
-    def _asked(
-        self,
-        k: int,
-        rank_by: RankBy | None,
-        wanted: Filter | None,
-        diversity: float,
-        *,
-        include_seen: bool,
-    ) -> _Asked:
-        k = self._checked_k(k)
-        if not 0 <= checked_numbers([diversity], "diversity")[0] <= 1:
-            raise RequestError(f"diversity is {diversity:g}; it must be from 0 to 1")
-        if not isinstance(include_seen, (bool, int, np.bool_)):
-            raise RequestError(f"include_seen is '{shown(include_seen)}'; give True or False")
-        allowed = None
-        if wanted is not None:
-            if not isinstance(wanted, Filter):
-                raise RequestError(f"wanted is '{shown(wanted)}'; give a Filter")
-            catalogue, now = self.run.catalogue, self.index.snapshot
-            ids = catalogue.vocabulary.ids[wanted.keeps(catalogue)]
-            allowed = now.select(ids[np.isin(ids, now.ids)] if len(now) < len(catalogue) else ids)
-        return _Asked(k, self.encoder.ranking(rank_by), allowed, diversity, include_seen)
-
-    def _diverse(self, now: Snapshot, found: Neighbours, asked: _Asked) -> Neighbours:
-        """Return lists of k from longer ones, `(Q, K)`, in the order in which they were chosen."""
-        ids = np.full((len(found.ids), asked.k), NO_ID)
-        scores = np.full(ids.shape, -np.inf)
-        for row, (candidates, their_scores) in enumerate(zip(*found, strict=True)):
-            there = candidates != NO_ID
-            directions = self.encoder.directions(now.vectors_of(candidates[there]))
-            places = diversify(their_scores[there], directions, asked.k, asked.diversity)
-            ids[row, : len(places)] = candidates[places]
-            scores[row, : len(places)] = their_scores[places]
-        return Neighbours(ids, scores)
-
-    def _seen(self, audience: Audience, row: int) -> NDArray[np.int64]:
-        start, end = audience.histories.offsets[row : row + 2]
-        seen = self.run.catalogue.vocabulary.ids[audience.histories.movies[start:end]]
-        unlearned = audience.unlearned[row]
-        return np.concatenate([seen, unlearned]) if len(unlearned) else seen
-
-    def _checked_k(self, k: int) -> int:
-        return checked_count(k, "k", len(self.run.catalogue), "the size of the catalogue")
+def _filters(filters: Filter | None, wanted: Filter | None) -> Filter | None:
+    """Return the filter that was given by its name, or by the name that it had before."""
+    if wanted is None:
+        return filters
+    if filters is not None:
+        raise RequestError("filters and wanted are the same; give filters alone")
+    warnings.warn("wanted= is called filters=", DeprecationWarning, stacklevel=3)
+    return wanted

@@ -1,33 +1,36 @@
-"""A stopwatch: where the time of answers goes, stage by stage."""
+"""Where the time of one answer goes, stage by stage."""
 
-import threading
 import time
-from collections import defaultdict
 
 
-class Stopwatch(threading.local):
-    """Adds up seconds by stage; stopped, it costs next to nothing.
+class StageTimes:
+    """Seconds that one request spends in each stage, from when this is made.
 
-    Each thread has a stopwatch of its own under the same name, and hears nothing of the others.
+    It belongs to one request and to the thread that answers it. Nothing is measured where a
+    request brings none.
     """
 
     def __init__(self) -> None:
-        self.seconds: defaultdict[str, float] = defaultdict(float)
-        self._last: float | None = None
-
-    def start(self) -> None:
-        """Forget what was measured, and start to measure."""
-        self.seconds.clear()
+        self.seconds: dict[str, float] = {}
         self._last = time.perf_counter()
 
-    def stop(self) -> None:
-        """Measure no more."""
-        self._last = None
-
     def lap(self, stage: str) -> None:
-        """Say what the time since the last lap was for."""
-        if self._last is None:
-            return
+        """End a stage, which began where the one before it ended.
+
+        Args:
+            stage: Its name; the seconds of stages of one name add up.
+        """
         moment = time.perf_counter()
-        self.seconds[stage] += moment - self._last
+        self.seconds[stage] = self.seconds.get(stage, 0.0) + moment - self._last
         self._last = moment
+
+
+def lap(timer: StageTimes | None, stage: str) -> None:
+    """End a stage of a request, if anybody measures it.
+
+    Args:
+        timer: Stage times of the request.
+        stage: Its name.
+    """
+    if timer is not None:
+        timer.lap(stage)

@@ -1,9 +1,8 @@
-"""Who is asked about: people, known or not, with the events that count as their history."""
+"""The users of a question, known or new, with the events that count as their history."""
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import NamedTuple
 
 import numpy as np
@@ -12,10 +11,38 @@ from numpy.typing import NDArray
 from retrieval.data.history import Histories, build_histories
 from retrieval.data.times import NO_TIME
 from retrieval.data.vocabulary import UNKNOWN
-from retrieval.errors import RequestError, RunError, shown
-from retrieval.pairs.neural.inputs import UNKNOWN_USER
+from retrieval.errors import RequestError, shown
 from retrieval.run.folder import Run
-from retrieval.serving.arguments import checked_id, checked_ids, checked_numbers, checked_times
+from retrieval.serving.arguments import checked_id, checked_numbers
+from retrieval.serving.events import (
+    NO_EVENTS,
+    NO_IDS,
+    NOTHING,
+    Event,
+    OtherEvents,
+    UserEvents,
+    check_history,
+    check_movies,
+    checked_events,
+    events_of,
+    listed,
+    merged,
+    sorted_out,
+)
+from retrieval.serving.history import HistoryStore, StoredHistories, histories_of
+
+__all__ = [
+    "Event",
+    "Person",
+    "QueryUsers",
+    "check_history",
+    "check_movies",
+    "enumerated",
+    "many_users",
+    "one_user",
+    "selected",
+    "unknown_users",
+]
 
 _log = logging.getLogger(__name__)
 
@@ -23,23 +50,18 @@ _log = logging.getLogger(__name__)
 NAMED = 5
 
 
-class Event(NamedTuple):
-    """One rating in a history. Without a timestamp it happened just before the question."""
-
-    movie_id: int
-    rating: float
-    timestamp: int | None = None
-
-
 @dataclass(frozen=True, kw_only=True)
 class Person:
-    """Whom a question is about: a known user, a new user, or a known user with more events.
+    """The user of a question: a known user, a new user, or a known user with other events.
 
     Args:
-        user_id: Of a known user; None for a new user.
-        history: Replaces what is stored; None keeps it.
-        added: Comes after the history; a movie in it replaces an earlier rating of that movie.
-        gender: Of a new user, likewise age and occupation; None is unknown.
+        user_id: Id of a known user; None for a new user.
+        history: Events that replace the stored ones; None keeps those.
+        added: Events that come after the history; a movie in them replaces an earlier rating of
+            that movie.
+        gender: Gender as the data spells it; None where it is not known.
+        age: Age in years; None where it is not known.
+        occupation: Occupation as the data spells it; None where it is not known.
     """
 
     user_id: int | None = None
@@ -50,205 +72,160 @@ class Person:
     occupation: str | None = None
 
 
-class Audience(NamedTuple):
-    """A distinct people who are asked about, with their histories."""
+class QueryUsers(NamedTuple):
+    """The A distinct users of some questions, with their histories.
 
-    users: NDArray[np.int64]  # (A,) number + 1 for the id embedding, or UNKNOWN_USER
+    A user whose history differs between two questions counts as two.
+    """
+
+    trained: NDArray[np.int64]  # (A,) number of a user whose id was trained, or UNKNOWN
     stored: NDArray[np.int64]  # (A,) number of a user whose history is as stored, or UNKNOWN
-    settled: NDArray[np.bool_]  # (A,) whether the pairs are weighed as for users training knew
-    codes: NDArray[np.int64]  # (A, 3)
+    as_known: NDArray[np.bool_]  # (A,) whether the pairs are weighed as for a known user
+    codes: NDArray[np.int64]  # (A, 3) demographics
     histories: Histories  # of A
-    # A times the ids of movies in the history that were added after training: they are seen, but
-    # nothing is known of what their ratings say.
+    # A times the ids of movies in the history that were added after training: they have been seen,
+    # but nothing is known of what their ratings say.
     unlearned: tuple[NDArray[np.int64], ...]
 
 
-class _Events(NamedTuple):
-    """One person's events."""
-
-    movies: NDArray[np.int32]  # (E,) numbers
-    ratings: NDArray[np.float32]  # (E,)
-    timestamps: NDArray[np.int64]  # (E,) seconds, or `NO_TIME`
-
-
-_NO_EVENTS = _Events(np.zeros(0, np.int32), np.zeros(0, np.float32), np.zeros(0, np.int64))
-_NO_IDS = np.zeros(0, np.int64)
-
-
-class _Given(NamedTuple):
-    """One person's events from outside, checked."""
-
-    events: _Events  # of movies that training knew
-    unlearned: NDArray[np.int64]  # ids of movies that were added after training
-    repeated: NDArray[np.int64]  # ids of movies that come more than once
-
-    @property
-    def depends(self) -> bool:
-        """Whether it depends on the time of asking when events happened, or which count."""
-        return bool(len(self.repeated) or (self.events.timestamps == NO_TIME).any())
-
-
-_NOTHING = _Given(_NO_EVENTS, _NO_IDS, _NO_IDS)
-
-
-def one_person(run: Run, user: int | Person, at: int | None = None) -> Audience:
-    """Return an audience of one, given by id or as a person.
+def one_user(
+    run: Run, user: int | Person, at: int | None = None, store: HistoryStore | None = None
+) -> QueryUsers:
+    """Return the one user of a question.
 
     Args:
-        run: Holds the stored histories.
-        user: Whom the question is about.
-        at: The time of asking, in seconds, just before which events without a time happened; None
-            is after the last event or, where no event has a time, when the run was trained.
+        run: The run.
+        user: Id of a known user, or a person.
+        at: Time of asking, in seconds, just before which events without a time happened; None is
+            after the last event or, where no event has a time, when the run was trained.
+        store: Source of the stored events; None is the run itself.
 
     Raises:
         RequestError: An unknown user, movie, gender or occupation, or an impossible rating or age.
     """
     person = user if isinstance(user, Person) else Person(user_id=checked_id(user, "user"))
-    number = UNKNOWN
-    stored, codes, known_as = _NO_EVENTS, np.zeros(3, np.int64), UNKNOWN_USER
+    number, trained, as_stored = UNKNOWN, UNKNOWN, False
+    codes, stored = np.zeros(3, np.int64), NOTHING
     if person.user_id is not None:
         number = int(run.users.numbers(checked_id(person.user_id, "user")))
         if number == UNKNOWN:
             raise unknown_users(run, [person.user_id])
-        stored, codes = _stored(run, number), run.user_codes[number]
-        known_as = number + 1 if run.trained_users[number] else UNKNOWN_USER
-    given = _checked(run, [*_listed(person.history), *_listed(person.added)])
-    facts = (person.gender, person.age, person.occupation)
-    as_stored = UNKNOWN
-    untold = all(fact is None for fact in facts)
-    if person.history is None and not len(given.events.movies) and untold:
-        as_stored = number
-    if as_stored == UNKNOWN:
-        events = _history(run, stored if person.history is None else _NO_EVENTS, given.events, at)
+        codes = run.user_codes[number]
+        trained = number if run.trained_users[number] else UNKNOWN
+        if person.history is None:
+            stored, as_stored = _read_one(run, number, store)
+    given = checked_events(run, [*listed(person.history), *listed(person.added)])
+    without_facts = person.gender is None and person.age is None and person.occupation is None
+    as_stored = as_stored and without_facts and not len(given.events.movies)
+    if as_stored:
+        histories = Histories(np.array([0, len(stored.events.movies)]), *stored.events)
+    else:
+        events = merged(run, stored.events, given.events, at)
         histories = build_histories(np.zeros(len(events.movies), np.int64), *events, 1)
-    else:  # which is in order
-        histories = Histories(np.array([0, len(stored.movies)]), *stored)
-    asked_before = histories.timestamps[:1].tolist()
-    if at is not None and asked_before and at < asked_before[0]:
+    first = histories.timestamps[:1].tolist()
+    if at is not None and first and at < first[0]:
         _log.warning("the time of asking lies before all events of the history: none counts")
     _note_given([given])
-    if not untold:
+    if not without_facts:
         chosen = _codes(run, person)
         codes = np.where(chosen > 0, chosen, codes)
-    return Audience(
-        np.array([known_as]),
-        np.array([as_stored]),
-        np.array([as_stored != UNKNOWN and known_as != UNKNOWN_USER]),
-        codes[None, :],
-        histories,
-        (given.unlearned,),
+    return QueryUsers(
+        trained=np.array([trained]),
+        stored=np.array([number if as_stored else UNKNOWN]),
+        as_known=np.array([as_stored and trained != UNKNOWN]),
+        codes=codes[None, :],
+        histories=histories,
+        unlearned=(np.concatenate([stored.unlearned, given.unlearned]),),
     )
 
 
-def many_people(
+def many_users(
     run: Run,
     users: NDArray[np.int64],
     given: Mapping[int, Sequence[Event]],
     times: NDArray[np.int64] | None = None,
-) -> tuple[Audience, NDArray[np.int64]]:
-    """Return the A distinct people among Q user ids, and which of them each id is, `(Q,)`.
+    store: HistoryStore | None = None,
+) -> tuple[QueryUsers, NDArray[np.int64]]:
+    """Return the A distinct users among Q ids, and which of them each id is, `(Q,)`.
 
-    A user is several people if given events without a time, which happened just before the
-    question, or repeated movies make the history another one for each time of asking.
+    A user counts once for each time of asking, if given events without a time, which happened just
+    before the question, or repeated movies make another history of each.
 
     Args:
-        run: Holds the stored histories.
+        run: The run.
         users: `(Q,)` ids.
-        given: Histories that replace what is stored of these users, known or not.
-        times: `(Q,)` seconds of asking, `NO_TIME` where there is none; None is none at all.
+        given: Histories by id that replace the stored ones of these users, known or not.
+        times: `(Q,)` times of asking, in seconds, `NO_TIME` where a question has none; None is none
+            at all.
+        store: Source of the stored events; None is the run itself.
 
     Raises:
         RequestError: An unknown user without a given history, or a bad event in one.
     """
-    asked = np.unique(users)
-    if not isinstance(given, Mapping):
-        raise RequestError(f"histories are '{shown(given)}'; give a dict of user ids to events")
-    given = {checked_id(user, "user"): events for user, events in given.items()}
-    told = {user: _checked(run, given[user]) for user in asked.tolist() if user in given}
-    without = np.array([user for user in asked.tolist() if user not in told], np.int64)
-    unknown = run.users.numbers(without) == UNKNOWN
-    if unknown.any():
-        raise unknown_users(run, without[unknown].tolist())
-    if len(told) < len(given):
-        _log.warning(
-            "histories were given of %s users who are not asked about", len(given) - len(told)
+    distinct = np.unique(users)
+    others = _checked_histories(run, distinct, given)
+    without = np.array([user for user in distinct.tolist() if user not in others], np.int64)
+    numbers = run.users.numbers(without)
+    if (numbers == UNKNOWN).any():
+        raise unknown_users(run, without[numbers == UNKNOWN].tolist())
+    _note_given(list(others.values()))
+    read = _store(run, store).read(numbers)
+    for place in np.flatnonzero(~read.as_stored).tolist():
+        others[int(without[place])] = sorted_out(run, events_of(read.histories, place))
+    ids, rows, moments = _distinct_users(users, times, others)
+    as_stored = ~np.isin(ids, list(others))
+    histories = read.histories
+    if not as_stored.all():
+        places = np.searchsorted(without, ids).tolist()
+        histories = _joined(
+            [
+                merged(run, NO_EVENTS, others[user].events, moment)
+                if user in others
+                else events_of(read.histories, place)
+                for user, moment, place in zip(ids.tolist(), moments, places, strict=True)
+            ]
         )
-    _note_given(list(told.values()))
-    open_ = [user for user, events in told.items() if events.depends]
-    moments = None
-    if times is None or not open_:
-        ids, rows = np.unique(users, return_inverse=True)
-    else:
-        dated = np.stack([users, np.where(np.isin(users, open_), times, NO_TIME)], axis=1)
-        people, rows = np.unique(dated, axis=0, return_inverse=True)
-        ids, moments = people[:, 0], people[:, 1].tolist()
     numbers = run.users.numbers(ids)
     known = numbers != UNKNOWN
-    replaced = np.array([user in told for user in ids.tolist()], dtype=bool)
-    parts = [
-        _history(run, _NO_EVENTS, told[user].events, _moment(moments, place))
-        if swapped
-        else _stored(run, number)
-        for place, (user, number, swapped) in enumerate(
-            zip(ids.tolist(), numbers.tolist(), replaced.tolist(), strict=True)
-        )
-    ]
-    owners = np.repeat(np.arange(len(ids)), [len(part.movies) for part in parts])
-    movies, ratings, timestamps = (
-        np.concatenate(column) for column in zip(_NO_EVENTS, *parts, strict=True)
-    )
     trained = np.zeros(len(ids), dtype=bool)
     trained[known] = run.trained_users[numbers[known]]
     codes = np.zeros((len(ids), 3), dtype=np.int64)
     codes[known] = run.user_codes[numbers[known]]
-    audience = Audience(
-        np.where(trained, numbers + 1, UNKNOWN_USER),
-        np.where(replaced, UNKNOWN, numbers),
-        trained & ~replaced,
-        codes,
-        build_histories(owners, movies, ratings, timestamps, len(ids)),
-        tuple(told[user].unlearned if user in told else _NO_IDS for user in ids.tolist()),
+    found = QueryUsers(
+        trained=np.where(trained, numbers, UNKNOWN),
+        stored=np.where(as_stored, numbers, UNKNOWN),
+        as_known=trained & as_stored,
+        codes=codes,
+        histories=histories,
+        unlearned=tuple(
+            others[user].unlearned if user in others else NO_IDS for user in ids.tolist()
+        ),
     )
     if times is not None:
-        _note_early(audience.histories, rows.reshape(-1), users, times)
-    return audience, rows.reshape(-1)
+        _note_early(found.histories, rows, users, times)
+    return found, rows
 
 
-def some(audience: Audience, rows: NDArray[np.int64]) -> tuple[Audience, NDArray[np.int64]]:
-    """Return the people among rows `(Q,)` alone, and which of them each row is, `(Q,)`."""
-    people, which = np.unique(rows, return_inverse=True)
-    events = audience.histories
-    offsets = events.offsets
-    counts = offsets[people + 1] - offsets[people]
-    ends = np.cumsum(counts)
-    places = np.arange(counts.sum()) + np.repeat(offsets[people] - (ends - counts), counts)
-    histories = Histories(
-        np.append(0, ends), events.movies[places], events.ratings[places], events.timestamps[places]
+def selected(users: QueryUsers, rows: NDArray[np.int64]) -> tuple[QueryUsers, NDArray[np.int64]]:
+    """Return the users of some questions alone.
+
+    Args:
+        users: The users.
+        rows: `(Q,)` which of them each question is about.
+
+    Returns:
+        The users, and `(Q,)` which of these each question is about.
+    """
+    kept, which = np.unique(rows, return_inverse=True)
+    some = QueryUsers(
+        trained=users.trained[kept],
+        stored=users.stored[kept],
+        as_known=users.as_known[kept],
+        codes=users.codes[kept],
+        histories=histories_of(users.histories, kept),
+        unlearned=tuple(users.unlearned[place] for place in kept.tolist()),
     )
-    users, stored, settled, codes, _, unlearned = audience
-    return (
-        Audience(
-            users[people],
-            stored[people],
-            settled[people],
-            codes[people],
-            histories,
-            tuple(unlearned[place] for place in people.tolist()),
-        ),
-        which,
-    )
-
-
-def check_movies(run: Run, ids: NDArray[np.int64]) -> None:
-    """Raise a `RequestError` for the first id that is no movie."""
-    unknown = run.catalogue.vocabulary.numbers(ids) == UNKNOWN
-    if unknown.any():
-        run.catalogue.number(int(ids[unknown][0]))
-
-
-def check_history(run: Run, events: Sequence[Event]) -> None:
-    """Raise a `RequestError` for the first event that no history can hold."""
-    _checked(run, events)
+    return some, which
 
 
 def unknown_users(run: Run, ids: Sequence[int]) -> RequestError:
@@ -266,14 +243,68 @@ def enumerated(ids: Sequence[int]) -> str:
     return named if len(ids) <= NAMED else f"{named} and {len(ids) - NAMED:,} more"
 
 
-def _stored(run: Run, number: int) -> _Events:
-    start, end = run.histories.offsets[number : number + 2]
-    _, movies, ratings, timestamps = run.histories
-    return _Events(movies[start:end], ratings[start:end], timestamps[start:end])
+def _store(run: Run, store: HistoryStore | None) -> HistoryStore:
+    return StoredHistories(run) if store is None else store
+
+
+def _read_one(run: Run, number: int, store: HistoryStore | None) -> tuple[OtherEvents, bool]:
+    """Return the events of one user, and whether they are those that the run stores."""
+    read = _store(run, store).read(np.array([number]))
+    events = events_of(read.histories, 0)
+    if read.as_stored[0]:  # and so of movies that training knew, each once
+        return OtherEvents(events, NO_IDS, NO_IDS), True
+    return sorted_out(run, events), False
+
+
+def _checked_histories(
+    run: Run, users: NDArray[np.int64], given: Mapping[int, Sequence[Event]]
+) -> dict[int, OtherEvents]:
+    """Return the given histories of distinct users `(A,)`, by id.
+
+    Raises:
+        RequestError: The histories are no mapping, or there is a bad event in one.
+    """
+    if not isinstance(given, Mapping):
+        raise RequestError(f"histories are '{shown(given)}'; give a dict of user ids to events")
+    given = {checked_id(user, "user"): events for user, events in given.items()}
+    checked = {user: checked_events(run, given[user]) for user in users.tolist() if user in given}
+    if len(checked) < len(given):
+        _log.warning(
+            "histories were given of %s users who are not asked about", len(given) - len(checked)
+        )
+    return checked
+
+
+def _distinct_users(
+    users: NDArray[np.int64],
+    times: NDArray[np.int64] | None,
+    others: Mapping[int, OtherEvents],
+) -> tuple[NDArray[np.int64], NDArray[np.int64], Sequence[int | None]]:
+    """Return A ids, `(Q,)` which of them each question is about, and A times of asking.
+
+    There is such a time where the history depends on it.
+    """
+    depending = [user for user, events in others.items() if events.depends]
+    if times is None or not depending:
+        ids, rows = np.unique(users, return_inverse=True)
+        return ids, rows.reshape(-1), [None] * len(ids)
+    dated = np.stack([users, np.where(np.isin(users, depending), times, NO_TIME)], axis=1)
+    distinct, rows = np.unique(dated, axis=0, return_inverse=True)
+    moments = [None if moment == NO_TIME else moment for moment in distinct[:, 1].tolist()]
+    return distinct[:, 0], rows.reshape(-1), moments
+
+
+def _joined(parts: Sequence[UserEvents]) -> Histories:
+    """Return the histories of users whose events come in any order."""
+    owners = np.repeat(np.arange(len(parts)), [len(part.movies) for part in parts])
+    movies, ratings, timestamps = (
+        np.concatenate(column) for column in zip(NO_EVENTS, *parts, strict=True)
+    )
+    return build_histories(owners, movies, ratings, timestamps, len(parts))
 
 
 def _codes(run: Run, person: Person) -> NDArray[np.int64]:
-    """Return the codes `(3,)` of what is told of a person."""
+    """Return the codes `(3,)` of a person's demographics."""
     for name, value in (("gender", person.gender), ("occupation", person.occupation)):
         if value is not None and not isinstance(value, str):
             raise RequestError(f"{name} '{shown(value)}' is no text")
@@ -285,132 +316,18 @@ def _codes(run: Run, person: Person) -> NDArray[np.int64]:
     return run.config.demographics.codes(person.gender, age, person.occupation)
 
 
-def _listed(events: Sequence[Event] | None) -> list[Event]:
-    if events is None:
-        return []
-    try:
-        listed = list(events)
-    except TypeError:  # it cannot be gone through
-        listed = None
-    # An iterator would be empty when the next question is asked.
-    if listed is None or isinstance(events, Iterator):
-        raise RequestError(f"a history is '{shown(events)}'; give a list of events")
-    return listed
-
-
-def _checked(run: Run, events: Sequence[Event]) -> _Given:
-    """Check events from outside.
-
-    Raises:
-        RequestError: An unknown movie, a rating outside the scale, or what is no time.
-    """
-    events = _listed(events)
-    if not events:
-        return _NOTHING
-    try:
-        ids_told = [event.movie_id for event in events]
-        ratings_told = [event.rating for event in events]
-        times_told = [event.timestamp for event in events]
-    except AttributeError as error:
-        raise RequestError(
-            f"a history holds '{shown(next(event for event in events if not _is_event(event)))}'; "
-            "give Event(movie_id, rating) or Event(movie_id, rating, timestamp)"
-        ) from error
-    ids = checked_ids(ids_told, "movie")
-    ratings = checked_numbers(ratings_told, "rating")
-    dated = [NO_TIME if moment is None else moment for moment in times_told]
-    times = checked_times(dated, len(dated))
-    check_movies(run, ids)
-    scale = run.config.scale
-    wrong = ~((ratings >= scale.lowest) & (ratings <= scale.highest))
-    if wrong.any():
-        raise RequestError(
-            f"rating {ratings[wrong][0]:g} of movie {ids[wrong][0]} is outside the scale: "
-            f"ratings run from {scale.lowest:g} to {scale.highest:g}"
-        )
-    numbers = run.catalogue.vocabulary.numbers(ids)
-    learned = numbers < len(run.catalogue) - run.catalogue.added
-    known = _Events(
-        numbers[learned].astype(np.int32),
-        ratings[learned].astype(np.float32),
-        np.full(int(learned.sum()), NO_TIME) if times is None else times[learned],
-    )
-    unlearned = _NO_IDS if learned.all() else np.unique(ids[~learned])
-    repeated = _NO_IDS
-    if not _distinct(ids):
-        each, counts = np.unique(ids, return_counts=True)
-        repeated = each[counts > 1]
-    return _Given(known, unlearned, repeated)
-
-
-def _is_event(value: object) -> bool:
-    return all(hasattr(value, name) for name in Event._fields)
-
-
-def _distinct(values: NDArray[np.integer]) -> bool:
-    return len(set(values.tolist())) == len(values)
-
-
-def _history(run: Run, stored: _Events, given: _Events, at: int | None) -> _Events:
-    """Return stored and given events together, each movie once, each with a time.
-
-    Of several ratings of a movie, those that happened before the question count before those that
-    did not, then those given before those stored, then the last.
-    """
-    open_ = given.timestamps == NO_TIME
-    timed = np.concatenate([stored.timestamps, given.timestamps[~open_]])
-    if at is not None:
-        moment = int(timed[timed <= at].max(initial=max(0, at - 1)))
-    elif len(timed):
-        moment = int(timed.max())
-    else:
-        moment = _trained_at(run)
-    times = np.where(open_, moment, given.timestamps)
-    events = _Events(
-        np.concatenate([stored.movies, given.movies]),
-        np.concatenate([stored.ratings, given.ratings]),
-        np.concatenate([stored.timestamps, times]),
-    )
-    if _distinct(events.movies):
-        return events
-    order = np.lexsort(
-        (
-            events.timestamps,
-            np.arange(len(events.movies)) >= len(stored.movies),
-            np.full(len(events.movies), at is None) | (events.timestamps <= (at or 0)),
-        )
-    )[::-1]  # lexsort is stable: what comes last is first
-    _, first = np.unique(events.movies[order], return_index=True)
-    kept = np.sort(order[first])
-    return _Events(events.movies[kept], events.ratings[kept], events.timestamps[kept])
-
-
-def _moment(moments: Sequence[int] | None, place: int) -> int | None:
-    return None if moments is None or moments[place] == NO_TIME else moments[place]
-
-
-def _trained_at(run: Run) -> int:
-    """Return when a run was made, in seconds."""
-    try:
-        return int(datetime.fromisoformat(run.config.created).timestamp())
-    except (ValueError, OverflowError) as error:
-        raise RunError(
-            f"{run.folder} was made at '{shown(run.config.created)}', which is no time; train again"
-        ) from error
-
-
-def _note_given(told: Sequence[_Given]) -> None:
-    """Say what does not count as it was told."""
-    if not any(len(given.unlearned) or len(given.repeated) for given in told):
+def _note_given(given: Sequence[OtherEvents]) -> None:
+    """Log what does not count as it was given."""
+    if not any(len(each.unlearned) or len(each.repeated) for each in given):
         return
-    unlearned = np.unique(np.concatenate([_NO_IDS, *(given.unlearned for given in told)]))
+    unlearned = np.unique(np.concatenate([NO_IDS, *(each.unlearned for each in given)]))
     if len(unlearned):
         _log.warning(
             "movie %s in a history was added after training: it counts as seen, and its rating "
             "says nothing yet",
             enumerated(unlearned.tolist()),
         )
-    repeated = np.unique(np.concatenate([_NO_IDS, *(given.repeated for given in told)]))
+    repeated = np.unique(np.concatenate([NO_IDS, *(each.repeated for each in given)]))
     if len(repeated):
         _log.warning(
             "movie %s comes more than once in a history: its last rating counts",
@@ -424,7 +341,7 @@ def _note_early(
     users: NDArray[np.int64],
     times: NDArray[np.int64],
 ) -> None:
-    """Say who is asked about before all of their events."""
+    """Log which users are asked about before all of their events."""
     starts, ends = histories.offsets[:-1][rows], histories.offsets[1:][rows]
     early = (times != NO_TIME) & (starts < ends)
     early[early] = times[early] < histories.timestamps[starts[early]]

@@ -13,7 +13,7 @@ from retrieval.data.times import EARLIEST, NO_TIME
 from retrieval.errors import RequestError
 from retrieval.pipeline.indexing import add_movies
 from retrieval.serving.recommender import Recommender
-from retrieval.serving.users import Audience, Event, Person, many_people, one_person
+from retrieval.serving.users import Event, Person, QueryUsers, many_users, one_user
 
 LATE = 9001  # a movie that is added after training
 
@@ -30,20 +30,20 @@ def longer(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Recommender:
     return Recommender.load(folder / "run")
 
 
-def told(audience: Audience, row: int = 0) -> list[tuple[int, float, int]]:
-    """Return movie numbers, ratings and times of one of the people."""
-    start, end = audience.histories.offsets[row : row + 2]
-    _, movies, ratings, times = audience.histories
+def events(users: QueryUsers, row: int = 0) -> list[tuple[int, float, int]]:
+    """Return movie numbers, ratings and times of one of the users."""
+    start, end = users.histories.offsets[row : row + 2]
+    _, movies, ratings, times = users.histories
     columns = (movies[start:end], ratings[start:end], times[start:end])
     return list(zip(*(column.tolist() for column in columns), strict=True))
 
 
-def same(left: Audience, right: Audience) -> bool:
-    return told(left) == told(right)
+def same(left: QueryUsers, right: QueryUsers) -> bool:
+    return events(left) == events(right)
 
 
 def events_of(recommender: Recommender, user: int) -> list[tuple[int, float, int]]:
-    return told(one_person(recommender.run, user))
+    return events(one_user(recommender.run, user))
 
 
 def test_an_event_without_a_time_happened_just_before_the_question(
@@ -51,18 +51,15 @@ def test_an_event_without_a_time_happened_just_before_the_question(
 ) -> None:
     run, at = recommender.run, 1_200_000_000
     bare, dated = [Event(1, 5.0)], [Event(1, 5.0, at - 1)]
-    assert same(
-        one_person(run, Person(history=bare), at), one_person(run, Person(history=dated), at)
-    )
+    assert same(one_user(run, Person(history=bare), at), one_user(run, Person(history=dated), at))
     user = int(run.users.ids[3])
     assert same(
-        one_person(run, Person(user_id=user, added=bare), at),
-        one_person(run, Person(user_id=user, added=dated), at),
+        one_user(run, Person(user_id=user, added=bare), at),
+        one_user(run, Person(user_id=user, added=dated), at),
     )
-    asked = np.array([user, user])
     times = np.array([at, at + 10**7])
-    audience, rows = many_people(run, asked, {user: bare}, times)
-    moments = [told(audience, int(row))[0][2] for row in rows]
+    users, rows = many_users(run, np.array([user, user]), {user: bare}, times)
+    moments = [events(users, int(row))[0][2] for row in rows]
     assert moments == [at - 1, at + 10**7 - 1]
     for question in ("rate", "topk"):
         answers = [
@@ -77,21 +74,21 @@ def test_without_a_time_of_asking_it_comes_after_the_last_event(recommender: Rec
     user = int(run.users.ids[3])
     stored = events_of(recommender, user)
     unseen = recommender.topk(user, 1)[0].movie.id
-    audience = one_person(run, Person(user_id=user, added=[Event(unseen, 4.0)]))
+    users = one_user(run, Person(user_id=user, added=[Event(unseen, 4.0)]))
     number = run.catalogue.number(unseen)
-    assert told(audience)[-1] == (number, 4.0, stored[-1][2])
-    mixed = one_person(run, Person(history=[Event(2, 3.0), Event(1, 5.0, 1_100_000_000)]))
-    assert told(mixed)[-1][2] == told(mixed)[0][2] == 1_100_000_000
+    assert events(users)[-1] == (number, 4.0, stored[-1][2])
+    mixed = one_user(run, Person(history=[Event(2, 3.0), Event(1, 5.0, 1_100_000_000)]))
+    assert events(mixed)[-1][2] == events(mixed)[0][2] == 1_100_000_000
 
 
-def test_what_a_new_user_tells_without_times_is_not_of_1970(recommender: Recommender) -> None:
+def test_what_a_new_user_gives_without_times_is_not_of_1970(recommender: Recommender) -> None:
     history = [Event(1, 5.0), Event(2, 4.0)]
-    audience = one_person(recommender.run, Person(history=history))
-    times = {time for _, _, time in told(audience)}
+    users = one_user(recommender.run, Person(history=history))
+    times = {time for _, _, time in events(users)}
     assert len(times) == 1
     assert times.pop() >= recommender.run.histories.timestamps.max() > EARLIEST
-    batch, _ = many_people(recommender.run, np.array([777]), {777: history})
-    assert told(batch) == told(audience)
+    batch, _ = many_users(recommender.run, np.array([777]), {777: history})
+    assert events(batch) == events(users)
     found = recommender.explain(Person(history=history), 5)
     assert all(influence.timestamp > EARLIEST for influence in found.influences)
 
@@ -100,8 +97,8 @@ def test_an_event_of_the_very_second_comes_before_one_without_a_time(
     recommender: Recommender,
 ) -> None:
     at = 1_200_000_000
-    audience = one_person(recommender.run, Person(history=[Event(2, 3.0), Event(1, 5.0, at)]), at)
-    assert [time for _, _, time in told(audience)] == [at, at]
+    users = one_user(recommender.run, Person(history=[Event(2, 3.0), Event(1, 5.0, at)]), at)
+    assert [time for _, _, time in events(users)] == [at, at]
 
 
 def test_questions_with_and_without_a_time_may_come_together(recommender: Recommender) -> None:
@@ -129,19 +126,19 @@ def test_the_last_rating_of_a_movie_counts(
     recommender: Recommender, caplog: pytest.LogCaptureFixture
 ) -> None:
     run = recommender.run
-    once = one_person(run, Person(history=[Event(2, 3.0, 50), Event(1, 5.0, 100)]))
+    once = one_user(run, Person(history=[Event(2, 3.0, 50), Event(1, 5.0, 100)]))
     for history in (
         [Event(1, 2.0, 20), Event(2, 3.0, 50), Event(1, 5.0, 100)],
         [Event(1, 5.0, 100), Event(2, 3.0, 50), Event(1, 2.0, 20)],
         [Event(1, 2.0, 100), Event(2, 3.0, 50), Event(1, 5.0, 100)],
     ):
-        assert same(one_person(run, Person(history=history)), once)
+        assert same(one_user(run, Person(history=history)), once)
     assert "movie 1 comes more than once" in caplog.text
     # What happens after the question has not replaced anything yet.
     history = [Event(1, 2.0, 20), Event(1, 5.0, 100)]
-    assert told(one_person(run, Person(history=history), 60))[0][1:] == (2.0, 20)
-    audience, rows = many_people(run, np.array([7, 7]), {7: history}, np.array([60, 200]))
-    assert [told(audience, int(row))[0][1] for row in rows] == [2.0, 5.0]
+    assert events(one_user(run, Person(history=history), 60))[0][1:] == (2.0, 20)
+    users, rows = many_users(run, np.array([7, 7]), {7: history}, np.array([60, 200]))
+    assert [events(users, int(row))[0][1] for row in rows] == [2.0, 5.0]
 
 
 def test_an_added_rating_replaces_the_stored_one_once_it_has_happened(
@@ -153,9 +150,9 @@ def test_an_added_rating_replaces_the_stored_one_once_it_has_happened(
     other = 1.0 if rating > 1 else 5.0
     movie = run.catalogue.movies[number].id
     later = Person(user_id=user, added=[Event(movie, other, time + 10**9)])
-    counted = {number: rating for number, rating, _ in told(one_person(run, later, time + 1))}
+    counted = {number: rating for number, rating, _ in events(one_user(run, later, time + 1))}
     assert counted[number] == rating
-    counted = {number: rating for number, rating, _ in told(one_person(run, later))}
+    counted = {number: rating for number, rating, _ in events(one_user(run, later))}
     assert counted[number] == other
 
 
@@ -167,12 +164,8 @@ def test_a_movie_added_after_training_is_seen_and_the_rest_answers(
     history = [*rest, Event(LATE, 4.0, 6000)]
     listed = longer.topk(Person(history=history), movies)
     assert "movie 9001 in a history was added after training" in caplog.text
-    assert listed == [
-        row._replace(rank=rank)
-        for rank, row in enumerate(
-            (row for row in longer.topk(Person(history=rest), movies) if row.movie.id != LATE), 1
-        )
-    ]
+    others = [row for row in longer.topk(Person(history=rest), movies) if row.movie.id != LATE]
+    assert list(listed) == [row._replace(rank=rank) for rank, row in enumerate(others, 1)]
     everything = longer.topk(Person(history=history), movies, include_seen=True)
     assert LATE in {row.movie.id for row in everything}
     assert longer.rate(Person(history=history), 20) == longer.rate(Person(history=rest), 20)
@@ -182,18 +175,11 @@ def test_a_movie_added_after_training_is_seen_and_the_rest_answers(
     assert {influence.movie.id for influence in found.influences} == {3, 8}
 
 
-def test_who_adds_only_what_says_nothing_is_answered_as_stored(longer: Recommender) -> None:
+def test_a_user_who_adds_only_what_says_nothing_is_answered_as_stored(longer: Recommender) -> None:
     user = int(longer.run.users.ids[3])
     added = longer.topk(Person(user_id=user, added=[Event(LATE, 5.0)]), 190)
-    assert (
-        added
-        == [
-            row._replace(rank=rank)
-            for rank, row in enumerate(
-                (row for row in longer.topk(user, 191) if row.movie.id != LATE), 1
-            )
-        ][: len(added)]
-    )
+    others = [row for row in longer.topk(user, 191) if row.movie.id != LATE][: len(added)]
+    assert list(added) == [row._replace(rank=rank) for rank, row in enumerate(others, 1)]
 
 
 def test_a_time_before_all_events_is_said(
@@ -219,19 +205,19 @@ def test_histories_of_users_who_are_not_asked_about_are_said(
 
 
 def test_histories_belong_to_ids_of_any_type_and_to_nothing_else(recommender: Recommender) -> None:
-    events = [Event(1, 5.0), Event(5, 1.0)]
-    wanted = recommender.rate_many([1], [9], histories={1: events}).ratings
+    history = [Event(1, 5.0), Event(5, 1.0)]
+    wanted = recommender.rate_many([1], [9], histories={1: history}).ratings
     keys: list[Any] = [np.int32(1), 1.0, "1"]
     for key in keys:
-        assert recommender.rate_many([1], [9], histories={key: events}).ratings == wanted
+        assert recommender.rate_many([1], [9], histories={key: history}).ratings == wanted
     keys = [1.5, "bob", None, float("nan"), 10**30]
     for key in keys:
         with pytest.raises(RequestError, match="is no id"):
-            recommender.rate_many([1], [9], histories={key: events})
+            recommender.rate_many([1], [9], histories={key: history})
 
 
-def person(**told: Any) -> Person:  # noqa: ANN401 (whatever a caller may give)
-    return Person(**told)
+def person(**given: Any) -> Person:  # noqa: ANN401 (whatever a caller may give)
+    return Person(**given)
 
 
 def event(movie: Any, rating: Any = 5, *time: Any) -> Event:  # noqa: ANN401

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from index.kinds import Effort, Kind
+from index.kinds import Kind, SearchParameters
 from index.tuning import Trial
 from retrieval.errors import RequestError
 from retrieval.evaluation.latency import Sized, by_size, larger, of_each, one_by_one
@@ -9,19 +9,16 @@ from retrieval.pipeline.indexing import questions
 from retrieval.serving.recommender import Recommender
 
 
-def test_every_stage_of_an_answer_is_measured_and_then_no_more(recommender: Recommender) -> None:
+def test_every_stage_of_an_answer_is_measured(recommender: Recommender) -> None:
     latency = one_by_one(recommender, 20)
     stages = {
-        "history", "windows", "neural tower", "Bayesian tower", "sequence tower",
+        "history", "windows", "neural tower", "bayesian tower", "sequence tower",
         "search", "ratings", "titles",
     }  # fmt: skip
-    assert set(latency.stored.stages) == stages
-    assert set(latency.told.stages) == stages | {"tokens"}
+    assert set(latency.stored.stages) == set(latency.added.stages) == stages
+    assert min(latency.stored.stages.values()) > 0
     assert 10 < latency.events < 60
     assert latency.bare > 0
-    before = dict(recommender.stopwatch.seconds)
-    recommender.topk(1, 3)
-    assert before == recommender.stopwatch.seconds
 
 
 def test_a_recall_that_cannot_be_is_refused(recommender: Recommender) -> None:
@@ -46,7 +43,9 @@ def test_kinds_are_measured_in_catalogues_of_the_sizes_asked_for(
 
 def test_the_fastest_that_finds_enough_stands_for_its_kind() -> None:
     def row(kind: Kind, recall: float, milliseconds: float) -> Sized:
-        return Sized(10, Trial(kind, Effort(), recall, recall, recall, milliseconds, 1.0, 1.0))
+        return Sized(
+            10, Trial(kind, SearchParameters(), recall, recall, recall, milliseconds, 1.0, 1.0)
+        )
 
     slow, quick, poor = (
         row(Kind.IVF, 1.0, 3.0),
@@ -60,15 +59,15 @@ def test_the_fastest_that_finds_enough_stands_for_its_kind() -> None:
 def test_what_was_seen_is_as_much_in_the_way_in_a_larger_catalogue(
     recommender: Recommender,
 ) -> None:
-    asked = questions(recommender.run)
+    sample = questions(recommender.run)
     index = recommender.index
-    vectors, made = larger(index, asked, 5000, 0)
+    vectors, made = larger(index, sample, 5000, 0)
 
     def ranks(scores: np.ndarray, ids: np.ndarray, seen: np.ndarray) -> list[int]:
         return np.flatnonzero(np.isin(ids[np.argsort(-scores)], seen)).tolist()
 
-    for place in range(0, len(asked.queries), 7):
-        query, seen = asked.queries[place], asked.excluded[place]
+    for place in range(0, len(sample.queries), 7):
+        query, seen = sample.queries[place], sample.excluded[place]
         wanted = ranks(index.vectors @ query, index.ids, seen)
         assert len(wanted) == len(seen) > 0
         assert ranks(vectors @ query, np.arange(5000), made.excluded[place]) == wanted

@@ -1,0 +1,152 @@
+"""Lists: for each question the movies with the highest scores, from one snapshot."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from index.exact import inner_products
+from index.neighbours import NO_ID, Neighbours
+from index.rows import Selection
+from retrieval.errors import RequestError, shown
+from retrieval.options import RankBy
+from retrieval.serving.arguments import checked_count, checked_numbers
+from retrieval.serving.diversity import diversify
+from retrieval.serving.filters import Filter
+from retrieval.serving.snapshot import ServingSnapshot
+from retrieval.serving.stopwatch import StageTimes, lap
+from retrieval.serving.users import QueryUsers
+
+# Movies that a diverse list is chosen from, for each of its places.
+CANDIDATES = 10
+
+
+class ListOptions(NamedTuple):
+    """What lists are to be, checked."""
+
+    k: int
+    rank_by: RankBy
+    allowed: Selection | None  # what a filter lets through
+    diversity: float
+    include_seen: bool
+
+
+class Lists(NamedTuple):
+    """Lists for Q questions. Rows shorter than K end in `NO_ID`."""
+
+    movie_ids: NDArray[np.int64]  # (Q, K)
+    scores: NDArray[np.float64]  # (Q, K)
+    ratings: NDArray[np.float64]  # (Q, K), NaN where no pair predicts ratings
+
+
+def list_options(
+    snapshot: ServingSnapshot,
+    k: int,
+    rank_by: RankBy | None,
+    filters: Filter | None,
+    diversity: float,
+    *,
+    include_seen: bool,
+) -> ListOptions:
+    """Check what lists are to be.
+
+    Args:
+        snapshot: What answers.
+        k: Length of a list.
+        rank_by: Score that ranks; None is what validation chose.
+        filters: Condition on movies; None is none.
+        diversity: Weight of unlikeness, from 0 to 1.
+        include_seen: Whether movies of a history may come back.
+
+    Raises:
+        RequestError: One of them is impossible, or the run's pairs cannot rank so.
+    """
+    k = checked_k(snapshot, k)
+    if not 0 <= checked_numbers([diversity], "diversity")[0] <= 1:
+        raise RequestError(f"diversity is {diversity:g}; it must be from 0 to 1")
+    if not isinstance(include_seen, (bool, int, np.bool_)):
+        raise RequestError(f"include_seen is '{shown(include_seen)}'; give True or False")
+    allowed = None
+    if filters is not None:
+        if not isinstance(filters, Filter):
+            raise RequestError(f"filters are '{shown(filters)}'; give a Filter")
+        catalogue, index = snapshot.run.catalogue, snapshot.index
+        ids = catalogue.vocabulary.ids[filters.keeps(catalogue)]
+        there = ids[np.isin(ids, index.ids)] if len(index) < len(catalogue) else ids
+        allowed = index.select(there)
+    ranking = snapshot.encoder.ranking(rank_by)
+    return ListOptions(k, ranking, allowed, diversity, include_seen)
+
+
+def checked_k(snapshot: ServingSnapshot, k: int) -> int:
+    """Return how many movies are wanted.
+
+    Raises:
+        RequestError: It is no number from 1 to the size of the catalogue.
+    """
+    return checked_count(k, "k", len(snapshot.run.catalogue), "the size of the catalogue")
+
+
+def best_movies(
+    snapshot: ServingSnapshot,
+    users: QueryUsers,
+    rows: NDArray[np.int64],
+    times: NDArray[np.int64] | None,
+    options: ListOptions,
+    timer: StageTimes | None = None,
+) -> Lists:
+    """Return the lists of Q questions.
+
+    Args:
+        snapshot: What answers.
+        users: The users.
+        rows: `(Q,)` which of them each question is about.
+        times: `(Q,)` times of asking, in seconds; None is the time of each one's last event.
+        options: What the lists are to be.
+        timer: Stage times of the request, if anybody measures.
+    """
+    encoder, index = snapshot.encoder, snapshot.index
+    encoded = encoder.encode(users, rows, times, timer)
+    queries = encoder.queries(users, rows, times, encoded.vectors, options.rank_by, timer)
+    depth = options.k
+    if options.diversity:
+        depth = min(CANDIDATES * options.k, max(1, len(index)))
+    seen = None
+    if not options.include_seen:
+        seen = [_seen(snapshot, users, row) for row in rows]
+    found = index.search(queries, depth, seen, options.allowed)
+    if options.diversity:
+        found = _diverse(snapshot, found, options)
+    lap(timer, "search")
+    ratings = np.full(found.ids.shape, np.nan)
+    if encoder.rates:
+        there = found.ids != NO_ID
+        which = np.nonzero(there)[0]
+        if options.rank_by is RankBy.RATING:
+            scores = found.scores[there]
+        else:
+            scores = inner_products(encoded.vectors[which], index.vectors_of(found.ids[there]))
+        ratings[there] = encoder.ratings(encoded.offsets[which], scores)
+    lap(timer, "ratings")
+    return Lists(found.ids, found.scores, ratings)
+
+
+def _diverse(snapshot: ServingSnapshot, found: Neighbours, options: ListOptions) -> Neighbours:
+    """Return lists of k from longer ones, `(Q, K)`, in the order in which they were chosen."""
+    ids = np.full((len(found.ids), options.k), NO_ID)
+    scores = np.full(ids.shape, -np.inf)
+    for row, (candidates, their_scores) in enumerate(zip(*found, strict=True)):
+        there = candidates != NO_ID
+        directions = snapshot.encoder.directions(snapshot.index.vectors_of(candidates[there]))
+        places = diversify(their_scores[there], directions, options.k, options.diversity)
+        ids[row, : len(places)] = candidates[places]
+        scores[row, : len(places)] = their_scores[places]
+    return Neighbours(ids, scores)
+
+
+def _seen(snapshot: ServingSnapshot, users: QueryUsers, row: int) -> NDArray[np.int64]:
+    """Return the ids of the movies in one user's history."""
+    start, end = users.histories.offsets[row : row + 2]
+    seen = snapshot.run.catalogue.vocabulary.ids[users.histories.movies[start:end]]
+    unlearned = users.unlearned[row]
+    return np.concatenate([seen, unlearned]) if len(unlearned) else seen

@@ -1,0 +1,69 @@
+"""Predicted ratings of pairs of a user and a movie, from one snapshot."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from index.exact import inner_products
+from retrieval.errors import RequestError
+from retrieval.serving.batching import encode_once
+from retrieval.serving.snapshot import ServingSnapshot
+from retrieval.serving.users import QueryUsers
+
+# Pairs scored together: bounds the memory for their vectors.
+SCORED = 65_536
+
+
+class Predictions(NamedTuple):
+    """The predicted ratings of Q pairs, and how sure they are where a Bayesian pair says so."""
+
+    ratings: NDArray[np.float64]  # (Q,)
+    deviations: NDArray[np.float64] | None  # (Q,) standard deviations of true ratings around them
+    chances: NDArray[np.float64] | None  # (Q, L) of each of the link's rating values
+
+
+def predict(
+    snapshot: ServingSnapshot,
+    users: QueryUsers,
+    rows: NDArray[np.int64],
+    movies: NDArray[np.int64],
+    times: NDArray[np.int64] | None,
+    threads: int,
+) -> Predictions:
+    """Return the predicted ratings of Q pairs.
+
+    Args:
+        snapshot: What answers.
+        users: The users.
+        rows: `(Q,)` which of them each pair is about.
+        movies: `(Q,)` ids of movies of the catalogue.
+        times: `(Q,)` times of asking, in seconds, `NO_TIME` where a pair has none; None is none at
+            all.
+        threads: Number of threads that share the work.
+
+    Raises:
+        RequestError: No pair of the run predicts ratings, or a movie is not in the index.
+    """
+    encoder, link = snapshot.encoder, snapshot.run.config.link
+    if not encoder.rates:
+        raise RequestError(
+            "this run predicts no ratings; train with --towers neural,bayesian,sequence"
+        )
+    if not len(movies):
+        none = np.zeros(0)
+        if link is None:
+            return Predictions(none, None, None)
+        return Predictions(none, none, link.chances(none, np.ones(0)))
+    encoded, which = encode_once(encoder, users, rows, times, threads)
+    scores = np.empty(len(movies))
+    for start in range(0, len(movies), SCORED):
+        part = slice(start, start + SCORED)
+        vectors = encoded.vectors[which[part]]  # (C, D)
+        scores[part] = inner_products(vectors, snapshot.vectors_of(movies[part]))
+    offsets = encoded.offsets[which]
+    ratings = encoder.ratings(offsets, scores)
+    if link is None:
+        return Predictions(ratings, None, None)
+    chances = link.chances(offsets + scores, encoder.noise(encoded, which, movies))
+    return Predictions(ratings, link.deviations(ratings, chances), chances)

@@ -1,0 +1,281 @@
+"""Answers: typed rows and arrays, which become pandas tables, and tables in a notebook."""
+
+import html
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from index.neighbours import NO_ID
+from retrieval.data import columns
+from retrieval.data.catalogue import Movie
+from retrieval.options import RankBy
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+COSINE = "cosine"
+EFFECT = "effect"
+SHARE = "share"
+CONTRIBUTION = "contribution"
+
+Column = Sequence[Any] | NDArray[Any]
+
+
+class Rating(NamedTuple):
+    """The predicted rating of one movie by one user."""
+
+    movie: Movie
+    rating: float
+    deviation: float | None  # standard deviation of the true rating around it, if that is known
+
+    def to_frame(self) -> "pd.DataFrame":
+        """Return a table of one row."""
+        return _frame(self._columns())
+
+    def _repr_html_(self) -> str:
+        return _html(self._columns())
+
+    def _columns(self) -> dict[str, Column]:
+        found = _movie_columns([self.movie])
+        return found | {columns.RATING: [self.rating], columns.DEVIATION: [self.deviation]}
+
+
+class Recommendation(NamedTuple):
+    """One row of a top-k list."""
+
+    rank: int  # from 1
+    movie: Movie
+    score: float
+    rating: float | None  # where a pair predicts ratings
+
+
+@dataclass(frozen=True)
+class Recommendations(Sequence[Recommendation]):
+    """A top-k list, best first.
+
+    Args:
+        rows: Its rows.
+    """
+
+    rows: tuple[Recommendation, ...]
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self.rows)
+
+    @overload
+    def __getitem__(self, place: int) -> Recommendation: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> "Recommendations": ...
+
+    def __getitem__(self, place: int | slice) -> "Recommendation | Recommendations":
+        """Return the row at a place, from 0, or a part of the list."""
+        if isinstance(place, slice):
+            return Recommendations(self.rows[place])
+        return self.rows[place]
+
+    def to_frame(self) -> "pd.DataFrame":
+        """Return a table of one row a movie."""
+        return _frame(self._columns())
+
+    def _repr_html_(self) -> str:
+        return _html(self._columns())
+
+    def _columns(self) -> dict[str, Column]:
+        return {
+            columns.RANK: [row.rank for row in self.rows],
+            **_movie_columns([row.movie for row in self.rows]),
+            columns.SCORE: [row.score for row in self.rows],
+            columns.RATING: [row.rating for row in self.rows],
+        }
+
+
+class Similar(NamedTuple):
+    """One row of a list of similar movies."""
+
+    rank: int  # from 1
+    movie: Movie
+    cosine: float
+
+
+@dataclass(frozen=True)
+class Similars(Sequence[Similar]):
+    """A list of similar movies, nearest first.
+
+    Args:
+        rows: Its rows.
+    """
+
+    rows: tuple[Similar, ...]
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self.rows)
+
+    @overload
+    def __getitem__(self, place: int) -> Similar: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> "Similars": ...
+
+    def __getitem__(self, place: int | slice) -> "Similar | Similars":
+        """Return the row at a place, from 0, or a part of the list."""
+        if isinstance(place, slice):
+            return Similars(self.rows[place])
+        return self.rows[place]
+
+    def to_frame(self) -> "pd.DataFrame":
+        """Return a table of one row a movie."""
+        return _frame(self._columns())
+
+    def _repr_html_(self) -> str:
+        return _html(self._columns())
+
+    def _columns(self) -> dict[str, Column]:
+        return {
+            columns.RANK: [row.rank for row in self.rows],
+            **_movie_columns([row.movie for row in self.rows]),
+            COSINE: [row.cosine for row in self.rows],
+        }
+
+
+class Influence(NamedTuple):
+    """What one event does to an answer."""
+
+    movie: Movie
+    rating: float
+    timestamp: int
+    # The answer with the event less the answer without it, both to a new user who gives all events:
+    # what the run stores of a known user cannot be had without one of them.
+    effect: float
+    share: float  # of the sum of all effects, each taken without its sign
+    # What the rating itself, not that it was given, adds to the Bayesian pair's part of the score
+    # that a rating is made from, exactly; None for another score, or without that pair.
+    contribution: float | None
+
+
+class Explanation(NamedTuple):
+    """An answer and the events that carry it."""
+
+    movie: Movie
+    by: RankBy
+    # The rating, or the score that ranks the movie, as `rate` and `topk` give it.
+    answer: float
+    influences: list[Influence]  # strongest first
+
+    def to_frame(self) -> "pd.DataFrame":
+        """Return a table of one row an event; the column of ratings holds what the user gave."""
+        return _frame(self._columns())
+
+    def _repr_html_(self) -> str:
+        return _html(self._columns(), f"{self.movie}: {self.by} {self.answer:.3f}")
+
+    def _columns(self) -> dict[str, Column]:
+        return {
+            **_movie_columns([row.movie for row in self.influences]),
+            columns.RATING: [row.rating for row in self.influences],
+            columns.TIMESTAMP: [row.timestamp for row in self.influences],
+            EFFECT: [row.effect for row in self.influences],
+            SHARE: [row.share for row in self.influences],
+            CONTRIBUTION: [row.contribution for row in self.influences],
+        }
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Ratings:
+    """The predicted ratings of Q pairs, and how sure they are where a Bayesian pair says so."""
+
+    user_ids: NDArray[np.int64]  # (Q,)
+    movie_ids: NDArray[np.int64]  # (Q,)
+    ratings: NDArray[np.float64]  # (Q,)
+    deviations: NDArray[np.float64] | None  # (Q,) standard deviations of true ratings around them
+    chances: NDArray[np.float64] | None  # (Q, L) of each of the link's rating values
+
+    def to_frame(self) -> "pd.DataFrame":
+        """Return a table of one row a pair; deviations are a column where they are known."""
+        found: dict[str, Column] = {
+            columns.USER_ID: self.user_ids,
+            columns.MOVIE_ID: self.movie_ids,
+            columns.RATING: self.ratings,
+        }
+        if self.deviations is not None:
+            found[columns.DEVIATION] = self.deviations
+        return _frame(found)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class TopK:
+    """Lists for Q users. Rows shorter than K end in `NO_ID`."""
+
+    user_ids: NDArray[np.int64]  # (Q,)
+    movie_ids: NDArray[np.int64]  # (Q, K)
+    scores: NDArray[np.float64]  # (Q, K)
+    ratings: NDArray[np.float64]  # (Q, K), NaN where no pair predicts ratings
+
+    def to_frame(self) -> "pd.DataFrame":
+        """Return a table of one row a movie in a list; a user without a list has no row."""
+        questions, places = np.nonzero(self.movie_ids != NO_ID)
+        return _frame(
+            {
+                columns.USER_ID: self.user_ids[questions],
+                columns.RANK: places + 1,
+                columns.MOVIE_ID: self.movie_ids[questions, places],
+                columns.SCORE: self.scores[questions, places],
+                columns.RATING: self.ratings[questions, places],
+            }
+        )
+
+
+def _movie_columns(movies: Sequence[Movie]) -> dict[str, Column]:
+    return {
+        columns.MOVIE_ID: [movie.id for movie in movies],
+        columns.TITLE: [movie.title for movie in movies],
+        columns.YEAR: [movie.year for movie in movies],
+        columns.GENRES: ["|".join(movie.genres) for movie in movies],
+    }
+
+
+# Types of columns that an empty list, or one with gaps, does not show by itself.
+_TYPES = {
+    columns.USER_ID: "int64",
+    columns.MOVIE_ID: "int64",
+    columns.RANK: "int64",
+    columns.TIMESTAMP: "int64",
+    columns.YEAR: "Int64",  # which has gaps
+    columns.RATING: "float64",
+    columns.SCORE: "float64",
+    columns.DEVIATION: "float64",
+    COSINE: "float64",
+    EFFECT: "float64",
+    SHARE: "float64",
+    CONTRIBUTION: "float64",
+}
+
+
+def _frame(found: Mapping[str, Column]) -> "pd.DataFrame":
+    import pandas as pd  # noqa: PLC0415 (answers need no pandas until somebody wants a frame)
+
+    return pd.DataFrame(
+        {name: pd.Series(column, dtype=_TYPES.get(name, "str")) for name, column in found.items()}
+    )
+
+
+def _html(found: Mapping[str, Column], caption: str | None = None) -> str:
+    """Return a table for a notebook; text in it means nothing but itself."""
+    head = "".join(f"<th>{html.escape(name)}</th>" for name in found)
+    rows = (
+        "<tr>" + "".join(f"<td>{html.escape(_cell(value))}</td>" for value in row) + "</tr>"
+        for row in zip(*found.values(), strict=True)
+    )
+    title = "" if caption is None else f"<caption>{html.escape(caption)}</caption>"
+    return f"<table>{title}<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return ""
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
