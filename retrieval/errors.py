@@ -1,10 +1,21 @@
 """Errors a user can cause: one small tree, every message with the value and the remedy."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 
 LONGEST_VALUE = 80
 LONGEST_LINE = 2000
+
+# What moves a cursor or turns the direction of text, as a set for regular expressions. A message
+# shows no more than what is printable (`shown`), which is less; data is kept but for these.
+CONTROLS = r"\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069"
+
+# How much a name has to be like one that is offered, from 0 to 1.
+LIKENESS = 0.7
+
+# Names that a message lists in full where none of them is near.
+MOST_NAMES = 12
 
 # Problems a message tells one by one; of more, only the number is told.
 MOST_LINES = 200
@@ -40,6 +51,26 @@ class RecError(Exception):
 
 class RequestError(RecError):
     """A question that cannot be answered as asked: unknown ids, malformed history, impossible k."""
+
+
+def unknown(what: str, value: object, names: Iterable[str]) -> RequestError:
+    """Return the error of a name that is none of those there are: it says which one is nearest.
+
+    Args:
+        what: Word for what is named.
+        value: The name that was given.
+        names: Those there are.
+    """
+    there = list(names)
+    folded = {name.casefold(): name for name in there}
+    text = str(value)[:LONGEST_VALUE].strip().casefold()
+    near = get_close_matches(text, folded, n=1, cutoff=LIKENESS)
+    said = f"unknown {what} '{shown(value)}'; "
+    said += f"did you mean {folded[near[0]]}? " if near else ""
+    if near and len(there) > MOST_NAMES:
+        return RequestError(said.rstrip())
+    listed = ", ".join(there) or "none"
+    return RequestError(f"{said}{'T' if near else 't'}here are: {listed}")
 
 
 class RunError(RecError):

@@ -11,14 +11,14 @@ from retrieval.pairs.bayesian.tower import (
     Bayesian,
     BayesianTower,
     Prior,
-    Questions,
-    carried,
+    contributions,
     fold_in,
     load_bayesian,
     prior,
     save_bayesian,
     with_movies,
 )
+from retrieval.pairs.protocol import Questions
 
 USERS, MOVIES, SIZE = 3, 12, 4
 SIZES = (3, 2, 2)
@@ -75,30 +75,30 @@ def test_folding_in_is_the_posterior_of_a_linear_regression(
     assert folded.variance == pytest.approx(np.trace(np.linalg.inv(whole.T @ whole)))
 
 
-def test_what_ratings_carry_adds_up_and_each_carries_its_own(
+def test_contributions_of_ratings_add_up_and_each_has_its_own(
     pair: Bayesian, expected: Prior
 ) -> None:
     movies, classes = np.array([1, 4, 7, 11, 2]), np.array([0, 4, 2, 3, 3])
     direction = np.array([0.4, -1.0, 0.2, 1.0])
-    found = carried(pair, expected, movies, classes, direction)
+    found = contributions(pair, expected, movies, classes, direction)
     score = fold_in(pair, expected, movies, classes).vector @ direction
     assert found.sum() + expected.mean @ direction == pytest.approx(score)
-    other = carried(pair, expected, movies, np.array([0, 4, 0, 3, 3]), direction)
+    other = contributions(pair, expected, movies, np.array([0, 4, 0, 3, 3]), direction)
     assert (np.abs(other - found) > 1e-3).tolist() == [False, False, True, False, False]
 
 
-def test_nothing_told_leaves_the_prior_and_more_told_leaves_less_doubt(
+def test_no_ratings_leave_the_prior_and_more_leave_less_variance(
     pair: Bayesian, expected: Prior
 ) -> None:
     none = np.zeros(0, np.int64)
     empty = fold_in(pair, expected, none, none)
     np.testing.assert_allclose(empty.vector, expected.mean)
-    doubts = [
+    variances = [
         fold_in(pair, expected, np.arange(count), np.full(count, 3)).variance
         for count in (0, 1, 4, 12)
     ]
-    assert doubts == sorted(doubts, reverse=True)
-    assert doubts[0] == pytest.approx(empty.variance)
+    assert variances == sorted(variances, reverse=True)
+    assert variances[0] == pytest.approx(empty.variance)
 
 
 def test_order_does_not_matter(pair: Bayesian, expected: Prior) -> None:
@@ -136,17 +136,18 @@ def tower(pair: Bayesian) -> BayesianTower:
 
 
 def ask(of: BayesianTower, user: int, time: int, *, timed: bool = True) -> float:
-    """The offset of a stored user at a time, less that without a mood."""
+    """The offset of a stored user at a time, less that without a session effect."""
     rows = np.array([user])
     windows = windows_until(of._histories, rows, np.array([time]))  # noqa: SLF001 (as stored)
-    questions = Questions(rows, np.zeros((1, 3), np.int64), of._histories, windows, timed)  # noqa: SLF001
+    codes = np.zeros((1, 3), np.int64)
+    questions = Questions(rows, rows, codes, of._histories, windows, timed)  # noqa: SLF001
     return float(of.encode(questions).offsets[0] - of.pair.users[user, -1])
 
 
 @pytest.mark.parametrize(
-    ("time", "mood"),
+    ("time", "effect"),
     [
-        (100, 1.1),  # on a page
+        (100, 1.1),  # in a group
         (200, 2.2),
         (400, 4.4),
         (150, CORRELATION / (1 + CORRELATION**2) * 3),  # between two
@@ -155,18 +156,18 @@ def ask(of: BayesianTower, user: int, time: int, *, timed: bool = True) -> float
         (999, CORRELATION * 4),  # after the last
     ],
 )
-def test_moods_are_those_of_the_page_or_of_its_neighbours(
-    pair: Bayesian, time: int, mood: float
+def test_session_effects_are_those_of_the_group_or_of_its_neighbours(
+    pair: Bayesian, time: int, effect: float
 ) -> None:
-    assert ask(tower(pair), 1, time) == pytest.approx(mood, abs=1e-5)
+    assert ask(tower(pair), 1, time) == pytest.approx(effect, abs=1e-5)
 
 
-def test_without_a_time_or_a_history_there_is_no_mood(pair: Bayesian) -> None:
+def test_without_a_time_or_a_history_there_is_no_session_effect(pair: Bayesian) -> None:
     assert ask(tower(pair), 1, 400, timed=False) == pytest.approx(0.0, abs=1e-6)
     assert ask(tower(pair), 2, 400) == pytest.approx(0.0, abs=1e-6)
 
 
-def test_strangers_are_folded_in_from_what_they_told_before_asking(pair: Bayesian) -> None:
+def test_new_users_are_folded_in_from_what_they_rated_before_asking(pair: Bayesian) -> None:
     of = tower(pair)
     histories = build_histories(
         np.zeros(2, np.int64),
@@ -177,7 +178,9 @@ def test_strangers_are_folded_in_from_what_they_told_before_asking(pair: Bayesia
     )
     codes = np.array([[2, 1, 0]])
     windows = windows_until(histories, np.array([0]), np.array([15]))
-    encoded = of.encode(Questions(np.array([UNKNOWN]), codes, histories, windows, timed=True))
+    nobody = np.array([UNKNOWN])
+    questions = Questions(nobody, nobody, codes, histories, windows, timed=True)
+    encoded = of.encode(questions)
     expected = prior(pair, codes[0], SIZES, np.array([5]))
     folded = fold_in(pair, expected, np.array([5]), np.array([4]))
     np.testing.assert_allclose(encoded.vectors[0, :-1], folded.vector[:-1], rtol=1e-5)

@@ -39,11 +39,11 @@ def test_latent_values_fall_between_the_thresholds_of_their_ratings() -> None:
 def test_latent_values_have_the_mean_of_a_truncated_normal(score: float) -> None:
     scores = np.full(40_000, score, np.float32)
     weights = np.full(40_000, 1.7, np.float32)
-    for level in range(5):
-        classes = np.full(40_000, level, np.int8)
-        drawn = draw_latents(scores, classes, THRESHOLDS, weights, np.random.default_rng(level))
+    for rating in range(5):
+        classes = np.full(40_000, rating, np.int8)
+        drawn = draw_latents(scores, classes, THRESHOLDS, weights, np.random.default_rng(rating))
         grid = np.linspace(score - 8, score + 8, 200_001)
-        inside = np.searchsorted(THRESHOLDS, grid) == level
+        inside = np.searchsorted(THRESHOLDS, grid) == rating
         density = np.where(inside, np.exp(-1.7 * (grid - score) ** 2 / 2), 0.0)
         mean = (grid * density).sum() / density.sum()
         assert abs(drawn.mean() - mean) < 4.5 * drawn.std() / 200
@@ -99,7 +99,7 @@ def test_thresholds_are_drawn_from_their_posterior() -> None:
 
 
 @pytest.mark.parametrize("empty", [[4], [0], [0, 4], [3, 4]])
-def test_thresholds_beside_a_level_without_ratings_do_not_drift(empty: list[int]) -> None:
+def test_thresholds_beside_a_class_without_ratings_do_not_drift(empty: list[int]) -> None:
     scores, classes, weights = world(200)
     there = ~np.isin(classes, empty)
     seen = scores[there], classes[there], weights[there]
@@ -112,7 +112,7 @@ def test_thresholds_beside_a_level_without_ratings_do_not_drift(empty: list[int]
     assert np.abs(draws).max() < 10
 
 
-def test_a_threshold_beside_an_empty_level_is_drawn_from_its_posterior() -> None:
+def test_a_threshold_beside_an_empty_class_is_drawn_from_its_posterior() -> None:
     # Of two classes the upper one has no rating: the posterior is known on a grid.
     rng = np.random.default_rng(4)
     scores = rng.standard_normal(30).astype(np.float32)
@@ -132,7 +132,7 @@ def test_a_threshold_beside_an_empty_level_is_drawn_from_its_posterior() -> None
     assert abs(np.std(draws) - deviation) < 0.15 * deviation
 
 
-def test_where_every_level_has_ratings_the_prior_says_nothing(
+def test_where_every_class_has_ratings_the_prior_says_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     scores, classes, weights = world(300)
@@ -143,7 +143,7 @@ def test_where_every_level_has_ratings_the_prior_says_nothing(
     np.testing.assert_array_equal(drawn, again)
 
 
-def test_one_level_has_no_thresholds_and_any_latent_value() -> None:
+def test_one_class_has_no_thresholds_and_any_latent_value() -> None:
     classes, none = np.zeros(5000, np.int8), starting_thresholds(np.zeros(5000, np.int8), 1)
     scores, ones = np.full(5000, 0.7, np.float32), np.ones(5000, np.float32)
     rng = np.random.default_rng(0)

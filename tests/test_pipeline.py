@@ -106,7 +106,7 @@ def test_the_notebook_takes_no_other_towers() -> None:
 
 
 def test_data_and_settings_may_be_named(world: Path, tmp_path: Path) -> None:
-    with pytest.raises(RequestError, match="no preset 'quik'; did you mean quick"):
+    with pytest.raises(RequestError, match="unknown preset 'quik'; did you mean quick"):
         train(str(world), "quik", tmp_path / "run")
     assert not (tmp_path / "run").exists()
 

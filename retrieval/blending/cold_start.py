@@ -22,7 +22,7 @@ Floats = NDArray[np.float64]
 # Ratings given before the question.
 GIVEN = (0, 1, 3, 10, 30)
 
-# Where the search for the halfway count starts, and the logarithm at which a step of it is no longer
+# Where the search for the halfway count starts, and the logarithm beyond which a step of it is not
 # followed: nobody rates as many movies.
 HALFWAY, LARGEST_LOG = 10.0, 50.0
 

@@ -102,8 +102,8 @@ def _write_csv(file: BinaryIO, header: Sequence[str], rows: Iterable[Sequence[ob
 
 
 def _write_parquet(file: BinaryIO, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    import pyarrow as pa  # noqa: PLC0415 (half a second that nothing else needs)
-    import pyarrow.parquet as pq  # noqa: PLC0415
+    import pyarrow as pa  # half a second that nothing else needs
+    import pyarrow.parquet as pq
 
     types = dict.fromkeys(WHOLE, pa.int64()) | dict.fromkeys(FRACTIONAL, pa.float64())
     values = list(zip(*rows, strict=True)) or [()] * len(header)

@@ -1,56 +1,74 @@
-"""What people see: tables on a terminal. Programs ask for JSON instead."""
+"""The terminal: what it may be given, and where notes and errors go. Data goes to `output`."""
 
 import io
-import json
 import logging
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import TextIO
 
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
-from rich.table import Table
+from retrieval.errors import CONTROLS
 
 # What a terminal obeys instead of showing it: control characters, line separators, marks that
 # change the direction of text, and halves of characters, which no encoding has.
-UNSHOWN = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+UNSHOWN = re.compile(rf"[{CONTROLS}\u2028\u2029\ud800-\udfff]")
+
+# Terminals that nothing can be drawn over.
+DUMB = ("dumb", "unknown")
 
 
-def console() -> Console:
-    """Return the terminal for data; wide enough never to cut a table when it is a file or pipe.
-
-    Text is shown as it is: square brackets and colons mean nothing.
-    """
-    width = None if sys.stdout.isatty() else 120
-    return Console(soft_wrap=True, width=width, highlight=False, markup=False, emoji=False)
+def note(text: str) -> None:
+    """Write a line, or several, to standard error."""
+    sys.stderr.write("\n".join(map(escaped, text.split("\n"))) + "\n")
+    sys.stderr.flush()
 
 
-def notes() -> Console:
-    """Return the terminal for progress and everything that is not data."""
-    return Console(stderr=True, soft_wrap=True, highlight=False, markup=False, emoji=False)
+def remark(*sentences: str) -> None:
+    """Write what was noticed to standard error, a line each."""
+    for sentence in sentences:
+        note(f"note: {sentence}")
+
+
+def complain(text: str) -> None:
+    """Write an error to standard error, in red where that can be."""
+    if not draws(sys.stderr):
+        note(text)
+        return
+    from rich.console import Console
+
+    console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False, emoji=False)
+    console.print("\n".join(map(escaped, text.split("\n"))), style="red")
+
+
+def draws(stream: TextIO) -> bool:
+    """Return whether a stream is a terminal that can be drawn on."""
+    return stream.isatty() and os.environ.get("TERM", "").lower() not in DUMB
+
+
+def escaped(text: str) -> str:
+    r"""Return text with an escape, as in `\x1b`, for what a terminal would obey."""
+    return UNSHOWN.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def printable(text: str) -> str:
-    r"""Return text as a terminal can be given it: what it would obey is escaped, as in `\x1b`.
+    """Return text as standard output can be given it.
 
-    So is what standard output cannot write, but for the sign for plus or minus, which is `+/-`.
+    What a terminal would obey is escaped, and so is what the encoding lacks, but for the sign for
+    plus or minus, which is `+/-`.
     """
-    text = UNSHOWN.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
-    if _writes_unicode():
+    text = escaped(text)
+    if writes_unicode():
         return text
     text = text.replace("\N{PLUS-MINUS SIGN}", "+/-")
     encoding = sys.stdout.encoding or "ascii"
     return text.encode(encoding, "backslashreplace").decode(encoding)
+
+
+def writes_unicode() -> bool:
+    """Return whether standard output can write any character."""
+    return (sys.stdout.encoding or "ascii").lower().startswith("utf")
 
 
 def prepare_streams() -> None:
@@ -69,10 +87,20 @@ def discard_output() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+class _StandardError:
+    """Whatever `sys.stderr` is at the moment: a progress bar takes its place while it is drawn."""
+
+    def write(self, text: str) -> int:
+        return sys.stderr.write(text)
+
+    def flush(self) -> None:
+        sys.stderr.flush()
+
+
 @contextmanager
 def warnings_shown() -> Iterator[None]:
-    """Show the warnings of the `retrieval` loggers as notes on stderr, a line each."""
-    handler = logging.StreamHandler(sys.stderr)
+    """Show the warnings of the `retrieval` loggers as notes on standard error, a line each."""
+    handler = logging.StreamHandler(_StandardError())
     handler.setFormatter(logging.Formatter("note: %(message)s"))
     logger = logging.getLogger("retrieval")
     logger.addHandler(handler)
@@ -80,95 +108,3 @@ def warnings_shown() -> Iterator[None]:
         yield
     finally:
         logger.removeHandler(handler)
-
-
-class _Lines(Progress):
-    """What progress is where nothing can be drawn over: a line for each thing that is said."""
-
-    def add_task(
-        self,
-        description: str,
-        start: bool = True,  # noqa: FBT001, FBT002 (as in rich)
-        total: float | None = 100.0,
-        completed: int = 0,
-        visible: bool = True,  # noqa: FBT001, FBT002 (as in rich)
-        **fields: object,
-    ) -> TaskID:
-        """Do what rich does; print the description."""
-        self.console.print(description)
-        return super().add_task(description, start, total, completed, visible, **fields)
-
-    def update(
-        self,
-        task_id: TaskID,
-        *,
-        total: float | None = None,
-        completed: float | None = None,
-        advance: float | None = None,
-        description: str | None = None,
-        visible: bool | None = None,
-        refresh: bool = False,
-        **fields: object,
-    ) -> None:
-        """Do what rich does; print a description that is another one."""
-        task = self._tasks[task_id]
-        if description is not None and description != task.description:
-            self.console.print(f"{description} ({task.elapsed or 0:.0f} s)")
-        super().update(
-            task_id,
-            total=total,
-            completed=completed,
-            advance=advance,
-            description=description,
-            visible=visible,
-            refresh=refresh,
-            **fields,
-        )
-
-
-def progress() -> Progress:
-    """Return a progress display on stderr: bars on a terminal, lines in a log."""
-    console = notes()
-    if not console.is_interactive:
-        return _Lines(console=console, disable=True)
-    return Progress(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        console=console,
-    )
-
-
-def print_table(title: str, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print a table; numbers go to the right."""
-    texts = [[_text(value) for value in row] for row in rows]
-    table = Table(title=printable(title), title_justify="left", header_style="bold")
-    for place, name in enumerate(header):
-        numeric = all(_is_number(row[place]) for row in texts)
-        table.add_column(name, justify="right" if numeric else "left", overflow="fold")
-    for row in texts:
-        table.add_row(*row)
-    console().print(table)
-
-
-def print_json(value: object) -> None:
-    """Print JSON on one line, in UTF-8 or else in ASCII; nothing in it is obeyed by a terminal."""
-    text = json.dumps(value, ensure_ascii=not _writes_unicode())
-    sys.stdout.write(UNSHOWN.sub(lambda found: f"\\u{ord(found[0]):04x}", text) + "\n")
-
-
-def _writes_unicode() -> bool:
-    """Return whether standard output can write any character."""
-    return (sys.stdout.encoding or "ascii").lower().startswith("utf")
-
-
-def _text(value: object) -> str:
-    if value is None:
-        return ""
-    return f"{value:.2f}" if isinstance(value, float) else printable(str(value))
-
-
-def _is_number(text: str) -> bool:
-    return text.replace(".", "", 1).replace("-", "", 1).isdigit() or not text

@@ -16,10 +16,10 @@ from retrieval.errors import Problem, RequestError, shown
 from retrieval.options import Unknown
 from retrieval.run.folder import Run
 from retrieval.serving.arguments import parse_time
-from retrieval.serving.users import Event, check_history
+from retrieval.serving.events import Event, check_history
 
-# Problems that are told one by one where the other questions are answered.
-TOLD = 5
+# Problems that are named where the other questions are answered; of more, the number is said.
+NAMED = 5
 
 
 class Users(NamedTuple):
@@ -73,14 +73,14 @@ def _event(part: str) -> Event:
     rated, at, moment = part.partition("@")
     movie, _, rating = rated.partition(":")
     ids, wrong = read_ids([movie])
-    stars = read_number(rating)
-    if wrong[0] or stars is None:
+    value = read_number(rating)
+    if wrong[0] or value is None:
         raise RequestError(
             f"malformed history at '{shown(part)}'; write movie:rating pairs, "
             "as in 1193:5,661:3, or with a time, 1193:5@2000-12-31"
         )
     try:
-        return Event(int(ids[0]), stars, parse_time(moment, order=True) if at else None)
+        return Event(int(ids[0]), value, parse_time(moment, order=True) if at else None)
     except RequestError as error:
         raise RequestError(
             f"malformed history at '{shown(part)}'; write movie:rating pairs, with a time or "
@@ -133,8 +133,8 @@ def read_history_file(path: Path) -> HistoryFile:
     table, lines = read_table(path, needed, [columns.TIMESTAMP])
     times = table.get(columns.TIMESTAMP, np.full(len(lines), NO_TIME))
     found = HistoryFile(path, {}, {})
-    told = (*(table[name] for name in needed), times, lines)
-    for user, movie, rating, time, line in zip(*(column.tolist() for column in told), strict=True):
+    rows = (*(table[name] for name in needed), times, lines)
+    for user, movie, rating, time, line in zip(*(column.tolist() for column in rows), strict=True):
         event = Event(movie, rating, None if time == NO_TIME else time)
         found.events.setdefault(user, []).append(event)
         found.lines.setdefault(user, []).append(line)
@@ -142,14 +142,14 @@ def read_history_file(path: Path) -> HistoryFile:
 
 
 def sift(
-    run: Run, path: Path, asked: Users | Pairs, given: HistoryFile | None, unknown: Unknown
+    run: Run, path: Path, questions: Users | Pairs, given: HistoryFile | None, unknown: Unknown
 ) -> Sifted:
     """Return which questions of a file can be answered, and what is wrong with the others.
 
     Args:
-        run: That is to answer them.
-        path: The file.
-        asked: What it holds.
+        run: Run that is to answer them.
+        path: File of the questions.
+        questions: Questions in the file.
         given: Histories that replace those of users, known or not.
         unknown: What becomes of questions about what the run does not know.
 
@@ -158,9 +158,9 @@ def sift(
     """
     histories: dict[int, list[Event]] = {}
     problems, left_out = [], []
-    users, first = np.unique(asked.users, return_index=True)
+    users, first = np.unique(questions.users, return_index=True)
     known = (run.users.numbers(users) != UNKNOWN).tolist()
-    lines = asked.lines[first].tolist()
+    lines = questions.lines[first].tolist()
     for user, line, there in zip(users.tolist(), lines, known, strict=True):
         problem = None
         if given is not None and user in given.events:
@@ -174,12 +174,12 @@ def sift(
         if problem is not None:
             problems.append(problem)
             left_out.append(user)
-    kept = ~np.isin(asked.users, left_out)
-    if isinstance(asked, Pairs):
-        missing = run.catalogue.vocabulary.numbers(asked.movies) == UNKNOWN
+    kept = ~np.isin(questions.users, left_out)
+    if isinstance(questions, Pairs):
+        missing = run.catalogue.vocabulary.numbers(questions.movies) == UNKNOWN
         kept &= ~missing
-        movies, first = np.unique(asked.movies[missing], return_index=True)
-        lines = asked.lines[missing][first].tolist()
+        movies, first = np.unique(questions.movies[missing], return_index=True)
+        lines = questions.lines[missing][first].tolist()
         problems += [
             _problem(path, line, movie, "unknown movie", 'try rec movies "toy story"')
             for movie, line in zip(movies.tolist(), lines, strict=True)
@@ -189,7 +189,7 @@ def sift(
         for each in problems:
             report.add(each.file, each.line, each.value, each.what, each.remedy)
         report.raise_any()
-    answered = set(asked.users[kept].tolist())
+    answered = set(questions.users[kept].tolist())
     histories = {user: history for user, history in histories.items() if user in answered}
     return Sifted(kept, histories, problems)
 
@@ -199,10 +199,12 @@ def counts_events(run: Run) -> bool:
     return int(run.histories.timestamps.max(initial=0)) < COUNTERS
 
 
-def early_times(run: Run, asked: Users | Pairs, given: HistoryFile | None) -> list[str]:
+def early_times(run: Run, questions: Users | Pairs, given: HistoryFile | None) -> list[str]:
     """Return what to say of times that are seconds of 1970, as a year that is meant is: a line."""
-    events = [] if given is None else [event for told in given.events.values() for event in told]
-    times = [*([] if asked.times is None else asked.times.tolist())]
+    events = (
+        [] if given is None else [event for history in given.events.values() for event in history]
+    )
+    times = [*([] if questions.times is None else questions.times.tolist())]
     times += [event.timestamp for event in events if event.timestamp is not None]
     early = [time for time in times if 0 <= time < COUNTERS]
     if not early or counts_events(run):
@@ -213,7 +215,7 @@ def early_times(run: Run, asked: Users | Pairs, given: HistoryFile | None) -> li
 
 def in_words(problems: Sequence[Problem]) -> list[str]:
     """Return why the first questions are left out, and how many more are, a line each."""
-    lines = [f"left out: {problem}" for problem in problems[:TOLD]]
+    lines = [f"left out: {problem}" for problem in problems[:NAMED]]
     more = len(problems) - len(lines)
     return [*lines, *([f"left out: {more:,} more users or movies"] if more else [])]
 

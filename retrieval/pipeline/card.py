@@ -12,6 +12,7 @@ def measured(
     rows: int,
     error: float | None,
     errors: Mapping[str, float],
+    ndcg: float | None,
     pairs: Mapping[str, object],
     ranking: Choice | None,
 ) -> str:
@@ -21,14 +22,17 @@ def measured(
         rows: Number of validation rows.
         error: Root mean square error of the run on them; None where there are none.
         errors: That of each pair and of their blend.
+        ndcg: NDCG@10 of last events with the time of asking known; None where none are held out.
         pairs: Metrics of each pair.
         ranking: What lists are ranked by, and what was found at other weights.
     """
     metrics: dict[str, object] = {
+        "schema": 1,
         "protocol": "random rows of the data, held out to choose epochs, burn-in and weights",
         "validation_rows": rows,
         "validation_rmse": None if error is None else round(error, 4),
         "validation_rmse_of": {name: round(each, 4) for name, each in errors.items()},
+        "validation_ndcg": None if ndcg is None else round(ndcg, 4),
         "pairs": dict(pairs),
     }
     if ranking is not None:

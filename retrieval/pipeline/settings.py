@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, SerializeAsAny, ValidationError, field_validator
-from rapidfuzz import process
 
-from retrieval.errors import RequestError, shown
+from retrieval.errors import RequestError, shown, unknown
 from retrieval.options import Preset
 from retrieval.pairs.table import TOWER_PAIRS
 from retrieval.pairs.towers import PAIRS
@@ -87,6 +86,19 @@ def preset_settings(preset: Preset, pairs: Sequence[str] = ()) -> Settings:
     return Settings(preset=preset, pairs=chosen, of=of)
 
 
+def settings_of(chosen: Settings | str) -> Settings:
+    """Return settings as they are, or those of a preset.
+
+    Raises:
+        RequestError: There is no such preset.
+    """
+    if isinstance(chosen, Settings):
+        return chosen
+    if chosen not in list(Preset):
+        raise unknown("preset", chosen, Preset)
+    return preset_settings(Preset(chosen))
+
+
 def checked_pairs(names: Iterable[str]) -> tuple[str, ...]:
     """Return names of pairs, each once, in the order in which their vectors are joined.
 
@@ -96,10 +108,7 @@ def checked_pairs(names: Iterable[str]) -> tuple[str, ...]:
     wanted = list(names)
     for name in wanted:
         if name not in TOWER_PAIRS:
-            near = _nearest(name, TOWER_PAIRS)
-            raise RequestError(
-                f"there is no tower pair '{shown(name)}'{near} There are {', '.join(TOWER_PAIRS)}"
-            )
+            raise unknown("tower pair", name, TOWER_PAIRS)
     return tuple(name for name in PAIRS if name in wanted)
 
 
@@ -133,6 +142,8 @@ def _pairs_of(preset: Preset) -> tuple[str, ...]:
 def _with(settings: BaseModel, name: str, field: str, value: object) -> BaseModel:
     """Return the settings of a pair with another value of a field."""
     given = None if value == "" else value
+    if isinstance(value, bool):  # which would count as 0 or 1
+        raise RequestError(f"setting {name} cannot be '{shown(value)}': no setting is yes or no")
     try:
         return type(settings).model_validate(settings.model_dump() | {field: given})
     except ValidationError as error:
@@ -148,13 +159,4 @@ def _unknown_setting(name: str, settings: Settings) -> RequestError:
             f"setting '{shown(name)}' is of a pair that is not trained; "
             f"add {pair} to --towers, or leave the setting out"
         )
-    return RequestError(
-        f"there is no setting '{shown(name)}'{_nearest(name, names)}; "
-        "rec train --show-settings lists them all"
-    )
-
-
-def _nearest(name: str, names: Iterable[str]) -> str:
-    """Return words that ask whether the nearest of some names is meant."""
-    best = process.extractOne(name, list(names), score_cutoff=60)
-    return "" if best is None else f"; did you mean {best[0]}?"
+    return unknown("setting", name, names)

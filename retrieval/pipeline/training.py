@@ -23,7 +23,7 @@ from retrieval.data.layouts import read_folder
 from retrieval.data.listing import listed
 from retrieval.data.split import last_of_each, random_rows
 from retrieval.errors import DataError, Problem
-from retrieval.options import Device, Preset
+from retrieval.options import Device
 from retrieval.pairs.content import ContentEncoder, fit_content, save_content
 from retrieval.pairs.device import available
 from retrieval.pairs.table import TOWER_PAIRS
@@ -31,7 +31,7 @@ from retrieval.pairs.training import FittedPair, TrainingData, TrainingOptions
 from retrieval.pipeline.card import measured, model_card
 from retrieval.pipeline.indexing import STAGE as INDEXING
 from retrieval.pipeline.indexing import index_version
-from retrieval.pipeline.settings import Settings, preset_settings
+from retrieval.pipeline.settings import Settings, settings_of
 from retrieval.progress import SILENT, Progress, Stage
 from retrieval.run.config import FORMAT, RunConfig
 from retrieval.run.folder import CARD, CONTENT, METRICS, write_run
@@ -80,7 +80,7 @@ class Trained:
 
 def train(
     data: MovieData | Path | str,
-    settings: Settings | Preset,
+    settings: Settings | str,
     folder: Path | str,
     *,
     source: str | None = None,
@@ -95,7 +95,7 @@ def train(
 
     Args:
         data: Ratings, movies and users, or the folder that holds them.
-        settings: Which pairs are trained, and how; a preset stands for its own.
+        settings: Which pairs are trained, and how; or a preset.
         folder: Folder of the run.
         source: Name of the data in the run; None is that of their folder.
         seed: Seed of everything random.
@@ -110,7 +110,7 @@ def train(
     """
     available(device)
     home = Path(folder)
-    chosen = settings if isinstance(settings, Settings) else preset_settings(Preset(settings))
+    chosen = settings_of(settings)
     frames = data if isinstance(data, MovieData) else read_folder(Path(data))
     named = source or ("data" if isinstance(data, MovieData) else str(data))
     if len(frames.ratings) < FEWEST_RATINGS:
@@ -276,6 +276,7 @@ def _write(folder: Path, config: RunConfig, parts: _Parts) -> None:
             trained.validation_rows,
             trained.validation_error,
             trained.validation_errors,
+            trained.validation_ndcg,
             trained.metrics,
             trained.ranking,
         ),

@@ -18,7 +18,7 @@ from retrieval.serving.arguments import checked_ids, checked_numbers, checked_ti
 class Event(NamedTuple):
     """One rating in a history. Without a timestamp it happened just before the question.
 
-    Args:
+    Attributes:
         movie_id: Id of a movie of the run.
         rating: Rating on the run's scale.
         timestamp: Time of the rating, in seconds since 1970.

@@ -8,7 +8,7 @@ from retrieval.options import Preset
 class BayesianSettings(BaseModel):
     """The size of the pair, and how much to spend on its inference."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     dimension: int = Field(
         default=32, ge=1, le=4096, description="components of the vectors that are drawn"

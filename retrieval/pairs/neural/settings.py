@@ -10,7 +10,7 @@ from retrieval.options import Preset
 class NeuralSettings(BaseModel):
     """The size of the pair, how it is regularised, and how it is trained."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     dimension: int = Field(default=64, ge=1, le=4096, description="components of the vectors")
     hidden: int = Field(default=128, ge=1, le=65536, description="units of each hidden layer")

@@ -18,7 +18,7 @@ class Activation(StrEnum):
 class NotebookSettings(BaseModel):
     """What the notebook left open, and how it trains."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     layers: int = Field(default=2, ge=1, le=2, description="dense layers of each tower")
     activation: Activation = Field(

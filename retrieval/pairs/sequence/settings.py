@@ -20,7 +20,7 @@ class NegativeSource(StrEnum):
 class SequenceSettings(BaseModel):
     """The size of the pair, how it is regularised, and how it is trained."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     dimension: int = Field(default=64, ge=1, le=4096, description="components of the vectors")
     blocks: int = Field(default=2, ge=1, le=64, description="transformer blocks")

@@ -5,15 +5,15 @@ from retrieval.pairs.bayesian.session import (
     SessionEffects,
     draw_autoregression,
     draw_session_effects,
-    groups,
+    same_second_groups,
 )
 
 
-def test_ratings_of_one_second_are_a_page() -> None:
+def test_ratings_of_one_second_are_a_group() -> None:
     users = np.array([0, 0, 0, 2, 2, 2])
     times = np.array([5, 5, 9, 9, 9, 12])
     histories = build_histories(users, np.arange(6), np.ones(6, np.float32), times, 3)
-    of_ratings, first = groups(histories)
+    of_ratings, first = same_second_groups(histories)
     assert of_ratings.tolist() == [0, 0, 1, 2, 2, 3]
     assert first.tolist() == [True, False, True, False]
 
@@ -41,18 +41,18 @@ def test_an_autoregression_is_drawn_from_its_exact_posterior() -> None:
     np.testing.assert_allclose(np.cov(np.array(draws).T), spread, atol=0.015)
 
 
-def test_planted_moods_and_their_law_are_found() -> None:
+def test_planted_session_effects_and_their_law_are_found() -> None:
     rng = np.random.default_rng(1)
     users, length = 300, 60
     first = np.arange(users * length) % length == 0
     slow = np.empty(users * length)
-    for page in range(users * length):
-        before = 0.0 if first[page] else 0.9 * slow[page - 1]
-        step = 0.3 if first[page] else 0.3 * np.sqrt(1 - 0.9**2)
-        slow[page] = before + step * rng.standard_normal()
-    own = 0.2 * rng.standard_normal(users * length)
+    for group in range(users * length):
+        before = 0.0 if first[group] else 0.9 * slow[group - 1]
+        step = 0.3 if first[group] else 0.3 * np.sqrt(1 - 0.9**2)
+        slow[group] = before + step * rng.standard_normal()
+    quick = 0.2 * rng.standard_normal(users * length)
     of_ratings = np.repeat(np.arange(users * length), 3).astype(np.int32)
-    ratings = (slow + own)[of_ratings] + 0.5 * rng.standard_normal(len(of_ratings))
+    ratings = (slow + quick)[of_ratings] + 0.5 * rng.standard_normal(len(of_ratings))
     weights = np.full(len(of_ratings), 4.0, np.float32)
     residuals = ratings.astype(np.float32)
     effects = SessionEffects(np.zeros(len(first)), np.zeros(len(first)), 0.5, 1.0, 1.0)

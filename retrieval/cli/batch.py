@@ -1,0 +1,170 @@
+"""Commands that answer many questions: a file of them, and a file of answers."""
+
+import math
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from retrieval.cli.display import note, remark
+from retrieval.cli.options import (
+    HISTORIES_HELP,
+    OUT_HELP,
+    AllowOption,
+    DenyOption,
+    DiversityOption,
+    GenreOption,
+    RankOption,
+    RunOption,
+    SeenOption,
+    UnknownOption,
+    YearOption,
+    run_or_newest,
+)
+from retrieval.cli.question import filter_of, length_of, recommender_of
+from retrieval.data import columns
+from retrieval.errors import shown
+from retrieval.options import Unknown
+
+if TYPE_CHECKING:
+    from retrieval.cli.requests import HistoryFile, Pairs, Sifted, Users
+    from retrieval.serving.recommender import Recommender
+
+# Movies in a list, where nobody says how many.
+TOPK = 20
+
+HistoriesOption = Annotated[Path | None, typer.Option(metavar="FILE", help=HISTORIES_HELP)]
+OutOption = Annotated[Path, typer.Option("--out", metavar="FILE", help=OUT_HELP)]
+
+
+def topk(
+    users: Annotated[
+        Path, typer.Option(metavar="FILE", help="CSV file user_id[,timestamp] of many users.")
+    ],
+    out: OutOption,
+    run: RunOption = None,
+    histories: HistoriesOption = None,
+    unknown: UnknownOption = Unknown.SKIP,
+    k: Annotated[
+        int | None,
+        typer.Option("--k", help=f"Movies in a list; by default {TOPK}, or all there are."),
+    ] = None,
+    rank_by: RankOption = None,
+    genre: GenreOption = None,
+    year: YearOption = None,
+    allow: AllowOption = None,
+    deny: DenyOption = None,
+    diversity: DiversityOption = 0.0,
+    include_seen: SeenOption = False,
+) -> None:
+    """Write the lists of many users: user_id, rank, movie_id, score, rating."""
+    from retrieval.cli.answers import check_out, write_answers
+    from retrieval.cli.requests import read_users
+
+    filters = filter_of(genre, year, allow, deny)
+    check_out(out, [path for path in (users, histories, allow, deny) if path is not None])
+    folder = run_or_newest(run)
+    questions = read_users(users)
+    recommender, sifted = _sifted(folder, users, questions, histories, unknown)
+    kept = questions.users[sifted.kept]
+    times = None if questions.times is None else questions.times[sifted.kept]
+    found = recommender.topk_many(
+        kept,
+        length_of(k, TOPK, recommender),
+        times=times,
+        histories=sifted.histories,
+        rank_by=rank_by,
+        filters=filters,
+        diversity=diversity,
+        include_seen=include_seen,
+    )
+    header = (columns.USER_ID, columns.RANK, columns.MOVIE_ID, columns.SCORE, columns.RATING)
+    lists = (found.movie_ids.tolist(), found.scores.tolist(), found.ratings.tolist())
+    rows = (
+        (user, *row)
+        for user, *of_user in zip(kept.tolist(), *lists, strict=True)
+        for row in _listed(*of_user)
+    )
+    write_answers(out, header, rows)
+    note(f"wrote the lists of {len(kept):,} users to {shown(out)}")
+
+
+def rate(
+    pairs: Annotated[
+        Path,
+        typer.Option(metavar="FILE", help="CSV file user_id,movie_id[,timestamp] of many pairs."),
+    ],
+    out: OutOption,
+    run: RunOption = None,
+    histories: HistoriesOption = None,
+    unknown: UnknownOption = Unknown.SKIP,
+) -> None:
+    """Write the ratings of many pairs: user_id, movie_id, rating and, if known, deviation."""
+    from retrieval.cli.answers import check_out, write_answers
+    from retrieval.cli.requests import read_pairs
+
+    check_out(out, [path for path in (pairs, histories) if path is not None])
+    folder = run_or_newest(run)
+    questions = read_pairs(pairs)
+    recommender, sifted = _sifted(folder, pairs, questions, histories, unknown)
+    users, movies = questions.users[sifted.kept], questions.movies[sifted.kept]
+    times = None if questions.times is None else questions.times[sifted.kept]
+    answers = recommender.rate_many(users, movies, times=times, histories=sifted.histories)
+    header = [columns.USER_ID, columns.MOVIE_ID, columns.RATING]
+    numbers = [answers.ratings]
+    if answers.deviations is not None:
+        header.append(columns.DEVIATION)
+        numbers.append(answers.deviations)
+    answered = (users, movies, *numbers)
+    write_answers(out, header, zip(*(column.tolist() for column in answered), strict=True))
+    note(f"wrote the ratings of {len(users):,} pairs to {shown(out)}")
+
+
+def _sifted(
+    run: Path,
+    path: Path,
+    questions: "Users | Pairs",
+    histories: Path | None,
+    unknown: Unknown,
+) -> tuple["Recommender", "Sifted"]:
+    """Return who answers and which questions can be answered; say why the others cannot.
+
+    Args:
+        run: Folder of the run.
+        path: File of the questions.
+        questions: Questions that were read from it.
+        histories: File of histories.
+        unknown: What becomes of users and movies that the run does not know.
+    """
+    from retrieval.cli.requests import early_times, in_words, read_history_file, sift
+
+    given = None if histories is None else read_history_file(histories)
+    recommender = recommender_of(run, threads=os.cpu_count() or 1)
+    remark(*early_times(recommender.run, questions, given))
+    sifted = sift(recommender.run, path, questions, given, unknown)
+    remark(*in_words(sifted.problems), *_spare(questions, given))
+    return recommender, sifted
+
+
+def _spare(questions: "Users | Pairs", given: "HistoryFile | None") -> list[str]:
+    """Return what to say of histories that nobody asks for."""
+    if given is None:
+        return []
+    spare = len(given.events.keys() - set(questions.users.tolist()))
+    said = f"{shown(given.path)} has histories of {spare:,} users who are not asked about"
+    return [said] if spare else []
+
+
+def _listed(
+    ids: list[int], scores: list[float], ratings: list[float]
+) -> Iterator[tuple[int | None, int | None, float | None, float | None]]:
+    """Give the rows of one list; where nothing is left, one that is empty."""
+    from index.neighbours import NO_ID
+
+    if ids[0] == NO_ID:
+        yield None, None, None, None
+    for rank, (movie, score, rating) in enumerate(zip(ids, scores, ratings, strict=True), start=1):
+        if movie != NO_ID:
+            yield rank, movie, score, rating if math.isfinite(rating) else None

@@ -1,0 +1,128 @@
+"""Commands that index the catalogue of a run, and add movies to it.
+
+`rec build-index --json` prints run, kind, movies (how many), dimension, and trials: kind and what
+was measured of each index that was tried, the chosen one first.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from index.kinds import Kind
+from retrieval.cli.display import note, remark
+from retrieval.cli.options import (
+    AUTO,
+    JsonOption,
+    QuietOption,
+    RecallOption,
+    RunOption,
+    completion,
+    kind_of,
+    run_or_newest,
+)
+from retrieval.cli.output import print_json, print_table
+from retrieval.cli.progress import progress
+from retrieval.errors import shown
+
+if TYPE_CHECKING:
+    from index.tuning import Trial
+
+# Of the facts of a measured index: how a table calls them, and writes those that are no names.
+HEADINGS = {
+    "recall_other_half": ("other half", ".4f"),
+    "recall_at_least": ("at least", ".4f"),
+    "recall": ("recall", ".4f"),
+    "milliseconds": ("ms", ".3f"),
+    "build_seconds": ("build s", ".2f"),
+    "megabytes": ("MB", ".1f"),
+}
+
+# Columns of measured indexes that a narrow table can do without, the first one first.
+SPARE_OF_TRIALS = ("other half", "build s", "MB", "at least", "oversampling")
+
+
+def build_index(
+    run: RunOption = None,
+    kind: Annotated[
+        str,
+        typer.Option(
+            metavar="|".join([AUTO, *Kind]),
+            autocompletion=completion([AUTO, *Kind]),
+            help="Kind of index; auto measures, and takes exact where there are few movies.",
+        ),
+    ] = AUTO,
+    target_recall: RecallOption = 0.99,
+    quiet: QuietOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Embed the whole catalogue of a run into its index."""
+    from index.tuning import pareto
+    from retrieval.pipeline.indexing import build_index as build
+
+    wanted = kind_of(kind)
+    folder = run_or_newest(run)
+    with progress(quiet=quiet) as shows:
+        shows.stage("building the index")
+        built = build(
+            folder,
+            wanted,
+            target_recall,
+            lambda trial: shows.say(f"{trial.kind}, recall {trial.recall:.3f}"),
+        )
+    card = built.card
+    if as_json:
+        trials = [trial.as_dict() for trial in built.trials]
+        print_json(
+            {"run": str(folder), "kind": card.kind, "movies": card.count}
+            | {"dimension": card.dimension, "trials": trials}
+        )
+        return
+    if built.trials:
+        chosen = built.trials[0]
+        front = pareto(built.trials)
+        header, rows = trial_table(front)
+        print_table(
+            "No other finds more in less time, in both halves of the questions",
+            ("", *header),
+            [("*" * (trial is chosen), *row) for trial, row in zip(front, rows, strict=True)],
+            spare=SPARE_OF_TRIALS,
+        )
+        if chosen.least < target_recall:
+            note(
+                f"none reaches {target_recall:g} in both halves of the questions; "
+                "this one comes nearest"
+            )
+    size = f"{card.count:,} movies x {card.dimension}"
+    note(f"indexed {size} of {shown(folder)}, kind {card.kind}")
+
+
+def trial_table(trials: "Sequence[Trial]") -> tuple[list[str], list[list[object]]]:
+    """Return the header and the rows of a table of measured indexes, without empty columns."""
+    facts = [trial.as_dict() for trial in trials]
+    names = [name for name in facts[0] if any(row[name] is not None for row in facts)]
+    header = [HEADINGS[name][0] if name in HEADINGS else name for name in names]
+    rows = [
+        [format(row[name], HEADINGS[name][1]) if name in HEADINGS else row[name] for name in names]
+        for row in facts
+    ]
+    return header, rows
+
+
+def add_movies(
+    movies: Annotated[Path, typer.Argument(help="File movie_id,title,genres[,year,...] or .dat.")],
+    run: RunOption = None,
+) -> None:
+    """Add movies that nobody has rated yet to a run and its index, without training again."""
+    from retrieval.data.layouts import read_movies
+    from retrieval.data.report import Report
+    from retrieval.pipeline.indexing import add_movies as add
+
+    folder, report = run_or_newest(run), Report()
+    frame = read_movies(movies, report)
+    remark(*report.notes)
+    count = add(folder, frame)
+    there = len(frame) - count
+    others = f"; {there:,} of the file were there already" if there else ""
+    note(f"movies added to {shown(folder)}: {count:,}{others}")

@@ -1,0 +1,121 @@
+"""One question: from options of the command line to what a recommender takes, and movies shown."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from retrieval.data import columns
+from retrieval.errors import RequestError, shown
+
+if TYPE_CHECKING:  # these pull in faiss, which --help can do without
+    from retrieval.data.catalogue import Movie
+    from retrieval.run.folder import Run
+    from retrieval.serving.filters import Filter
+    from retrieval.serving.recommender import Recommender
+    from retrieval.serving.users import Person
+
+# What a table of movies shows of each.
+CELLS = ("id", "title", "year", "genres")
+
+# Columns that a narrow table can do without, the first one first.
+SPARE = ("genres", "year", "id")
+
+
+def recommender_of(run: Path, threads: int = 1) -> "Recommender":
+    """Load a run for this process alone, which answers each question on one thread.
+
+    Args:
+        run: Folder of the run.
+        threads: Number of questions answered at once.
+    """
+    from retrieval.serving.recommender import Recommender
+    from retrieval.serving.threads import configure_threads
+
+    configure_threads()
+    return Recommender.load(run, threads=threads)
+
+
+def person_of(
+    user: int | None,
+    history: str | None,
+    gender: str | None,
+    age: float | None,
+    occupation: str | None,
+) -> tuple["Person", str]:
+    """Return who asks, and words for them.
+
+    Raises:
+        RequestError: Nobody asks, or the history is malformed.
+    """
+    from retrieval.cli.requests import parse_history
+    from retrieval.serving.users import Person
+
+    if all(value is None for value in (user, history, gender, age, occupation)):
+        raise RequestError("for whom? give --user 42, or a new user's --history 1193:5,661:3")
+    events, adds = parse_history(history) if history is not None else ([], True)
+    if history is not None and adds and user is None:
+        raise RequestError(
+            f"'{shown(history)}' adds to a stored history; give --user, or leave out the +"
+        )
+    person = Person(
+        user_id=user,
+        history=None if adds and user is not None else events,
+        added=events if adds and user is not None else (),
+        gender=gender,
+        age=age,
+        occupation=occupation,
+    )
+    return person, "a new user" if user is None else f"user {user}"
+
+
+def seconds_of(at: str | None, run: "Run") -> int | None:
+    """Read the time of asking; where a run's times only count events, it is such a count."""
+    from retrieval.cli.requests import counts_events
+    from retrieval.serving.arguments import parse_time
+
+    if at is None:
+        return None
+    counts = counts_events(run)
+    return parse_time(at, order=counts, years=not counts)
+
+
+def filter_of(
+    genres: list[str] | None, years: str | None, allow: Path | None, deny: Path | None
+) -> "Filter | None":
+    """Return which movies may be listed; None is all."""
+    from retrieval.cli.requests import read_movie_ids
+    from retrieval.serving.filters import Filter, parse_years
+
+    if genres is None and years is None and allow is None and deny is None:
+        return None
+    return Filter(
+        genres=genres,
+        years=None if years is None else parse_years(years),
+        allow=None if allow is None else read_movie_ids(allow),
+        deny=None if deny is None else read_movie_ids(deny),
+    )
+
+
+def length_of(k: int | None, usual: int, recommender: "Recommender") -> int:
+    """Return how long a list is.
+
+    Args:
+        k: Length that was asked for, if one was.
+        usual: Length otherwise, if there are so many movies.
+        recommender: Who makes the list.
+    """
+    return min(usual, len(recommender.run.catalogue)) if k is None else k
+
+
+def movie_facts(movie: "Movie") -> dict[str, object]:
+    """Return a movie for programs."""
+    return {
+        columns.MOVIE_ID: movie.id,
+        columns.TITLE: movie.title,
+        columns.YEAR: movie.year,
+        columns.GENRES: list(movie.genres),
+    }
+
+
+def movie_cells(movie: "Movie") -> tuple[int, str, int | None, str]:
+    """Return a movie for people, as `CELLS` of a table."""
+    return movie.id, movie.title, movie.year, ", ".join(movie.genres)
