@@ -1,11 +1,10 @@
 """Ratings per second from arrays sliced in batches, beside the notebook's rows in Python.
 
-    python benchmarks/batching.py [--data FOLDER] [--seed N]
+python benchmarks/batching.py [--data FOLDER]
 
 Without --data it makes a synthetic world of a million ratings.
 """
 
-import argparse
 import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,14 +12,14 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import pandas as pd
 import torch
-from machine import describe, peak_megabytes
+from machine import Report, arguments, peak_megabytes
 from torch.utils.data import DataLoader, Dataset
 
 from retrieval.data.dataset import encode
 from retrieval.data.frames import MovieData
 from retrieval.data.layouts import read_folder
 from retrieval.data.synthetic import write_world
-from retrieval.pairs.neural.examples import learn, training_examples
+from retrieval.pairs.neural.examples import training_examples, training_statistics
 
 LENGTH = 20
 BATCH = 64
@@ -79,7 +78,7 @@ def sliced(data: MovieData, seed: int) -> tuple[float, float]:
     dataset = encode(data)
     every = np.ones(len(dataset.ratings), dtype=bool)
     began = time.perf_counter()
-    examples = training_examples(dataset, learn(dataset, every), every)
+    examples = training_examples(dataset, training_statistics(dataset, every), every)
     built = len(examples) / (time.perf_counter() - began)
     order = np.random.default_rng(seed).permutation(len(examples))
     began = time.perf_counter()
@@ -89,10 +88,9 @@ def sliced(data: MovieData, seed: int) -> tuple[float, float]:
 
 
 def main() -> None:
-    """Measure both ways three times and print medians."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path)
-    parser.add_argument("--seed", type=int, default=0)
+    """Measure both ways three times and report medians."""
+    parser = arguments(__doc__)
+    parser.add_argument("--data", type=Path, help="folder of the data")
     asked = parser.parse_args()
     with TemporaryDirectory() as scratch:
         folder = asked.data or Path(scratch) / "world"
@@ -102,12 +100,17 @@ def main() -> None:
     arrays = np.median([sliced(data, asked.seed) for _ in range(3)], axis=0)
     memory = peak_megabytes()
     rows = np.median([row_by_row(data.ratings) for _ in range(3)], axis=0)
-    print(describe())
-    print(f"{len(data.ratings):,} ratings, history of {LENGTH}, medians of 3, seed {asked.seed}")
-    print(f"{'':34}{'ratings/s, rows':>18}{'ratings/s, arrays':>20}{'ratio':>9}")
+    report = Report(asked, f"{len(data.ratings):,} ratings, history of {LENGTH}, medians of 3")
+    report.say(f"{'':34}{'ratings/s, rows':>18}{'ratings/s, arrays':>20}{'ratio':>9}")
     for name, slow, fast in zip(("building histories", "batching"), rows, arrays, strict=True):
-        print(f"{name:34}{slow:18,.0f}{fast:20,.0f}{fast / slow:9,.0f}")
-    print(f"peak memory with arrays: {memory:,.0f} MB, data included")
+        report.add(
+            f"{name:34}{slow:18,.0f}{fast:20,.0f}{fast / slow:9,.0f}",
+            step=name,
+            rows_per_second=slow,
+            arrays_per_second=fast,
+        )
+    report.add(f"peak memory with arrays: {memory:,.0f} MB, data included", peak_megabytes=memory)
+    report.save()
 
 
 if __name__ == "__main__":

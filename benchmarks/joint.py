@@ -21,13 +21,20 @@ HELD_OUT = 0.03
 
 
 class Joint(nn.Module):
-    """The baseline for U users and M movies; ratings around a centre, movies of known shares."""
+    """The baseline for U users and M movies.
 
-    shares: Tensor
+    Args:
+        users: U.
+        movies: M.
+        centre: The average rating.
+        probabilities: `(M,)` that a row is of each movie.
+    """
 
-    def __init__(self, users: int, movies: int, centre: float, shares: Tensor) -> None:
+    probabilities: Tensor
+
+    def __init__(self, users: int, movies: int, centre: float, probabilities: Tensor) -> None:
         super().__init__()
-        self.register_buffer("shares", shares)  # (M,) of the rows
+        self.register_buffer("probabilities", probabilities)
         self.users, self.movies = nn.Embedding(users, DIMENSION), nn.Embedding(movies, DIMENSION)
         for table in (self.users, self.movies):
             nn.init.uniform_(table.weight, -0.05, 0.05)  # as Keras does
@@ -48,7 +55,8 @@ class Joint(nn.Module):
 
     def loss(self, users: Tensor, movies: Tensor, ratings: Tensor) -> Tensor:
         """Return the sum of both losses over rows `(B,)`."""
-        scores = self.users(users) @ self.movies(movies).T - self.shares[movies].log()  # (B, B)
+        scores = self.users(users) @ self.movies(movies).T  # (B, B)
+        scores = scores - self.probabilities[movies].log()
         retrieval = F.cross_entropy(scores, torch.arange(len(users)))
         return F.mse_loss(self.ratings(users, movies), ratings) + retrieval
 
@@ -62,8 +70,9 @@ def fit_joint(data: Dataset, trained: NDArray[np.bool_], seed: int) -> Joint:
     rows = [torch.from_numpy(column) for column in (users, movies, ratings)]
     order = rng.permutation(len(users))
     held_out, kept = np.split(order, [int(HELD_OUT * len(order))])
-    shares = torch.from_numpy(np.bincount(movies, minlength=movie_count) / len(movies)).float()
-    model = Joint(user_count, movie_count, float(ratings[kept].mean()), shares)
+    counts = np.bincount(movies, minlength=movie_count)
+    probabilities = torch.from_numpy(counts / len(movies)).float()
+    model = Joint(user_count, movie_count, float(ratings[kept].mean()), probabilities)
     optimizer = torch.optim.Adagrad(model.parameters(), lr=0.1, initial_accumulator_value=0.1)
     losses: list[float] = []
     best = copy.deepcopy(model.state_dict())

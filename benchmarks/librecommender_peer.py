@@ -79,8 +79,8 @@ def main(known: Path, scratch: Path, seed: int) -> None:
     table = np.load(known)
     frame = pd.DataFrame({"user": table["user_id"], "item": table["movie_id"], "label": 1})
     asked = table["asked"]
-    people = np.unique(frame["user"])
-    chosen = np.random.default_rng(seed).permutation(people)[: min(VALIDATION, len(people) // 4)]
+    users = np.unique(frame["user"])
+    chosen = np.random.default_rng(seed).permutation(users)[: min(VALIDATION, len(users) // 4)]
     last = ~frame["user"].duplicated(keep="last") & frame["user"].isin(chosen)
     makers: dict[str, Callable[[pd.DataFrame, int, int], TwoTower | YouTubeRetrieval]] = {
         "LibRecommender TwoTower": two_tower,

@@ -1,68 +1,73 @@
-"""What the sequence pair finds, by what its answers are told from in training.
+"""What the sequence pair finds, by the movies that answers are compared with in training.
 
-python benchmarks/negatives.py --data FOLDER [--epochs 8] [--negatives 256] [--seed N]
+python benchmarks/negatives.py --data FOLDER [--epochs 8] [--negatives 256]
 
-All movies (the full softmax), negatives drawn by counts, and the batch's own answers corrected by
-what their stream says of how often they come; the latter two as for a catalogue too large for the
-first. NDCG@10 is of last events that were held out, at the best epoch: validation, not test.
+All movies (the full softmax), negatives drawn by how often movies are watched, and the batch's own
+answers, corrected by what their stream says of how often they come. NDCG@10 is of last events that
+were held out, at the best epoch: validation, not test.
 """
 
-import argparse
 import time
-from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-import torch
-from machine import describe
-from rich.progress import Progress
+from machine import Report, arguments
+from subset import last_events
 
+from retrieval.cli.progress import progress
 from retrieval.data.dataset import encode
 from retrieval.data.layouts import read_folder
-from retrieval.options import Preset
-from retrieval.pairs.content import learn_to_describe
-from retrieval.pairs.sequence.negatives import Source
-from retrieval.pairs.sequence.watch import choose_last, train_sequence
-from retrieval.pipeline.presets import plan
+from retrieval.options import Device, Preset
+from retrieval.pairs.content import fit_content
+from retrieval.pairs.sequence.pair import SequenceTowers
+from retrieval.pairs.sequence.settings import NegativeSource, SequenceSettings
+from retrieval.pairs.training import TrainingData, TrainingOptions
+from retrieval.pipeline.settings import preset_settings
+
+WAYS = {
+    "all movies": NegativeSource.ALL,
+    "sampled, popular": NegativeSource.POPULAR,
+    "sampled, in-batch": NegativeSource.IN_BATCH,
+}
 
 
 def main() -> None:
-    """Train in each way and print a table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--epochs", type=int, default=8)
-    parser.add_argument("--negatives", type=int, default=256)
-    parser.add_argument("--seed", type=int, default=0)
+    """Train in each way and report what is found."""
+    parser = arguments(__doc__)
+    parser.add_argument("--data", type=Path, required=True, help="folder of the data")
+    parser.add_argument("--epochs", type=int, default=8, help="most passes over the users")
+    parser.add_argument("--negatives", type=int, default=256, help="movies in a sample")
     asked = parser.parse_args()
     dataset = encode(read_folder(asked.data))
-    content = learn_to_describe(dataset.movie_frame, asked.seed).describe(dataset.movie_frame)
-    last = choose_last(dataset, np.random.default_rng(asked.seed))
-    planned = plan(Preset.QUICK, len(dataset.ratings))
-    full = replace(planned.sequence_loop, epochs=asked.epochs)
-    sampled = replace(full, most_movies=0, negatives=asked.negatives)
-    ways = {"all movies": full} | {
-        f"sampled, {source}": replace(sampled, source=source) for source in Source
-    }
-    print(describe())
-    print(f"{asked.data.name}, seed {asked.seed}: last movies of {last.sum():,} users")
-    print(f"sampled: {asked.negatives} popular movies, and as many from all alike")
-    print(f"{'told from':18} NDCG@10 told  not told   seconds")
-    for name, loop in ways.items():
+    content = fit_content(dataset.movie_frame, asked.seed).describe(dataset.movie_frame)
+    last = last_events(dataset, np.random.default_rng(asked.seed))
+    data = TrainingData(dataset, content, validation=np.zeros_like(last), last=last)
+    chosen = preset_settings(Preset.QUICK, ["sequence"]).changed(
+        {"sequence.epochs": asked.epochs, "sequence.sampled_negatives": asked.negatives}
+    )
+    report = Report(asked, f"{asked.data.name}, preset quick, last movies of {last.sum():,} users")
+    report.say(f"sampled: {asked.negatives} movies, and as many from all alike")
+    report.say(f"{'':18} NDCG@10 time known  not known   seconds")
+    for name, source in WAYS.items():
+        settings = SequenceSettings.model_validate(
+            chosen.changed({"sequence.negatives": source}).saved()["sequence"]
+        )
         began = time.perf_counter()
-        with TemporaryDirectory() as folder, Progress(disable=True) as progress:
-            found = train_sequence(
-                dataset,
-                content,
-                last,
-                replace(planned, sequence_loop=loop),
-                asked.seed,
-                Path(folder),
-                torch.device("cpu"),
-                progress,
-            ).gains
+        with TemporaryDirectory() as scratch, progress() as bars:
+            options = TrainingOptions(asked.seed, Path(scratch), Device.CPU, bars)
+            gains = SequenceTowers().fit(data, settings, options).gains
+        if gains is None:
+            parser.error(f"{asked.data} has no user with two ratings")
         seconds = time.perf_counter() - began
-        print(f"{name:18} {found.told:12.4f} {found.untold:9.4f} {seconds:9.0f}", flush=True)
+        report.add(
+            f"{name:18} {gains.timed:18.4f} {gains.untimed:10.4f} {seconds:9.0f}",
+            negatives=name,
+            ndcg_time_known=gains.timed,
+            ndcg_time_not_known=gains.untimed,
+            seconds=seconds,
+        )
+    report.save()
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Lists of each user's next movie from end to end, beside libraries that people would use.
 
-python benchmarks/recommend.py --data FOLDER [--preset default] [--run FOLDER] [--seed N]
+python benchmarks/recommend.py --data FOLDER [--preset default] [--run FOLDER]
                                [--rectools PYTHON] [--librecommender PYTHON]
 
 Everyone learns from all but each user's last rating, and is asked for ten movies that the user has
@@ -10,7 +10,6 @@ RecTools and LibRecommender want environments of their own, whose interpreters a
 torch. Nothing is chosen on the last ratings.
 """
 
-import argparse
 import json
 import subprocess
 import time
@@ -25,7 +24,7 @@ from implicit.bpr import BayesianPersonalizedRanking
 from implicit.nearest_neighbours import BM25Recommender
 from implicit.recommender_base import RecommenderBase
 from implicit.utils import ParameterWarning
-from machine import describe
+from machine import Report, arguments
 from numpy.typing import NDArray
 from scipy import sparse
 from subset import train_on, who_saw_what
@@ -36,7 +35,8 @@ from retrieval.data.history import time_order
 from retrieval.data.layouts import read_folder
 from retrieval.data.split import held_out
 from retrieval.evaluation.metrics import discounted_gain, hit_rate, ranks
-from retrieval.options import Cut, Preset, RankBy, Towers
+from retrieval.options import Preset, RankBy, Split
+from retrieval.pipeline.settings import preset_settings
 from retrieval.serving.recommender import Recommender
 
 K, ONE_BY_ONE = 10, 200
@@ -47,35 +47,35 @@ LIBRECOMMENDER = Path(__file__).with_name("librecommender_peer.py")
 
 
 def main() -> None:
-    """Train everyone, ask everyone, and print a table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--preset", type=Preset, default=Preset.DEFAULT)
-    parser.add_argument("--run", type=Path, help="trained on the leave-one cut; none trains one")
-    parser.add_argument("--seed", type=int, default=0)
+    """Train everyone, ask everyone, and report."""
+    parser = arguments(__doc__)
+    parser.add_argument("--data", type=Path, required=True, help="folder of the data")
+    parser.add_argument("--preset", type=Preset, choices=list(Preset), default=Preset.DEFAULT)
+    parser.add_argument("--run", type=Path, help="run trained on this split; none trains one")
     parser.add_argument("--rectools", type=Path, help="interpreter that has RecTools")
     parser.add_argument("--librecommender", type=Path, help="interpreter that has LibRecommender")
     asked = parser.parse_args()
     data = read_folder(asked.data)
     whole = encode(data)
-    test = held_out(Cut.LEAVE_ONE, whole.users, whole.movies, whole.timestamps, asked.seed)
-    print(describe())
-    print(f"{asked.data.name}, seed {asked.seed}: the last movie of {test.sum():,} users")
-    print(f"{'system':38} HR@10   NDCG@10  train s  one user ms  all users s")
+    test = held_out(Split.LEAVE_ONE, whole.users, whole.movies, whole.timestamps, asked.seed)
+    report = Report(asked, f"{asked.data.name}, the last movie of {test.sum():,} users")
+    report.say(f"{'system':38} HR@10   NDCG@10  train s  one user ms  all users s")
     with TemporaryDirectory() as scratch:
         run = asked.run or Path(scratch) / "run"
         if asked.run is None:
-            train_on(data, ~test, run, asked.preset, asked.seed, [Towers.SEQUENCE])
-        of_run(run, whole, test)
+            settings = preset_settings(asked.preset, ["sequence"])
+            train_on(data, ~test, run, settings, asked.seed)
+        of_run(report, run, whole, test)
         with threadpool_limits(1, "blas"):  # as implicit wants it
-            of_implicit(whole, test, asked.seed)
-        if asked.rectools:
-            of_peer(asked.rectools, RECTOOLS, Path(scratch), whole, test, asked.seed)
-        if asked.librecommender:
-            of_peer(asked.librecommender, LIBRECOMMENDER, Path(scratch), whole, test, asked.seed)
+            of_implicit(report, whole, test, asked.seed)
+        for python, peer in ((asked.rectools, RECTOOLS), (asked.librecommender, LIBRECOMMENDER)):
+            if python:
+                of_peer(report, python, peer, Path(scratch), whole, test, asked.seed)
+    report.save()
 
 
 def say(
+    report: Report,
     system: str,
     lists: NDArray[np.int64],
     targets: NDArray[np.int64],
@@ -83,12 +83,17 @@ def say(
     one: float,
     everyone: float,
 ) -> None:
-    """Print a line for lists `(Q, K)` of movie numbers."""
+    """Report lists `(Q, K)` of movie numbers, and how long they took."""
     places = ranks(lists, targets)
-    print(
-        f"{system:38} {hit_rate(places, K).value:.4f}  {discounted_gain(places, K).value:.4f} "
-        f"{training:9.0f} {one:12.2f} {everyone:12.2f}",
-        flush=True,
+    hits, gain = hit_rate(places, K).value, discounted_gain(places, K).value
+    report.add(
+        f"{system:38} {hits:.4f}  {gain:.4f} {training:9.0f} {one:12.2f} {everyone:12.2f}",
+        system=system,
+        hr=hits,
+        ndcg=gain,
+        training_seconds=training,
+        one_user_milliseconds=one,
+        all_users_seconds=everyone,
     )
 
 
@@ -102,32 +107,32 @@ def median_milliseconds(ask: Callable[[int], object], users: NDArray[np.int64]) 
     return 1000 * float(np.median(times))
 
 
-def of_run(folder: Path, data: Dataset, test: NDArray[np.bool_]) -> None:
-    """Print what a run does, told and not told the time."""
+def of_run(report: Report, folder: Path, data: Dataset, test: NDArray[np.bool_]) -> None:
+    """Report what a run does, with the query time known and not."""
     recommender = Recommender.load(folder, threads=2)
     run = recommender.run
     if len(run.histories.movies) != (~test).sum():
         raise SystemExit(f"{folder} was not trained on all but the last ratings")
     users, times = data.user_vocabulary.ids[data.users[test]], data.timestamps[test]
     moments = dict(zip(users.tolist(), times.tolist(), strict=True))
-    for told in (False, True):
+    for timed in (False, True):
         began = time.perf_counter()
-        at = times if told else None
+        at = times if timed else None
         found = recommender.topk_many(users, K, times=at, rank_by=RankBy.WATCH)
         everyone = time.perf_counter() - began
 
-        def ask(user: int, *, told: bool = told) -> object:
-            at = moments[user] if told else None
+        def ask(user: int, *, timed: bool = timed) -> object:
+            at = moments[user] if timed else None
             return recommender.topk(user, K, at=at, rank_by=RankBy.WATCH)
 
-        name = f"rec, {run.config.preset}, {'told' if told else 'not told'} when"
+        name = f"rec, {run.config.preset}, time {'known' if timed else 'not known'}"
         lists = data.movie_vocabulary.numbers(found.movie_ids)
         one = median_milliseconds(ask, users)
-        say(name, lists, data.movies[test], run.config.training_seconds, one, everyone)
+        say(report, name, lists, data.movies[test], run.config.training_seconds, one, everyone)
 
 
-def of_implicit(data: Dataset, test: NDArray[np.bool_], seed: int) -> None:
-    """Print what implicit's models do, at settings its users would start from."""
+def of_implicit(report: Report, data: Dataset, test: NDArray[np.bool_], seed: int) -> None:
+    """Report what implicit's models do, at settings its users would start from."""
     warnings.simplefilter("ignore", ParameterWarning)  # implicit warns of what it hands itself
     seen = sparse.csr_matrix(who_saw_what(data, ~test))  # all that the library takes
     models: dict[str, RecommenderBase] = {
@@ -147,13 +152,19 @@ def of_implicit(data: Dataset, test: NDArray[np.bool_], seed: int) -> None:
         one, began = median_milliseconds(ask, users), time.perf_counter()
         lists, _ = model.recommend(users, seen[users], N=K)
         everyone = time.perf_counter() - began
-        say(name, lists.astype(np.int64), data.movies[test], training, one, everyone)
+        say(report, name, lists.astype(np.int64), data.movies[test], training, one, everyone)
 
 
 def of_peer(
-    python: Path, peer: Path, scratch: Path, data: Dataset, test: NDArray[np.bool_], seed: int
+    report: Report,
+    python: Path,
+    peer: Path,
+    scratch: Path,
+    data: Dataset,
+    test: NDArray[np.bool_],
+    seed: int,
 ) -> None:
-    """Print what a library does in its own environment, a line of JSON for each of its models."""
+    """Report what a library does in its own environment, a line of JSON for each of its models."""
     rows = np.flatnonzero(~test)
     rows = rows[time_order(data.users[rows], data.timestamps[rows])]
     np.savez(
@@ -170,7 +181,7 @@ def of_peer(
         if line.startswith("{"):
             said = json.loads(line)
             lists = np.load(said.pop("lists"))
-            say(said.pop("name"), lists, data.movies[test], **said)
+            say(report, said.pop("name"), lists, data.movies[test], **said)
 
 
 if __name__ == "__main__":

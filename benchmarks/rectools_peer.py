@@ -40,8 +40,8 @@ def main(known: Path, scratch: Path, seed: int) -> None:
     )
     dataset = Dataset.construct(frame)
     rng = np.random.default_rng(seed)
-    people = np.unique(users)
-    chosen = rng.permutation(people)[: min(VALIDATION, len(people) // 4)]
+    distinct = np.unique(users)
+    chosen = rng.permutation(distinct)[: min(VALIDATION, len(distinct) // 4)]
 
     def last_events(interactions: pd.DataFrame) -> np.ndarray:
         latest = interactions.groupby(Columns.User)[Columns.Datetime].transform("max")

@@ -3,17 +3,19 @@
 A world where the chance of each movie is known: movies of very unequal popularity, and taste. The
 same vectors are learned by the full softmax, and by negatives from the batch: with the correction,
 by the true popularity or one that is estimated from the stream of answers, and without it.
+
+python benchmarks/sampling_bias.py [--plot]
 """
 
-import argparse
 from enum import StrEnum
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from machine import describe
-from matplotlib.figure import Figure
+from machine import Report, add_plot, arguments
+from numpy.typing import NDArray
+from plots import new_plot, save
 from torch import Tensor
 
 from retrieval.pairs.sequence.frequency import StreamingFrequency
@@ -84,18 +86,16 @@ def learn(of: World, loss_of: Loss, seed: int) -> Tensor:
 
 
 def main() -> None:
-    """Learn in each way, print a table and draw a plot."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--plot", type=Path)
-    parser.add_argument("--seed", type=int, default=0)
+    """Learn in each way, report and draw."""
+    parser = arguments(__doc__)
+    add_plot(parser, "sampling_bias")
     asked = parser.parse_args()
     of = world(asked.seed)
     truth = of.chances.log()
     scores = {name: learn(of, name, asked.seed) for name in Loss}
-    print(describe())
-    print(f"{MOVIES} movies in {GROUPS} groups from popular to rare, seed {asked.seed}")
-    print("scores less the true log-chances, by group, each shifted to a mean of 0:")
-    off = {}
+    report = Report(asked, f"{MOVIES} movies in {GROUPS} groups from popular to rare")
+    report.say("scores less the true log-chances, by group, each shifted to a mean of 0:")
+    off: dict[Loss, NDArray[np.float32]] = {}
     for name, found in scores.items():
         bias = (found - truth).mean(dim=0)
         bias -= bias.mean()
@@ -106,18 +106,33 @@ def main() -> None:
             for one, other in zip(found.topk(10, dim=1).indices, best, strict=True)
         ]
         cells = "  ".join(f"{value:+.2f}" for value in off[name])
-        print(f"{name.value:22} {cells}   of the true top 10: {np.mean(shared) / 10:.1%}")
+        found_best = float(np.mean(shared)) / 10
+        report.add(
+            f"{name:22} {cells}   of the true top 10: {found_best:.1%}",
+            softmax=name,
+            bias_by_group=off[name].tolist(),
+            found_of_top_10=found_best,
+        )
+    report.save()
     if asked.plot:
-        figure = Figure(figsize=(7, 3.5))
-        axes = figure.subplots()
-        for name, values in off.items():
-            axes.plot(np.arange(1, GROUPS + 1), values, "o-", label=name.value)
-        axes.axhline(0, color="grey", linewidth=0.8)
-        axes.set_xlabel("movies, tenths from the most to the least popular")
-        axes.set_ylabel("score less true log-chance")
-        axes.legend(title="softmax")
-        figure.tight_layout()
-        figure.savefig(asked.plot)
+        draw(off, asked.plot)
+
+
+def draw(off: dict[Loss, NDArray[np.float32]], path: Path) -> None:
+    """Draw how far scores are off, by popularity."""
+    without, with_it = off[Loss.UNCORRECTED][0], off[Loss.ESTIMATED][0]
+    title = (
+        f"Without the correction the most popular tenth of the movies scores {-without:.1f} too "
+        f"low; with estimated frequencies it is off by {abs(with_it):.1f}"
+    )
+    figure, (axes,) = new_plot(title, height=4)
+    for name, values in off.items():
+        axes.plot(np.arange(1, GROUPS + 1), values, "o-", markersize=4, label=name.value)
+    axes.axhline(0, color="grey", linewidth=0.8)
+    axes.set_xlabel("movies, tenths from the most to the least popular")
+    axes.set_ylabel("score less true log-chance")
+    axes.legend(title="softmax")
+    save(figure, path)
 
 
 if __name__ == "__main__":

@@ -1,32 +1,28 @@
 """Recall against time of every kind of index and of peers, on one catalogue and one set of queries.
 
-python benchmarks/search.py --run FOLDER [--size 100000] [--random] [--seed N] [--plot search.svg]
+python benchmarks/search.py --run FOLDER [--size 100000] [--random] [--skip hnsw] [--plot]
 
 The catalogue is made to look like the run's; the queries are those of its users, each asked for 20
 movies without those of the ranks at which the user has seen movies in the run; with --random, as
 many random ones, which are seldom in the way. Peers, which cannot leave movies out without losing
-recall, are asked for as many more. One query at a time on one thread. Needs the extra `peers`.
+recall, are asked for as many more. One query at a time on one thread. The peers come with the extra
+`peers`; those that are not installed are left out.
 """
 
-import argparse
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from functools import partial
-from importlib.metadata import version
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import NamedTuple
 
 import faiss
-import hnswlib
 import matplotlib as mpl
 import numpy as np
-import scann
-import svs
-import voyager
-from machine import describe
-from matplotlib import pyplot as plt
+from machine import Report, add_plot, arguments
 from numpy.typing import NDArray
-from usearch.index import Index as Usearch
+from plots import new_plot, save
 
 from index.kinds import Kind
 from index.search import Index
@@ -36,81 +32,117 @@ from retrieval.evaluation.latency import larger
 from retrieval.pipeline.indexing import questions
 from retrieval.run.folder import open_index, open_run
 
-PACKAGES = ("faiss-cpu", "hnswlib", "usearch", "voyager", "scann", "scalable-vs")
+# Packages of the peers.
+PACKAGES = {
+    "faiss.IndexFlatIP": "faiss-cpu",
+    "hnswlib": "hnswlib",
+    "usearch": "usearch",
+    "voyager": "voyager",
+    "scann": "scann",
+    "svs": "scalable-vs",
+}
 
-# Of all graphs: neighbours of a node, and nodes in sight when one is added.
-LINKS, ADDING = 32, 200
-BREADTHS = (16, 32, 64, 128, 256, 512, 1024)
+# Of all graphs: neighbours of a node, and nodes in sight when one is added and in a search.
+LINKS, EF_CONSTRUCTION = 32, 200
+EFS = (16, 32, 64, 128, 256, 512, 1024)
+
+# Recall at which the title of the plot compares systems.
+ENOUGH = 0.98
 
 # Candidates that ScaNN scores exactly for each result: with 4, it finds less than .96 of a million.
 REORDERED = 16
+
+# Search parameters of a kind, where it has them.
+NAMES = ("nprobe", "ef", "oversampling")
 
 # Of peers that are asked for one query in a way that leaves them on one thread.
 Ask = Callable[[Vectors, int], NDArray[np.integer]]  # (1, D), depth -> (depth,) rows
 
 
 class Point(NamedTuple):
-    """One system at one effort."""
+    """One system with some search parameters."""
 
     system: str
-    effort: str
+    parameters: str
     recall: float
     milliseconds: float
     build_seconds: float
 
 
 def main() -> None:
-    """Measure, print a table, and draw it."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--run", type=Path, required=True)
-    parser.add_argument("--size", type=int, default=100_000)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--plot", type=Path)
+    """Measure, report and draw."""
+    parser = arguments(__doc__)
+    parser.add_argument("--run", type=Path, required=True, help="folder of a run")
+    parser.add_argument("--size", type=int, default=100_000, help="number of movies")
     parser.add_argument("--random", action="store_true", help="leave out random movies")
-    parser.add_argument("--skip", nargs="*", default=[], help="systems to leave out")
+    systems = [*map(str, Kind), *PACKAGES]
+    parser.add_argument("--skip", nargs="*", choices=systems, default=[], help="systems left out")
+    add_plot(parser, "search")
     asked = parser.parse_args()
     run = open_run(asked.run)
     of_users = questions(run)
-    vectors, made = larger(open_index(run), of_users, asked.size, asked.seed)
+    vectors, made = larger(open_index(run).snapshot, of_users, asked.size, asked.seed)
     if asked.random:
         rng = np.random.default_rng(asked.seed)
         others = [rng.choice(asked.size, len(ids), replace=False) for ids in made.excluded]
         made = made._replace(excluded=others)
     seen = made.excluded
     truth = Index.build(np.arange(asked.size), vectors).search(made.queries, made.k, seen).ids
-    print(describe())
-    print(", ".join(f"{name} {version(name)}" for name in PACKAGES))
-    print(f"{asked.size:,} vectors of {vectors.shape[1]} like those of {asked.run}, {len(seen)}")
-    print(f"queries, {np.mean([len(ids) for ids in seen]):.0f} excluded each, seed {asked.seed}")
-    print(f"{'system':20} {'effort':28} recall@20      ms  build s")
+    versions = installed()
+    report = Report(
+        asked,
+        f"{asked.size:,} vectors of {vectors.shape[1]} components like those of {asked.run.name}, "
+        f"{len(seen)} queries one at a time on one thread, "
+        f"{np.mean([len(ids) for ids in seen]):.0f} movies excluded each, "
+        + ", ".join(f"{PACKAGES[name]} {found}" for name, found in versions.items()),
+    )
+    report.say(f"{'system':20} {'parameters':28} recall@20      ms  build s")
+    skip = {*asked.skip, *(PACKAGES.keys() - versions.keys())}
     points: list[Point] = []
-    for measured in (ours(vectors, made, asked.skip), peers(vectors, made, truth, asked.skip)):
+    for measured in (of_rec(vectors, made, skip), peers(vectors, made, truth, skip)):
         for point in measured:
             points.append(point)
-            print(
-                f"{point.system:20} {point.effort:28} {point.recall:9.4f} "
+            report.add(
+                f"{point.system:20} {point.parameters:28} {point.recall:9.4f} "
                 f"{point.milliseconds:7.3f} {point.build_seconds:8.1f}",
-                flush=True,
+                **point._asdict(),
             )
+    report.save()
     if asked.plot:
-        draw(points, asked.plot)
+        draw(points, asked.size, asked.plot)
 
 
-def ours(vectors: Vectors, made: Questions, skip: Sequence[str]) -> Iterator[Point]:
-    """Measure the kinds of index here, each as `rec build-index` tunes it."""
+def installed() -> dict[str, str]:
+    """Return the versions of the peers that are there, by name of the system."""
+    found = {}
+    for system, package in PACKAGES.items():
+        try:
+            found[system] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def of_rec(vectors: Vectors, made: Questions, skip: Container[str]) -> Iterator[Point]:
+    """Measure the kinds of index of `rec`, each as `rec build-index` tunes it."""
     ids = np.arange(len(vectors))
     for kind in Kind:
         if kind.value in skip:
             continue
         for trial in tune(ids, vectors, made, 0.9995, [kind]).trials[::-1]:
-            effort = f"{trial.effort.breadth} wide, {trial.effort.oversampling} times"
+            row = trial.as_dict()
+            given = [f"{name} {row[name]}" for name in NAMES if row[name] is not None]
             yield Point(
-                f"rec {kind.value}", effort, trial.check, trial.milliseconds, trial.build_seconds
+                f"rec {kind}",
+                ", ".join(given),
+                trial.check,
+                trial.milliseconds,
+                trial.build_seconds,
             )
 
 
 def peers(
-    vectors: Vectors, made: Questions, truth: NDArray[np.int64], skip: Sequence[str]
+    vectors: Vectors, made: Questions, truth: NDArray[np.int64], skip: Container[str]
 ) -> Iterator[Point]:
     """Measure the others."""
     makers: dict[str, Callable[[Vectors, int], Iterator[tuple[str, Ask]]]] = {
@@ -127,11 +159,11 @@ def peers(
             continue
         began = time.perf_counter()
         seconds = 0.0
-        for effort, ask in make(vectors, deepest):
+        for parameters, ask in make(vectors, deepest):
             seconds = seconds or time.perf_counter() - began
             found, milliseconds = timed(ask, made)
-            # The half of the questions that those here are judged by.
-            yield Point(name, effort, recall(found[1::2], truth[1::2]), milliseconds, seconds)
+            # The half of the questions that an index of `rec` is judged by.
+            yield Point(name, parameters, recall(found[1::2], truth[1::2]), milliseconds, seconds)
 
 
 def timed(ask: Ask, made: Questions) -> tuple[NDArray[np.int64], float]:
@@ -163,56 +195,64 @@ def bare_faiss(vectors: Vectors, deepest: int) -> Iterator[tuple[str, Ask]]:
 def of_hnswlib(vectors: Vectors, deepest: int) -> Iterator[tuple[str, Ask]]:
     """A graph on inner products."""
     del deepest
-    index = hnswlib.Index(space="ip", dim=vectors.shape[1])
-    index.init_index(max_elements=len(vectors), M=LINKS // 2, ef_construction=ADDING)
+    index = import_module("hnswlib").Index(space="ip", dim=vectors.shape[1])
+    index.init_index(max_elements=len(vectors), M=LINKS // 2, ef_construction=EF_CONSTRUCTION)
     index.add_items(vectors)
     index.set_num_threads(1)
 
-    def ask(query: Vectors, depth: int, breadth: int) -> NDArray[np.integer]:
-        index.set_ef(max(breadth, depth))
+    def ask(query: Vectors, depth: int, ef: int) -> NDArray[np.integer]:
+        index.set_ef(max(ef, depth))
         return np.asarray(index.knn_query(query, k=depth)[0][0])
 
-    for breadth in BREADTHS:
-        yield f"ef {breadth}", partial(ask, breadth=breadth)
+    for ef in EFS:
+        yield f"ef {ef}", partial(ask, ef=ef)
 
 
 def of_usearch(vectors: Vectors, deepest: int) -> Iterator[tuple[str, Ask]]:
     """A graph on inner products."""
     del deepest
-    index = Usearch(
-        ndim=vectors.shape[1], metric="ip", connectivity=LINKS // 2, expansion_add=ADDING
+    index = import_module("usearch.index").Index(
+        ndim=vectors.shape[1],
+        metric="ip",
+        connectivity=LINKS // 2,
+        expansion_add=EF_CONSTRUCTION,
     )
     index.add(np.arange(len(vectors)), vectors)
 
-    def ask(query: Vectors, depth: int, breadth: int) -> NDArray[np.integer]:
-        index.expansion_search = max(breadth, depth)
+    def ask(query: Vectors, depth: int, ef: int) -> NDArray[np.integer]:
+        index.expansion_search = max(ef, depth)
         return np.asarray(index.search(query[0], depth, threads=1).keys)
 
-    for breadth in BREADTHS:
-        yield f"expansion {breadth}", partial(ask, breadth=breadth)
+    for ef in EFS:
+        yield f"expansion {ef}", partial(ask, ef=ef)
 
 
 def of_voyager(vectors: Vectors, deepest: int) -> Iterator[tuple[str, Ask]]:
-    """A graph on vectors that are made equally long."""
+    """A graph on vectors whose norms are made equal."""
     del deepest
+    voyager = import_module("voyager")
     index = voyager.Index(
-        voyager.Space.InnerProduct, vectors.shape[1], M=LINKS // 2, ef_construction=ADDING
+        voyager.Space.InnerProduct,
+        vectors.shape[1],
+        M=LINKS // 2,
+        ef_construction=EF_CONSTRUCTION,
     )
     index.add_items(vectors)
 
-    def ask(query: Vectors, depth: int, breadth: int) -> NDArray[np.integer]:
-        found = index.query(query[0], k=depth, num_threads=1, query_ef=max(breadth, depth))
+    def ask(query: Vectors, depth: int, ef: int) -> NDArray[np.integer]:
+        found = index.query(query[0], k=depth, num_threads=1, query_ef=max(ef, depth))
         return np.asarray(found[0])
 
-    for breadth in BREADTHS:
-        yield f"ef {breadth}", partial(ask, breadth=breadth)
+    for ef in EFS:
+        yield f"ef {ef}", partial(ask, ef=ef)
 
 
 def of_scann(vectors: Vectors, deepest: int) -> Iterator[tuple[str, Ask]]:
     """Lists of short codes that are learned for inner products, and exact scores at the end."""
     lists = max(8, round(2 * len(vectors) ** 0.5))
     index = (
-        scann.scann_ops_pybind.builder(vectors, deepest, "dot_product")
+        import_module("scann")
+        .scann_ops_pybind.builder(vectors, deepest, "dot_product")
         .tree(num_leaves=lists, num_leaves_to_search=lists // 10, training_sample_size=250_000)
         .score_ah(2, anisotropic_quantization_threshold=0.2)
         .reorder(REORDERED * deepest)
@@ -235,27 +275,40 @@ def of_scann(vectors: Vectors, deepest: int) -> Iterator[tuple[str, Ask]]:
 
 def of_svs(vectors: Vectors, deepest: int) -> Iterator[tuple[str, Ask]]:
     """A graph of one layer on inner products."""
+    svs = import_module("svs")
     index = svs.Vamana.build(
-        svs.VamanaBuildParameters(graph_max_degree=2 * LINKS, window_size=ADDING, alpha=0.95),
+        svs.VamanaBuildParameters(
+            graph_max_degree=2 * LINKS, window_size=EF_CONSTRUCTION, alpha=0.95
+        ),
         vectors,
         svs.DistanceType.MIP,
         num_threads=2,
     )
     index.num_threads = 1
 
-    def ask(query: Vectors, depth: int, breadth: int) -> NDArray[np.integer]:
-        index.search_window_size = max(breadth, depth)
+    def ask(query: Vectors, depth: int, ef: int) -> NDArray[np.integer]:
+        index.search_window_size = max(ef, depth)
         return np.asarray(index.search(query, depth)[0][0])
 
     del deepest
-    for breadth in BREADTHS:
-        yield f"window {breadth}", partial(ask, breadth=breadth)
+    for ef in EFS:
+        yield f"window {ef}", partial(ask, ef=ef)
 
 
-def draw(points: Sequence[Point], path: Path) -> None:
+def draw(points: Sequence[Point], size: int, path: Path) -> None:
     """Draw what is missed against time: down and left is better."""
-    mpl.rcParams["svg.hashsalt"] = "search"  # the same file for the same figures
-    figure, axes = plt.subplots(figsize=(7, 4.5))
+    enough = [point for point in points if point.recall >= ENOUGH]
+    times: dict[str, float] = {}
+    for point in sorted(enough, key=lambda point: point.milliseconds, reverse=True):
+        times[point.system] = point.milliseconds
+    order = sorted(times, key=lambda system: times[system])
+    first = [f"{system} in {times[system]:.2g} ms" for system in order[:3]]
+    title = f"No system reaches a recall of {ENOUGH:g} in {size:,} movies"
+    if first:
+        title = (
+            f"A recall of {ENOUGH:g} in {size:,} movies is reached soonest by {'; '.join(first)}"
+        )
+    figure, (axes,) = new_plot(title, width=9, height=5)
     axes.set_prop_cycle(color=[*mpl.color_sequences["tab10"], "black"])
     for system in dict.fromkeys(point.system for point in points):
         own = sorted(
@@ -282,10 +335,8 @@ def draw(points: Sequence[Point], path: Path) -> None:
         xlabel="milliseconds of one query",
         ylabel="share of the best 20 that is missed",
     )
-    axes.grid(alpha=0.3)
-    axes.legend(fontsize=8, ncols=2)
-    figure.tight_layout()
-    figure.savefig(path, metadata={"Date": None})
+    figure.legend(loc="outside right center", fontsize=8)
+    save(figure, path)
 
 
 if __name__ == "__main__":

@@ -1,18 +1,17 @@
 """Seconds of one sweep of the sampler against the number of ratings, and against batched torch.
 
-python benchmarks/sweeps.py [--most 10_000_000] [--dimension 32] [--seed N]
+python benchmarks/sweeps.py [--most 10_000_000] [--dimension 32]
 
 Ratings are random, of 4,000 movies of unequal fame by users of 150 ratings each; what is measured
 does not depend on what they say. The torch figure is that of the row updates alone: ratings of rows
 of similar length are gathered into batches, multiplied and decomposed together.
 """
 
-import argparse
 import time
 
 import numpy as np
 import torch
-from machine import describe, peak_megabytes
+from machine import Report, arguments, peak_megabytes
 from numpy.typing import NDArray
 
 from retrieval.data.history import Histories
@@ -32,21 +31,21 @@ def world(count: int, rng: np.random.Generator) -> tuple[Ratings, Histories]:
     fame = 1 / np.arange(20, MOVIES + 20)
     movies = rng.choice(MOVIES, count, p=fame / fame.sum()).astype(np.int32)
     owners = np.repeat(np.arange(users, dtype=np.int32), EACH)[:count]
-    pages = np.arange(len(owners)) // 2
+    groups = np.arange(len(owners)) // 2
     ratings = Ratings(
         users=owners,
         movies=movies[: len(owners)],
-        levels=rng.integers(0, 5, len(owners)).astype(np.int8),
-        pages=pages.astype(np.int32),
-        first_pages=np.arange(pages[-1] + 1) % (EACH // 2) == 0,
+        classes=rng.integers(0, 5, len(owners)).astype(np.int8),
+        groups=groups.astype(np.int32),
+        first_groups=np.arange(groups[-1] + 1) % (EACH // 2) == 0,
         user_count=users,
         movie_count=MOVIES,
-        level_count=5,
+        class_count=5,
     )
     histories = Histories(
         np.arange(users + 1) * EACH,
         ratings.movies,
-        ratings.levels.astype(np.float32),
+        ratings.classes.astype(np.float32),
         np.zeros(len(owners), np.int64),
     )
     return ratings, histories
@@ -144,15 +143,17 @@ def compare(ratings: Ratings, dimension: int, rng: np.random.Generator) -> tuple
 
 
 def main() -> None:
-    """Measure sweeps of growing worlds and print a table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--most", type=int, default=1_000_000)
-    parser.add_argument("--dimension", type=int, default=32)
-    parser.add_argument("--seed", type=int, default=0)
+    """Measure sweeps of growing worlds and report."""
+    parser = arguments(__doc__)
+    parser.add_argument("--most", type=int, default=1_000_000, help="ratings of the largest world")
+    parser.add_argument("--dimension", type=int, default=32, help="components of the vectors")
     asked = parser.parse_args()
-    print(describe())
-    print(f"dimension {asked.dimension}, seed {asked.seed}, medians of {REPEATS} sweeps")
-    print(
+    report = Report(
+        asked,
+        f"random ratings of {MOVIES:,} movies, dimension {asked.dimension}, medians of {REPEATS} "
+        "sweeps",
+    )
+    report.say(
         f"{'ratings':>12}{'s/sweep':>10}{'ns/rating':>12}{'rows, s':>10}{'torch, s':>10}{'MB':>8}"
     )
     for count in (size for size in SIZES if size <= asked.most):
@@ -167,7 +168,7 @@ def main() -> None:
             rng,
         )
         seconds = []
-        for _ in range(6 + REPEATS):  # the first few leave priors and moods out
+        for _ in range(6 + REPEATS):  # the first few leave priors and effects out
             began = time.perf_counter()
             sampler.sweep()
             seconds.append(time.perf_counter() - began)
@@ -175,11 +176,18 @@ def main() -> None:
             compare(ratings, asked.dimension, rng) if count <= 1_000_000 else (np.nan, np.nan)
         )
         sweep = float(np.median(seconds[6:]))
-        print(
+        peak = peak_megabytes()
+        report.add(
             f"{len(ratings):12,}{sweep:10.3f}{1e9 * sweep / len(ratings):12.0f}"
-            f"{rows:10.3f}{torch_seconds:10.3f}{peak_megabytes():8,.0f}",
-            flush=True,
+            f"{rows:10.3f}{torch_seconds:10.3f}{peak:8,.0f}",
+            ratings=len(ratings),
+            sweep_seconds=sweep,
+            rating_nanoseconds=1e9 * sweep / len(ratings),
+            rows_seconds=rows,
+            torch_rows_seconds=torch_seconds,
+            peak_megabytes=peak,
         )
+    report.save()
 
 
 if __name__ == "__main__":

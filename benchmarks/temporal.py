@@ -1,14 +1,13 @@
-"""Ratings and lists of one run on one cut in time, beside peers for either.
+"""Ratings and lists of one run on one split in time, beside peers for either.
 
-python benchmarks/temporal.py --data FOLDER [--preset default] [--run FOLDER] [--seed N]
+python benchmarks/temporal.py --data FOLDER [--preset default] [--run FOLDER]
 
 What comes after the 80 % point is asked of the users known before it: every rating, and the list of
 ten at the time of the first of them. `next` is that first movie, `later` are all of them. Ratings
 and lists of the run come out of the same index; those of the joint baseline out of one model. ALS
-and the neighbours have the settings that are best on the last event before the cut.
+and the neighbours have the settings that are best on the last event before that point.
 """
 
-import argparse
 import itertools
 import time
 import warnings
@@ -25,7 +24,7 @@ from implicit.nearest_neighbours import BM25Recommender, CosineRecommender
 from implicit.recommender_base import RecommenderBase
 from implicit.utils import ParameterWarning
 from joint import fit_joint
-from machine import describe
+from machine import Report, arguments
 from numpy.typing import NDArray
 from scipy import sparse
 from subset import train_on, who_saw_what
@@ -37,7 +36,8 @@ from retrieval.data.layouts import read_folder
 from retrieval.data.split import before_cut, held_out, last_of_each
 from retrieval.evaluation.baselines import fit_biases, most_rated
 from retrieval.evaluation.metrics import discounted_gain, hit_rate, ranks, root_mean_square_error
-from retrieval.options import Cut, Preset, Towers
+from retrieval.options import Preset, Split
+from retrieval.pipeline.settings import preset_settings
 from retrieval.serving.recommender import Recommender
 
 K = 10
@@ -46,54 +46,56 @@ NEIGHBOURS = (20, 50, 100, 200)
 
 
 class Questions(NamedTuple):
-    """V users who come back after the cut, and what they then rate."""
+    """V users who come back after the point in time, and what they then rate."""
 
     users: NDArray[np.int64]  # (V,) numbers
     times: NDArray[np.int64]  # (V,) of the next event
     next: NDArray[np.int64]  # (V,) numbers
-    later: sparse.csr_array  # (V, M) 1 where rated after the cut
+    later: sparse.csr_array  # (V, M) 1 where rated after it
 
 
 class Trial(NamedTuple):
-    """A data set cut in time."""
+    """A data set split in time."""
 
     data: Dataset
-    early: NDArray[np.bool_]  # (N,) rows before the cut
+    early: NDArray[np.bool_]  # (N,) rows before the point
     test: NDArray[np.bool_]  # (N,) rows to predict
-    seen: sparse.csr_array  # (U, M) 1 where rated before the cut
+    seen: sparse.csr_array  # (U, M) 1 where rated before it
     questions: Questions
     seed: int
 
 
 def main() -> None:
-    """Train everything before the cut, ask after it, and print a table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--preset", type=Preset, default=Preset.DEFAULT)
-    parser.add_argument("--run", type=Path, help="trained on the time cut; none trains one")
-    parser.add_argument("--seed", type=int, default=0)
+    """Train everyone on what is early, ask about what is late, and report."""
+    parser = arguments(__doc__)
+    parser.add_argument("--data", type=Path, required=True, help="folder of the data")
+    parser.add_argument("--preset", type=Preset, choices=list(Preset), default=Preset.DEFAULT)
+    parser.add_argument("--run", type=Path, help="run trained on this split; none trains one")
     asked = parser.parse_args()
     data = read_folder(asked.data)
     whole = encode(data)
-    test = held_out(Cut.TIME, whole.users, whole.movies, whole.timestamps, asked.seed)
+    test = held_out(Split.TIME, whole.users, whole.movies, whole.timestamps, asked.seed)
     early = before_cut(whole.timestamps)
     with TemporaryDirectory() as scratch:
         run, began = asked.run or Path(scratch) / "run", time.perf_counter()
         if asked.run is None:
-            train_on(data, early, run, asked.preset, asked.seed, tuple(Towers))
+            train_on(data, early, run, preset_settings(asked.preset), asked.seed)
         seconds = time.perf_counter() - began
         recommender = Recommender.load(run, threads=2)
     trial = Trial(whole, early, test, who_saw_what(whole, early), ask(whole, test), asked.seed)
     warnings.simplefilter("ignore", ParameterWarning)  # implicit warns of what it hands itself
-    print(describe())
-    print(f"{asked.data.name}, preset {recommender.run.config.preset}, seed {asked.seed}")
-    print(f"{test.sum():,} ratings and {len(trial.questions.users):,} lists asked after the cut")
-    print(f"{'system':34} RMSE    next: HR@10  NDCG@10  later: NDCG@10  recall@10  seconds")
-    of_run(recommender, trial, seconds)
-    of_joint(trial)
-    of_baselines(trial)
+    report = Report(
+        asked,
+        f"{asked.data.name}, preset {recommender.run.config.preset}, {test.sum():,} ratings and "
+        f"{len(trial.questions.users):,} lists after the 80 % point of time",
+    )
+    report.say(f"{'system':34} RMSE    next: HR@10  NDCG@10  later: NDCG@10  recall@10  seconds")
+    of_run(report, recommender, trial, seconds)
+    of_joint(report, trial)
+    of_baselines(report, trial)
     with threadpool_limits(1, "blas"):  # as implicit wants it
-        of_lists_alone(trial)
+        of_lists_alone(report, trial)
+    report.save()
 
 
 def ask(data: Dataset, test: NDArray[np.bool_]) -> Questions:
@@ -108,23 +110,31 @@ def ask(data: Dataset, test: NDArray[np.bool_]) -> Questions:
 
 
 def say(
+    report: Report,
     system: str,
     ratings: NDArray[np.float64] | None,
     lists: NDArray[np.int64],
     trial: Trial,
     seconds: float,
 ) -> None:
-    """Print a line: what ratings of the test rows and lists `(V, K)` of movie numbers are worth."""
-    error = "-"
+    """Report what ratings of the test rows and lists `(V, K)` of movie numbers are worth."""
+    error = None
     if ratings is not None:
         true = trial.data.ratings[trial.test].astype(np.float64)
-        error = f"{root_mean_square_error(ratings, true).value:.4f}"
+        error = root_mean_square_error(ratings, true).value
     places = ranks(lists, trial.questions.next)
-    gain, recall = of_many(lists, trial.questions.later)
-    print(
-        f"{system:34} {error:7} {hit_rate(places, K).value:11.4f} "
-        f"{discounted_gain(places, K).value:8.4f} {gain:15.4f} {recall:10.4f}  {seconds:7.0f}",
-        flush=True,
+    hits, gain = hit_rate(places, K).value, discounted_gain(places, K).value
+    later_gain, recall = of_many(lists, trial.questions.later)
+    report.add(
+        f"{system:34} {'-' if error is None else f'{error:.4f}':7} {hits:11.4f} {gain:8.4f} "
+        f"{later_gain:15.4f} {recall:10.4f}  {seconds:7.0f}",
+        system=system,
+        rmse=error,
+        next_hr=hits,
+        next_ndcg=gain,
+        later_ndcg=later_gain,
+        later_recall=recall,
+        seconds=seconds,
     )
 
 
@@ -137,27 +147,28 @@ def of_many(lists: NDArray[np.int64], relevant: sparse.csr_array) -> tuple[float
     return float((hits @ gains / ideal).mean()), float((hits.sum(axis=1) / counts).mean())
 
 
-def of_run(recommender: Recommender, trial: Trial, seconds: float) -> None:
-    """Print what one run says, by each ranking, told and not told the time."""
+def of_run(report: Report, recommender: Recommender, trial: Trial, seconds: float) -> None:
+    """Report what one run says, by each ranking, with the query time known and not."""
     data, test, questions = trial.data, trial.test, trial.questions
     ratings = recommender.rate_many(
         data.user_vocabulary.ids[data.users[test]],
         data.movie_vocabulary.ids[data.movies[test]],
         times=data.timestamps[test],
     ).ratings.astype(np.float64)
-    for rank_by, told in itertools.product(recommender.encoder.rankings, (False, True)):
+    for rank_by, timed in itertools.product(recommender.encoder.rankings, (False, True)):
         found = recommender.topk_many(
             data.user_vocabulary.ids[questions.users],
             K,
-            times=questions.times if told else None,
+            times=questions.times if timed else None,
             rank_by=rank_by,
         )
-        name = f"one run, by {rank_by}, {'told' if told else 'not told'} when"
-        say(name, ratings, data.movie_vocabulary.numbers(found.movie_ids), trial, seconds)
+        name = f"one run, by {rank_by}, time {'known' if timed else 'not known'}"
+        lists = data.movie_vocabulary.numbers(found.movie_ids)
+        say(report, name, ratings, lists, trial, seconds)
 
 
-def of_joint(trial: Trial) -> None:
-    """Print what the joint baseline says."""
+def of_joint(report: Report, trial: Trial) -> None:
+    """Report what the joint baseline says."""
     data, users = trial.data, trial.questions.users
     began = time.perf_counter()
     model = fit_joint(data, trial.early, trial.seed)
@@ -168,23 +179,24 @@ def of_joint(trial: Trial) -> None:
         scores = (model.users.weight[users] @ model.movies.weight.T).numpy()
     scores = np.where(trial.seen[users].toarray() > 0, -np.inf, scores)
     lists = np.argsort(-scores, axis=1, kind="stable")[:, :K]
-    say("joint multi-task baseline", ratings, lists, trial, seconds)
+    say(report, "joint multi-task baseline", ratings, lists, trial, seconds)
 
 
-def of_baselines(trial: Trial) -> None:
-    """Print what popularity and biases say."""
+def of_baselines(report: Report, trial: Trial) -> None:
+    """Report what popularity and biases say."""
     data, early, test, seen = trial.data, trial.early, trial.test, trial.seen
     users, movies, ratings = data.users[early], data.movies[early], data.ratings[early]
     biases = fit_biases(users, movies, ratings, *seen.shape)
     predicted = biases.centre + biases.movies[data.movies[test]] + biases.users[data.users[test]]
     known = [seen.indices[slice(*seen.indptr[user : user + 2])] for user in trial.questions.users]
     lists = most_rated(biases.movies, known, K)
-    say("user mean + movie bias", data.scale.clip(predicted), lists, trial, 0)
-    say("popularity", None, most_rated(biases.counts.astype(np.float64), known, K), trial, 0)
+    say(report, "user mean + movie bias", data.scale.clip(predicted), lists, trial, 0)
+    popular = most_rated(biases.counts.astype(np.float64), known, K)
+    say(report, "popularity", None, popular, trial, 0)
 
 
-def of_lists_alone(trial: Trial) -> None:
-    """Print what peers that do not predict ratings say, at their best settings before the cut."""
+def of_lists_alone(report: Report, trial: Trial) -> None:
+    """Report what peers that predict no ratings say, at their best settings on early rows."""
     data, rows = trial.data, np.flatnonzero(trial.early)
     last = np.zeros_like(trial.early)
     last[rows] = last_of_each(data.users[rows], data.timestamps[rows])
@@ -213,7 +225,7 @@ def of_lists_alone(trial: Trial) -> None:
         ]
         began = time.perf_counter()
         lists = of_peer(makers[int(np.argmax(gains))](), trial.seen, trial.questions.users)
-        say(name, None, lists, trial, time.perf_counter() - began)
+        say(report, name, None, lists, trial, time.perf_counter() - began)
 
 
 def of_peer(

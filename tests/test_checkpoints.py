@@ -8,17 +8,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from interrupted import Interrupted
-from rich.progress import Progress
+from interrupted import Interrupted, Recorded
 
 from retrieval.data.dataset import encode
 from retrieval.data.frames import MovieData
 from retrieval.pairs.bayesian.checkpoint import CARD, BurnIn, Checkpoint, sealed, unsealed
-from retrieval.pairs.bayesian.inference import WINDOW, BayesianSettings, infer
+from retrieval.pairs.bayesian.inference import WINDOW, infer
 from retrieval.pairs.bayesian.sampler import Draw
 from retrieval.pairs.bayesian.sampler import State as ChainState
+from retrieval.pairs.bayesian.settings import BayesianSettings
 from retrieval.pairs.content import fit_content
 from retrieval.pairs.sequence.checkpoint import SequenceCheckpoint, State
+from retrieval.progress import SILENT, Progress
 
 KEY = "key"
 
@@ -199,17 +200,16 @@ def test_inference_over_a_damaged_checkpoint_comes_to_the_same_as_without(
     dataset = encode(data)
     content = fit_content(dataset.movie_frame, 0).describe(dataset.movie_frame).matrix()
     held_out = np.random.default_rng(0).random(len(dataset.ratings)) < 0.1
-    settings = BayesianSettings(dimension=2, compressed=4, most_windows=1, draws=10, spacing=1)
+    settings = BayesianSettings(dimension=2, compressed=4, burn_in_windows=1, draws=10, spacing=1)
 
     def run(folder: Path, progress: Progress) -> np.ndarray:
         asked = (dataset, content, held_out, held_out, settings, 0, folder)
-        with progress:
-            return infer(*asked, progress).pair.movies
+        return infer(*asked, progress).pair.movies
 
-    expected = run(tmp_path / "whole", Progress(disable=True))
+    expected = run(tmp_path / "whole", SILENT)
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path / "kept", Interrupted(WINDOW + 8))
     flip(tmp_path / "kept" / "draw-00002.safetensors")
-    resumed = Interrupted(10**9)
+    resumed = Recorded()
     np.testing.assert_array_equal(run(tmp_path / "kept", resumed), expected)
-    assert 10**9 - resumed.left == WINDOW + 5 + 10
+    assert (resumed.first, resumed.steps) == (0, WINDOW + 5 + 10)

@@ -83,8 +83,7 @@ def test_the_readme_trains_on_a_world_that_it_makes(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", TOWER_PAIRS)
 def test_every_setting_has_its_row_in_the_settings_page(name: str) -> None:
     default, quick, best = (
-        TOWER_PAIRS[name].settings(preset)
-        for preset in (Preset.DEFAULT, Preset.QUICK, Preset.BEST)
+        TOWER_PAIRS[name].settings(preset) for preset in (Preset.DEFAULT, Preset.QUICK, Preset.BEST)
     )
     for field, about in type(default).model_fields.items():
         values = [_shown(getattr(of, field)) for of in (default, quick, best)]

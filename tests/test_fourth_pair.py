@@ -1,6 +1,5 @@
 """A fourth pair, which lives here alone: no module of the product knows of it."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -162,10 +161,9 @@ def _open_tower(_folder: Path, facts: RunFacts) -> PopularityTower:
 
 
 @pytest.fixture(autouse=True)
-def _fourth_pair(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _fourth_pair(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(PAIRS, NAME, QuerySide((FILE,), _open_tower))
     monkeypatch.setitem(TOWER_PAIRS, NAME, PopularityTowers())
-    yield
 
 
 def _world() -> MovieData:
@@ -175,11 +173,6 @@ def _world() -> MovieData:
     # Every user leaves out a movie, so that something is left to list.
     kept = [place for place, (user, movie) in enumerate(pairs) if movie != 1 + user % MOVIES]
     return small_world([pairs[place] for place in kept], [ratings[place] for place in kept])
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("runs") / "popularity"
 
 
 def test_a_fourth_pair_trains_rates_ranks_and_explains_alone(tmp_path: Path) -> None:

@@ -3,17 +3,27 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from interrupted import Interrupted
-from rich.progress import Progress
+from interrupted import Interrupted, Recorded
 
 from retrieval.data.dataset import Dataset, encode
 from retrieval.data.frames import MovieData
-from retrieval.pairs.bayesian.inference import WINDOW, BayesianSettings, Inferred, infer
+from retrieval.pairs.bayesian.inference import (
+    BURNING_IN,
+    COMPRESSING,
+    DRAWING,
+    PREPARING,
+    SAVED,
+    WINDOW,
+    Inferred,
+    infer,
+)
 from retrieval.pairs.bayesian.problem import arrange, observed_ratings
+from retrieval.pairs.bayesian.sampler import Sampler
+from retrieval.pairs.bayesian.settings import BayesianSettings
 from retrieval.pairs.bayesian.tower import Bayesian, fold_in, prior
 from retrieval.pairs.content import fit_content
 
-SETTINGS = BayesianSettings(dimension=3, compressed=8, most_windows=1, draws=12, spacing=1)
+SETTINGS = BayesianSettings(dimension=3, compressed=8, burn_in_windows=1, draws=12, spacing=1)
 SWEEPS = WINDOW + 5 + 12
 
 
@@ -49,17 +59,8 @@ def run(
     seed: int = 0,
     settings: BayesianSettings = SETTINGS,
 ) -> Inferred:
-    with Progress(disable=True) as progress:
-        return infer(
-            dataset,
-            content(dataset),
-            held_out,
-            held_out,
-            settings,
-            seed,
-            folder / "checkpoint",
-            progress,
-        )
+    kept = folder / "checkpoint"
+    return infer(dataset, content(dataset), held_out, held_out, settings, seed, kept)
 
 
 @pytest.fixture(scope="module")
@@ -102,20 +103,34 @@ def test_features_tell_of_training_rows_alone(dataset: Dataset, held_out: np.nda
     np.testing.assert_allclose(weights[counts > 0], 1 / np.sqrt(counts[counts > 0]))
 
 
-@pytest.mark.parametrize("sweeps", [7, WINDOW, WINDOW + 3, WINDOW + 16])
+@pytest.mark.parametrize(
+    ("sweeps", "kept"),
+    [(7, 0), (WINDOW, 0), (WINDOW + 3, WINDOW), (WINDOW + 16, WINDOW + 5 + SAVED)],
+)
 def test_an_interrupted_inference_goes_on_to_the_same_result(
-    dataset: Dataset, held_out: np.ndarray, inferred: Inferred, tmp_path: Path, sweeps: int
+    dataset: Dataset,
+    held_out: np.ndarray,
+    inferred: Inferred,
+    tmp_path: Path,
+    sweeps: int,
+    kept: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    folder = tmp_path / "checkpoint"
-    asked = (dataset, content(dataset), held_out, held_out, SETTINGS, 0, folder)
-    with Interrupted(sweeps) as progress, pytest.raises(KeyboardInterrupt):
-        infer(*asked, progress)
-    resumed = Interrupted(10**9)
-    with resumed:
-        again = infer(*asked, resumed)
+    asked = (dataset, content(dataset), held_out, held_out, SETTINGS, 0, tmp_path / "checkpoint")
+    with pytest.raises(KeyboardInterrupt):
+        infer(*asked, Interrupted(sweeps))
+    made, sweep, resumed = [], Sampler.sweep, Recorded()
+
+    def counted(sampler: Sampler) -> None:
+        made.append(sampler.sweeps)
+        sweep(sampler)
+
+    monkeypatch.setattr(Sampler, "sweep", counted)
+    again = infer(*asked, resumed)
     assert same(again, inferred)
-    done = 10**9 - resumed.left
-    assert done == SWEEPS - (0 if sweeps <= WINDOW else WINDOW if sweeps < WINDOW + 15 else 35)
+    assert made == list(range(kept, SWEEPS))
+    assert resumed.steps == SWEEPS  # those that were kept are done at once
+    assert [name for name, _ in resumed.stages] == [PREPARING, BURNING_IN, DRAWING, COMPRESSING]
 
 
 def test_a_checkpoint_of_other_data_or_another_seed_is_not_gone_on_from(
@@ -143,9 +158,9 @@ def test_movies_without_ratings_have_what_their_content_makes_likely(
     kept = dataset.movies != unrated
     less = part(dataset, kept)
     pair = run(less, held_out[kept], tmp_path).pair
-    told = np.hstack([np.ones((len(less.movie_frame), 1)), content(less)])
-    expected = told @ pair.movie_coefficients
-    others = np.setdiff1d(np.arange(len(told)), less.movies)
+    facts = np.hstack([np.ones((len(less.movie_frame), 1)), content(less)])
+    expected = facts @ pair.movie_coefficients
+    others = np.setdiff1d(np.arange(len(facts)), less.movies)
     assert unrated in others
     np.testing.assert_allclose(pair.movies[others], expected[others], atol=1e-4)
     assert pair.movie_variances[unrated] > np.median(pair.movie_variances)
@@ -154,7 +169,9 @@ def test_movies_without_ratings_have_what_their_content_makes_likely(
 def test_folding_in_someone_new_agrees_with_inferring_anew(
     dataset: Dataset, held_out: np.ndarray, tmp_path: Path
 ) -> None:
-    settings = replace(SETTINGS, draws=60)  # two chains differ by chance: less so with more draws
+    settings = SETTINGS.model_copy(
+        update={"draws": 60}
+    )  # two chains differ by chance: less so with more draws
     new = np.argsort(-np.bincount(dataset.users[~held_out]), kind="stable")[:30:3]
     kept = ~np.isin(dataset.users, new)
     less = part(dataset, kept)

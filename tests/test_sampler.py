@@ -9,9 +9,9 @@ from scipy import sparse
 from scipy.stats import wishart
 
 from retrieval.errors import RecError
-from retrieval.pairs.bayesian import session as moods_module
 from retrieval.pairs.bayesian import regression as regression_module
 from retrieval.pairs.bayesian import sampler as module
+from retrieval.pairs.bayesian import session as session_module
 from retrieval.pairs.bayesian.compiled import PARTS, even_cuts
 from retrieval.pairs.bayesian.regression import Regression, regression
 from retrieval.pairs.bayesian.rows import side
@@ -104,7 +104,7 @@ def test_noise_of_movies_is_drawn_from_its_joint_distribution() -> None:
     assert np.abs(z_scores(np.array(chain), expected)).max() < 4
 
 
-def test_vectors_moods_and_latents_are_drawn_from_their_joint_distribution(
+def test_vectors_session_effects_and_latents_are_drawn_from_their_joint_distribution(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # The same with ratings in place of vectors, hyperparameters held.
@@ -113,8 +113,8 @@ def test_vectors_moods_and_latents_are_drawn_from_their_joint_distribution(
     monkeypatch.setattr(module, "draw_thresholds", lambda thresholds, *_: thresholds)
     monkeypatch.setattr(module, "draw_noise_precision", lambda *_: noise)
     monkeypatch.setattr(module, "MOODS_AFTER", 0)
-    monkeypatch.setattr(moods_module, "_draw_law", lambda *_: (0.6, 0.5))
-    monkeypatch.setattr(moods_module, "_draw_variance", lambda *_: 0.3)
+    monkeypatch.setattr(session_module, "_draw_law", lambda *_: (0.6, 0.5))
+    monkeypatch.setattr(session_module, "_draw_variance", lambda *_: 0.3)
     rng = np.random.default_rng(2)
     ratings = small_world(3, 4, 24, seed=3)
     priors = [
@@ -147,8 +147,8 @@ def test_vectors_moods_and_latents_are_drawn_from_their_joint_distribution(
 
     def slow() -> np.ndarray:
         series = np.sqrt(0.5) * rng.standard_normal(len(ratings.first_groups))
-        for page in np.flatnonzero(~ratings.first_groups):
-            series[page] = 0.6 * series[page - 1] + np.sqrt(1 - 0.36) * series[page]
+        for group in np.flatnonzero(~ratings.first_groups):
+            series[group] = 0.6 * series[group - 1] + np.sqrt(1 - 0.36) * series[group]
         return np.asarray(series)
 
     expected = np.array(
@@ -249,10 +249,10 @@ def test_the_same_seed_gives_the_same_chain_also_from_a_saved_state() -> None:
 
 
 @pytest.mark.parametrize("hidden", [0, 4])
-def test_a_level_that_training_never_saw_is_drawn_once_it_is_seen(hidden: int) -> None:
+def test_a_class_that_training_never_saw_is_drawn_once_it_is_seen(hidden: int) -> None:
     ratings, _ = planted(40, 30, 900)
-    level = ratings.classes.copy()
-    sampler = plain(ratings.part(level != hidden), 5)
+    classes = ratings.classes.copy()
+    sampler = plain(ratings.part(classes != hidden), 5)
     for _ in range(60):
         sampler.sweep()
     edge = 0 if hidden == 0 else -1
@@ -268,7 +268,7 @@ def test_a_level_that_training_never_saw_is_drawn_once_it_is_seen(hidden: int) -
 
 
 @pytest.mark.parametrize("classes", [1, 2])
-def test_one_level_or_two_are_swept_without_a_word(classes: int) -> None:
+def test_one_class_or_two_are_swept_without_a_word(classes: int) -> None:
     ratings, _ = planted(40, 30, 400)
     ratings.classes[:] = np.minimum(ratings.classes, classes - 1)
     sampler = plain(replace(ratings, class_count=classes), 6)

@@ -41,7 +41,7 @@ def test_ratings_are_whole_stars_about_the_mean_of_movielens(world: World) -> No
 
 def test_ratings_follow_the_planted_truth(world: World) -> None:
     liking = (world.tastes[world.users] * world.traits[world.movies]).sum(axis=1)
-    moods, qualities = world.moods[world.users], world.qualities[world.movies]
+    moods, qualities = world.effects[world.users], world.qualities[world.movies]
     terms = np.column_stack([np.ones(RATINGS), liking, moods, qualities])
     weights, *_ = np.linalg.lstsq(terms, world.ratings.astype(np.float64))
     assert (weights[1:] > 0.15).all()
