@@ -34,7 +34,7 @@ demo: $(READY)
 	$(BIN)/rec topk --run $(RUN) --user 42 --k 20
 
 test: $(VENV)/.dev
-	$(ALONE) $(BIN)/pytest --numprocesses $(WORKERS) --dist loadgroup
+	$(ALONE) $(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile
 
 slow: $(VENV)/.dev
 	$(BIN)/pytest -m slow

@@ -58,19 +58,6 @@ class Trial(NamedTuple):
             "megabytes": round(self.megabytes, 1),
         }
 
-    @property
-    def effort(self) -> "Effort":
-        """The search parameters."""
-        row = self.as_dict()  # alias until callers follow: all of this property, and its class
-        return Effort(row["nprobe"] or row["ef"], self.parameters.oversampling)
-
-
-class Effort(NamedTuple):
-    """Search parameters under former names; an alias until callers follow."""
-
-    breadth: object
-    oversampling: int
-
 
 class Tuned(NamedTuple):
     """The index that was chosen, and what it was chosen from."""

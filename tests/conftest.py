@@ -12,6 +12,7 @@ from retrieval.data.frames import MovieData
 from retrieval.data.layouts import read_folder
 from retrieval.data.synthetic import write_world
 from retrieval.options import Preset
+from retrieval.pairs.bayesian import compiled
 from retrieval.pipeline.settings import preset_settings
 from retrieval.pipeline.training import train
 from retrieval.serving.recommender import Recommender
@@ -21,6 +22,14 @@ from retrieval.serving.recommender import Recommender
 def _threads() -> Iterator[None]:
     """Put back the number of threads, which the command line sets for its whole process."""
     with threadpool_limits():
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _alone() -> Iterator[None]:
+    """Let the sampler do small worlds on one thread: starting others would take longer."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(compiled, "FEW", 10**9)
         yield
 
 

@@ -83,7 +83,7 @@ def test_thresholds_are_drawn_from_their_posterior() -> None:
     rng = np.random.default_rng(2)
     thresholds = starting_thresholds(classes, 5)
     draws = []
-    for _ in range(700):
+    for _ in range(500):
         thresholds = draw_thresholds(thresholds, scores, classes, weights, rng)
         draws.append(thresholds)
     kept = np.array(draws[100:])

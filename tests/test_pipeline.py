@@ -6,9 +6,11 @@ import pytest
 from small_worlds import tiny_settings
 
 from retrieval.data import columns
+from retrieval.data.dataset import encode
 from retrieval.data.frames import MovieData
 from retrieval.errors import RequestError
 from retrieval.options import Preset, RankBy
+from retrieval.pipeline import training
 from retrieval.pipeline.settings import preset_settings
 from retrieval.pipeline.training import train
 from retrieval.run.folder import describe_run
@@ -127,3 +129,16 @@ def test_two_members_of_the_sequence_pair_answer_as_one(data: MovieData, tmp_pat
     assert isinstance(measured, dict)
     assert len(measured["members"]) == 2
     assert recommender.index.dimension == 2 * 8
+
+
+def test_last_events_of_a_quarter_of_the_users_are_held_out_at_most(
+    data: MovieData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = encode(data)
+    mask = training._last_events(dataset, np.random.default_rng(0))  # noqa: SLF001 (the draw)
+    assert mask.sum() == int(len(np.unique(dataset.users)) * 0.25)
+    for user in np.unique(dataset.users[mask]):
+        times = dataset.timestamps[dataset.users == user]
+        assert dataset.timestamps[mask & (dataset.users == user)].tolist() == [times.max()]
+    monkeypatch.setattr(training, "VALIDATION_USERS", 3)
+    assert training._last_events(dataset, np.random.default_rng(0)).sum() == 3  # noqa: SLF001

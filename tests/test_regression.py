@@ -10,6 +10,7 @@ from retrieval.pairs.bayesian.regression import (
     regression,
 )
 
+DRAWS = 6000
 RIDGE = 1.7
 PRECISION = np.array([[2.0, 0.6], [0.6, 1.0]])
 
@@ -41,13 +42,13 @@ def test_means_are_drawn_from_the_matrix_normal_posterior(
     rows = dense @ inverse @ dense.T  # covariance between rows of the means
     columns = np.linalg.inv(PRECISION)
     of: Regression = kind(x)
-    draws = np.array([of.draw(targets, PRECISION, rng) for _ in range(6000)])
+    draws = np.array([of.draw(targets, PRECISION, rng) for _ in range(DRAWS)])
     spread = np.sqrt(np.outer(np.diag(rows), np.diag(columns)))
-    assert np.abs((draws.mean(axis=0) - expected) / spread).max() < 4.5 / np.sqrt(6000)
+    assert np.abs((draws.mean(axis=0) - expected) / spread).max() < 4.5 / np.sqrt(DRAWS)
     left = draws - expected
-    by_rows = np.einsum("snk,kl,sml->nm", left, PRECISION, left) / (2 * 6000)
+    by_rows = np.einsum("snk,kl,sml->nm", left, PRECISION, left) / (2 * DRAWS)
     np.testing.assert_allclose(by_rows, rows, atol=0.06)
-    by_columns = np.einsum("snk,snl->kl", left, left) / 6000 / np.trace(rows)
+    by_columns = np.einsum("snk,snl->kl", left, left) / DRAWS / np.trace(rows)
     np.testing.assert_allclose(by_columns, columns, rtol=0.1)
 
 

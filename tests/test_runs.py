@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from retrieval.cli.app import main
-from retrieval.errors import RunError
+from retrieval.errors import RunError, shown
 from retrieval.run.config import CONFIG_FILE, FORMAT
 from retrieval.run.listing import UNFINISHED, WHOLE, list_runs
 from retrieval.run.pruning import megabytes, removable, remove_run
@@ -261,7 +261,8 @@ def test_nothing_is_removed_without_a_yes(
     monkeypatch.setattr(sys, "stdin", io.StringIO("y\n"))  # no terminal: nobody can be asked
     rec(monkeypatch, *words, code=1)
     said = capsys.readouterr().err
-    assert f"to remove: the run {root / 'old'} of data/old, 2026-01-02 00:00, " in said
+    old = shown(root / "old")
+    assert f"to remove: the run {old} of data/old, 2026-01-02 00:00, " in said
     assert "give --yes to remove this, or --dry-run" in said
     rec(monkeypatch, *words, "--dry-run", "--json")
     captured = capsys.readouterr()

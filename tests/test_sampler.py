@@ -1,6 +1,5 @@
 """The sampler as a whole: does it draw from the posterior of the model it claims?"""
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -9,6 +8,7 @@ from scipy import sparse
 from scipy.stats import wishart
 
 from retrieval.errors import RecError
+from retrieval.pairs.bayesian import compiled
 from retrieval.pairs.bayesian import regression as regression_module
 from retrieval.pairs.bayesian import sampler as module
 from retrieval.pairs.bayesian import session as session_module
@@ -23,7 +23,10 @@ from retrieval.pairs.bayesian.sampler import (
     draw_prior,
 )
 
-Statistics = Callable[[Sampler], list[float]]
+# Draws from the prior and of the chain. The longer ones find errors half as large.
+LENGTHS = pytest.mark.parametrize(
+    ("draws", "sweeps"), [(5000, 2500), pytest.param(20_000, 10_000, marks=pytest.mark.slow)]
+)
 
 
 def small_world(users: int, movies: int, count: int, seed: int) -> Ratings:
@@ -49,7 +52,10 @@ def z_scores(chain: np.ndarray, expected: np.ndarray) -> np.ndarray:
     return np.asarray((chain.mean(axis=0) - expected.mean(axis=0)) / np.sqrt(error))
 
 
-def test_priors_are_drawn_from_their_joint_distribution(monkeypatch: pytest.MonkeyPatch) -> None:
+@LENGTHS
+def test_priors_are_drawn_from_their_joint_distribution(
+    draws: int, sweeps: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     # Geweke, Getting it right, JASA 2004: alternate between vectors given prior and prior given
     # vectors; the prior must come out distributed as it was before any vector was seen.
     monkeypatch.setattr(regression_module, "SHAPE", 4.0)
@@ -70,11 +76,11 @@ def test_priors_are_drawn_from_their_joint_distribution(monkeypatch: pytest.Monk
         coefficients = rng.standard_normal((3, size)) @ factor.T / np.sqrt(ridge)
         return precision, ridge, x @ coefficients
 
-    expected = np.array([statistics(*from_prior()) for _ in range(20_000)])
+    expected = np.array([statistics(*from_prior()) for _ in range(draws)])
     precision, of.ridge, means = from_prior()
     prior = Prior(precision, means)
     chain = []
-    for _ in range(8000):
+    for _ in range(sweeps):
         factor = np.linalg.cholesky(np.linalg.inv(prior.precision))
         vectors = prior.means + rng.standard_normal((rows, size)) @ factor.T
         prior = draw_prior(prior, vectors.astype(np.float32), of, rng)
@@ -82,7 +88,8 @@ def test_priors_are_drawn_from_their_joint_distribution(monkeypatch: pytest.Monk
     assert np.abs(z_scores(np.array(chain), expected)).max() < 4
 
 
-def test_noise_of_movies_is_drawn_from_its_joint_distribution() -> None:
+@LENGTHS
+def test_noise_of_movies_is_drawn_from_its_joint_distribution(draws: int, sweeps: int) -> None:
     rng = np.random.default_rng(1)
     rows = np.repeat(np.arange(4), 6).astype(np.int32)
     of = side(rows, 4)
@@ -95,16 +102,19 @@ def test_noise_of_movies_is_drawn_from_its_joint_distribution() -> None:
         logs = np.log(noise)
         return [float(np.tanh(logs).mean()), float(logs.var() < 0.1), float(noise[0] < 1)]
 
-    expected = np.array([statistics(from_prior()) for _ in range(20_000)])
+    expected = np.array([statistics(from_prior()) for _ in range(draws)])
     noise, chain = from_prior(), []
-    for _ in range(20_000):
+    for _ in range(2 * sweeps):
         residuals = (rng.standard_normal(len(rows)) / np.sqrt(noise[rows])).astype(np.float32)
         noise = draw_noise_precision(residuals, of, rng).astype(np.float64)
         chain.append(statistics(noise))
     assert np.abs(z_scores(np.array(chain), expected)).max() < 4
 
 
+@LENGTHS
 def test_vectors_session_effects_and_latents_are_drawn_from_their_joint_distribution(
+    draws: int,
+    sweeps: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # The same with ratings in place of vectors, hyperparameters held.
@@ -112,7 +122,7 @@ def test_vectors_session_effects_and_latents_are_drawn_from_their_joint_distribu
     monkeypatch.setattr(module, "PRIORS_AFTER", 10**9)
     monkeypatch.setattr(module, "draw_thresholds", lambda thresholds, *_: thresholds)
     monkeypatch.setattr(module, "draw_noise_precision", lambda *_: noise)
-    monkeypatch.setattr(module, "MOODS_AFTER", 0)
+    monkeypatch.setattr(module, "EFFECTS_AFTER", 0)
     monkeypatch.setattr(session_module, "_draw_law", lambda *_: (0.6, 0.5))
     monkeypatch.setattr(session_module, "_draw_variance", lambda *_: 0.3)
     rng = np.random.default_rng(2)
@@ -158,11 +168,11 @@ def test_vectors_session_effects_and_latents_are_drawn_from_their_joint_distribu
                 vectors(priors[1]),
                 slow() + np.sqrt(0.3) * rng.standard_normal(len(ratings.first_groups)),
             )
-            for _ in range(20_000)
+            for _ in range(draws)
         ]
     )
     chain = []
-    for _ in range(6000):
+    for _ in range(sweeps):
         latents = sampler.scores(ratings) + rng.standard_normal(24) / np.sqrt(noise[ratings.movies])
         ratings.classes[:] = np.searchsorted(sampler.thresholds, latents)
         sampler.sweep()
@@ -246,6 +256,20 @@ def test_the_same_seed_gives_the_same_chain_also_from_a_saved_state() -> None:
     other = plain(ratings, 2)
     other.sweep()
     assert not np.array_equal(other.user_vectors, through.user_vectors)
+
+
+def test_the_chain_is_the_same_on_one_thread_as_on_several(monkeypatch: pytest.MonkeyPatch) -> None:
+    ratings, _ = planted(40, 30, 900)
+    states = []
+    for few, cores in ((10**9, 1), (0, 3)):
+        monkeypatch.setattr(compiled, "FEW", few)
+        monkeypatch.setattr(compiled, "cores", lambda cores=cores: cores)
+        sampler = plain(ratings, 1)
+        for _ in range(8):
+            sampler.sweep()
+        states.append(sampler.state().arrays)
+    for name, array in states[0].items():
+        np.testing.assert_array_equal(states[1][name], array, err_msg=name)
 
 
 @pytest.mark.parametrize("hidden", [0, 4])

@@ -41,8 +41,8 @@ def test_ratings_are_whole_stars_about_the_mean_of_movielens(world: World) -> No
 
 def test_ratings_follow_the_planted_truth(world: World) -> None:
     liking = (world.tastes[world.users] * world.traits[world.movies]).sum(axis=1)
-    moods, qualities = world.effects[world.users], world.qualities[world.movies]
-    terms = np.column_stack([np.ones(RATINGS), liking, moods, qualities])
+    leniencies, qualities = world.leniencies[world.users], world.qualities[world.movies]
+    terms = np.column_stack([np.ones(RATINGS), liking, leniencies, qualities])
     weights, *_ = np.linalg.lstsq(terms, world.ratings.astype(np.float64))
     assert (weights[1:] > 0.15).all()
     residual = world.ratings - terms @ weights

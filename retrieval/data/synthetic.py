@@ -56,7 +56,7 @@ class World(NamedTuple):
     tastes: NDArray[np.float64]  # (U, D)
     traits: NDArray[np.float64]  # (M, D)
     qualities: NDArray[np.float64]  # (M,)
-    effects: NDArray[np.float64]  # (U,) how kindly a user rates
+    leniencies: NDArray[np.float64]  # (U,) how kindly a user rates
     drifts: NDArray[np.float64]  # (U,) stars a year that the mood changes by
 
 
@@ -81,7 +81,7 @@ def sample_world(rng: np.random.Generator, *, users: int, movies: int, ratings: 
     shifts = rng.normal(size=(2, DIMENSION)), rng.normal(size=(len(AGES), DIMENSION))
     tastes = 0.4 * shifts[0][genders] + 0.4 * shifts[1][ages]
     tastes += 0.8 * rng.normal(size=(users, DIMENSION))
-    qualities, effects = 0.4 * rng.normal(size=movies), 0.35 * rng.normal(size=users)
+    qualities, leniencies = 0.4 * rng.normal(size=movies), 0.35 * rng.normal(size=users)
     drifts = 0.1 * rng.normal(size=users)
     popularity = -0.8 * np.log(np.arange(1, movies + 1) + 10)[rng.permutation(movies)]
     popularity[rng.permutation(movies)[: int(UNRATED * movies)]] = -np.inf
@@ -89,7 +89,7 @@ def sample_world(rng: np.random.Generator, *, users: int, movies: int, ratings: 
     owners = np.repeat(np.arange(users), counts)
     liking = 0.7 * (tastes[owners] * traits[chosen]).sum(1) / np.sqrt(DIMENSION)
     timestamps, first = _sessions(rng, owners, users)
-    value = effects[owners] + qualities[chosen] + liking + 0.7 * rng.normal(size=ratings)
+    value = leniencies[owners] + qualities[chosen] + liking + 0.7 * rng.normal(size=ratings)
     value += drifts[owners] * (timestamps - timestamps[first][owners]) / YEAR
     # What is watched is liked more than the rest.
     value += MEAN_VALUE - value.mean()
@@ -106,7 +106,7 @@ def sample_world(rng: np.random.Generator, *, users: int, movies: int, ratings: 
         tastes=tastes,
         traits=traits,
         qualities=qualities,
-        effects=effects,
+        leniencies=leniencies,
         drifts=drifts,
     )
 

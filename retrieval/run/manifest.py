@@ -66,7 +66,7 @@ def checked_sums(version: Path, *, index: bool = True, whole: bool = False) -> d
     """
     with readable(version / MANIFEST):
         entries = dict(json.loads((version / MANIFEST).read_text(encoding="utf-8")))
-        if all(isinstance(entry, str) for entry in entries.values()):
+        if entries and all(isinstance(entry, str) for entry in entries.values()):
             read_config(version)  # which says what to do with a run of an older format
         sums = {name: str(entry["sha256"]) for name, entry in entries.items()}
         stamps = {

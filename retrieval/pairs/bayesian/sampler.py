@@ -47,7 +47,7 @@ NOISE_SHAPES = np.exp(np.linspace(np.log(0.5), np.log(200), 80))
 START = 0.1
 
 # Sweeps before vectors follow features, and before session effects are drawn: first things first.
-PRIORS_AFTER, MOODS_AFTER = 3, 5
+PRIORS_AFTER, EFFECTS_AFTER = 3, 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -212,7 +212,7 @@ class Sampler:
             self.movie_prior = draw_prior(
                 self.movie_prior, self.movie_vectors, self._movie_regression, rng
             )
-        if self.sweeps >= MOODS_AFTER:
+        if self.sweeps >= EFFECTS_AFTER:
             self.effects = draw_session_effects(
                 self.effects, ratings.groups, ratings.first_groups, weights, residuals, rng
             )
