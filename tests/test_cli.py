@@ -387,7 +387,8 @@ def test_every_protocol_is_scored_beside_baselines(
         }
     rec(
         monkeypatch, "evaluate", "--data", str(world), "--protocol", protocol, "--preset", "quick",
-        "--towers", towers, "--json", *["--set", "sequence.epochs=1"] * ("sequence" in towers),
+        "--towers", towers, "--json",
+        *["--set", "sequence.epochs=1", "--set", "sequence.blocks=1"] * ("sequence" in towers),
     )  # fmt: skip
     said = json.loads(capsys.readouterr().out)
     assert (said["schema"], said["run"], said["data"]) == (1, None, str(world))

@@ -8,6 +8,13 @@ from pathlib import Path
 
 import pytest
 
+# Settings of a training that takes seconds.
+LITTLE = [
+    word
+    for change in ("neural.epochs=1", "bayesian.burn_in_windows=1", "bayesian.draws=2")
+    for word in ("--set", change)
+]
+
 
 @pytest.mark.parametrize(
     "command",
@@ -16,7 +23,7 @@ import pytest
         ["rate", "--user", "42", "--movie", "5"],
         ["explain", "--user", "42", "--movie", "5"],
         ["build-index"],
-        ["train", "--preset", "quick", "--towers", "neural,bayesian"],
+        ["train", "--preset", "quick", "--towers", "neural,bayesian", *LITTLE],
     ],
     ids=lambda command: str(command[0]),
 )

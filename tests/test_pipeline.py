@@ -116,7 +116,7 @@ def test_data_and_settings_may_be_named(world: Path, tmp_path: Path) -> None:
 def test_two_users_are_enough(data: MovieData, tmp_path: Path) -> None:
     busiest = data.ratings[columns.USER_ID].value_counts().index[:2]
     few = replace(data, ratings=data.ratings[data.ratings[columns.USER_ID].isin(busiest)])
-    train(few, tiny_settings(), tmp_path / "run")
+    train(few, tiny_settings(["neural", "bayesian"]), tmp_path / "run")
     rows = Recommender.load(tmp_path / "run").topk(int(busiest[0]), 5)
     assert len(rows) == 5
 

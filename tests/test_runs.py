@@ -314,3 +314,19 @@ def test_sizes_are_said_in_words() -> None:
     assert [megabytes(size) for size in (0, 123_456, 2_500_000_000)] == [
         "0.0 MB", "0.1 MB", "2.5 GB",
     ]  # fmt: skip
+
+
+def test_a_run_is_verified_byte_by_byte(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(run, folder)
+    rec(monkeypatch, "verify", "--run", str(folder))
+    assert "is whole: " in capsys.readouterr().err
+    changed = current(folder) / "neural_tower.onnx"
+    facts, content = changed.stat(), bytearray(changed.read_bytes())
+    content[-1] ^= 1
+    changed.write_bytes(content)
+    os.utime(changed, ns=(facts.st_atime_ns, facts.st_mtime_ns))  # as a failing disk would
+    rec(monkeypatch, "verify", "--run", str(folder), code=1)
+    assert "its sha256 differs" in capsys.readouterr().err

@@ -120,6 +120,7 @@ def _assembled() -> typer.Typer:
         "rec runs prune --keep 3 --yes",
     )  # fmt: skip
     _add(runs_app, "upgrade", runs.upgrade, None, "rec runs upgrade --run runs/old")
+    _add(runs_app, "verify", runs.verify, None, "rec runs verify --run runs/demo")
     _add(
         app, "evaluate", evaluate.evaluate, MEASURE,
         "rec evaluate --data data/ml-1m --protocol leave-one --preset quick",

@@ -134,6 +134,18 @@ def upgrade(
     note(f"{shown(chosen)} is {'' if done else 'already '}of the format of this program")
 
 
+def verify(run: RunOption = None) -> None:
+    """Read every file of a run and compare it with what was written, its index too."""
+    from retrieval.run.folder import open_index, open_run
+    from retrieval.run.manifest import checked_sums
+    from retrieval.run.versions import current
+
+    folder = run_or_newest(run)
+    files = checked_sums(current(folder), whole=True)
+    open_index(open_run(folder))
+    note(f"{shown(folder)} is whole: {len(files)} files and the index are as they were written")
+
+
 def _agreed(count: int) -> bool:
     """Ask whether so much may go.
 
