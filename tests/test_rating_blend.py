@@ -10,8 +10,9 @@ from retrieval.blending.rating import Blended, Rater, fit_blend
 from retrieval.data.dataset import Dataset, encode
 from retrieval.data.history import Histories, Windows
 from retrieval.pairs.content import Content
+from retrieval.pairs.layout import Part, Role
 from retrieval.pairs.protocol import Floats, Numbers, UserVectors, Vectors
-from retrieval.pairs.training import LatentScale, TrainingData
+from retrieval.pairs.training import LatentScale, RatingSide, TrainingData
 
 MOVIES = 40
 VALUES = (1.0, 2.0, 3.0, 4.0, 5.0)
@@ -53,6 +54,11 @@ def rated(ratings: ArrayLike, users: int = 1) -> Dataset:
     return encode(small_world(pairs, values.tolist(), movies=range(1, MOVIES + 1)))
 
 
+def rater(name: str, side: RatingSide) -> Rater:
+    """A pair of one component, which is the bias."""
+    return Rater(Part(name=name, roles=(Role.RATES,), width=1, biased=True), side)
+
+
 def training_data(dataset: Dataset, validation: NDArray[np.bool_]) -> TrainingData:
     """Training data with rows held out to fit a blend, and none of last events."""
     nothing = np.zeros((MOVIES, 0), np.float32)
@@ -81,7 +87,7 @@ def test_one_pair_on_the_rating_scale_counts_as_it_is() -> None:
     # The first score is clipped to 5; the last row is nobody's validation.
     side = Made(np.array([9.0, 4.0, 1.5, -100.0]))
     found = fit_blend(
-        training_data(dataset, np.array([True, True, True, False])), [Rater("one", side)]
+        training_data(dataset, np.array([True, True, True, False])), [rater("one", side)]
     )
     assert found.blend.weights == found.blend.new_user_weights == (1.0,)
     assert found.blend.origins == (0.0,)
@@ -94,7 +100,7 @@ def test_one_pair_on_the_rating_scale_counts_as_it_is() -> None:
 def test_last_events_have_no_say_in_ratings() -> None:
     data = everything(rated([5, 3, 1, 4]))
     data = data._replace(last=np.array([False, False, False, True]))
-    found = fit_blend(data, [Rater("one", Made(np.array([5.0, 3.0, 2.0, -100.0])))])
+    found = fit_blend(data, [rater("one", Made(np.array([5.0, 3.0, 2.0, -100.0])))])
     assert found.errors == {"one": pytest.approx(np.sqrt(1 / 3))}
 
 
@@ -105,7 +111,7 @@ def test_two_pairs_on_the_rating_scale_count_by_what_they_are_worth() -> None:
     good, bad = (
         Made(dataset.ratings + noise * rng.standard_normal(len(truth))) for noise in (0.4, 0.8)
     )
-    found = fit_blend(everything(dataset), [Rater("bad", bad), Rater("good", good)])
+    found = fit_blend(everything(dataset), [rater("bad", bad), rater("good", good)])
     of_bad, of_good = found.blend.weights
     # Independent errors: a pair counts by one over the variance of its error.
     assert of_good == pytest.approx(0.8, abs=0.05)
@@ -121,7 +127,7 @@ def test_a_pair_that_says_nothing_counts_for_next_to_nothing() -> None:
     rng = np.random.default_rng(1)
     dataset = rated(rng.integers(1, 6, 3000))
     exact, empty = Made(dataset.ratings.astype(np.float64)), Made(rng.standard_normal(3000))
-    found = fit_blend(everything(dataset), [Rater("exact", exact), Rater("empty", empty)])
+    found = fit_blend(everything(dataset), [rater("exact", exact), rater("empty", empty)])
     np.testing.assert_allclose(found.blend.weights, (1, 0), atol=0.01)
     assert found.errors["blend"] <= 0.01
 
@@ -129,7 +135,7 @@ def test_a_pair_that_says_nothing_counts_for_next_to_nothing() -> None:
 def test_without_rows_to_look_at_pairs_on_the_rating_scale_count_alike() -> None:
     dataset = rated([1, 2, 3])
     rows = np.zeros(3, dtype=bool)
-    sides = [Rater("one", Made(np.zeros(3))), Rater("other", Made(np.ones(3)))]
+    sides = [rater("one", Made(np.zeros(3))), rater("other", Made(np.ones(3)))]
     assert fit_blend(training_data(dataset, rows), sides).blend.weights == (0.5, 0.5)
 
 
@@ -148,7 +154,7 @@ def blended_on_latents(names: tuple[str, ...]) -> tuple[Blended, dict[str, Made]
     first, second = rng.standard_normal((2, 6000))
     scale = latent_scale(0.9 * first + 0.3 * second, rng)
     sides = {"latent": Made(first, scale), "stars": Made(3 + second)}
-    raters = [Rater(name, sides[name]) for name in names]
+    raters = [rater(name, sides[name]) for name in names]
     return fit_blend(everything(rated(of_classes(scale))), raters), sides
 
 
@@ -189,7 +195,7 @@ def test_two_latent_pairs_share_a_scale() -> None:
     rng = np.random.default_rng(3)
     one, other = rng.standard_normal((2, 6000))
     scale = latent_scale(0.8 * one + 0.4 * other, rng)
-    raters = [Rater("one", Made(one, scale)), Rater("other", Made(other, scale))]
+    raters = [rater("one", Made(one, scale)), rater("other", Made(other, scale))]
     found = fit_blend(everything(rated(of_classes(scale))), raters)
     np.testing.assert_allclose(found.blend.weights, (0.8, 0.4), atol=0.06)
     assert found.blend.origins == (0.0, 0.0)
@@ -253,7 +259,7 @@ def test_planted_weights_of_new_users_and_factors_of_unrated_movies_come_back() 
         latents, scale, movies.astype(np.float32), tastes=tastes, offsets=offsets, unrated=unrated
     )
     data = training_data(rated(of_classes(scale), USERS), rng.random(count) < 0.25)
-    found = fit_blend(data, [Rater("planted", side)]).blend
+    found = fit_blend(data, [rater("planted", side)]).blend
     np.testing.assert_allclose(found.weights, (1,), atol=0.06)
     np.testing.assert_allclose(found.new_user_weights, (NEW_WEIGHT,), atol=0.06)
     assert found.new_user_offset == pytest.approx(NEW_OFFSET, abs=0.1)

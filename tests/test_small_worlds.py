@@ -116,7 +116,7 @@ def test_hardly_any_validation_rows_leave_the_blend_where_it_starts(
     assert isinstance(settings, BayesianSettings)
     options = TrainingOptions(0, tmp_path / "kept", Device.CPU, SILENT)
     fitted = BayesianTowers().fit(data, settings, options)
-    blended = fit_blend(data, [Rater("bayesian", fitted.rating)])
+    blended = fit_blend(data, [Rater(fitted.part, fitted.rating)])
     assert blended.link is not None
     assert np.isfinite(blended.link.thresholds).all()
     assert 0.5 < blended.blend.weights[0] < 1.5

@@ -90,7 +90,7 @@ def test_planted_factors_and_shift_are_found() -> None:
     scores += offsets @ (0.4 * 2.5, 0.8 * 0.2)
     latents = scores + np.random.default_rng(1).standard_normal(len(scores))
     made = rated(dataset, 1 + np.searchsorted(LINK.thresholds, latents))
-    found = fit_unrated(said, made, np.ones(len(scores), dtype=bool), BLEND, LINK)
+    found = fit_unrated(said, [1], made, np.ones(len(scores), dtype=bool), BLEND, LINK)
     np.testing.assert_allclose(found.unrated_factors, (1.7, 0.3), atol=0.05)
     np.testing.assert_allclose(found.unrated_offset_factors, (2.5, 0.2), atol=0.05)
     assert found.unrated_shift == pytest.approx(0.5, abs=0.03)
@@ -101,7 +101,21 @@ def test_few_ratings_change_little_and_only_rows_asked_for_count() -> None:
     dataset, said, _, _ = world(200)
     made = rated(dataset, np.where(np.arange(200) == 0, 5, 1))
     rows = np.arange(200) < 2
-    found = fit_unrated(said, made, rows, BLEND, LINK)
+    found = fit_unrated(said, [1], made, rows, BLEND, LINK)
     np.testing.assert_allclose(found.unrated_factors, (1, 1), atol=0.4)
     assert found.unrated_factors != (1.0, 1.0)
-    assert found.unrated_factors != fit_unrated(said, made, ~rows, BLEND, LINK).unrated_factors
+    assert found.unrated_factors != fit_unrated(said, [1], made, ~rows, BLEND, LINK).unrated_factors
+
+
+def test_the_shift_is_fitted_with_the_weight_of_the_pair_whose_bias_it_is_added_to() -> None:
+    dataset, said, products, offsets = world(40_000)
+    scores = products @ (0.4, 0.8) + offsets @ (0.4, 0.8) + 0.4 * 0.5
+    latents = scores + np.random.default_rng(1).standard_normal(len(scores))
+    made, rows = (
+        rated(dataset, 1 + np.searchsorted(LINK.thresholds, latents)),
+        np.ones(40_000, bool),
+    )
+    assert fit_unrated(said, [0], made, rows, BLEND, LINK).unrated_shift == pytest.approx(
+        0.5, abs=0.05
+    )
+    assert fit_unrated(said, [], made, rows, BLEND, LINK).unrated_shift == 0.0

@@ -12,6 +12,7 @@ from retrieval.blending.link import Link
 from retrieval.blending.unrated import fit_unrated
 from retrieval.blending.weights import FIRMNESS, fit_near, fit_weights
 from retrieval.data.metrics import root_mean_square
+from retrieval.pairs.layout import Part
 from retrieval.pairs.training import LatentScale, RatingSide, TrainingData
 
 Floats = NDArray[np.float64]
@@ -20,8 +21,13 @@ Floats = NDArray[np.float64]
 class Rater(NamedTuple):
     """A pair that rates."""
 
-    name: str
+    part: Part
     side: RatingSide
+
+    @property
+    def name(self) -> str:
+        """Name of the pair."""
+        return self.part.name
 
 
 class Blended(NamedTuple):
@@ -31,13 +37,15 @@ class Blended(NamedTuple):
     link: Link | None  # from scores to ratings; None where scores are ratings
     noise: float | None  # the usual variance of what the link takes for noise
     errors: dict[str, float]  # root mean square on validation rows, of each pair and of the blend
+    error: float | None  # the one of the ratings that are answered; None where no pair rates
 
 
 def fit_blend(data: TrainingData, raters: Sequence[Rater]) -> Blended:
     """Fit how pairs are blended; each alone too, to say what it is worth.
 
     Where a pair scores on a latent scale, scores of the others are taken from the rating that its
-    score 0 stands for, and a link leads from the blend to ratings. Elsewhere ratings are averaged.
+    score 0 stands for, and a link leads from the blend to ratings. Elsewhere scores are ratings,
+    and a weighted sum of them is one too.
 
     Args:
         data: What the pairs were trained on.
@@ -78,8 +86,9 @@ def _on_latent_scale(
     blend = RatingBlend.of_known_users(weights, origins)
     sides = [rater.side for rater in raters]
     blend = fit_cold_start(sides, trials(data.dataset, rows, data.held_out), blend, link)
-    blend = fit_unrated(sides, data.dataset, rows, blend, link)
-    return Blended(blend, link, scale.noise, errors)
+    biased = [place for place, rater in enumerate(raters) if rater.part.biased]
+    blend = fit_unrated(sides, biased[-1:], data.dataset, rows, blend, link)
+    return Blended(blend, link, scale.noise, errors, errors.get("blend", alone))
 
 
 def _on_rating_scale(
@@ -100,7 +109,8 @@ def _on_rating_scale(
         weights = tuple(fitted.tolist())
         errors["blend"] = root_mean_square(predicted(fitted) - ratings.astype(np.float64))
     origins = (0.0,) * len(raters)
-    return Blended(RatingBlend.of_known_users(weights, origins), None, None, errors)
+    answered = errors.get("blend", next(iter(errors.values()), None))
+    return Blended(RatingBlend.of_known_users(weights, origins), None, None, errors, answered)
 
 
 def _error(data: TrainingData, rows: NDArray[np.bool_], rater: Rater) -> float:

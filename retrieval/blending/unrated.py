@@ -23,6 +23,7 @@ Floats = NDArray[np.float64]
 
 def fit_unrated(
     sides: Sequence[RatingSide],
+    shifted: Sequence[int],
     dataset: Dataset,
     rows: NDArray[np.bool_],
     blend: RatingBlend,
@@ -31,7 +32,8 @@ def fit_unrated(
     """Return the blend with the factors and the shift under which ratings are closest.
 
     Args:
-        sides: What the P pairs that rate say; the shift counts as much as the last of them.
+        sides: What the P pairs that rate say.
+        shifted: Place of the pair whose bias the shift is added to; empty where none has a bias.
         dataset: All rows.
         rows: `(N,)` mask of the validation rows, all of them held out.
         blend: Blend with the weights of known users.
@@ -48,10 +50,11 @@ def fit_unrated(
     weights = np.array(blend.weights)
     parts = [np.column_stack(each).astype(np.float64) * weights for each in (products, offsets)]
     terms = np.hstack(parts)  # (E, 2 * P)
+    share = weights[list(shifted)].sum()
     start = np.append(np.ones(terms.shape[1]), 0.0)
 
     def predicted(parameters: Floats) -> Floats:
-        return link.ratings(terms @ parameters[:-1] + weights[-1] * parameters[-1])
+        return link.ratings(terms @ parameters[:-1] + share * parameters[-1])
 
     *factors, shift = fit_near(start, predicted, dataset.ratings[rows], FIRMNESS).tolist()
     return replace(

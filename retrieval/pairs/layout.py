@@ -85,9 +85,9 @@ class VectorLayout:
         """Return joined user vectors `(Q, D)` that rate.
 
         Args:
-            count: Q.
-            vectors: `(Q, W)` of each pair that rates.
-            offsets: `(Q,)` of each pair that rates.
+            count: Number of questions, Q.
+            vectors: Vectors `(Q, W)` of each pair that rates.
+            offsets: Offsets `(Q,)` of each pair that rates.
         """
         joined = np.zeros((count, self.dimension), np.float32)
         for part, own, offset in zip(self.rating, vectors, offsets, strict=True):
@@ -106,10 +106,10 @@ class VectorLayout:
         """Return joined vectors `(A, D)` of movies without ratings, with what their parts count.
 
         Args:
-            vectors: `(A, D)`.
+            vectors: Joined vectors `(A, D)`.
             factors: Factor of each pair that rates.
             offset_factors: Factor of the user's offset for each pair that rates.
-            shift: Added to the bias of the last pair that rates and has one.
+            shift: Number added to the bias of the last pair that rates and has one.
         """
         scaled = vectors.copy()
         shifted = self._last_biased()
@@ -122,9 +122,9 @@ class VectorLayout:
         return scaled
 
     def direction(self, part: Part, vector: Vectors) -> Floats:
-        """Return what a joined movie vector `(D,)` is to a pair that rates: see `contributions`.
+        """Return what a joined movie vector `(D,)` is to a pair that rates: see `UserTower`.
 
-        Its components without the bias, then what the user's offset counts for.
+        Its components without the bias, if it has one, then what the user's offset counts for.
         """
         columns = self.columns(part)
         own = vector[columns].astype(np.float64)
@@ -135,7 +135,7 @@ class VectorLayout:
         """Return what joined movie vectors `(C, D)` say of taste, without biases: `(C, T)`.
 
         Args:
-            vectors: `(C, D)`.
+            vectors: Joined vectors `(C, D)`.
             weights: Weight of each pair that rates; where none does, those that rank count alike.
         """
         of_rating = dict(zip((part.name for part in self.rating), weights, strict=True))

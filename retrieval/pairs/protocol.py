@@ -55,8 +55,8 @@ class UserTower(Protocol):
 
         Args:
             questions: A single one.
-            direction: Components `(W,)` of a movie without its bias, then what the user's offset
-                counts for.
+            direction: Components of a movie's vector without the bias, if it has one, then what
+                the user's offset counts for.
 
         Returns:
             `(E,)` for the E events of the history; None where the tower is not linear in them.

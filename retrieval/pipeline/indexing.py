@@ -54,7 +54,7 @@ def build_index(
         kind: Of the index; None is the fastest that finds enough, exact if there are few movies.
         target: What an approximate kind must find of what is exactly the best for users of the
             run, from 0 to 1.
-        report: Called with each kind and effort that was tried.
+        report: Function that is called with each trial.
 
     Raises:
         RunError: The run is missing or damaged, or somebody else is writing it.

@@ -5,7 +5,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from importlib.metadata import version as installed
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import NamedTuple
 
@@ -50,10 +50,11 @@ VALIDATION_USER_SHARE = 0.25
 
 FEWEST_RATINGS = 100
 
-PREPARING, BLENDING = "preparing", "blending"
+PREPARING, BLENDING, WRITING = "preparing", "blending", "writing"
 
-# Seconds that these cost for each rating on the reference machine, and the index for each movie.
-PREPARING_COST, BLENDING_COST, INDEX_COST = 1e-5, 2e-5, 2e-4
+# Seconds that these cost on the reference machine: for each rating, the index for each movie, and
+# writing for each pair, whose user tower is exported.
+PREPARING_COST, BLENDING_COST, INDEX_COST, WRITING_COST = 1e-5, 2e-5, 2e-4, 8.0
 
 # Whose versions a run keeps.
 PACKAGES = ("two-tower-rec", "torch", "numpy", "scipy", "scikit-learn", "faiss-cpu", "onnxruntime")
@@ -65,17 +66,11 @@ class Trained:
 
     seconds: float
     validation_rows: int
-    validation_errors: dict[str, float]  # root mean square, of each pair and of their blend
+    validation_error: float | None  # root mean square, of the ratings that the run answers with
+    validation_errors: dict[str, float]  # the same of each pair and of their blend
     validation_ndcg: float | None  # @10 of last events, the time of asking known
     ranking: Choice | None  # of lists, where a pair ranks
     metrics: dict[str, object] = field(repr=False)  # of each pair, by its name
-
-    @property
-    def validation_error(self) -> float | None:
-        """The error of the ratings that the run answers with, if there were any to look at."""
-        if not self.validation_rows:
-            return None
-        return next(reversed(self.validation_errors.values()), None)
 
 
 def train(
@@ -97,15 +92,16 @@ def train(
         data: Ratings, movies and users, or the folder that holds them.
         settings: Which pairs are trained, and how; or a preset.
         folder: Folder of the run.
-        source: Name of the data in the run; None is that of their folder.
+        source: Name of the data in the run; None is the name of their folder, if they have one.
         seed: Seed of everything random.
         device: Device that the sequence pair is trained on.
         index: Whether to build the index, of the kind that is fastest for so many movies.
         progress: Who shows how far it is.
 
     Raises:
-        DataError: There are too few ratings.
-        RequestError: The device is not there, or a user tower would be too large.
+        DataError: There are too few ratings, or something is wrong with the folder.
+        RequestError: There is no such preset, the device is not there, or a user tower would be
+            too large.
         RunError: The folder holds something else, or somebody else is writing it.
     """
     available(device)
@@ -121,6 +117,7 @@ def train(
         options = TrainingOptions(seed, writer.checkpoint, device, progress)
         parts = _fit(encode(frames), chosen, options)
         config = _config(parts, chosen, seed, named)
+        progress.stage(WRITING)
         with writer.new_version() as partial:
             _write(partial, config, parts)
             if index:
@@ -153,6 +150,7 @@ def stages(settings: Settings, ratings: int, movies: int, *, index: bool = True)
         Stage(PREPARING, PREPARING_COST * ratings),
         *of_pairs,
         Stage(BLENDING, BLENDING_COST * ratings),
+        Stage(WRITING, WRITING_COST * len(settings.pairs)),
         *[Stage(INDEXING, INDEX_COST * movies)] * index,
     ]
 
@@ -198,7 +196,7 @@ def _fit(dataset: Dataset, settings: Settings, options: TrainingOptions) -> _Par
         fitted[pair] = TOWER_PAIRS[pair].fit(data, settings.of[pair], own)
     pairs = [fitted[pair] for pair in settings.pairs]
     options.progress.stage(BLENDING)
-    raters = [Rater(pair.part.name, pair.rating) for pair in pairs if pair.rating is not None]
+    raters = [Rater(pair.part, pair.rating) for pair in pairs if pair.rating is not None]
     rankers = [Ranker(pair.part, pair.ranking) for pair in pairs if pair.ranking is not None]
     blended = fit_blend(data, raters)
     choice = None
@@ -208,6 +206,7 @@ def _fit(dataset: Dataset, settings: Settings, options: TrainingOptions) -> _Par
     trained = Trained(
         seconds=time.perf_counter() - began,
         validation_rows=int((validation & ~last).sum()),
+        validation_error=blended.error if (validation & ~last).any() else None,
         validation_errors=blended.errors,
         validation_ndcg=next((ndcg for ndcg in ndcgs if ndcg is not None), None),
         ranking=choice,
@@ -247,7 +246,7 @@ def _config(parts: _Parts, settings: Settings, seed: int, source: str) -> RunCon
         centre=float(dataset.ratings[~parts.data.held_out].mean(dtype=np.float64)),
         demographics=dataset.demographics,
         packages={"python": platform.python_version()}
-        | {package: installed(package) for package in PACKAGES},
+        | {package: _installed(package) for package in PACKAGES},
         threads=torch.get_num_threads(),
     )
 
@@ -290,6 +289,14 @@ def _write(folder: Path, config: RunConfig, parts: _Parts) -> None:
     )
     (folder / CARD).write_text(card, encoding="utf-8")
     seal(folder)
+
+
+def _installed(package: str) -> str:
+    """Return the version of a package; distributions of other names provide some of them too."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "unknown"
 
 
 def _too_few(source: str, count: int) -> Problem:

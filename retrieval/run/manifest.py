@@ -35,8 +35,17 @@ class Stamp(NamedTuple):
 
 
 def seal(folder: Path) -> dict[str, str]:
-    """Write the sha256 of every file of a version into its manifest; return those of its own."""
+    """Write the sha256 of every file of a version into its manifest, and return them.
+
+    The files of its index are not among them: the index has a card that vouches for them.
+
+    Raises:
+        ValueError: A file has a name that no manifest may hold.
+    """
     files = [path for path in folder.iterdir() if path.is_file() and path.name != MANIFEST]
+    for path in files:
+        if LISTED.fullmatch(path.name) is None:
+            raise ValueError(f"{path.name} cannot be a file of a run: use letters, digits, _ and .")
     sums = {path.name: sha256(path) for path in sorted(files)}
     write_sums(folder, sums)
     return sums
@@ -50,7 +59,7 @@ def write_sums(folder: Path, sums: Mapping[str, str]) -> None:
     entries = {
         name: {"sha256": total, **_stamp(folder / name)._asdict()} for name, total in whole.items()
     }
-    (folder / MANIFEST).write_text(json.dumps(entries, indent=2) + "\n")
+    (folder / MANIFEST).write_text(json.dumps(entries, indent=2) + "\n", encoding="utf-8")
 
 
 def checked_sums(version: Path, *, index: bool = True, whole: bool = False) -> dict[str, str]:
@@ -66,8 +75,9 @@ def checked_sums(version: Path, *, index: bool = True, whole: bool = False) -> d
     """
     with readable(version / MANIFEST):
         entries = dict(json.loads((version / MANIFEST).read_text(encoding="utf-8")))
-        if entries and all(isinstance(entry, str) for entry in entries.values()):
-            read_config(version)  # which says what to do with a run of an older format
+    if entries and all(isinstance(entry, str) for entry in entries.values()):
+        read_config(version)  # which says what to do with a run of an older format
+    with readable(version / MANIFEST):
         sums = {name: str(entry["sha256"]) for name, entry in entries.items()}
         stamps = {
             name: Stamp(entry.get("size"), entry.get("written")) for name, entry in entries.items()

@@ -18,7 +18,14 @@ from retrieval.pairs.neural.examples import (
     training_examples,
 )
 from retrieval.pairs.neural.inputs import UNKNOWN_USER, UserInputs, user_inputs
-from retrieval.pairs.neural.training import Fit, LoopSettings, RatingModule, fit, predict
+from retrieval.pairs.neural.training import (
+    EVALUATION_BATCH,
+    Fit,
+    LoopSettings,
+    RatingModule,
+    fit,
+    predict,
+)
 from retrieval.pairs.protocol import Floats, Numbers, UserVectors, Vectors
 from retrieval.pairs.training import LatentScale, TrainingData, TrainingOptions
 
@@ -49,11 +56,15 @@ class HistoryReader:
         self, users: Numbers, codes: Numbers, histories: Histories, windows: Windows
     ) -> UserVectors:
         """Return what the tower says of users `(E,)` as `user_inputs` takes them."""
-        inputs = self._inputs(users, codes, histories, windows)
         self.tower.eval()
-        with torch.no_grad():
-            vectors, offsets = self.tower(*(torch.from_numpy(column) for column in inputs))
-        return UserVectors(vectors.numpy(), offsets.numpy(), np.zeros(len(users), np.float32))
+        parts = []
+        for start in range(0, max(1, len(users)), EVALUATION_BATCH):
+            rows = slice(start, start + EVALUATION_BATCH)
+            inputs = self._inputs(users[rows], codes[rows], histories, windows.part(rows))
+            with torch.no_grad():
+                parts.append(self.tower(*(torch.from_numpy(column) for column in inputs)))
+        vectors, offsets = (torch.cat(column).numpy() for column in zip(*parts, strict=True))
+        return UserVectors(vectors, offsets, np.zeros(len(users), np.float32))
 
     def known(self, users: Numbers) -> Numbers:
         """Return the rows of the id embedding of users `(E,)`."""

@@ -29,8 +29,8 @@ from retrieval.pairs.training import (
 from retrieval.progress import Stage
 from retrieval.storage.damage import readable
 
-# Seconds that a rating costs in each epoch on the reference machine, and that an export costs.
-RATING_COST, EXPORT_COST = 1.5e-5, 8.0
+# Seconds that a rating costs in each epoch on the reference machine.
+RATING_COST = 1.5e-5
 
 
 class NeuralTowers:
@@ -44,7 +44,7 @@ class NeuralTowers:
 
     def stages(self, ratings: int, settings: NeuralSettings) -> list[Stage]:
         """Return the stages of training on so many ratings, with what they are expected to cost."""
-        return [Stage(f"{NAME} pair", EXPORT_COST + settings.epochs * ratings * RATING_COST)]
+        return [Stage(f"{NAME} pair", settings.epochs * ratings * RATING_COST)]
 
     def rehearse(self, data: TrainingData, settings: NeuralSettings, seed: int) -> None:
         """Fail at once where the export of the user tower would."""

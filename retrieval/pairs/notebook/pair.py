@@ -30,8 +30,8 @@ from retrieval.pairs.training import (
 from retrieval.progress import Stage
 from retrieval.storage.damage import readable
 
-# Seconds that a rating costs in each epoch on the reference machine, and that an export costs.
-RATING_COST, EXPORT_COST = 4e-5, 5.0
+# Seconds that a rating costs in each epoch on the reference machine.
+RATING_COST = 4e-5
 
 
 class NotebookTowers:
@@ -45,7 +45,7 @@ class NotebookTowers:
 
     def stages(self, ratings: int, settings: NotebookSettings) -> list[Stage]:
         """Return the stages of training on so many ratings, with what they are expected to cost."""
-        return [Stage(f"{NAME} pair", EXPORT_COST + settings.epochs * ratings * RATING_COST)]
+        return [Stage(f"{NAME} pair", settings.epochs * ratings * RATING_COST)]
 
     def rehearse(self, data: TrainingData, settings: NotebookSettings, seed: int) -> None:
         """Fail at once where the export of the user tower would."""

@@ -58,8 +58,8 @@ TOKENS = 4
 # Where interrupted training of each member is kept.
 CHECKPOINT = "pair-{}.safetensors"
 
-# Seconds of an epoch for each rating and component on the reference machine, and of an export.
-RATING_COST, EXPORT_COST = 4e-7, 15.0
+# Seconds of an epoch for each rating and component on the reference machine.
+RATING_COST = 4e-7
 
 
 class SequenceTowers:
@@ -75,9 +75,7 @@ class SequenceTowers:
         """Return the stages of training on so many ratings, with what they are expected to cost."""
         epoch = RATING_COST * ratings * settings.dimension * settings.blocks / 2
         return [
-            Stage(
-                _stage(member, settings), EXPORT_COST / settings.members + settings.epochs * epoch
-            )
+            Stage(_stage(member, settings), settings.epochs * epoch)
             for member in range(settings.members)
         ]
 
