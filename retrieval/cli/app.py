@@ -1,5 +1,6 @@
 """The command line: its commands, and how errors and signals end it."""
 
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -146,6 +147,8 @@ def main() -> None:
 
     Where a signal ends it, the exit code is 128 and the signal's number, 130 for Ctrl-C.
     """
+    # It would read the metadata of every package that is installed, to find plug-ins that are none.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     prepare_streams()
     try:
         with warnings_shown(), orderly_exits():
