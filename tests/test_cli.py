@@ -245,7 +245,7 @@ def test_titles_are_shown_as_they_are(
         rec(monkeypatch, "rate", "--user", "42", "--movie", title, *at)
         assert f"would rate {title} [" in capsys.readouterr().out
         rec(monkeypatch, "explain", "--user", "42", "--movie", title, *at)
-        assert f"What carries {title} for user 42" in capsys.readouterr().out
+        assert f"What moved {title} for user 42" in capsys.readouterr().out
     rec(monkeypatch, "movies", "[/b]", "--limit", "1", *at)
     assert "Crash [/b] Again" in capsys.readouterr().out
     rec(monkeypatch, "movies", "(\x1b)", "--json", *at)

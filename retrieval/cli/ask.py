@@ -215,7 +215,7 @@ def explain(
         return
     adds = any(row.contribution is not None for row in rows)
     print_table(
-        f"What carries {found.movie} for {name}: {found.by} {found.answer:.2f}",
+        f"What moved {found.movie} for {name}: {found.by} {found.answer:.2f}",
         ("share", "effect", *["contribution"] * adds, *CELLS, "rated"),
         [
             (f"{row.share:.0%}", f"{row.effect:+.3f}")
