@@ -13,7 +13,6 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 from machine import Report, arguments
-from subset import last_events
 
 from retrieval.cli.progress import progress
 from retrieval.data.dataset import encode
@@ -24,6 +23,7 @@ from retrieval.pairs.sequence.pair import SequenceTowers
 from retrieval.pairs.sequence.settings import NegativeSource, SequenceSettings
 from retrieval.pairs.training import TrainingData, TrainingOptions
 from retrieval.pipeline.settings import preset_settings
+from retrieval.pipeline.training import last_events
 
 WAYS = {
     "all movies": NegativeSource.ALL,

@@ -10,9 +10,8 @@ from scipy import sparse
 from retrieval.cli.progress import progress
 from retrieval.data.dataset import Dataset
 from retrieval.data.frames import MovieData
-from retrieval.data.split import last_of_each
 from retrieval.pipeline.settings import Settings
-from retrieval.pipeline.training import VALIDATION_USER_SHARE, VALIDATION_USERS, train
+from retrieval.pipeline.training import train
 
 # What runs of benchmarks call their data.
 SOURCE = "benchmark"
@@ -31,14 +30,6 @@ def train_on(
             seed=seed,
             progress=bars,
         )
-
-
-def last_events(data: Dataset, rng: np.random.Generator) -> NDArray[np.bool_]:
-    """Return a mask `(N,)` of last events of random users, as many as training holds out."""
-    users = np.flatnonzero(np.bincount(data.users, minlength=len(data.user_vocabulary)) > 1)
-    count = min(VALIDATION_USERS, int(len(users) * VALIDATION_USER_SHARE))
-    chosen = rng.choice(users, count, replace=False)
-    return last_of_each(data.users, data.timestamps) & np.isin(data.users, chosen)
 
 
 def who_saw_what(data: Dataset, rows: NDArray[np.bool_]) -> sparse.csr_array:

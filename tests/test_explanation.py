@@ -3,8 +3,10 @@ import pytest
 
 from retrieval.errors import RequestError
 from retrieval.options import RankBy
+from retrieval.serving.encoder import questions_of
+from retrieval.serving.events import Event
 from retrieval.serving.recommender import Recommender
-from retrieval.serving.users import Event, Person, one_user
+from retrieval.serving.users import Person, one_user
 
 EVENTS = [Event(3, 5.0, 100), Event(8, 1.0, 5000), Event(12, 4.0, 9000)]
 
@@ -36,7 +38,9 @@ def test_an_effect_is_what_changes_when_the_event_is_left_out(
 def bayesian_score(recommender: Recommender, events: list[Event], movie: int) -> float:
     run, encoder = recommender.run, recommender.encoder
     users = one_user(run, Person(history=events))
-    vector = encoder.encode(users, np.zeros(1, np.int64), None).vectors[0].astype(float)
+    vector = (
+        encoder.encode(questions_of(users, np.zeros(1, np.int64), None)).vectors[0].astype(float)
+    )
     layout = run.config.layout
     columns = layout.columns(layout.parts[layout.names.index("bayesian")])
     whole = slice(columns.start, columns.stop + 1)  # the last is the user's offset

@@ -19,11 +19,11 @@ from retrieval.pairs.neural.examples import (
     training_statistics,
 )
 from retrieval.pairs.neural.model import NeuralPair, NeuralUserTower, pool
-from retrieval.pairs.neural.pair import make_module, movie_vectors
+from retrieval.pairs.neural.pair import make_module
 from retrieval.pairs.neural.settings import NeuralSettings
 from retrieval.pairs.neural.training import LoopSettings, fit, predict
 from retrieval.pairs.time_codes import AGE_BUCKETS, doublings
-from retrieval.pairs.training import TrainingData
+from retrieval.pairs.training import TrainingData, movie_vectors
 
 LOOP = LoopSettings(epochs=6, batch_size=256, learning_rate=1e-2, warm_up=0.15, patience=2)
 

@@ -14,8 +14,10 @@ from retrieval.pipeline import training
 from retrieval.pipeline.settings import preset_settings
 from retrieval.pipeline.training import train
 from retrieval.run.folder import describe_run
+from retrieval.serving.encoder import questions_of
+from retrieval.serving.events import Event
 from retrieval.serving.recommender import Recommender
-from retrieval.serving.users import Event, Person, many_users
+from retrieval.serving.users import Person, many_users
 
 
 @pytest.fixture(scope="module", params=["neural", "bayesian"])
@@ -85,7 +87,7 @@ def test_the_variance_is_less_for_users_with_more_ratings(recommender: Recommend
     events = list(zip(rated, (5.0, 1.0, 4.0, 2.0, 3.0, 3.0, 5.0, 2.0), strict=True))
     new = {900 + count: [Event(*event) for event in events[:count]] for count in (0, 2, 8)}
     users, rows = many_users(recommender.run, np.array(list(new)), new)
-    variances = recommender.snapshot.encoder.encode(users, rows, None).variances.tolist()
+    variances = recommender.encoder.encode(questions_of(users, rows, None)).variances.tolist()
     assert variances == sorted(variances, reverse=True)
     assert variances[0] > 1.3 * variances[2]
 
@@ -135,10 +137,10 @@ def test_last_events_of_a_quarter_of_the_users_are_held_out_at_most(
     data: MovieData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dataset = encode(data)
-    mask = training._last_events(dataset, np.random.default_rng(0))  # noqa: SLF001 (the draw)
+    mask = training.last_events(dataset, np.random.default_rng(0))
     assert mask.sum() == int(len(np.unique(dataset.users)) * 0.25)
     for user in np.unique(dataset.users[mask]):
         times = dataset.timestamps[dataset.users == user]
         assert dataset.timestamps[mask & (dataset.users == user)].tolist() == [times.max()]
     monkeypatch.setattr(training, "VALIDATION_USERS", 3)
-    assert training._last_events(dataset, np.random.default_rng(0)).sum() == 3  # noqa: SLF001
+    assert training.last_events(dataset, np.random.default_rng(0)).sum() == 3

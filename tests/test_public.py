@@ -8,9 +8,10 @@ import pytest
 
 import retrieval
 from retrieval.pipeline.training import train
+from retrieval.serving.events import Event
 from retrieval.serving.filters import Filter
 from retrieval.serving.recommender import Recommender
-from retrieval.serving.users import Event, Person
+from retrieval.serving.users import Person
 
 HEAVY = ("numpy", "faiss", "onnxruntime", "pandas", "scipy", "sklearn", "torch")
 

@@ -17,9 +17,11 @@ from retrieval.pairs.sequence.ensemble import EnsembleUserTower
 from retrieval.pairs.sequence.pair import load
 from retrieval.pairs.sequence.settings import SequenceSettings
 from retrieval.pairs.sequence.tokens import tokens
+from retrieval.serving.encoder import questions_of
+from retrieval.serving.events import Event
 from retrieval.serving.filters import Filter
 from retrieval.serving.recommender import Recommender
-from retrieval.serving.users import Event, Person, many_users, one_user
+from retrieval.serving.users import Person, many_users, one_user
 
 
 def seen_by(recommender: Recommender, user: int) -> list[int]:
@@ -55,8 +57,9 @@ def test_batches_answer_as_single_questions_do(recommender: Recommender) -> None
 def test_lists_are_what_brute_force_finds(recommender: Recommender, rank_by: RankBy) -> None:
     ids = recommender.run.users.ids
     users, rows = many_users(recommender.run, ids, {})
-    rating = recommender.encoder.encode(users, rows, None).vectors
-    queries = recommender.encoder.queries(users, rows, None, rating, rank_by)
+    questions = questions_of(users, rows, None)
+    rating = recommender.encoder.encode(questions).vectors
+    queries = recommender.encoder.queries(questions, rating, rank_by)
     excluded = [np.array(seen_by(recommender, user)) for user in ids.tolist()]
     index = recommender.index
     wanted = exact_search(index.ids, index.vectors, queries, 20, excluded)
@@ -132,10 +135,10 @@ def test_unchanged_users_get_the_vectors_that_their_histories_are_encoded_to(
 ) -> None:
     users, rows = many_users(recommender.run, recommender.run.users.ids, {})
     times = None if at is None else np.full(len(rows), at)
-    rating = recommender.encoder.encode(users, rows, times).vectors
+    rating = recommender.encoder.encode(questions_of(users, rows, times)).vectors
     anew = users._replace(stored=np.full(len(rows), UNKNOWN))
     stored, encoded = (
-        recommender.encoder.queries(each, rows, times, rating, RankBy.WATCH)
+        recommender.encoder.queries(questions_of(each, rows, times), rating, RankBy.WATCH)
         for each in (users, anew)
     )
     assert np.ptp(stored, axis=0).max() > 0.1

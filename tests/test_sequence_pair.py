@@ -10,7 +10,7 @@ from retrieval.options import Device, Preset
 from retrieval.pairs.content import fit_content
 from retrieval.pairs.sequence.pair import FittedSequence, SequenceTowers
 from retrieval.pairs.training import TrainingData, TrainingOptions
-from retrieval.pipeline.training import _last_events
+from retrieval.pipeline.training import last_events
 from retrieval.progress import SILENT
 
 SETTINGS = (
@@ -27,7 +27,7 @@ def dataset(data: MovieData) -> Dataset:
 
 @pytest.fixture(scope="module")
 def last(dataset: Dataset) -> np.ndarray:
-    return _last_events(dataset, np.random.default_rng(0))
+    return last_events(dataset, np.random.default_rng(0))
 
 
 def trained(dataset: Dataset, last: np.ndarray, folder: Path) -> FittedSequence:

@@ -12,8 +12,9 @@ from retrieval.data.layouts import read_movies
 from retrieval.data.times import EARLIEST, NO_TIME
 from retrieval.errors import RequestError
 from retrieval.pipeline.indexing import add_movies
+from retrieval.serving.events import Event
 from retrieval.serving.recommender import Recommender
-from retrieval.serving.users import Event, Person, QueryUsers, many_users, one_user
+from retrieval.serving.users import Person, QueryUsers, many_users, one_user
 
 LATE = 9001  # a movie that is added after training
 

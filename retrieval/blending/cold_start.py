@@ -39,7 +39,7 @@ class Trials(NamedTuple):
     @property
     def given(self) -> NDArray[np.int64]:
         """How many ratings each user has given, `(E,)`."""
-        return self.windows.ends - self.windows.starts
+        return self.windows.counts
 
 
 def trials(dataset: Dataset, rows: NDArray[np.bool_], held_out: NDArray[np.bool_]) -> Trials:
@@ -53,7 +53,7 @@ def trials(dataset: Dataset, rows: NDArray[np.bool_], held_out: NDArray[np.bool_
     histories = dataset.histories(~held_out)
     asked = np.flatnonzero(rows)
     before = windows_until(histories, dataset.users[asked], dataset.timestamps[asked])
-    enough = [before.ends - before.starts >= given for given in GIVEN]
+    enough = [before.counts >= given for given in GIVEN]
     places = np.concatenate([np.flatnonzero(some) for some in enough])  # (E,)
     given = np.repeat(GIVEN, [some.sum() for some in enough])
     starts = before.starts[places]

@@ -45,6 +45,7 @@ from retrieval.cli.output import print_json, print_table
 from retrieval.cli.question import (
     CELLS,
     SPARE,
+    TOPK,
     filter_of,
     length_of,
     movie_cells,
@@ -56,9 +57,6 @@ from retrieval.cli.question import (
 from retrieval.data import columns
 from retrieval.errors import RequestError, shown
 from retrieval.options import Unknown
-
-# Movies in a list, where nobody says how many.
-TOPK = 20
 
 # Options by which files of questions were answered before `rec batch`.
 OldHistoriesOption = Annotated[Path | None, typer.Option(help=HISTORIES_HELP, hidden=True)]

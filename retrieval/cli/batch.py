@@ -23,7 +23,7 @@ from retrieval.cli.options import (
     YearOption,
     run_or_newest,
 )
-from retrieval.cli.question import filter_of, length_of, recommender_of
+from retrieval.cli.question import TOPK, filter_of, length_of, recommender_of
 from retrieval.data import columns
 from retrieval.errors import shown
 from retrieval.options import Unknown
@@ -31,9 +31,6 @@ from retrieval.options import Unknown
 if TYPE_CHECKING:
     from retrieval.cli.requests import HistoryFile, Pairs, Sifted, Users
     from retrieval.serving.recommender import Recommender
-
-# Movies in a list, where nobody says how many.
-TOPK = 20
 
 HistoriesOption = Annotated[Path | None, typer.Option(metavar="FILE", help=HISTORIES_HELP)]
 OutOption = Annotated[Path, typer.Option("--out", metavar="FILE", help=OUT_HELP)]

@@ -13,6 +13,9 @@ if TYPE_CHECKING:  # these pull in faiss, which --help can do without
     from retrieval.serving.recommender import Recommender
     from retrieval.serving.users import Person
 
+# Movies in a list, where nobody says how many.
+TOPK = 20
+
 # What a table of movies shows of each.
 CELLS = ("id", "title", "year", "genres")
 

@@ -25,8 +25,8 @@ from retrieval.errors import RequestError, shown, unknown
 from retrieval.options import Device, Preset
 
 if TYPE_CHECKING:
+    from retrieval.pipeline.card import Trained
     from retrieval.pipeline.settings import Settings
-    from retrieval.pipeline.training import Trained
 
 
 def train(

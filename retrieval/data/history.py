@@ -26,6 +26,11 @@ class Windows(NamedTuple):
     ends: NDArray[np.int64]  # (B,)
     times: NDArray[np.int64]  # (B,) seconds
 
+    @property
+    def counts(self) -> NDArray[np.int64]:
+        """How many events are in each, `(B,)`."""
+        return self.ends - self.starts
+
     def part(self, rows: NDArray[np.generic] | slice) -> "Windows":
         """Return some of the windows."""
         return Windows(self.starts[rows], self.ends[rows], self.times[rows])
@@ -121,7 +126,7 @@ def shortened(windows: Windows, rng: np.random.Generator) -> Windows:
     A third are left whole; of the others, every order of magnitude of length is as likely. They
     start anywhere: the first few events would name their user, and be learned by heart.
     """
-    counts = (windows.ends - windows.starts).astype(np.float64)
+    counts = windows.counts.astype(np.float64)
     kept = np.floor((counts + 1) ** rng.random(len(counts)) - 1 + 1e-9)  # 0 to count - 1
     kept = np.where(rng.random(len(counts)) < 1 / 3, counts, kept)
     starts = windows.starts + (rng.random(len(counts)) * (counts - kept + 1)).astype(np.int64)
@@ -130,7 +135,7 @@ def shortened(windows: Windows, rng: np.random.Generator) -> Windows:
 
 def recent(windows: Windows, length: int) -> Recent:
     """Return the last `length` events of each window; L is the longest there is, at least 1."""
-    counts = np.minimum(windows.ends - windows.starts, length)
+    counts = np.minimum(windows.counts, length)
     ranks = np.arange(max(1, int(counts.max(initial=0))))  # 0 is the latest event
     present = ranks[None, :] < counts[:, None]
     return Recent(np.where(present, windows.ends[:, None] - 1 - ranks[None, :], 0), present)

@@ -36,7 +36,7 @@ def running_sums(deviations: NDArray[np.float64]) -> RunningSums:
 def user_statistics(running: RunningSums, windows: Windows) -> NDArray[np.float32]:
     """Return mean, spread and log count of the deviations in each of B windows: `(B, 3)`."""
     sums, squares = running
-    counts = (windows.ends - windows.starts).astype(np.float64)
+    counts = windows.counts.astype(np.float64)
     mean = (sums[windows.ends] - sums[windows.starts]) / (counts + PRIOR_COUNT)
     square = (squares[windows.ends] - squares[windows.starts] + PRIOR_COUNT) / (
         counts + PRIOR_COUNT

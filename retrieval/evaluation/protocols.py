@@ -29,8 +29,8 @@ from retrieval.pairs.table import TOWER_PAIRS
 from retrieval.pipeline.settings import Settings
 from retrieval.pipeline.training import FEWEST_RATINGS, train
 from retrieval.progress import SILENT, Progress
+from retrieval.serving.events import Event
 from retrieval.serving.recommender import Recommender
-from retrieval.serving.users import Event
 
 # Ratings given at query time by users never trained on.
 GIVEN = (0, 1, 5, 10, 20)

@@ -1,15 +1,16 @@
 """What a tower pair is to training: how it is fitted, saved, and read back for its movies."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple, Protocol, TypeVar
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel
+from torch import Tensor
 
 from retrieval.data.dataset import Dataset
 from retrieval.data.history import Histories, Windows
@@ -187,8 +188,31 @@ class TowerPair(Protocol[S]):
         """
 
 
-@contextmanager
-def scratch_file() -> Iterator[Path]:
-    """Give the name of a file that is removed again."""
-    with TemporaryDirectory() as scratch:
-        yield Path(scratch) / "file"
+def rehearse_export(ratings: int, export: Callable[[Path], None]) -> None:
+    """Export the user tower of an untrained pair, and forget it, where training is long.
+
+    Args:
+        ratings: Number of ratings to train on.
+        export: Function that makes the tower and writes it into a file.
+    """
+    if ratings >= WORTH_REHEARSING:
+        with TemporaryDirectory() as scratch:
+            export(Path(scratch) / "tower.onnx")
+
+
+class MovieTower(Protocol):
+    """A torch module that holds movie vectors."""
+
+    def eval(self) -> object:
+        """Prepare for answers."""
+
+    def movie_vectors(self) -> Tensor:
+        """Return the vectors of the whole catalogue, `(M, W)`."""
+
+
+def movie_vectors(tower: MovieTower) -> Vectors:
+    """Return the vectors of the whole catalogue, `(M, W)`."""
+    tower.eval()
+    with torch.no_grad():
+        vectors: Vectors = tower.movie_vectors().numpy()
+    return vectors

@@ -1,39 +1,38 @@
-"""What a run says of itself: the model card for people, the metrics for programs."""
+"""What training came to, and how a run says it: the model card for people, metrics for programs."""
 
 import json
-from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from retrieval.blending.ranking import Choice
 from retrieval.data.dataset import Dataset
 from retrieval.run.config import RunConfig
 
 
-def measured(
-    rows: int,
-    error: float | None,
-    errors: Mapping[str, float],
-    ndcg: float | None,
-    pairs: Mapping[str, object],
-    ranking: Choice | None,
-) -> str:
-    """Return `metrics.json`.
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """What training came to."""
 
-    Args:
-        rows: Number of validation rows.
-        error: Root mean square error of the run on them; None where there are none.
-        errors: That of each pair and of their blend.
-        ndcg: NDCG@10 of last events with the time of asking known; None where none are held out.
-        pairs: Metrics of each pair.
-        ranking: What lists are ranked by, and what was found at other weights.
-    """
+    seconds: float
+    validation_rows: int
+    validation_error: float | None  # root mean square, of the ratings that the run answers with
+    validation_errors: dict[str, float]  # the same of each pair and of their blend
+    validation_ndcg: float | None  # @10 of last events, the time of asking known
+    ranking: Choice | None  # of lists, where a pair ranks
+    metrics: dict[str, object] = field(repr=False)  # of each pair, by its name
+
+
+def measured(trained: Trained) -> str:
+    """Return `metrics.json`."""
+    error, ndcg, ranking = trained.validation_error, trained.validation_ndcg, trained.ranking
+    errors = trained.validation_errors
     metrics: dict[str, object] = {
         "schema": 1,
         "protocol": "random rows of the data, held out to choose epochs, burn-in and weights",
-        "validation_rows": rows,
+        "validation_rows": trained.validation_rows,
         "validation_rmse": None if error is None else round(error, 4),
         "validation_rmse_of": {name: round(each, 4) for name, each in errors.items()},
         "validation_ndcg": None if ndcg is None else round(ndcg, 4),
-        "pairs": dict(pairs),
+        "pairs": trained.metrics,
     }
     if ranking is not None:
         metrics["ndcg_by_weight_of_rating"] = [
@@ -43,15 +42,15 @@ def measured(
     return json.dumps(metrics, indent=2) + "\n"
 
 
-def model_card(config: RunConfig, dataset: Dataset, rows: int, error: float | None) -> str:
+def model_card(config: RunConfig, dataset: Dataset, trained: Trained) -> str:
     """Return the model card as Markdown.
 
     Args:
         config: What the run was made of.
         dataset: All ratings.
-        rows: Number of validation rows.
-        error: Root mean square error of the run on them; None where there are none.
+        trained: What training came to.
     """
+    rows, error = trained.validation_rows, trained.validation_error
     rating = "It predicts no ratings."
     quality = ""
     if config.layout.rating:

@@ -24,7 +24,7 @@ from retrieval.run.config import RunConfig
 from retrieval.run.folder import ADDED, CONTENT, MOVIES, Run, open_index, open_run, open_version
 from retrieval.run.manifest import INDEX, checked_sums, model_of, seal, write_sums
 from retrieval.run.versions import current, writing
-from retrieval.serving.encoder import Encoder
+from retrieval.serving.encoder import Encoder, questions_of
 from retrieval.serving.users import many_users
 from retrieval.storage.files import link_or_copy, new_file
 
@@ -113,15 +113,16 @@ def questions(run: Run, count: int = USERS) -> Questions:
     rng = np.random.default_rng(run.config.seed)
     users = rng.choice(run.users.ids, min(count, len(run.users)), replace=False)
     encoder = Encoder(run)
-    audience, rows = many_users(run, users, {})
-    rating = encoder.encode(audience, rows, None).vectors
+    known, rows = many_users(run, users, {})
+    rating = encoder.encode(questions_of(known, rows, None)).vectors
     queries = np.empty_like(rating)
     rankings = np.arange(len(rows)) // 2 % len(encoder.rankings)
     for place, rank_by in enumerate(encoder.rankings):
         own = rankings == place
-        queries[own] = encoder.queries(audience, rows[own], None, rating[own], rank_by)
-    ends = audience.histories.offsets
-    seen = [audience.histories.movies[ends[row] : ends[row + 1]] for row in rows]
+        asked = questions_of(known, rows[own], None)
+        queries[own] = encoder.queries(asked, rating[own], rank_by)
+    ends = known.histories.offsets
+    seen = [known.histories.movies[ends[row] : ends[row + 1]] for row in rows]
     return Questions(queries, K, [run.catalogue.vocabulary.ids[movies] for movies in seen])
 
 

@@ -3,7 +3,6 @@
 import platform
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -14,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from retrieval.blending.blend import Ranking
-from retrieval.blending.ranking import Choice, Ranker, fit_ranking
+from retrieval.blending.ranking import Ranker, fit_ranking
 from retrieval.blending.rating import Blended, Rater, fit_blend
 from retrieval.data.catalogue import Catalogue
 from retrieval.data.dataset import Dataset, encode
@@ -28,7 +27,7 @@ from retrieval.pairs.content import ContentEncoder, fit_content, save_content
 from retrieval.pairs.device import available
 from retrieval.pairs.table import TOWER_PAIRS
 from retrieval.pairs.training import FittedPair, TrainingData, TrainingOptions
-from retrieval.pipeline.card import measured, model_card
+from retrieval.pipeline.card import Trained, measured, model_card
 from retrieval.pipeline.indexing import STAGE as INDEXING
 from retrieval.pipeline.indexing import index_version
 from retrieval.pipeline.settings import Settings, settings_of
@@ -58,19 +57,6 @@ PREPARING_COST, BLENDING_COST, INDEX_COST, WRITING_COST = 1e-5, 2e-5, 2e-4, 8.0
 
 # Whose versions a run keeps.
 PACKAGES = ("two-tower-rec", "torch", "numpy", "scipy", "scikit-learn", "faiss-cpu", "onnxruntime")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Trained:
-    """What training came to."""
-
-    seconds: float
-    validation_rows: int
-    validation_error: float | None  # root mean square, of the ratings that the run answers with
-    validation_errors: dict[str, float]  # the same of each pair and of their blend
-    validation_ndcg: float | None  # @10 of last events, the time of asking known
-    ranking: Choice | None  # of lists, where a pair ranks
-    metrics: dict[str, object] = field(repr=False)  # of each pair, by its name
 
 
 def train(
@@ -185,7 +171,7 @@ def _fit(dataset: Dataset, settings: Settings, options: TrainingOptions) -> _Par
     validation = random_rows(len(dataset.ratings), count, rng)
     last = np.zeros_like(validation)
     if any(TOWER_PAIRS[pair].ranks for pair in settings.pairs):
-        last = _last_events(dataset, rng)
+        last = last_events(dataset, rng)
     encoder = fit_content(dataset.movie_frame, options.seed)
     data = TrainingData(dataset, encoder.describe(dataset.movie_frame), validation, last)
     for pair in settings.pairs:
@@ -215,7 +201,7 @@ def _fit(dataset: Dataset, settings: Settings, options: TrainingOptions) -> _Par
     return _Parts(data, encoder, pairs, blended, trained)
 
 
-def _last_events(dataset: Dataset, rng: np.random.Generator) -> NDArray[np.bool_]:
+def last_events(dataset: Dataset, rng: np.random.Generator) -> NDArray[np.bool_]:
     """Return a mask `(N,)` of the last events of random users who have others before."""
     users = np.flatnonzero(np.bincount(dataset.users, minlength=len(dataset.user_vocabulary)) > 1)
     count = min(VALIDATION_USERS, int(len(users) * VALIDATION_USER_SHARE))
@@ -269,25 +255,8 @@ def _write(folder: Path, config: RunConfig, parts: _Parts) -> None:
     save_content(folder / CONTENT, parts.encoder)
     for pair in parts.pairs:
         pair.save(folder, histories)
-    trained = parts.trained
-    (folder / METRICS).write_text(
-        measured(
-            trained.validation_rows,
-            trained.validation_error,
-            trained.validation_errors,
-            trained.validation_ndcg,
-            trained.metrics,
-            trained.ranking,
-        ),
-        encoding="utf-8",
-    )
-    card = model_card(
-        config,
-        dataset,
-        trained.validation_rows,
-        trained.validation_error,
-    )
-    (folder / CARD).write_text(card, encoding="utf-8")
+    (folder / METRICS).write_text(measured(parts.trained), encoding="utf-8")
+    (folder / CARD).write_text(model_card(config, dataset, parts.trained), encoding="utf-8")
     seal(folder)
 
 

@@ -1,8 +1,6 @@
 """The runs under a folder, and what each is."""
 
-import fcntl
 import json
-import os
 import stat
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,7 +12,7 @@ from retrieval.errors import shown
 from retrieval.run.config import CONFIG_FILE, FORMAT, PREVIOUS_FORMAT
 from retrieval.run.folder import METRICS
 from retrieval.run.manifest import INDEX
-from retrieval.run.versions import CHECKPOINT, CURRENT, LOCK, MANIFEST, NAME, REQUEST
+from retrieval.run.versions import CHECKPOINT, CURRENT, MANIFEST, NAME, REQUEST, is_held
 
 WHOLE = "whole"
 UNFINISHED = "unfinished"
@@ -91,7 +89,7 @@ def listed_run(folder: Path) -> ListedRun:
         state=state,
         checkpoint=None if left is None else _size(checkpoint),
         checkpoint_written=left,
-        held=_is_held(folder),
+        held=is_held(folder),
         linked=folder.is_symlink(),
     )
 
@@ -126,21 +124,6 @@ def _state(version: Path, config: dict[str, object]) -> str:
     except ValueError:
         return "without an index: rec build-index"
     return WHOLE
-
-
-def _is_held(folder: Path) -> bool:
-    """Return whether somebody is writing a run; nothing is made to find out."""
-    try:
-        descriptor = os.open(folder / LOCK, os.O_RDONLY | os.O_NOFOLLOW)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False
 
 
 def _size(folder: Path) -> int:

@@ -126,9 +126,25 @@ def unfinished(root: Path, request: dict[str, object]) -> Path | None:
             same = json.loads(note.read_text(encoding="utf-8")) == request
         except (OSError, ValueError, RecursionError):
             continue
-        if same and not (folder / CURRENT).exists() and not _is_held(folder):
+        ours = os.access(folder, os.W_OK) and not is_held(folder)
+        if same and ours and not (folder / CURRENT).exists():
             return folder
     return None
+
+
+def is_held(folder: Path) -> bool:
+    """Return whether somebody is writing a run; nothing is made to find out."""
+    try:
+        descriptor = os.open(folder / LOCK, os.O_RDONLY | os.O_NOFOLLOW)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
 
 
 class Writer:
@@ -233,15 +249,6 @@ def _held(folder: Path) -> int:
                 "folder with --run"
             ) from None
         os.close(descriptor)  # of a lock that was removed in between
-
-
-def _is_held(folder: Path) -> bool:
-    """Return whether somebody is writing a run."""
-    try:
-        os.close(_held(folder))
-    except (RunError, OSError):
-        return True
-    return False
 
 
 def _is_ours(path: Path) -> bool:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.data.times import NO_TIME
-from retrieval.serving.encoder import Encoded, Encoder
+from retrieval.serving.encoder import Encoded, Encoder, questions_of
 from retrieval.serving.threads import search_alone
 from retrieval.serving.users import QueryUsers, selected
 
@@ -78,7 +78,7 @@ def encode_once(
         What was encoded, and `(Q,)` which of it each question needs.
     """
     if len(rows) == 1:
-        return encoder.encode(users, rows, times), np.zeros(1, np.int64)
+        return encoder.encode(questions_of(users, rows, times)), np.zeros(1, np.int64)
     moments = np.full(len(rows), NO_TIME) if times is None else times
     questions = np.stack([moments != NO_TIME, rows, moments], axis=1)
     distinct, which = np.unique(questions, axis=0, return_inverse=True)
@@ -86,7 +86,7 @@ def encode_once(
 
     def encode(part: NDArray[np.int64]) -> Encoded:
         some, each = selected(users, distinct[part, 1])
-        return encoder.encode(some, each, times_of(part, moments))
+        return encoder.encode(questions_of(some, each, times_of(part, moments)))
 
     parts = parts_of(np.arange(len(distinct)), moments, ENCODED)
     made = shared(encode, parts, threads)

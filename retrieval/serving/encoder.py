@@ -26,6 +26,13 @@ class Encoded(NamedTuple):
     variances: NDArray[np.float32]  # (Q,) that uncertainty about the user adds to scores
 
 
+class UserQuestions(NamedTuple):
+    """Q questions, and how the pairs are weighed for their users."""
+
+    questions: Questions
+    as_known: NDArray[np.bool_]  # (Q,) whether the pairs are weighed as for a known user
+
+
 class Encoder:
     """The user towers of one run, and how their scores are to be read.
 
@@ -77,25 +84,16 @@ class Encoder:
             )
         return wanted
 
-    def encode(
-        self,
-        users: QueryUsers,
-        rows: NDArray[np.int64],
-        times: NDArray[np.int64] | None,
-        timer: StageTimes | None = None,
-    ) -> Encoded:
+    def encode(self, users: UserQuestions, timer: StageTimes | None = None) -> Encoded:
         """Return the query vectors of Q questions about ratings.
 
         Args:
-            users: The users who are asked about.
-            rows: `(Q,)` which of them each question is about.
-            times: `(Q,)` seconds of asking; None is the time of each one's last event.
-            timer: Takes the time of each stage.
+            users: The questions.
+            timer: Stage times of the request, if anybody measures.
         """
-        blend, questions = self.run.config.blend, _questions(users, rows, times)
-        windows = questions.windows
-        weights, offsets = blend.of(users.as_known[rows], windows.ends - windows.starts)
-        variances = np.zeros(len(rows), dtype=np.float32)
+        blend, questions = self.run.config.blend, users.questions
+        weights, offsets = blend.of(users.as_known, questions.windows.counts)
+        variances = np.zeros(len(offsets), dtype=np.float32)
         lap(timer, "windows")
         vectors, own_offsets = [], []
         for place, (part, origin) in enumerate(zip(self.layout.rating, blend.origins, strict=True)):
@@ -106,14 +104,12 @@ class Encoder:
             offsets = offsets + weight * own
             variances = variances + said.variances
             lap(timer, f"{part.name} tower")
-        joined = self.layout.join_users(len(rows), vectors, own_offsets)
+        joined = self.layout.join_users(len(offsets), vectors, own_offsets)
         return Encoded(joined, offsets, variances)
 
     def queries(
         self,
-        users: QueryUsers,
-        rows: NDArray[np.int64],
-        times: NDArray[np.int64] | None,
+        users: UserQuestions,
         rating: NDArray[np.float32],
         rank_by: RankBy | None,
         timer: StageTimes | None = None,
@@ -121,13 +117,10 @@ class Encoder:
         """Return the vectors that rank the lists of Q questions, `(Q, D)`.
 
         Args:
-            users: The users who are asked about.
-            rows: `(Q,)` which of them each question is about.
-            times: `(Q,)` seconds of asking; None is the time of each one's last event, and a time
-                that the pairs that rank do not know.
-            rating: `(Q, D)` vectors that rate, as `encode` returns them.
-            rank_by: What to rank by; None is what validation chose.
-            timer: Takes the time of each stage.
+            users: The questions.
+            rating: Vectors that rate, `(Q, D)`, as `encode` returns them.
+            rank_by: Score to rank by; None is what validation chose.
+            timer: Stage times of the request, if anybody measures.
 
         Raises:
             RequestError: The run's pairs cannot rank by this.
@@ -137,9 +130,8 @@ class Encoder:
             return rating
         weight = ranking.rating_weight if wanted is RankBy.BLEND else 0.0
         queries = np.float32(weight) * rating
-        questions = _questions(users, rows, times)
         for part in self.layout.ranking:
-            said = self._towers[part.name].encode(questions)
+            said = self._towers[part.name].encode(users.questions)
             queries[:, self.layout.columns(part)] += said.vectors / part.temperature
             lap(timer, f"{part.name} tower")
         return queries
@@ -155,10 +147,8 @@ class Encoder:
             users: A single user, who is folded in, known or not.
             vector: `(D,)` of the movie.
         """
-        rows = np.zeros(1, np.int64)
-        questions = _questions(users, rows, None)
-        windows = questions.windows
-        weights, _ = self.run.config.blend.of(users.as_known, windows.ends - windows.starts)
+        questions = questions_of(users, np.zeros(1, np.int64), None).questions
+        weights, _ = self.run.config.blend.of(users.as_known, questions.windows.counts)
         parts = []
         for place, part in enumerate(self.layout.rating):
             direction = self.layout.direction(part, vector)
@@ -203,15 +193,22 @@ class Encoder:
         return self.layout.directions(vectors, self.run.config.blend.weights)
 
 
-def _questions(
+def questions_of(
     users: QueryUsers, rows: NDArray[np.int64], times: NDArray[np.int64] | None
-) -> Questions:
-    """Return Q questions as user towers are asked them: with what had happened by then."""
+) -> UserQuestions:
+    """Return Q questions as user towers are asked them: with what had happened by then.
+
+    Args:
+        users: The users who are asked about.
+        rows: `(Q,)` which of them each question is about.
+        times: Seconds of asking, `(Q,)`; None is the time of each one's last event, and a time that
+            the pairs that rank do not know.
+    """
     if times is None:
         windows = whole_windows(users.histories, rows)
     else:
         windows = windows_until(users.histories, rows, times)
-    return Questions(
+    questions = Questions(
         stored=users.stored[rows],
         trained=users.trained[rows],
         codes=users.codes[rows],
@@ -219,3 +216,4 @@ def _questions(
         windows=windows,
         timed=times is not None,
     )
+    return UserQuestions(questions, users.as_known[rows])

@@ -7,6 +7,7 @@ from index.exact import inner_products
 from retrieval.data.history import Histories, windows_until
 from retrieval.data.vocabulary import UNKNOWN
 from retrieval.options import RankBy
+from retrieval.serving.encoder import questions_of
 from retrieval.serving.results import Explanation, Influence
 from retrieval.serving.snapshot import ServingSnapshot
 from retrieval.serving.users import Person, QueryUsers, one_user
@@ -125,9 +126,9 @@ def _answers(
     rows = np.arange(len(users.trained))
     vectors = snapshot.vectors_of(np.full(len(rows), movie))
     times = None if rated_at is None else np.full(len(rows), rated_at)
-    encoded = encoder.encode(users, rows, times)
+    encoded = encoder.encode(questions_of(users, rows, times))
     if by is RankBy.RATING:
         return encoder.ratings(encoded.offsets, inner_products(encoded.vectors, vectors))
     times = None if watched_at is None else np.full(len(rows), watched_at)
-    queries = encoder.queries(users, rows, times, encoded.vectors, by)
+    queries = encoder.queries(questions_of(users, rows, times), encoded.vectors, by)
     return inner_products(queries, vectors)

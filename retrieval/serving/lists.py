@@ -12,6 +12,7 @@ from retrieval.errors import RequestError, shown
 from retrieval.options import RankBy
 from retrieval.serving.arguments import checked_count, checked_numbers
 from retrieval.serving.diversity import diversify
+from retrieval.serving.encoder import questions_of
 from retrieval.serving.filters import Filter
 from retrieval.serving.snapshot import ServingSnapshot
 from retrieval.serving.stopwatch import StageTimes, lap
@@ -106,8 +107,9 @@ def best_movies(
         timer: Stage times of the request, if anybody measures.
     """
     encoder, index = snapshot.encoder, snapshot.index
-    encoded = encoder.encode(users, rows, times, timer)
-    queries = encoder.queries(users, rows, times, encoded.vectors, options.rank_by, timer)
+    questions = questions_of(users, rows, times)
+    encoded = encoder.encode(questions, timer)
+    queries = encoder.queries(questions, encoded.vectors, options.rank_by, timer)
     depth = options.k
     if options.diversity:
         depth = min(CANDIDATES * options.k, max(1, len(index)))

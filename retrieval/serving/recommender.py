@@ -18,6 +18,7 @@ from retrieval.run.folder import Run
 from retrieval.serving.arguments import checked_count, checked_ids, checked_time, checked_times
 from retrieval.serving.batching import parts_of, shared, times_of
 from retrieval.serving.encoder import Encoder
+from retrieval.serving.events import Event, check_movies
 from retrieval.serving.explanation import explain
 from retrieval.serving.filters import Filter
 from retrieval.serving.history import StoredHistories
@@ -36,9 +37,7 @@ from retrieval.serving.results import (
 from retrieval.serving.snapshot import OpenStore, ServingSnapshot
 from retrieval.serving.stopwatch import StageTimes, lap
 from retrieval.serving.users import (
-    Event,
     Person,
-    check_movies,
     enumerated,
     many_users,
     one_user,

@@ -1,9 +1,10 @@
 """Answers: typed rows and arrays, which become pandas tables, and tables in a notebook."""
 
 import html
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,8 @@ SHARE = "share"
 CONTRIBUTION = "contribution"
 
 Column = Sequence[Any] | NDArray[Any]
+
+Row = TypeVar("Row")
 
 
 class Rating(NamedTuple):
@@ -43,6 +46,42 @@ class Rating(NamedTuple):
         return found | {columns.RATING: [self.rating], columns.DEVIATION: [self.deviation]}
 
 
+@dataclass(frozen=True)
+class _Rows(Sequence[Row], ABC):
+    """A list of rows, which says what its columns are.
+
+    Args:
+        rows: Its rows.
+    """
+
+    rows: tuple[Row, ...]
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self.rows)
+
+    @overload
+    def __getitem__(self, place: int) -> Row: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> Self: ...
+
+    def __getitem__(self, place: int | slice) -> Row | Self:
+        """Return the row at a place, from 0, or a part of the list."""
+        return type(self)(self.rows[place]) if isinstance(place, slice) else self.rows[place]
+
+    def to_frame(self) -> "pd.DataFrame":
+        """Return a table of one row a movie."""
+        return _frame(self._columns())
+
+    def _repr_html_(self) -> str:
+        return _html(self._columns())
+
+    @abstractmethod
+    def _columns(self) -> dict[str, Column]:
+        """Return the columns of a table by their names."""
+
+
 class Recommendation(NamedTuple):
     """One row of a top-k list."""
 
@@ -53,37 +92,8 @@ class Recommendation(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Recommendations(Sequence[Recommendation]):
-    """A top-k list, best first.
-
-    Args:
-        rows: Its rows.
-    """
-
-    rows: tuple[Recommendation, ...]
-
-    def __len__(self) -> int:
-        """Return the number of rows."""
-        return len(self.rows)
-
-    @overload
-    def __getitem__(self, place: int) -> Recommendation: ...
-
-    @overload
-    def __getitem__(self, place: slice) -> "Recommendations": ...
-
-    def __getitem__(self, place: int | slice) -> "Recommendation | Recommendations":
-        """Return the row at a place, from 0, or a part of the list."""
-        if isinstance(place, slice):
-            return Recommendations(self.rows[place])
-        return self.rows[place]
-
-    def to_frame(self) -> "pd.DataFrame":
-        """Return a table of one row a movie."""
-        return _frame(self._columns())
-
-    def _repr_html_(self) -> str:
-        return _html(self._columns())
+class Recommendations(_Rows[Recommendation]):
+    """A top-k list, best first."""
 
     def _columns(self) -> dict[str, Column]:
         return {
@@ -103,37 +113,8 @@ class Similar(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Similars(Sequence[Similar]):
-    """A list of similar movies, nearest first.
-
-    Args:
-        rows: Its rows.
-    """
-
-    rows: tuple[Similar, ...]
-
-    def __len__(self) -> int:
-        """Return the number of rows."""
-        return len(self.rows)
-
-    @overload
-    def __getitem__(self, place: int) -> Similar: ...
-
-    @overload
-    def __getitem__(self, place: slice) -> "Similars": ...
-
-    def __getitem__(self, place: int | slice) -> "Similar | Similars":
-        """Return the row at a place, from 0, or a part of the list."""
-        if isinstance(place, slice):
-            return Similars(self.rows[place])
-        return self.rows[place]
-
-    def to_frame(self) -> "pd.DataFrame":
-        """Return a table of one row a movie."""
-        return _frame(self._columns())
-
-    def _repr_html_(self) -> str:
-        return _html(self._columns())
+class Similars(_Rows[Similar]):
+    """A list of similar movies, nearest first."""
 
     def _columns(self) -> dict[str, Column]:
         return {

@@ -21,8 +21,6 @@ from retrieval.serving.events import (
     Event,
     OtherEvents,
     UserEvents,
-    check_history,
-    check_movies,
     checked_events,
     events_of,
     listed,
@@ -30,19 +28,6 @@ from retrieval.serving.events import (
     sorted_out,
 )
 from retrieval.serving.history import HistoryStore, StoredHistories, histories_of
-
-__all__ = [
-    "Event",
-    "Person",
-    "QueryUsers",
-    "check_history",
-    "check_movies",
-    "enumerated",
-    "many_users",
-    "one_user",
-    "selected",
-    "unknown_users",
-]
 
 _log = logging.getLogger(__name__)
 

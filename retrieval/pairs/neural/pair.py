@@ -20,11 +20,11 @@ from retrieval.pairs.protocol import RunFacts, Vectors
 from retrieval.pairs.saved import load_module, save_module
 from retrieval.pairs.sizes import sizes_of
 from retrieval.pairs.training import (
-    WORTH_REHEARSING,
     SavedPair,
     TrainingData,
     TrainingOptions,
-    scratch_file,
+    movie_vectors,
+    rehearse_export,
 )
 from retrieval.progress import Stage
 from retrieval.storage.damage import readable
@@ -52,11 +52,13 @@ class NeuralTowers:
         sizes = sizes_of(dataset, data.content.matrix())
         what = f"{sizes.users:,} users and {sizes.movies:,} movies at {sizes.classes} classes"
         check_size(exported_bytes(settings, sizes), NAME, what)
-        if len(dataset.ratings) >= WORTH_REHEARSING:
+
+        def export(path: Path) -> None:
             statistics = training_statistics(dataset, np.ones(len(dataset.ratings), dtype=bool))
             module = make_module(data, settings, statistics, seed)
-            with scratch_file() as path:
-                _reader(module, data, statistics).export(path)
+            _reader(module, data, statistics).export(path)
+
+        rehearse_export(len(dataset.ratings), export)
 
     def fit(
         self, data: TrainingData, settings: NeuralSettings, options: TrainingOptions
@@ -123,14 +125,6 @@ def make_module(
             torch.from_numpy(statistics.movies),
             torch.from_numpy(statistics.rated),
         )
-
-
-def movie_vectors(module: NeuralPair) -> NDArray[np.float32]:
-    """Return the vectors of the whole catalogue, `(M, W)`."""
-    module.eval()
-    with torch.no_grad():
-        vectors: NDArray[np.float32] = module.movie_vectors().numpy()
-    return vectors
 
 
 def unrated_vectors(module: NeuralPair, content: Content) -> NDArray[np.float32]:

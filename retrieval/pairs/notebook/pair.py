@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from retrieval.data.demographics import AGE_EDGES
 from retrieval.errors import RequestError
@@ -21,11 +20,11 @@ from retrieval.pairs.protocol import RunFacts, Vectors
 from retrieval.pairs.saved import load_module, save_module
 from retrieval.pairs.sizes import sizes_of
 from retrieval.pairs.training import (
-    WORTH_REHEARSING,
     SavedPair,
     TrainingData,
     TrainingOptions,
-    scratch_file,
+    movie_vectors,
+    rehearse_export,
 )
 from retrieval.progress import Stage
 from retrieval.storage.damage import readable
@@ -52,11 +51,13 @@ class NotebookTowers:
         dataset = data.dataset
         sizes = sizes_of(dataset, data.content.matrix())
         check_size(exported_bytes(sizes), NAME, f"{sizes.users:,} users, {sizes.movies:,} movies")
-        if len(dataset.ratings) >= WORTH_REHEARSING:
+
+        def export(path: Path) -> None:
             statistics = training_statistics(dataset, np.ones(len(dataset.ratings), dtype=bool))
             module = make_module(data, settings, statistics, seed)
-            with scratch_file() as path:
-                _reader(module, data, statistics).export(path)
+            _reader(module, data, statistics).export(path)
+
+        rehearse_export(len(dataset.ratings), export)
 
     def fit(
         self, data: TrainingData, settings: NotebookSettings, options: TrainingOptions
@@ -131,14 +132,6 @@ def make_module(
             statistics.centre,
             data.dataset.scale.unit,
         )
-
-
-def movie_vectors(module: NotebookPair) -> NDArray[np.float32]:
-    """Return the vectors of the whole catalogue, `(M, W)`."""
-    module.eval()
-    with torch.no_grad():
-        vectors: NDArray[np.float32] = module.movie_vectors().numpy()
-    return vectors
 
 
 def save(folder: Path, module: NotebookPair) -> None:

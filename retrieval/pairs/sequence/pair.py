@@ -39,11 +39,11 @@ from retrieval.pairs.sequence.training import (
 )
 from retrieval.pairs.sizes import sizes_of
 from retrieval.pairs.training import (
-    WORTH_REHEARSING,
     SavedPair,
     TrainingData,
     TrainingOptions,
-    scratch_file,
+    movie_vectors,
+    rehearse_export,
 )
 from retrieval.progress import Stage
 from retrieval.storage.damage import readable
@@ -85,13 +85,16 @@ class SequenceTowers:
         sizes = sizes_of(dataset, data.content.matrix())
         constants = settings.members * exported_bytes(settings, sizes)
         check_size(constants, NAME, f"{sizes.movies:,} movies")
-        if len(dataset.ratings) >= WORTH_REHEARSING:
+
+        def export(path: Path) -> None:
             rated = np.ones(len(dataset.movie_vocabulary), dtype=bool)
             pair = make_pair(data, settings, rated, seed)
             histories = dataset.histories(np.ones(len(dataset.ratings), dtype=bool))
             example = example_tokens(dataset, histories, settings.history_length)
-            with scratch_file() as path:  # members of the same form would add nothing
-                export_tower(EnsembleUserTower(SequenceEnsemble([pair])), example, path)
+            # Members of the same form would add nothing.
+            export_tower(EnsembleUserTower(SequenceEnsemble([pair])), example, path)
+
+        rehearse_export(len(dataset.ratings), export)
 
     def fit(
         self, data: TrainingData, settings: SequenceSettings, options: TrainingOptions
@@ -255,14 +258,6 @@ def make_pair(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return SequencePair(settings, sizes, torch.from_numpy(matrix), torch.from_numpy(rated))
-
-
-def movie_vectors(ensemble: SequenceEnsemble) -> NDArray[np.float32]:
-    """Return the vectors of the whole catalogue, `(M, W)`."""
-    ensemble.eval()
-    with torch.no_grad():
-        vectors: NDArray[np.float32] = ensemble.movie_vectors().numpy()
-    return vectors
 
 
 def example_tokens(dataset: Dataset, histories: Histories, length: int) -> Tokens:

@@ -81,7 +81,7 @@ def tokens(
         scale: Of the ratings.
         length: The longest history.
     """
-    counts = np.minimum(windows.ends - windows.starts, length)
+    counts = np.minimum(windows.counts, length)
     places = np.arange(max(2, 1 + int(counts.max(initial=0))))  # 0 is the start
     there = (places >= 1) & (places <= counts[:, None])  # (B, T)
     positions = np.where(there, (windows.ends - counts - 1)[:, None] + places, 0)
