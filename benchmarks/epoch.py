@@ -15,19 +15,18 @@ from pathlib import Path
 import numpy as np
 import torch
 from machine import Report, arguments, peak_megabytes
+from subset import held_out
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 (torch's own name for it)
 
 from retrieval.data.dataset import encode
 from retrieval.data.layouts import read_folder
 from retrieval.options import Preset
-from retrieval.pairs.content import fit_content
 from retrieval.pairs.sequence.batches import Sequences, shuffled
 from retrieval.pairs.sequence.pair import make_pair
 from retrieval.pairs.sequence.settings import preset_settings
 from retrieval.pairs.sequence.softmax import full_softmax
 from retrieval.pairs.sequence.training import batch_loss
-from retrieval.pairs.training import TrainingData
 
 # Steps before anything counts.
 WARM_UP = 3
@@ -48,7 +47,6 @@ def main() -> None:
     dataset = encode(read_folder(asked.data))
     settings = preset_settings(asked.preset)
     size = settings.tokens_in_step(len(dataset.ratings))
-    content = fit_content(dataset.movie_frame, asked.seed).describe(dataset.movie_frame)
     sequences = Sequences(
         histories=dataset.histories(np.ones(len(dataset.ratings), dtype=bool)),
         codes=dataset.user_codes,
@@ -57,8 +55,8 @@ def main() -> None:
     )
     rated = sequences.shares(len(dataset.movie_vocabulary)) > 0
     nothing = np.zeros(len(dataset.ratings), dtype=bool)
-    data = TrainingData(dataset, content, validation=nothing, last=nothing)
-    pair = make_pair(data, settings, rated, asked.seed).train()
+    data = held_out(dataset, nothing, nothing, asked.seed)
+    pair = make_pair(data, settings, rated, None, asked.seed).train()
     optimizer, rng = torch.optim.AdamW(pair.parameters()), np.random.default_rng(asked.seed)
     count = len(shuffled(sequences.counts, size, np.random.default_rng(asked.seed)))
     batches = sequences.batches(size, settings.unknown_time_share, settings.earlier_share, rng)

@@ -10,16 +10,16 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from machine import Report, arguments
 from numpy.typing import NDArray
+from subset import held_out
 
 from retrieval.cli.progress import progress
 from retrieval.data.dataset import Dataset, encode
 from retrieval.data.layouts import read_folder
 from retrieval.data.split import random_rows
 from retrieval.options import Device
-from retrieval.pairs.content import fit_content
 from retrieval.pairs.notebook.pair import NotebookTowers
 from retrieval.pairs.notebook.settings import Activation, NotebookSettings
-from retrieval.pairs.training import RatingSide, TrainingData, TrainingOptions
+from retrieval.pairs.training import RatingSide, TrainingOptions
 
 PUBLISHED = 1.0009
 
@@ -40,9 +40,8 @@ def main() -> None:
     rng = np.random.default_rng(asked.seed)
     test = random_rows(len(dataset.ratings), len(dataset.ratings) // 5, rng)
     settings = NotebookSettings(layers=asked.layers, activation=asked.activation)
-    content = fit_content(dataset.movie_frame, asked.seed).describe(dataset.movie_frame)
     # Held out as last events are, the test rows choose nothing.
-    data = TrainingData(dataset, content, validation=np.zeros_like(test), last=test)
+    data = held_out(dataset, np.zeros_like(test), test, asked.seed)
     began = time.perf_counter()
     with TemporaryDirectory() as scratch, progress() as bars:
         options = TrainingOptions(asked.seed, Path(scratch), Device.CPU, bars)

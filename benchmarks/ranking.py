@@ -67,7 +67,7 @@ def main() -> None:
         f"last movies of {asked.data.name}, preset {config.preset} trained with seed "
         f"{config.seed}, query time known",
     )
-    report.say(f"validation chose to rank by {ranking.rank_by}, weight {ranking.rating_weight:g}")
+    report.say(f"validation chose to rank by {ranking.rank_by}, weight {ranking.sitting_weight:g}")
     names = "  ".join(f"HR@10 NDCG@10 {name:8}" for name in WHICH)
     report.say(f"weight  {names}  rating of hits")
     rows = []
@@ -83,7 +83,7 @@ def main() -> None:
         )
     report.save()
     if asked.plot:
-        draw(rows, ranking.rating_weight, asked.plot)
+        draw(rows, ranking.sitting_weight, asked.plot)
 
 
 def row(recommender: Recommender, data: Dataset, test: NDArray[np.bool_], weight: float) -> Row:
@@ -92,7 +92,8 @@ def row(recommender: Recommender, data: Dataset, test: NDArray[np.bool_], weight
     config = snapshot.run.config
     if config.ranking is None:
         raise ValueError("a run without a pair that ranks")
-    ranking = replace(config.ranking, rating_weight=weight if np.isfinite(weight) else 0.0)
+    # Last movies are asked for at their times, which are before the present.
+    ranking = replace(config.ranking, sitting_weight=weight if np.isfinite(weight) else 0.0)
     run = replace(snapshot.run, config=replace(config, ranking=ranking))
     weighed = Recommender(replace(snapshot, run=run, encoder=Encoder(run)), threads=2)
     targets, ratings = data.movies[test], data.ratings[test]

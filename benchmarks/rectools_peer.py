@@ -1,8 +1,9 @@
-"""RecTools' SASRec on interactions from a file; run by recommend.py in an environment of its own.
+"""RecTools' SASRec on interactions from a file, in an environment of its own.
 
-Settings are those of the full-softmax SASRec that RecTools' authors report on MovieLens-1M: 64
-components, two blocks of one head, dropout 0.1, 200 events. The epoch is chosen on the last known
-event of users drawn at random, as patience allows.
+The benchmarks recommend.py and temporal.py run it. Settings are those of the full-softmax SASRec
+that RecTools' authors report on MovieLens-1M: 64 components, two blocks of one head, dropout 0.1,
+200 events. The epoch is chosen on the last known event of users drawn at random, as patience
+allows.
 """
 
 import json
@@ -19,7 +20,7 @@ from rectools import Columns
 from rectools.dataset import Dataset
 from rectools.models import SASRecModel
 
-K, ONE_BY_ONE, EPOCHS, PATIENCE, VALIDATION = 10, 50, 60, 6, 1000
+K, ONE_BY_ONE, EPOCHS, PATIENCE, VALIDATION = 100, 50, 60, 6, 1000
 
 
 def main(known: Path, scratch: Path, seed: int) -> None:

@@ -1,4 +1,4 @@
-"""Some rows of a data set: a run trained on them, and who has rated what."""
+"""Some rows of a data set: what is trained on them, and who has rated what."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +10,9 @@ from scipy import sparse
 from retrieval.cli.progress import progress
 from retrieval.data.dataset import Dataset
 from retrieval.data.frames import MovieData
+from retrieval.data.visits import last_visits
+from retrieval.pairs.content import fit_content
+from retrieval.pairs.training import TrainingData
 from retrieval.pipeline.settings import Settings
 from retrieval.pipeline.training import train
 
@@ -30,6 +33,22 @@ def train_on(
             seed=seed,
             progress=bars,
         )
+
+
+def held_out(
+    dataset: Dataset, validation: NDArray[np.bool_], last: NDArray[np.bool_], seed: int
+) -> TrainingData:
+    """Return what pairs are trained on, with these rows held out and no visits.
+
+    Args:
+        dataset: All rows.
+        validation: `(N,)` rows that choose epochs and weights.
+        last: `(N,)` last events.
+        seed: Seed of what describes movies.
+    """
+    content = fit_content(dataset.movie_frame, seed).describe(dataset.movie_frame)
+    nobody = last_visits(dataset, 0.0, 0, np.random.default_rng(seed))
+    return TrainingData(dataset, content, validation, last, *nobody)
 
 
 def who_saw_what(data: Dataset, rows: NDArray[np.bool_]) -> sparse.csr_array:

@@ -1,241 +1,282 @@
-"""Ratings and lists of one run on one split in time, beside peers for either.
+"""Lists for what comes after a cut in time, beside peers and what was popular.
 
-python benchmarks/temporal.py --data FOLDER [--preset default] [--run FOLDER]
+python benchmarks/temporal.py --data FOLDER [--cut 0.8] [--target visit] [--preset default]
+    [--run FOLDER] [--rectools PYTHON]
 
-What comes after the 80 % point is asked of the users known before it: every rating, and the list of
-ten at the time of the first of them. `next` is that first movie, `later` are all of them. Ratings
-and lists of the run come out of the same index; those of the joint baseline out of one model. ALS
-and the neighbours have the settings that are best on the last event before that point.
+Everything up to the cut is learned from. Metrics are those of `rec evaluate --protocol temporal`.
+Peers that need no time have the settings that are best on the last event of each user before the
+cut, and are asked with the history that each user has by then. RecTools runs in an environment of
+its own, which PYTHON belongs to; it is asked about visits and windows alone, whose users it has
+learned from.
 """
 
 import itertools
+import json
+import subprocess
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
-import torch
 from implicit.als import AlternatingLeastSquares
 from implicit.nearest_neighbours import BM25Recommender, CosineRecommender
 from implicit.recommender_base import RecommenderBase
 from implicit.utils import ParameterWarning
-from joint import fit_joint
-from machine import Report, arguments
+from machine import Report, arguments, peak_megabytes
 from numpy.typing import NDArray
 from scipy import sparse
 from subset import train_on, who_saw_what
 from threadpoolctl import threadpool_limits
 
-from retrieval.data.dataset import Dataset, encode
-from retrieval.data.history import time_order
+from retrieval.data.dataset import encode
 from retrieval.data.layouts import read_folder
-from retrieval.data.split import before_cut, held_out, last_of_each
-from retrieval.evaluation.baselines import fit_biases, most_rated
-from retrieval.evaluation.metrics import discounted_gain, hit_rate, ranks, root_mean_square_error
-from retrieval.options import Preset, Split
+from retrieval.data.split import last_of_each
+from retrieval.evaluation.metrics import discounted_gain, ranks
+from retrieval.evaluation.questions import questions_after
+from retrieval.evaluation.result import Result
+from retrieval.evaluation.temporal import DEEP, LaterTrial, cut_at, score_lists, scored
+from retrieval.options import Preset, Target
 from retrieval.pipeline.settings import preset_settings
-from retrieval.serving.recommender import Recommender
+from retrieval.serving.snapshot import ServingSnapshot
 
 K = 10
 FACTORS, REGULARIZATIONS, WEIGHTS, ITERATIONS = (32, 64, 128), (0.01, 0.1, 1.0), (1.0, 10.0), 15
 NEIGHBOURS = (20, 50, 100, 200)
+PENALTIES = (100.0, 300.0, 1000.0)
+
+# Users whose lists a peer makes together.
+TOGETHER = 1024
+
+# What is printed of all metrics, which `--json` has.
+SHOWN = ("hr@10", "ndcg@10", "liked ndcg@10", "recall@100", "rating of hits", "coverage@10")
 
 
-class Questions(NamedTuple):
-    """V users who come back after the point in time, and what they then rate."""
+class Peer(Protocol):
+    """A model of who watches what."""
 
-    users: NDArray[np.int64]  # (V,) numbers
-    times: NDArray[np.int64]  # (V,) of the next event
-    next: NDArray[np.int64]  # (V,) numbers
-    later: sparse.csr_array  # (V, M) 1 where rated after it
+    def fit(self, seen: sparse.csr_matrix) -> None:
+        """Learn from who has seen what, `(U, M)`."""
+
+    def lists(self, users: NDArray[np.int64], seen: sparse.csr_matrix, k: int) -> NDArray[np.int64]:
+        """Return lists `(Q, k)` of users who have seen `(Q, M)`, without that."""
 
 
-class Trial(NamedTuple):
-    """A data set split in time."""
+class Ease:
+    """EASE: a linear model of movies on movies.
 
-    data: Dataset
-    early: NDArray[np.bool_]  # (N,) rows before the point
-    test: NDArray[np.bool_]  # (N,) rows to predict
-    seen: sparse.csr_array  # (U, M) 1 where rated before it
-    questions: Questions
-    seed: int
+    Args:
+        penalty: Penalty of its coefficients.
+
+    Source: Steck, "Embarrassingly shallow autoencoders for sparse data", WWW 2019.
+    """
+
+    def __init__(self, penalty: float) -> None:
+        self._penalty = penalty
+
+    def fit(self, seen: sparse.csr_matrix) -> None:
+        """Learn from who has seen what, `(U, M)`."""
+        products = (seen.T @ seen).toarray().astype(np.float64)
+        products[np.diag_indices_from(products)] += self._penalty
+        inverse = np.linalg.inv(products)
+        weights = -inverse / np.diag(inverse)
+        weights[np.diag_indices_from(weights)] = 0.0
+        self._weights = weights.astype(np.float32)
+
+    def lists(self, users: NDArray[np.int64], seen: sparse.csr_matrix, k: int) -> NDArray[np.int64]:
+        """Return lists `(Q, k)` of users who have seen `(Q, M)`, without that."""
+        lists = np.empty((len(users), k), np.int64)
+        for rows in _together(len(users)):
+            scores = seen[rows] @ self._weights
+            scores[seen[rows].nonzero()] = -np.inf
+            top = np.argpartition(-scores, k - 1, axis=1)[:, :k]
+            order = np.argsort(-np.take_along_axis(scores, top, axis=1), axis=1, kind="stable")
+            lists[rows] = np.take_along_axis(top, order, axis=1)
+        return lists
+
+
+class Implicit:
+    """A model of the library implicit.
+
+    Args:
+        make: Function that makes one.
+    """
+
+    def __init__(self, make: Callable[[], RecommenderBase]) -> None:
+        self._model = make()
+
+    def fit(self, seen: sparse.csr_matrix) -> None:
+        """Learn from who has seen what, `(U, M)`."""
+        self._model.fit(seen, show_progress=False)
+
+    def lists(self, users: NDArray[np.int64], seen: sparse.csr_matrix, k: int) -> NDArray[np.int64]:
+        """Return lists `(Q, k)` of users who have seen `(Q, M)`, without that."""
+        options = {"N": k, "filter_already_liked_items": True}
+        if isinstance(self._model, AlternatingLeastSquares):  # neighbours have no users to work out
+            options["recalculate_user"] = True
+        lists, _ = self._model.recommend(users, seen, **options)
+        return np.asarray(lists, dtype=np.int64)
+
+
+class Family(NamedTuple):
+    """A peer with several settings."""
+
+    name: str
+    makers: list[Callable[[], Peer]]
 
 
 def main() -> None:
     """Train everyone on what is early, ask about what is late, and report."""
     parser = arguments(__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder of the data")
+    parser.add_argument("--cut", type=float, default=0.8, help="share that is learned from")
+    parser.add_argument("--target", type=Target, choices=list(Target), default=Target.VISIT)
     parser.add_argument("--preset", type=Preset, choices=list(Preset), default=Preset.DEFAULT)
     parser.add_argument("--run", type=Path, help="run trained on this split; none trains one")
+    parser.add_argument("--rectools", type=Path, help="Python of an environment with RecTools")
     asked = parser.parse_args()
     data = read_folder(asked.data)
-    whole = encode(data)
-    test = held_out(Split.TIME, whole.users, whole.movies, whole.timestamps, asked.seed)
-    early = before_cut(whole.timestamps)
+    dataset = encode(data)
+    cut = cut_at(dataset.timestamps, asked.cut)
+    early = dataset.timestamps <= cut
+    histories = dataset.histories(np.ones(len(early), dtype=bool))
+    questions = questions_after(histories, cut, asked.target)
     with TemporaryDirectory() as scratch:
         run, began = asked.run or Path(scratch) / "run", time.perf_counter()
         if asked.run is None:
             train_on(data, early, run, preset_settings(asked.preset), asked.seed)
         seconds = time.perf_counter() - began
-        recommender = Recommender.load(run, threads=2)
-    trial = Trial(whole, early, test, who_saw_what(whole, early), ask(whole, test), asked.seed)
-    warnings.simplefilter("ignore", ParameterWarning)  # implicit warns of what it hands itself
-    report = Report(
-        asked,
-        f"{asked.data.name}, preset {recommender.run.config.preset}, {test.sum():,} ratings and "
-        f"{len(trial.questions.users):,} lists after the 80 % point of time",
-    )
-    report.say(f"{'system':34} RMSE    next: HR@10  NDCG@10  later: NDCG@10  recall@10  seconds")
-    of_run(report, recommender, trial, seconds)
-    of_joint(report, trial)
-    of_baselines(report, trial)
-    with threadpool_limits(1, "blas"):  # as implicit wants it
-        of_lists_alone(report, trial)
+        snapshot = ServingSnapshot.load(run)
+        trial = LaterTrial(
+            dataset=dataset,
+            cut=cut,
+            histories=histories,
+            questions=questions,
+            snapshot=snapshot,
+            threads=2,
+        )
+        report = Report(
+            asked,
+            f"{asked.data.name}, preset {snapshot.run.config.preset}, {asked.target} after the "
+            f"first {asked.cut:g} of all events, {len(questions.users):,} questions",
+        )
+        report.say(f"{'system':40} {' '.join(f'{name:>14}' for name in SHOWN)}  seconds")
+        for result in score_lists(trial):
+            say(report, result, seconds if result.system.startswith("two towers") else 0.0)
+        warnings.simplefilter("ignore", ParameterWarning)  # implicit warns of what it hands itself
+        with threadpool_limits(1, "blas"):  # as implicit wants it
+            for family in families(asked.seed):
+                of_family(report, trial, family, early)
+        if asked.rectools is not None and asked.target in (Target.VISIT, Target.WINDOW):
+            of_rectools(report, trial, asked.rectools, Path(scratch), early, asked.seed)
+    report.say(f"memory at the peak: {peak_megabytes():,.0f} MB")
     report.save()
 
 
-def ask(data: Dataset, test: NDArray[np.bool_]) -> Questions:
-    """Return the questions that test rows are the answers to."""
-    rows = np.flatnonzero(test)
-    rows = rows[time_order(data.users[rows], data.timestamps[rows])]
-    users, first = np.unique(data.users[rows], return_index=True)
-    first = rows[first]
-    return Questions(
-        users, data.timestamps[first], data.movies[first], who_saw_what(data, test)[users]
-    )
-
-
-def say(
-    report: Report,
-    system: str,
-    ratings: NDArray[np.float64] | None,
-    lists: NDArray[np.int64],
-    trial: Trial,
-    seconds: float,
-) -> None:
-    """Report what ratings of the test rows and lists `(V, K)` of movie numbers are worth."""
-    error = None
-    if ratings is not None:
-        true = trial.data.ratings[trial.test].astype(np.float64)
-        error = root_mean_square_error(ratings, true).value
-    places = ranks(lists, trial.questions.next)
-    hits, gain = hit_rate(places, K).value, discounted_gain(places, K).value
-    later_gain, recall = of_many(lists, trial.questions.later)
+def say(report: Report, result: Result, seconds: float) -> None:
+    """Report what one system found."""
+    cells = " ".join(f"{result.metrics[name].value:14.4f}" for name in SHOWN)
     report.add(
-        f"{system:34} {'-' if error is None else f'{error:.4f}':7} {hits:11.4f} {gain:8.4f} "
-        f"{later_gain:15.4f} {recall:10.4f}  {seconds:7.0f}",
-        system=system,
-        rmse=error,
-        next_hr=hits,
-        next_ndcg=gain,
-        later_ndcg=later_gain,
-        later_recall=recall,
+        f"{result.system:40} {cells}  {seconds:7.0f}",
+        system=result.system,
         seconds=seconds,
+        metrics={name: metric._asdict() for name, metric in result.metrics.items()},
     )
 
 
-def of_many(lists: NDArray[np.int64], relevant: sparse.csr_array) -> tuple[float, float]:
-    """Return NDCG and recall of lists `(V, K)` where several movies are right, means over users."""
-    hits = relevant.toarray()[np.arange(len(lists))[:, None], lists]  # (V, K)
-    counts = np.minimum(relevant.sum(axis=1), K).astype(np.int64)
-    gains = 1 / np.log2(np.arange(K) + 2)
-    ideal = np.cumsum(gains)[counts - 1]
-    return float((hits @ gains / ideal).mean()), float((hits.sum(axis=1) / counts).mean())
-
-
-def of_run(report: Report, recommender: Recommender, trial: Trial, seconds: float) -> None:
-    """Report what one run says, by each ranking, with the query time known and not."""
-    data, test, questions = trial.data, trial.test, trial.questions
-    ratings = recommender.rate_many(
-        data.user_vocabulary.ids[data.users[test]],
-        data.movie_vocabulary.ids[data.movies[test]],
-        times=data.timestamps[test],
-    ).ratings.astype(np.float64)
-    for rank_by, timed in itertools.product(recommender.encoder.rankings, (False, True)):
-        found = recommender.topk_many(
-            data.user_vocabulary.ids[questions.users],
-            K,
-            times=questions.times if timed else None,
-            rank_by=rank_by,
-        )
-        name = f"one run, by {rank_by}, time {'known' if timed else 'not known'}"
-        lists = data.movie_vocabulary.numbers(found.movie_ids)
-        say(report, name, ratings, lists, trial, seconds)
-
-
-def of_joint(report: Report, trial: Trial) -> None:
-    """Report what the joint baseline says."""
-    data, users = trial.data, trial.questions.users
-    began = time.perf_counter()
-    model = fit_joint(data, trial.early, trial.seed)
-    seconds = time.perf_counter() - began
-    with torch.no_grad():
-        rows = [torch.from_numpy(column[trial.test]) for column in (data.users, data.movies)]
-        ratings = data.scale.clip(model.ratings(*rows).numpy().astype(np.float64))
-        scores = (model.users.weight[users] @ model.movies.weight.T).numpy()
-    scores = np.where(trial.seen[users].toarray() > 0, -np.inf, scores)
-    lists = np.argsort(-scores, axis=1, kind="stable")[:, :K]
-    say(report, "joint multi-task baseline", ratings, lists, trial, seconds)
-
-
-def of_baselines(report: Report, trial: Trial) -> None:
-    """Report what popularity and biases say."""
-    data, early, test, seen = trial.data, trial.early, trial.test, trial.seen
-    users, movies, ratings = data.users[early], data.movies[early], data.ratings[early]
-    biases = fit_biases(users, movies, ratings, *seen.shape)
-    predicted = biases.centre + biases.movies[data.movies[test]] + biases.users[data.users[test]]
-    known = [seen.indices[slice(*seen.indptr[user : user + 2])] for user in trial.questions.users]
-    lists = most_rated(biases.movies, known, K)
-    say(report, "user mean + movie bias", data.scale.clip(predicted), lists, trial, 0)
-    popular = most_rated(biases.counts.astype(np.float64), known, K)
-    say(report, "popularity", None, popular, trial, 0)
-
-
-def of_lists_alone(report: Report, trial: Trial) -> None:
-    """Report what peers that predict no ratings say, at their best settings on early rows."""
-    data, rows = trial.data, np.flatnonzero(trial.early)
-    last = np.zeros_like(trial.early)
-    last[rows] = last_of_each(data.users[rows], data.timestamps[rows])
-    past = who_saw_what(data, trial.early & ~last)
-    targets, users = data.movies[last], data.users[last]
-    als = itertools.product(FACTORS, REGULARIZATIONS, WEIGHTS)
-    families: dict[str, list[Callable[[], RecommenderBase]]] = {
-        "item-kNN, cosine": [partial(CosineRecommender, K=k) for k in NEIGHBOURS],
-        "item-kNN, BM25": [partial(BM25Recommender, K=k) for k in NEIGHBOURS],
-        "implicit ALS": [
+def families(seed: int) -> Iterator[Family]:
+    """Give the peers that need no time, with the settings that are tried."""
+    yield Family("EASE", [partial(Ease, penalty) for penalty in PENALTIES])
+    for name, model in (("cosine", CosineRecommender), ("BM25", BM25Recommender)):
+        makers = [partial(Implicit, partial(model, K=k)) for k in NEIGHBOURS]
+        yield Family(f"item-kNN, {name}", [*makers])
+    yield Family(
+        "implicit ALS",
+        [
             partial(
-                AlternatingLeastSquares,
-                factors=factors,
-                regularization=penalty,
-                alpha=weight,
-                iterations=ITERATIONS,
-                random_state=trial.seed,
+                Implicit,
+                partial(
+                    AlternatingLeastSquares,
+                    factors=factors,
+                    regularization=penalty,
+                    alpha=weight,
+                    iterations=ITERATIONS,
+                    random_state=seed,
+                ),
             )
-            for factors, penalty, weight in als
+            for factors, penalty, weight in itertools.product(FACTORS, REGULARIZATIONS, WEIGHTS)
         ],
-    }
-    for name, makers in families.items():
-        gains = [
-            discounted_gain(ranks(of_peer(make(), past, users), targets), K).value
-            for make in makers
+    )
+
+
+def of_family(report: Report, trial: LaterTrial, family: Family, early: NDArray[np.bool_]) -> None:
+    """Report what a peer finds at its best settings."""
+    dataset, rows = trial.dataset, np.flatnonzero(early)
+    last = np.zeros_like(early)
+    last[rows] = last_of_each(dataset.users[rows], dataset.timestamps[rows])
+    past = sparse.csr_matrix(who_saw_what(dataset, early & ~last))
+    users, targets = dataset.users[last], dataset.movies[last]
+    gains = []
+    for make in family.makers:
+        peer = make()
+        peer.fit(past)
+        gains.append(discounted_gain(ranks(peer.lists(users, past[users], K), targets), K).value)
+    began = time.perf_counter()
+    best = family.makers[int(np.argmax(gains))]()
+    best.fit(sparse.csr_matrix(who_saw_what(dataset, early)))
+    seconds = time.perf_counter() - began
+    lists = np.concatenate(
+        [
+            best.lists(trial.questions.users[rows], seen_by(trial, rows), DEEP)
+            for rows in _together(len(trial.questions.users))
         ]
-        began = time.perf_counter()
-        lists = of_peer(makers[int(np.argmax(gains))](), trial.seen, trial.questions.users)
-        say(report, name, None, lists, trial, time.perf_counter() - began)
+    )
+    say(report, scored(trial, family.name, lists), seconds)
 
 
-def of_peer(
-    model: RecommenderBase, seen: sparse.csr_array, users: NDArray[np.int64]
-) -> NDArray[np.int64]:
-    """Return a peer's lists `(V, K)`, trained on who has seen what `(U, M)`."""
-    matrix = sparse.csr_matrix(seen)  # all that the library takes
-    model.fit(matrix, show_progress=False)
-    lists, _ = model.recommend(users, matrix[users], N=K, filter_already_liked_items=True)
-    return np.asarray(lists, dtype=np.int64)
+def seen_by(trial: LaterTrial, rows: slice) -> sparse.csr_matrix:
+    """Return what the users of some questions have seen when asked, `(Q, M)`."""
+    _, starts, ends, _ = (column[rows] for column in trial.questions)
+    counts = ends - starts
+    bounds = np.append(0, np.cumsum(counts))
+    events = np.arange(bounds[-1]) + np.repeat(starts - bounds[:-1], counts)
+    shape = (len(starts), len(trial.dataset.movie_vocabulary))
+    values = np.ones(len(events), np.float32)
+    return sparse.csr_matrix((values, trial.histories.movies[events], bounds), shape=shape)
+
+
+def of_rectools(
+    report: Report,
+    trial: LaterTrial,
+    python: Path,
+    scratch: Path,
+    early: NDArray[np.bool_],
+    seed: int,
+) -> None:
+    """Report what RecTools finds, a line of JSON for each of its models."""
+    histories = trial.dataset.histories(early)
+    np.savez(
+        scratch / "known.npz",
+        user_id=np.repeat(np.arange(len(histories.offsets) - 1), np.diff(histories.offsets)),
+        movie_id=histories.movies,
+        asked=trial.questions.users,
+    )
+    peer = Path(__file__).with_name("rectools_peer.py")
+    command = [str(python), str(peer), str(scratch / "known.npz"), str(scratch), str(seed)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 (ours)
+    if done.returncode:
+        raise SystemExit(f"{python} {peer.name} failed:\n{done.stderr[-2000:]}")
+    for line in done.stdout.splitlines():
+        if line.startswith("{"):
+            said = json.loads(line)
+            say(report, scored(trial, said["name"], np.load(said["lists"])), said["training"])
+
+
+def _together(count: int) -> list[slice]:
+    return [slice(start, start + TOGETHER) for start in range(0, count, TOGETHER)]
 
 
 if __name__ == "__main__":

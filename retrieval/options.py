@@ -45,3 +45,25 @@ class Split(StrEnum):
     TIME = "time"  # ratings after the 80 % point of time, of users known before it
     NEW_USERS = "new-users"  # every rating of 10 % of the users
     NEW_MOVIES = "new-movies"  # every rating of 5 % of the rated movies
+
+
+class Protocol(StrEnum):
+    """How a run is evaluated: by a split, or by what comes after a cut."""
+
+    RATING = Split.RATING
+    RATING80 = Split.RATING80
+    LEAVE_ONE = Split.LEAVE_ONE
+    TIME = Split.TIME
+    NEW_USERS = Split.NEW_USERS
+    NEW_MOVIES = Split.NEW_MOVIES
+    TEMPORAL = "temporal"
+
+
+class Target(StrEnum):
+    """Events after a cut in time that lists are asked to find."""
+
+    FIRST = "first"  # each user's first one
+    LAST = "last"  # each user's last one
+    SUCCESSIVE = "successive"  # every one, with all events before it
+    VISIT = "visit"  # each user's first sitting, at least a day after the last event before the cut
+    WINDOW = "window"  # all of them, asked at the cut

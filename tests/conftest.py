@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from retrieval.data.frames import MovieData
 from retrieval.data.layouts import read_folder
@@ -18,18 +18,25 @@ from retrieval.pipeline.training import train
 from retrieval.serving.recommender import Recommender
 
 
+@pytest.fixture(scope="session")
+def libraries() -> ThreadpoolController:
+    """The libraries that have threads, which take milliseconds to find."""
+    return ThreadpoolController()
+
+
 @pytest.fixture(autouse=True)
-def _threads() -> Iterator[None]:
+def _threads(libraries: ThreadpoolController) -> Iterator[None]:
     """Put back the number of threads, which the command line sets for its whole process."""
-    with threadpool_limits():
+    with libraries.limit():
         yield
 
 
 @pytest.fixture(autouse=True, scope="session")
 def _alone() -> Iterator[None]:
-    """Let the sampler do small worlds on one thread: starting others would take longer."""
+    """Let the sampler do small worlds on one thread in few parts: more would take longer."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(compiled, "FEW", 10**9)
+        patch.setattr(compiled, "PARTS", 4)
         yield
 
 

@@ -4,14 +4,22 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from retrieval.data import columns
+from retrieval.data.dataset import Dataset
 from retrieval.data.frames import MovieData
 from retrieval.data.scale import RatingScale
+from retrieval.data.visits import Visits
 from retrieval.options import Preset
+from retrieval.pairs.content import Content
+from retrieval.pairs.training import TrainingData
 from retrieval.pipeline.settings import Settings, preset_settings
 
 STARS = RatingScale(lowest=1, highest=5, step=1)
+
+NOTHING = np.zeros(0, np.int64)
+NO_VISITS = Visits(NOTHING, NOTHING, NOTHING, NOTHING, NOTHING, NOTHING > 0)
 
 TINY = {
     "neural.dimension": 4,
@@ -40,6 +48,13 @@ def tiny_settings(pairs: Sequence[str] = ()) -> Settings:
     settings = preset_settings(Preset.QUICK, pairs)
     own = {name: value for name, value in TINY.items() if name.split(".")[0] in settings.pairs}
     return settings.changed(own)
+
+
+def without_visits(
+    dataset: Dataset, content: Content, validation: NDArray[np.bool_], last: NDArray[np.bool_]
+) -> TrainingData:
+    """Return training data of which these rows, and no visits, are held out."""
+    return TrainingData(dataset, content, validation, last, np.zeros_like(last), NO_VISITS)
 
 
 def everybody_rates(users: int, movies: int) -> list[tuple[int, int]]:

@@ -11,7 +11,6 @@ from retrieval.pairs.bayesian.tower import (
     Bayesian,
     BayesianTower,
     Prior,
-    contributions,
     fold_in,
     load_bayesian,
     prior,
@@ -19,6 +18,7 @@ from retrieval.pairs.bayesian.tower import (
     with_movies,
 )
 from retrieval.pairs.protocol import Questions
+from retrieval.pairs.when import When
 
 USERS, MOVIES, SIZE = 3, 12, 4
 SIZES = (3, 2, 2)
@@ -75,18 +75,6 @@ def test_folding_in_is_the_posterior_of_a_linear_regression(
     assert folded.variance == pytest.approx(np.trace(np.linalg.inv(whole.T @ whole)))
 
 
-def test_contributions_of_ratings_add_up_and_each_has_its_own(
-    pair: Bayesian, expected: Prior
-) -> None:
-    movies, classes = np.array([1, 4, 7, 11, 2]), np.array([0, 4, 2, 3, 3])
-    direction = np.array([0.4, -1.0, 0.2, 1.0])
-    found = contributions(pair, expected, movies, classes, direction)
-    score = fold_in(pair, expected, movies, classes).vector @ direction
-    assert found.sum() + expected.mean @ direction == pytest.approx(score)
-    other = contributions(pair, expected, movies, np.array([0, 4, 0, 3, 3]), direction)
-    assert (np.abs(other - found) > 1e-3).tolist() == [False, False, True, False, False]
-
-
 def test_no_ratings_leave_the_prior_and_more_leave_less_variance(
     pair: Bayesian, expected: Prior
 ) -> None:
@@ -135,12 +123,12 @@ def tower(pair: Bayesian) -> BayesianTower:
     return BayesianTower(pair, effects, histories, SIZES, STARS)
 
 
-def ask(of: BayesianTower, user: int, time: int, *, timed: bool = True) -> float:
+def ask(of: BayesianTower, user: int, time: int, when: When = When.AT) -> float:
     """The offset of a stored user at a time, less that without a session effect."""
     rows = np.array([user])
     windows = windows_until(of._histories, rows, np.array([time]))  # noqa: SLF001 (as stored)
     codes = np.zeros((1, 3), np.int64)
-    questions = Questions(rows, rows, codes, of._histories, windows, timed)  # noqa: SLF001
+    questions = Questions(rows, rows, codes, of._histories, windows, when)  # noqa: SLF001
     return float(of.encode(questions).offsets[0] - of.pair.users[user, -1])
 
 
@@ -163,7 +151,8 @@ def test_session_effects_are_those_of_the_group_or_of_its_neighbours(
 
 
 def test_without_a_time_or_a_history_there_is_no_session_effect(pair: Bayesian) -> None:
-    assert ask(tower(pair), 1, 400, timed=False) == pytest.approx(0.0, abs=1e-6)
+    for when in (When.COMING_BACK, When.IN_SITTING):
+        assert ask(tower(pair), 1, 400, when) == pytest.approx(0.0, abs=1e-6)
     assert ask(tower(pair), 2, 400) == pytest.approx(0.0, abs=1e-6)
 
 
@@ -179,7 +168,7 @@ def test_new_users_are_folded_in_from_what_they_rated_before_asking(pair: Bayesi
     codes = np.array([[2, 1, 0]])
     windows = windows_until(histories, np.array([0]), np.array([15]))
     nobody = np.array([UNKNOWN])
-    questions = Questions(nobody, nobody, codes, histories, windows, timed=True)
+    questions = Questions(nobody, nobody, codes, histories, windows, When.AT)
     encoded = of.encode(questions)
     expected = prior(pair, codes[0], SIZES, np.array([5]))
     folded = fold_in(pair, expected, np.array([5]), np.array([4]))

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from small_worlds import TINY
+from typer.testing import CliRunner
 
-from retrieval.cli.app import main
+from retrieval.cli.app import assembled, main
 from retrieval.evaluation.metrics import Metric
-from retrieval.evaluation.protocols import Result
+from retrieval.evaluation.result import Result
 from retrieval.options import RankBy
 
 README = Path(__file__).parent.parent / "README.md"
@@ -331,30 +333,58 @@ def test_no_run_yet_says_how_to_make_one(
     assert "make one with rec train --data FOLDER" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    ("command", "said"),
-    [
-        (["topk", "--user", "42"], "rank"),
-        (["rate", "--user", "42", "--movie", "5"], "rating"),
-        (["similar", "--movie", "5"], "cosine"),
-        (["explain", "--user", "42", "--movie", "5"], "effect"),
-    ],
-)
-def test_questions_are_answered_without_torch_or_pandas(
-    run: Path, command: list[str], said: str
-) -> None:
+def test_questions_are_answered_without_torch_or_pandas(run: Path) -> None:
+    questions = {
+        "rank": ["topk", "--user", "42"],
+        "rating": ["rate", "--user", "42", "--movie", "5"],
+        "cosine": ["similar", "--movie", "5"],
+        "effect": ["explain", "--user", "42", "--movie", "5"],
+    }
     program = (
         "import sys; from retrieval.cli.app import main\n"
-        f"sys.argv = {['rec', *command, '--run', str(run), '--json']!r}\n"
-        "heavy = {'torch', 'pandas', 'sklearn', 'numba'}\n"
-        "try: main()\n"
-        "finally: sys.stderr.write(' '.join(heavy & set(sys.modules)))"
+        f"for question in {list(questions.values())}:\n"
+        f"    sys.argv = ['rec', *question, '--run', {str(run)!r}, '--json']\n"
+        "    try: main()\n"
+        "    except SystemExit as stop: assert stop.code == 0, question\n"
+        "    heavy = {'torch', 'pandas', 'sklearn', 'numba'} & set(sys.modules)\n"
+        "    assert not heavy, (question, heavy)\n"
+        "    print('---')"
     )
     done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
     )
-    assert f'"{said}":' in json.dumps(json.loads(done.stdout))
-    assert done.stderr == ""
+    assert (done.returncode, done.stderr) == (0, "")
+    *answers, _ = done.stdout.split("---\n")
+    for said, answer in zip(questions, answers, strict=True):
+        assert f'"{said}":' in json.dumps(json.loads(answer))
+
+
+def test_a_list_loads_nothing_that_only_other_commands_need(run: Path) -> None:
+    """Titles are looked up by other questions; the rest is of commands that were not called."""
+    others = ("batch", "bench", "catalogue", "data", "evaluate", "movies", "runs", "train")
+    modules = {"rapidfuzz", "rich", "httpx", *(f"retrieval.cli.{name}" for name in others)}
+    program = (
+        "import sys; from retrieval.cli.app import main\n"
+        f"sys.argv = {['rec', 'topk', '--user', '42', '--run', str(run)]!r}\n"
+        "try: main()\n"
+        f"finally: sys.stderr.write(' '.join({modules!r} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+    assert done.stderr == b""
+
+
+def test_a_question_is_not_held_up_by_looking_for_garbage(run: Path) -> None:
+    program = (
+        "import atexit, gc, sys; from retrieval.cli.app import main\n"
+        "atexit.register(lambda: print('frozen' if gc.get_freeze_count() else 'not frozen'))\n"
+        "gc.collect(); gc.callbacks.append(lambda when, _: print(when))\n"
+        f"sys.argv = {['rec', 'topk', '--user', '42', '--run', str(run), '--json']!r}\n"
+        "try: main()\n"
+        "finally: print('on again' if gc.isenabled() else 'off')"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+    assert done.stdout.startswith(b"{")
+    assert {b"on again", b"frozen"} <= set(done.stdout.splitlines())
 
 
 def test_other_commands_answer(
@@ -381,14 +411,15 @@ def test_every_protocol_is_scored_beside_baselines(
     if protocol == "leave-one":
         towers = "bayesian,sequence"
         ours = {
-            f"two towers by {rank_by}, time {known}"
+            f"two towers by {rank_by}, {when}"
             for rank_by in RankBy
-            for known in ("known", "not known")
+            for when in ("time known", "in the sitting")
         }
+    changes = [f"{name}={value}" for name, value in TINY.items() if name.split(".")[0] in towers]
     rec(
         monkeypatch, "evaluate", "--data", str(world), "--protocol", protocol, "--preset", "quick",
         "--towers", towers, "--json",
-        *["--set", "sequence.epochs=1", "--set", "sequence.blocks=1"] * ("sequence" in towers),
+        *(word for change in changes for word in ("--set", change)),
     )  # fmt: skip
     said = json.loads(capsys.readouterr().out)
     assert (said["schema"], said["run"], said["data"]) == (1, None, str(world))
@@ -450,14 +481,9 @@ def test_the_commands_of_the_readme_exist_with_their_options() -> None:
     assert commands
     for command in commands:
         words = re.findall(r"^(?:(?:batch|data|runs) [a-z]+|[a-z-]+)", command)[0].split()
-        done = subprocess.run(
-            [sys.executable, "-m", "retrieval", *words, "--help"],
-            capture_output=True,
-            text=True,
-            check=False,
-            env={"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"},
-        )
-        assert done.returncode == 0, command
+        env = {"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"}
+        done = CliRunner().invoke(assembled(), [*words, "--help"], env=env)
+        assert done.exit_code == 0, command
         for option in re.findall(r"--[a-z-]+", command):
             assert option in done.stdout, command
 
@@ -492,6 +518,8 @@ def test_an_index_is_built_of_the_kind_that_is_asked_for(
 def test_answers_are_timed(
     run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.setattr("retrieval.evaluation.latency.USERS", 20)
+    monkeypatch.setattr("retrieval.evaluation.latency.STARTS", 1)
     words = ["bench", "--run", str(run), "--events", "20", "--sizes", "300,600", "--kinds", "ivf"]
     rec(monkeypatch, *words)
     table = capsys.readouterr().out
@@ -506,3 +534,39 @@ def test_answers_are_timed(
         assert {"history", "search"} <= {each["name"] for each in said["one_user"][way]["stages"]}
     failed(monkeypatch, "bench", "--run", str(run), "--sizes", "many")
     assert "malformed sizes 'many'; write 4000,100000" in capsys.readouterr().err
+
+
+def test_what_comes_after_a_cut_is_asked_beside_what_was_popular(
+    world: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    changes = [f"{name}={value}" for name, value in TINY.items() if name.startswith("bayesian")]
+    tiny = [word for change in changes for word in ("--set", change)]
+    rec(
+        monkeypatch, "evaluate", "--data", str(world), "--protocol", "temporal", "--cut", "0.7",
+        "--target", "last", "--towers", "bayesian", "--preset", "quick", "--json", *tiny,
+    )  # fmt: skip
+    results = json.loads(capsys.readouterr().out)["results"]
+    systems = [result["system"] for result in results]
+    assert "two towers by rating, time not known" in systems
+    assert "popular in the last 7 days" in systems
+    assert {metric["name"] for metric in results[0]["metrics"]} >= {"hr@10", "auc", "liked ndcg@10"}
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (("--cut", "0.7"), "--cut 0.7 needs --protocol temporal"),
+        (("--protocol", "temporal", "--cut", "soon"), "soon"),
+        (("--protocol", "temporal", "--run", "a", "--trained", "b"), "give one"),
+        (("--protocol", "temporal", "--target", "next"), "successive"),
+    ],
+)
+def test_a_cut_that_makes_no_sense_is_refused(
+    world: Path,
+    given: tuple[str, ...],
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    failed(monkeypatch, "evaluate", "--data", str(world), *given)
+    assert message in capsys.readouterr().err

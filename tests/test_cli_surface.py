@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 import retrieval
-from retrieval.cli.app import app, main
+from retrieval.cli.app import assembled, main
 from retrieval.options import Preset
 from retrieval.pipeline.settings import preset_settings
 from retrieval.pipeline.training import request
@@ -37,7 +37,7 @@ def ask(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
 def test_every_command_has_short_and_long_help_that_fits_80_columns(words: list[str]) -> None:
     short, long = (
-        CliRunner().invoke(app, [*words, option], env={"COLUMNS": "80", "NO_COLOR": "1"})
+        CliRunner().invoke(assembled(), [*words, option], env={"COLUMNS": "80", "NO_COLOR": "1"})
         for option in ("-h", "--help")
     )
     assert short.exit_code == 0
@@ -48,12 +48,22 @@ def test_every_command_has_short_and_long_help_that_fits_80_columns(words: list[
         assert f"rec {' '.join(words)}" in short.stdout.partition("Examples:")[2]
 
 
+@pytest.mark.parametrize("words", [words for words in COMMANDS if words], ids=" ".join)
+def test_a_command_that_is_loaded_alone_is_the_same(words: list[str]) -> None:
+    alone, among_all = (
+        CliRunner().invoke(commands, [*words, "-h"], env={"COLUMNS": "80", "NO_COLOR": "1"})
+        for commands in (assembled(words[0]), assembled())
+    )
+    assert alone.exit_code == 0
+    assert alone.stdout == among_all.stdout
+
+
 def test_help_is_in_groups() -> None:
-    said = CliRunner().invoke(app, ["-h"]).stdout
+    said = CliRunner().invoke(assembled(), ["-h"]).stdout
     groups = ("Make a run", "Ask", "Look after runs", "Measure")
     places = [said.index(f"─ {group} ─") for group in groups]
     assert places == sorted(places)
-    said = CliRunner().invoke(app, ["topk", "-h"]).stdout
+    said = CliRunner().invoke(assembled(), ["topk", "-h"]).stdout
     for group in ("Who asks", "Which movies", "Output"):
         assert f"─ {group} ─" in said
     assert "--users" not in said  # it has a command of its own
@@ -228,12 +238,12 @@ def test_what_is_trained_is_what_was_set_and_goes_on_where_it_was_interrupted(
     world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    words = ["train", "--data", str(world), "--preset", "quick", "--towers", "neural", "--quiet"]
-    settings = preset_settings(Preset.QUICK, ["neural"]).changed({"neural.epochs": 1})
+    words = ["train", "--data", str(world), "--preset", "quick", "--towers", "bayesian", "--quiet"]
+    settings = preset_settings(Preset.QUICK, ["bayesian"]).changed({"bayesian.draws": 3})
     for name, seed in (("killed", 0), ("another", 1)):  # trainings that were interrupted
         with writing(Path("runs") / name) as writer:
             writer.note(request(str(world), settings, seed))
-    assert ask(monkeypatch, *words, "--set", "neural.epochs=1") == 0
+    assert ask(monkeypatch, *words, "--set", "bayesian.draws=3") == 0
     captured = capsys.readouterr()
     folder = Path(captured.out.strip())
     assert folder == Path("runs/killed")
@@ -241,7 +251,7 @@ def test_what_is_trained_is_what_was_set_and_goes_on_where_it_was_interrupted(
     assert resumed == "going on with runs/killed, where this training was interrupted"
     assert re.fullmatch(r"trained in \d+ s; RMSE \d\.\d+ on \d+ ratings held out for .*", line)
     [config] = folder.rglob("config.json")
-    assert json.loads(config.read_text())["settings"]["neural"]["epochs"] == 1
+    assert json.loads(config.read_text())["settings"]["bayesian"]["draws"] == 3
     assert ask(monkeypatch, "topk", "--user", "42", "--k", "1", "--json") == 0
     captured = capsys.readouterr()
     assert captured.err == f"using {folder}, the newest run\n"

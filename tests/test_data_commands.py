@@ -5,12 +5,14 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from retrieval.cli.app import app, main
+from retrieval.cli.app import assembled, main
 from retrieval.progress import Progress
 
 
 def check(folder: Path, *options: str) -> Result:
-    return CliRunner().invoke(app, ["data", "check", str(folder), *options], catch_exceptions=False)
+    return CliRunner().invoke(
+        assembled(), ["data", "check", str(folder), *options], catch_exceptions=False
+    )
 
 
 @pytest.fixture
@@ -59,7 +61,7 @@ def test_fetching_shows_how_far_it_is_unless_it_is_to_be_quiet(
 
     monkeypatch.setattr("retrieval.data.fetch.fetch", fetched)
     words = ["data", "fetch", "ml-1m", "--to", str(tmp_path), "--from", "there"]
-    done = CliRunner().invoke(app, [*words, *["--quiet"] * quiet], catch_exceptions=False)
+    done = CliRunner().invoke(assembled(), [*words, *["--quiet"] * quiet], catch_exceptions=False)
     assert done.stdout == f"{tmp_path / 'ml-1m'}\n"
     assert ("downloading ml-1m from there, 0%" in done.stderr) == (not quiet)
 
@@ -68,6 +70,6 @@ def test_the_demo_says_what_it_found_and_prints_the_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("REC_DATA", str(tmp_path))
-    done = CliRunner().invoke(app, ["data", "demo"], catch_exceptions=False)
+    done = CliRunner().invoke(assembled(), ["data", "demo"], catch_exceptions=False)
     assert done.stdout == f"{tmp_path}\n"
     assert done.stderr == f"data: {tmp_path}, as REC_DATA says\n"

@@ -7,12 +7,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from small_worlds import tiny_settings
 
 from retrieval.data.layouts import read_folder
 from retrieval.data.synthetic import write_world
 from retrieval.options import Preset
 from retrieval.pairs.table import TOWER_PAIRS
-from retrieval.pipeline.settings import preset_settings
 from retrieval.pipeline.training import train
 
 ROOT = Path(__file__).parent.parent
@@ -38,8 +38,7 @@ def after_demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("clone")
     world = folder / "world"
     write_world(world, users=60, movies=1300, ratings=3000, seed=0)
-    settings = preset_settings(Preset.QUICK, ["bayesian"]).changed({"bayesian.draws": 3})
-    train(read_folder(world), settings, folder / "runs" / "demo")
+    train(read_folder(world), tiny_settings(["bayesian"]), folder / "runs" / "demo")
     return folder
 
 

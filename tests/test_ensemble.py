@@ -22,7 +22,12 @@ def pairs() -> list[SequencePair]:
     torch.manual_seed(0)
     content, rated = torch.randn(MOVIES, 2), torch.arange(MOVIES) < 25
     settings = SequenceSettings(dimension=8, hidden=16, history_length=10)
-    return [SequencePair(settings, sizes, content, rated) for _ in range(3)]
+    trends = torch.randn(MOVIES, 4)
+    made = [SequencePair(settings, sizes, content, rated, trends) for _ in range(3)]
+    for pair in made:
+        assert pair.returning is not None
+        torch.nn.init.normal_(pair.returning.weights.weight)  # so that trends count
+    return made
 
 
 @pytest.fixture
@@ -39,6 +44,7 @@ def asked() -> Tokens:
         time_gaps=rng.integers(0, TIME_GAP_CODES, (USERS, PLACES)),
         relative_times=relative_times,
         last=rng.integers(0, PLACES, USERS),
+        asked=np.array([[0, 0], [3, 0], [3, 5], [0, 0], [1, 1]]),  # three of them come back
     )
 
 
@@ -49,26 +55,30 @@ def test_a_score_is_the_mean_of_what_the_pairs_say(
     columns = [torch.from_numpy(column) for column in asked]
     with torch.no_grad():
         users, movies = EnsembleUserTower(ensemble)(*columns), ensemble.movie_vectors()
+        answers = [SequenceUserTower(pair)(*columns) for pair in pairs]
         logits = [
-            SequenceUserTower(pair)(*columns) @ pair.movie_vectors().T / pair.settings.temperature
-            for pair in pairs
+            vectors @ pair.movie_vectors().T / pair.settings.temperature + weights @ pair.trends.T
+            for pair, (vectors, weights) in zip(pairs, answers, strict=True)
         ]
     assert users.shape == (USERS, ensemble.dimension)
     joined = users @ movies.T / ensemble.temperature
     torch.testing.assert_close(joined, torch.stack(logits).mean(dim=0), atol=1e-4, rtol=1e-4)
     assert (logits[0] - joined).abs().max() > 0.1
+    assert (joined - users[:, :-4] @ movies[:, :-4].T / ensemble.temperature).abs().max() > 0.1
 
 
 def test_movies_nobody_has_rated_are_what_their_content_says(pairs: list[SequencePair]) -> None:
     ensemble = SequenceEnsemble(pairs).eval()
     with torch.no_grad():
         vectors = ensemble.movie_vectors()[25:]
-        torch.testing.assert_close(ensemble.new_movie_vectors(pairs[0].content[25:]), vectors)
+        new = ensemble.new_movie_vectors(pairs[0].content[25:], pairs[0].trends[25:])
+        torch.testing.assert_close(new, vectors)
 
 
 def test_what_is_saved_comes_back(pairs: list[SequencePair], tmp_path: Path) -> None:
     ensemble = SequenceEnsemble(pairs)
-    save(tmp_path, ensemble)
-    again = load(tmp_path, ensemble.settings)
+    save(tmp_path, ensemble, {"present": 7})
+    again, facts = load(tmp_path, ensemble.settings)
     assert len(again.members()) == 3
+    assert facts["present"] == 7
     assert torch.equal(again.movie_vectors(), ensemble.eval().movie_vectors())

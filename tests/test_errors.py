@@ -63,9 +63,9 @@ def test_every_message_is_one_line(kind: type[RecError]) -> None:
 
 
 def test_very_many_problems_are_counted() -> None:
-    lines = str(DataError([problem(str(number)) for number in range(1_000_000)])).split("\n")
+    lines = str(DataError([problem(str(number)) for number in range(100_000)])).split("\n")
     assert len(lines) == MOST_LINES + 1
-    assert lines[-1] == "and 999,800 problems more"
+    assert lines[-1] == "and 99,800 problems more"
 
 
 def test_problems_survive_the_way_to_another_process() -> None:

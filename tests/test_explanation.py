@@ -3,10 +3,9 @@ import pytest
 
 from retrieval.errors import RequestError
 from retrieval.options import RankBy
-from retrieval.serving.encoder import questions_of
 from retrieval.serving.events import Event
 from retrieval.serving.recommender import Recommender
-from retrieval.serving.users import Person, one_user
+from retrieval.serving.users import Person
 
 EVENTS = [Event(3, 5.0, 100), Event(8, 1.0, 5000), Event(12, 4.0, 9000)]
 
@@ -19,54 +18,39 @@ def answer(recommender: Recommender, events: list[Event], by: RankBy, at: int) -
 
 
 @pytest.mark.parametrize("by", RankBy)
-def test_an_effect_is_what_changes_when_the_event_is_left_out(
+def test_an_effect_is_what_an_event_adds_to_those_before_and_to_those_after(
     recommender: Recommender, by: RankBy
 ) -> None:
     found = recommender.explain(Person(history=EVENTS), 20, by=by, at=9100)
-    whole = answer(recommender, EVENTS, by, 9100)
-    assert found.answer == pytest.approx(whole, abs=1e-4)
+    assert found.answer == pytest.approx(answer(recommender, EVENTS, by, 9100), abs=1e-4)
     assert {influence.movie.id for influence in found.influences} == {3, 8, 12}
     for influence in found.influences:
-        rest = [event for event in EVENTS if event.movie_id != influence.movie.id]
-        effect = whole - answer(recommender, rest, by, 9100)
-        assert influence.effect == pytest.approx(effect, abs=2e-4)
+        place = [event.movie_id for event in EVENTS].index(influence.movie.id)
+        parts = (EVENTS[: place + 1], EVENTS[:place], EVENTS[place:], EVENTS[place + 1 :])
+        one, none, rest, later = (answer(recommender, part, by, 9100) for part in parts)
+        assert influence.effect == pytest.approx((one - none + rest - later) / 2, abs=2e-4)
     sizes = [abs(influence.effect) for influence in found.influences]
     assert sizes == sorted(sizes, reverse=True)
     assert sum(influence.share for influence in found.influences) == pytest.approx(1)
 
 
-def bayesian_score(recommender: Recommender, events: list[Event], movie: int) -> float:
-    run, encoder = recommender.run, recommender.encoder
-    users = one_user(run, Person(history=events))
-    vector = (
-        encoder.encode(questions_of(users, np.zeros(1, np.int64), None)).vectors[0].astype(float)
-    )
-    layout = run.config.layout
-    columns = layout.columns(layout.parts[layout.names.index("bayesian")])
-    whole = slice(columns.start, columns.stop + 1)  # the last is the user's offset
-    part = recommender.index.vectors_of(np.array([movie]))[0, whole]
-    return float(vector[whole] @ part + vector[columns.stop])
+@pytest.mark.parametrize("by", RankBy)
+@pytest.mark.parametrize("person", [5, Person(history=EVENTS), Person(user_id=5, added=EVENTS)])
+def test_the_baseline_and_the_effects_add_up_to_the_answer(
+    recommender: Recommender, person: int | Person, by: RankBy
+) -> None:
+    found = recommender.explain(person, 20, by=by)
+    effects = sum(influence.effect for influence in found.influences)
+    assert found.baseline + effects == pytest.approx(found.answer)
+    assert abs(effects) > 1e-3
 
 
-def test_a_contribution_is_what_a_rating_adds_to_the_bayesian_score(
+def test_the_baseline_of_a_new_user_is_the_answer_without_a_history(
     recommender: Recommender,
 ) -> None:
-    def contributions(events: list[Event]) -> dict[int, float]:
-        found = recommender.explain(Person(history=events), 20, by=RankBy.RATING)
-        return {row.movie.id: row.contribution or 0.0 for row in found.influences}
-
-    other = [EVENTS[0], Event(8, 5.0, 5000), EVENTS[2]]
-    before, after = contributions(EVENTS), contributions(other)
-    assert after[3] == pytest.approx(before[3])
-    assert after[12] == pytest.approx(before[12])
-    gained = bayesian_score(recommender, other, 20) - bayesian_score(recommender, EVENTS, 20)
-    assert after[8] - before[8] == pytest.approx(gained, abs=1e-5)
-    assert abs(gained) > 1e-3
-
-
-def test_a_score_that_no_rating_is_made_from_has_no_contributions(recommender: Recommender) -> None:
-    found = recommender.explain(Person(history=EVENTS), 20, by=RankBy.WATCH)
-    assert all(row.contribution is None for row in found.influences)
+    found = recommender.explain(Person(history=EVENTS), 20, by=RankBy.RATING, at=9100)
+    nothing = recommender.rate(Person(history=[]), 20, at=9100).rating
+    assert found.baseline == pytest.approx(nothing, abs=1e-4)
 
 
 def test_a_known_user_is_explained_by_the_stored_history(recommender: Recommender) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from small_worlds import tiny_settings
+from small_worlds import tiny_settings, without_visits
 from torch import nn
 
 import retrieval
@@ -49,7 +49,7 @@ def training_data(dataset: Dataset) -> TrainingData:
     """All rows to train on, none held out."""
     none = np.zeros(len(dataset.ratings), dtype=bool)
     content = fit_content(dataset.movie_frame, 0).describe(dataset.movie_frame)
-    return TrainingData(dataset, content, none, none)
+    return without_visits(dataset, content, none, none)
 
 
 @pytest.fixture(scope="module")
@@ -117,8 +117,12 @@ def neural_file(
 
 @pytest.fixture(scope="module")
 def ensemble(all_rows: TrainingData, statistics: TrainingStatistics) -> SequenceEnsemble:
-    rated = statistics.rated
-    return SequenceEnsemble([sequence_pair.make_pair(all_rows, SEQUENCE, rated, seed=0)])
+    trends = sequence_pair.trends_of(statistics.histories, all_rows.content.years)
+    assert trends is not None
+    made = sequence_pair.make_pair(all_rows, SEQUENCE, statistics.rated, trends, seed=0)
+    assert made.returning is not None
+    torch.nn.init.normal_(made.returning.weights.weight)  # so that trends count before training
+    return SequenceEnsemble([made])
 
 
 @pytest.fixture(scope="module")
@@ -163,6 +167,7 @@ def test_a_sequence_tower_exported_from_short_histories_encodes_long_ones(
         users % 2 == 0,
         dataset.scale,
         LENGTH,
+        np.stack([users % 3, users // 3], axis=1) * (users % 2)[:, None],  # half of them come back
     )
     assert made.movies.shape[1] == LENGTH + 1
     tower = EnsembleUserTower(ensemble).eval()

@@ -17,7 +17,7 @@ from retrieval.pairs.layout import Part, Role
 from retrieval.pairs.protocol import Floats, Numbers, Questions, RunFacts, UserVectors, Vectors
 from retrieval.pairs.table import TOWER_PAIRS
 from retrieval.pairs.towers import PAIRS, QuerySide
-from retrieval.pairs.training import LatentScale, TrainingData, TrainingOptions
+from retrieval.pairs.training import Asked, LatentScale, TrainingData, TrainingOptions
 from retrieval.pipeline.indexing import add_movies
 from retrieval.pipeline.settings import preset_settings
 from retrieval.pipeline.training import train
@@ -50,9 +50,6 @@ class PopularityTower:
 
     def movie_variances(self, numbers: Numbers) -> Floats:
         return np.zeros(len(numbers))
-
-    def contributions(self, _questions: Questions, _direction: Floats) -> None:
-        return
 
 
 @dataclass(frozen=True)
@@ -110,9 +107,8 @@ class RankingPopularity:
     movies: Vectors
     ndcg: float | None = field(default=None, init=False)
 
-    def known_users(self, users: Numbers, _times: Numbers, *, timed: bool) -> Vectors:
-        assert timed in {True, False}
-        return np.ones((len(users), 1), np.float32)
+    def logits(self, asked: Asked) -> Floats:
+        return np.tile(self.movies[:, 0].astype(np.float64), (len(asked.users), 1))
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from small_worlds import TINY
 
 # Settings of a training that takes seconds.
 LITTLE = [
     word
-    for change in ("neural.epochs=1", "bayesian.burn_in_windows=1", "bayesian.draws=2")
-    for word in ("--set", change)
+    for name, value in TINY.items()
+    if not name.startswith("sequence.")
+    for word in ("--set", f"{name}={value}")
 ]
 
 

@@ -9,7 +9,10 @@ from retrieval.pipeline.indexing import questions
 from retrieval.serving.recommender import Recommender
 
 
-def test_every_stage_of_an_answer_is_measured(recommender: Recommender) -> None:
+def test_every_stage_of_an_answer_is_measured(
+    recommender: Recommender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("retrieval.evaluation.latency.USERS", 50)
     latency = one_by_one(recommender, 20)
     stages = {
         "history", "windows", "neural tower", "bayesian tower", "sequence tower",

@@ -111,20 +111,17 @@ def test_an_offset_counts_its_factor_for_unrated_movies() -> None:
     assert 8 + (users @ found.T).item() == 0.25 * 8
 
 
-def test_a_direction_is_taste_without_bias_and_what_the_offset_counts() -> None:
-    movie = rows([1, 2, 3, -0.75, 4, 0, 5, 6, 2, 7, 8])[0]
-    assert LAYOUT.direction(FIRST, movie).tolist() == [1, 2, 0.25]
-    assert LAYOUT.direction(PLAIN, movie).tolist() == [4, 1]
-    assert LAYOUT.direction(BOTH, movie).tolist() == [5, 3]
-    assert LAYOUT.direction(FIRST, movie).dtype == np.float64
-
-
 def test_directions_hold_taste_as_much_as_pairs_that_rate_count() -> None:
     movies = rows([1, 2, 3, 9, 4, 9, 5, 6, 9, 7, 8], [0] * 11)
     found = LAYOUT.directions(movies, (2, 10, -1))
     assert found.dtype == np.float64
     # What only ranks counts for nothing beside what rates.
     assert found.tolist() == [[2, 4, 40, -5, 0, 0], [0] * 6]
+
+
+def test_trends_say_nothing_of_taste() -> None:
+    part = Part(name="trendy", roles=(Role.RANKS,), width=3, trends=2)
+    assert VectorLayout((part,)).directions(rows([7, 8, 9]), ()).tolist() == [[7]]
 
 
 def test_where_nothing_rates_directions_hold_all_that_ranks_alike() -> None:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from interrupted import Recorded
+from small_worlds import without_visits
 
 from retrieval.data.dataset import Dataset, encode
 from retrieval.data.frames import MovieData
@@ -56,7 +57,7 @@ def validation(dataset: Dataset, known: TrainingStatistics, rows: np.ndarray) ->
 @pytest.fixture(scope="module")
 def whole(dataset: Dataset, rows: np.ndarray) -> TrainingData:
     content = fit_content(dataset.movie_frame, 0).describe(dataset.movie_frame)
-    return TrainingData(dataset, content, rows, np.zeros_like(rows))
+    return without_visits(dataset, content, rows, np.zeros_like(rows))
 
 
 @pytest.fixture

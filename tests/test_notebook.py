@@ -2,6 +2,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from small_worlds import without_visits
 from torch import nn
 
 from retrieval.data import columns
@@ -13,7 +14,6 @@ from retrieval.pairs.content import fit_content
 from retrieval.pairs.neural.examples import training_statistics
 from retrieval.pairs.notebook.pair import make_module
 from retrieval.pairs.notebook.settings import Activation, NotebookSettings
-from retrieval.pairs.training import TrainingData
 from retrieval.pipeline.indexing import add_movies
 from retrieval.pipeline.settings import preset_settings
 from retrieval.pipeline.training import train
@@ -28,7 +28,7 @@ def test_the_notebook_has_the_published_shape(
     dataset = encode(data)
     content = fit_content(dataset.movie_frame, 0).describe(dataset.movie_frame)
     nothing = np.zeros(len(dataset.ratings), dtype=bool)
-    whole = TrainingData(dataset, content, nothing, nothing)
+    whole = without_visits(dataset, content, nothing, nothing)
     settings = NotebookSettings(layers=layers, activation=activation)
     pair = make_module(whole, settings, training_statistics(dataset, ~nothing), 0)
     user, movie = (

@@ -10,7 +10,9 @@ from retrieval.data.dataset import encode
 from retrieval.data.frames import MovieData
 from retrieval.errors import RequestError
 from retrieval.options import Preset, RankBy
+from retrieval.pairs.sequence.trends import TREND_WIDTH
 from retrieval.pipeline import training
+from retrieval.pipeline.card import Trained
 from retrieval.pipeline.settings import preset_settings
 from retrieval.pipeline.training import train
 from retrieval.run.folder import describe_run
@@ -53,11 +55,20 @@ def test_without_a_sequence_pair_lists_are_ranked_by_rating(alone: Recommender) 
         alone.topk(1, rank_by=RankBy.WATCH)
 
 
+@pytest.fixture(scope="module")
+def two_members(
+    data: MovieData, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Trained, Recommender]:
+    """The sequence pair alone, of two members."""
+    folder = tmp_path_factory.mktemp("members") / "run"
+    settings = tiny_settings(["sequence"]).changed({"sequence.members": 2})
+    return train(data, settings, folder), Recommender.load(folder)
+
+
 def test_the_sequence_pair_alone_ranks_and_predicts_no_ratings(
-    data: MovieData, tmp_path: Path
+    two_members: tuple[Trained, Recommender],
 ) -> None:
-    train(data, tiny_settings(["sequence"]), tmp_path / "run")
-    alone = Recommender.load(tmp_path / "run")
+    _, alone = two_members
     rows = alone.topk(1, 20)
     assert rows == alone.topk(1, 20, rank_by=RankBy.WATCH)
     assert {row.rating for row in rows} == {None}
@@ -123,14 +134,14 @@ def test_two_users_are_enough(data: MovieData, tmp_path: Path) -> None:
     assert len(rows) == 5
 
 
-def test_two_members_of_the_sequence_pair_answer_as_one(data: MovieData, tmp_path: Path) -> None:
-    settings = tiny_settings(["sequence"]).changed({"sequence.members": 2})
-    trained = train(data, settings, tmp_path / "run")
-    recommender = Recommender.load(tmp_path / "run")
+def test_two_members_of_the_sequence_pair_answer_as_one(
+    two_members: tuple[Trained, Recommender],
+) -> None:
+    trained, recommender = two_members
     measured = trained.metrics["sequence"]
     assert isinstance(measured, dict)
     assert len(measured["members"]) == 2
-    assert recommender.index.dimension == 2 * 8
+    assert recommender.index.dimension == 2 * 8 + TREND_WIDTH
 
 
 def test_last_events_of_a_quarter_of_the_users_are_held_out_at_most(

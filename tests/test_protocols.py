@@ -13,7 +13,8 @@ from retrieval.data.split import held_out
 from retrieval.errors import RequestError
 from retrieval.evaluation import protocols as module
 from retrieval.evaluation.metrics import mean_absolute_error, root_mean_square_error
-from retrieval.evaluation.protocols import Result, evaluate
+from retrieval.evaluation.protocols import evaluate
+from retrieval.evaluation.result import Result
 from retrieval.options import Split
 
 

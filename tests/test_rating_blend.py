@@ -3,7 +3,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 from numpy.typing import ArrayLike, NDArray
-from small_worlds import small_world
+from small_worlds import small_world, without_visits
 
 from retrieval.blending.cold_start import GIVEN
 from retrieval.blending.rating import Blended, Rater, fit_blend
@@ -63,7 +63,7 @@ def training_data(dataset: Dataset, validation: NDArray[np.bool_]) -> TrainingDa
     """Training data with rows held out to fit a blend, and none of last events."""
     nothing = np.zeros((MOVIES, 0), np.float32)
     content = Content(nothing, np.full(MOVIES, np.nan, np.float32), nothing)
-    return TrainingData(dataset, content, validation, np.zeros_like(validation))
+    return without_visits(dataset, content, validation, np.zeros_like(validation))
 
 
 def everything(dataset: Dataset) -> TrainingData:

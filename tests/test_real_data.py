@@ -5,9 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from retrieval.data import columns
 from retrieval.data.layouts import read_folder
-from retrieval.evaluation.protocols import Result, evaluate
-from retrieval.options import Preset, Split
+from retrieval.evaluation.protocols import evaluate
+from retrieval.evaluation.result import Result
+from retrieval.evaluation.temporal import cut_at, evaluate_later
+from retrieval.options import Preset, Split, Target
 from retrieval.pipeline.settings import preset_settings
 from retrieval.run.versions import current
 
@@ -88,9 +91,22 @@ def test_next_movies_of_ml_100k_are_found_better_than_by_popularity(tmp_path: Pa
         systems[system][0].metrics["hr@10"].value
         for system in (
             "two towers by watch, time known",
-            "two towers by watch, time not known",
+            "two towers by watch, in the sitting",
             "popularity",
         )
     )
     assert known > 2 * popular
     assert unknown > 1.5 * popular
+
+
+def test_lists_for_the_next_visit_to_ml_1m_beat_what_was_popular(tmp_path: Path) -> None:
+    data = read_folder(folder("ml-1m"))
+    cut = cut_at(data.ratings[columns.TIMESTAMP].to_numpy(), 0.7)
+    settings = preset_settings(Preset.QUICK, ("sequence",))
+    results = evaluate_later(data, "ml-1m", cut, Target.VISIT, settings, 1, tmp_path / "run")
+    found = {result.system: result.metrics for result in results}
+    ours = found["two towers by watch, time not known"]
+    popular = [metrics for system, metrics in found.items() if system.startswith("popular")]
+    assert len(popular) == 4
+    for name in ("hr@10", "ndcg@10", "liked ndcg@10"):
+        assert ours[name].value > 1.1 * max(metrics[name].value for metrics in popular), name

@@ -16,7 +16,7 @@ from retrieval.options import RankBy
 from retrieval.pairs.sequence.ensemble import EnsembleUserTower
 from retrieval.pairs.sequence.pair import load
 from retrieval.pairs.sequence.settings import SequenceSettings
-from retrieval.pairs.sequence.tokens import tokens
+from retrieval.pairs.sequence.tokens import NOT_KNOWN, return_codes, tokens
 from retrieval.serving.encoder import questions_of
 from retrieval.serving.events import Event
 from retrieval.serving.filters import Filter
@@ -102,44 +102,58 @@ def test_the_time_of_asking_counts_for_what_is_watched_next(recommender: Recomme
     assert len(set(scores.values())) == 4
 
 
-@pytest.mark.parametrize("at", [None, 978_300_000])
+@pytest.mark.parametrize(
+    ("at", "in_sitting"),
+    [(None, False), (None, True), (978_300_000, False), (1_050_000_000, False)],
+    ids=["coming back", "in the sitting", "in the past", "back"],
+)
 @pytest.mark.parametrize("events", [0, 1, 40])
 def test_what_ranks_by_watch_is_what_the_trained_pair_says(
-    recommender: Recommender, at: int | None, events: int
+    recommender: Recommender, at: int | None, *, in_sitting: bool, events: int
 ) -> None:
     run = recommender.run
     settings = SequenceSettings(**run.config.settings["sequence"])
-    ensemble = load(run.folder, settings)
+    ensemble, _ = load(run.folder, settings)
     ids = run.catalogue.vocabulary.ids[:events].tolist()
     history = [Event(movie, 1.0 + movie % 5, 978_000_000 + 3000 * movie) for movie in ids]
     users = one_user(run, Person(history=history))
     windows = whole_windows(users.histories, np.zeros(1, np.int64))
     if at is not None:
         windows = windows._replace(times=np.array([at]))
-    made = tokens(
-        users.codes, users.histories, windows, np.array([at is not None]), run.config.scale, 200
-    )
+    present, last = run.config.present, history[-1].timestamp if history else None
+    codes = np.zeros((1, 2), np.int64)
+    if last is None:
+        if at is None and not in_sitting:
+            codes = return_codes(np.zeros(1, np.int64), np.array([NOT_KNOWN]))
+    elif at is None and not in_sitting:
+        codes = return_codes(np.array([present - last]), np.array([NOT_KNOWN]))
+    elif at is not None and at >= present:
+        codes = return_codes(np.array([present - last]), np.array([at - last]))
+    timed = np.array([at is not None])
+    made = tokens(users.codes, users.histories, windows, timed, run.config.scale, 200, codes)
     with torch.no_grad():
         columns = [torch.from_numpy(column) for column in made]
         vector = EnsembleUserTower(ensemble)(*columns)[0]
         scores = (ensemble.movie_vectors() @ vector).numpy() / ensemble.temperature
-    rows = recommender.topk(Person(history=history), 150, at=at, rank_by=RankBy.WATCH)
+    rows = recommender.topk(
+        Person(history=history), 150, at=at, in_sitting=in_sitting, rank_by=RankBy.WATCH
+    )
     assert len(rows) == 150
     for row in rows:
         assert row.score == pytest.approx(scores[run.catalogue.number(row.movie.id)], abs=1e-3)
 
 
-@pytest.mark.parametrize("at", [None, 978_300_000])
+@pytest.mark.parametrize(("at", "in_sitting"), [(None, False), (None, True), (978_300_000, False)])
 def test_unchanged_users_get_the_vectors_that_their_histories_are_encoded_to(
-    recommender: Recommender, at: int | None
+    recommender: Recommender, at: int | None, *, in_sitting: bool
 ) -> None:
     users, rows = many_users(recommender.run, recommender.run.users.ids, {})
     times = None if at is None else np.full(len(rows), at)
-    rating = recommender.encoder.encode(questions_of(users, rows, times)).vectors
     anew = users._replace(stored=np.full(len(rows), UNKNOWN))
+    asked = [questions_of(each, rows, times, in_sitting=in_sitting) for each in (users, anew)]
+    rating = recommender.encoder.encode(asked[0]).vectors
     stored, encoded = (
-        recommender.encoder.queries(questions_of(each, rows, times), rating, RankBy.WATCH)
-        for each in (users, anew)
+        recommender.encoder.queries(questions, rating, RankBy.WATCH) for questions in asked
     )
     assert np.ptp(stored, axis=0).max() > 0.1
     np.testing.assert_allclose(stored, encoded, atol=1e-3)

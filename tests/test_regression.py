@@ -10,7 +10,9 @@ from retrieval.pairs.bayesian.regression import (
     regression,
 )
 
-DRAWS = 6000
+# One call draws for so many independent copies of the same targets.
+CALLS, COPIES = 200, 30
+DRAWS = CALLS * COPIES
 RIDGE = 1.7
 PRECISION = np.array([[2.0, 0.6], [0.6, 1.0]])
 
@@ -42,7 +44,10 @@ def test_means_are_drawn_from_the_matrix_normal_posterior(
     rows = dense @ inverse @ dense.T  # covariance between rows of the means
     columns = np.linalg.inv(PRECISION)
     of: Regression = kind(x)
-    draws = np.array([of.draw(targets, PRECISION, rng) for _ in range(DRAWS)])
+    copies, precision = np.tile(targets, COPIES), np.kron(np.eye(COPIES), PRECISION)
+    made = np.array([of.draw(copies, precision, rng) for _ in range(CALLS)])
+    # (CALLS, N, COPIES * 2) to (DRAWS, N, 2)
+    draws = made.reshape(CALLS, len(targets), COPIES, 2).swapaxes(1, 2).reshape(DRAWS, -1, 2)
     spread = np.sqrt(np.outer(np.diag(rows), np.diag(columns)))
     assert np.abs((draws.mean(axis=0) - expected) / spread).max() < 4.5 / np.sqrt(DRAWS)
     left = draws - expected

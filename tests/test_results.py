@@ -67,21 +67,26 @@ def test_similar_movies_and_single_ratings_become_frames() -> None:
 
 def explanation() -> Explanation:
     influences = [
-        Influence(ALIEN, 5.0, 978_300_760, 0.5, 0.75, None),
-        Influence(BARE, 1.0, 978_300_761, -0.125, 0.25, None),
+        Influence(ALIEN, 5.0, 978_300_760, 0.5, 0.75),
+        Influence(BARE, 1.0, 978_300_761, -0.125, 0.25),
     ]
-    return Explanation(BARE, RankBy.WATCH, 1.5, influences)
+    return Explanation(BARE, RankBy.WATCH, 1.5, 1.125, influences)
 
 
 def test_an_explanation_becomes_a_frame_of_events() -> None:
     frame = explanation().to_frame()
     assert frame.columns.tolist() == [
         "movie_id", "title", "year", "genres", "rating", "timestamp", "effect", "share",
-        "contribution",
     ]  # fmt: skip
     assert frame["timestamp"].tolist() == [978_300_760, 978_300_761]
     assert frame["effect"].tolist() == [0.5, -0.125]
-    assert frame["contribution"].isna().all()
+
+
+def test_the_best_reasons_are_what_raises_an_answer_most() -> None:
+    effects = [0.5, -2.0, 0.25, 0.75, 0.125]
+    rows = [Influence(ALIEN, 5.0, place, effect, 0.2) for place, effect in enumerate(effects)]
+    found = Explanation(BARE, RankBy.WATCH, 1.5, 1.0, rows)
+    assert [row.effect for row in found.because] == [0.75, 0.5, 0.25]
 
 
 def test_arrays_of_ratings_become_a_frame_of_pairs() -> None:

@@ -12,7 +12,7 @@ from retrieval.pairs.bayesian import compiled
 from retrieval.pairs.bayesian import regression as regression_module
 from retrieval.pairs.bayesian import sampler as module
 from retrieval.pairs.bayesian import session as session_module
-from retrieval.pairs.bayesian.compiled import PARTS, even_cuts
+from retrieval.pairs.bayesian.compiled import even_cuts
 from retrieval.pairs.bayesian.regression import Regression, regression
 from retrieval.pairs.bayesian.rows import side
 from retrieval.pairs.bayesian.sampler import (
@@ -326,6 +326,6 @@ def test_a_matrix_that_cannot_be_decomposed_names_its_sweep() -> None:
 def test_parts_are_of_even_work_and_cover_every_row() -> None:
     work = np.concatenate([[0], np.cumsum(np.random.default_rng(0).integers(1, 50, 1000))])
     cuts = even_cuts(work)
-    assert (cuts[0], cuts[-1], len(cuts)) == (0, 1000, PARTS + 1)
-    assert np.diff(work[cuts]).max() < 1.2 * work[-1] / PARTS
+    assert (cuts[0], cuts[-1], len(cuts)) == (0, 1000, compiled.PARTS + 1)
+    assert np.diff(work[cuts]).max() < 1.2 * work[-1] / compiled.PARTS
     assert even_cuts(np.arange(4)).tolist() == [0, 1, 2, 3]

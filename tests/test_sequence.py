@@ -13,16 +13,21 @@ SETTINGS = SequenceSettings(dimension=16, hidden=32, history_length=12)
 RATED = torch.arange(30) < 25
 CONTENT = torch.randn(30, 6, generator=torch.Generator().manual_seed(0))
 SCALE = RatingScale(lowest=1.0, highest=5.0, step=1.0)
+TRENDS = torch.randn(30, 3, generator=torch.Generator().manual_seed(1))
+
+
+def untrained(trends: torch.Tensor) -> SequencePair:
+    torch.manual_seed(0)
+    sizes = Sizes(users=4, movies=30, content=6, genders=3, ages=8, occupations=5, classes=5)
+    return SequencePair(SETTINGS, sizes, CONTENT, RATED, trends).eval()
 
 
 @pytest.fixture
 def pair() -> SequencePair:
-    torch.manual_seed(0)
-    sizes = Sizes(users=4, movies=30, content=6, genders=3, ages=8, occupations=5, classes=5)
-    made = SequencePair(SETTINGS, sizes, CONTENT, RATED)
+    made = untrained(TRENDS)
     for parameter in made.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
-    return made.eval()
+    return made
 
 
 def timed(*sizes: int) -> Tokens:
@@ -43,9 +48,23 @@ def timed(*sizes: int) -> Tokens:
 
 
 def vectors(pair: SequencePair, made: Tokens) -> torch.Tensor:
-    columns = [torch.from_numpy(column) for column in made[:-1]]
+    with torch.no_grad():
+        found: torch.Tensor = pair.answer(states(pair, made).float())
+    return found
+
+
+def states(pair: SequencePair, made: Tokens) -> torch.Tensor:
+    columns = [torch.from_numpy(column) for column in made[:-2]]
     with torch.no_grad():
         found: torch.Tensor = pair(pair.table(), *columns)
+    return found
+
+
+def answers(pair: SequencePair, made: Tokens) -> tuple[torch.Tensor, torch.Tensor]:
+    with torch.no_grad():
+        found: tuple[torch.Tensor, torch.Tensor] = SequenceUserTower(pair)(
+            *(torch.from_numpy(column) for column in made)
+        )
     return found
 
 
@@ -100,15 +119,58 @@ def test_in_training_some_movies_are_as_if_unrated(pair: SequencePair) -> None:
 def test_the_user_tower_gives_the_vector_of_the_last_question(pair: SequencePair) -> None:
     made = timed(12, 5, 0)
     every = vectors(pair, made)
-    with torch.no_grad():
-        found = SequenceUserTower(pair)(*(torch.from_numpy(column) for column in made))
+    found, weights = answers(pair, made)
     torch.testing.assert_close(found, every[torch.arange(3), torch.from_numpy(made.last)])
+    assert not weights.any()  # in the sitting trends count for nothing
+
+
+def test_a_user_who_comes_back_gets_what_the_head_says_and_weights_of_trends(
+    pair: SequencePair,
+) -> None:
+    staying, asked = timed(12, 5, 0), np.array([[7, 0], [0, 0], [1, 9]])
+    every, (stayed, _) = states(pair, staying), answers(pair, staying)
+    found, weights = answers(pair, staying._replace(asked=asked))
+    assert pair.returning is not None
+    back = torch.tensor([0, 2])
+    last = every[torch.arange(3), torch.from_numpy(staying.last)][back]
+    with torch.no_grad():
+        expected = pair.returning(last, torch.from_numpy(asked)[back])
+    torch.testing.assert_close((found[back], weights[back]), expected)
+    torch.testing.assert_close(found[back].norm(dim=-1), torch.ones(2))
+    torch.testing.assert_close(found[1], stayed[1])
+    assert not weights[1].any()
+    assert not torch.allclose(found[back], stayed[back], atol=0.1)
+
+
+@pytest.mark.parametrize("other", [[8, 3], [7, 4]])
+def test_it_counts_when_they_ask_and_when_they_are_back(
+    pair: SequencePair, other: list[int]
+) -> None:
+    made = timed(5)
+    first, second = (answers(pair, made._replace(asked=np.array([of]))) for of in ([7, 3], other))
+    for one, another in zip(first, second, strict=True):
+        assert not torch.allclose(one, another)
+
+
+def test_an_untrained_head_leaves_trends_out() -> None:
+    made = untrained(TRENDS)
+    assert not answers(made, timed(5)._replace(asked=np.array([[7, 3]])))[1].any()
+
+
+def test_where_nobody_comes_back_there_is_no_head_and_a_tower_answers_as_in_the_sitting() -> None:
+    made = untrained(TRENDS[:, :0])
+    assert not [name for name in made.state_dict() if name.startswith("returning")]
+    asked = timed(5)
+    stayed, back = answers(made, asked), answers(made, asked._replace(asked=np.array([[7, 3]])))
+    torch.testing.assert_close(stayed, back)
+    assert back[1].shape == (1, 0)
 
 
 def test_half_as_many_bits_change_a_vector_by_little(pair: SequencePair) -> None:
     made = timed(12, 5, 0)
     with torch.autocast("cpu", torch.bfloat16):
-        half = vectors(pair, made).float()
+        reached = states(pair, made)
+    half = pair.answer(reached.float()).detach()
     cosines = (half * vectors(pair, made)).sum(dim=-1)
     assert cosines.min() > 0.99
     assert not torch.equal(half, vectors(pair, made))

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small_worlds import STARS, everybody_rates, small_world, tiny_settings
+from small_worlds import STARS, everybody_rates, small_world, tiny_settings, without_visits
 
 from retrieval.blending.rating import Rater, fit_blend
 from retrieval.data import columns
@@ -17,7 +17,7 @@ from retrieval.pairs.bayesian.settings import BayesianSettings
 from retrieval.pairs.content import fit_content
 from retrieval.pairs.neural.fitted import HistoryReader
 from retrieval.pairs.sequence import pair as sequence
-from retrieval.pairs.training import TrainingData, TrainingOptions
+from retrieval.pairs.training import TrainingOptions
 from retrieval.pipeline.training import train
 from retrieval.progress import SILENT
 from retrieval.serving.recommender import Recommender
@@ -111,7 +111,7 @@ def test_hardly_any_validation_rows_leave_the_blend_where_it_starts(
     dataset = encode(WORLDS["a hundred ratings"])
     validation = np.arange(len(dataset.ratings)) < rows
     content = fit_content(dataset.movie_frame, 0).describe(dataset.movie_frame)
-    data = TrainingData(dataset, content, validation, np.zeros_like(validation))
+    data = without_visits(dataset, content, validation, np.zeros_like(validation))
     settings = tiny_settings(["bayesian"]).of["bayesian"]
     assert isinstance(settings, BayesianSettings)
     options = TrainingOptions(0, tmp_path / "kept", Device.CPU, SILENT)

@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional as F  # noqa: N812 (torch's own name for it)
 
 from retrieval.pairs.sequence import softmax
-from retrieval.pairs.sequence.softmax import full_softmax, sampled_softmax
+from retrieval.pairs.sequence.softmax import full_softmax, sampled_softmax, trended_softmax
 
 
 def world(questions: int, movies: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -138,3 +138,70 @@ def test_with_the_correction_a_batch_teaches_the_ranking_of_the_full_softmax() -
     assert shared(uncorrected) < shared(full) - 0.2
     pushed = (uncorrected - full).mean(dim=0)
     assert pushed[:10].mean() < pushed[-10:].mean() - 1  # popular movies down
+
+
+def trended_world(
+    questions: int, movies: int
+) -> tuple[tuple[torch.Tensor, ...], tuple[torch.Tensor, torch.Tensor]]:
+    """Queries, movies, weights and trends, which are learned from; targets, and moments of four."""
+    queries, vectors, targets = world(questions, movies)
+    generator = torch.Generator().manual_seed(4)
+    weights = torch.randn(questions, 3, generator=generator).requires_grad_()
+    trends = torch.randn(4, movies, 3, generator=generator)
+    # Of the last moment nobody asks, and the others come in no order.
+    moments = torch.randint(3, (questions,), generator=generator)
+    assert (moments.diff() < 0).any()
+    return (queries, vectors, weights, trends), (targets, moments)
+
+
+def scores_of(
+    learned: tuple[torch.Tensor, ...], moments: torch.Tensor, question: int
+) -> torch.Tensor:
+    """The scores of one question for all movies."""
+    queries, movies, weights, trends = learned
+    return movies @ queries[question] + trends[moments[question]] @ weights[question]
+
+
+def assert_same_loss(
+    found: torch.Tensor, expected: torch.Tensor, learned: tuple[torch.Tensor, ...]
+) -> None:
+    torch.testing.assert_close(found, expected)
+    made, wanted = (torch.autograd.grad(loss, learned[:3]) for loss in (found, expected))
+    torch.testing.assert_close(made, wanted, atol=1e-6, rtol=1e-4)
+
+
+def test_trended_softmax_is_the_cross_entropy_of_each_question_at_its_moment() -> None:
+    learned, (targets, moments) = trended_world(50, 20)
+    queries, movies, weights, trends = learned
+    found = trended_softmax(queries, movies, targets, weights, trends, moments, None)
+    losses = [
+        F.cross_entropy(scores_of(learned, moments, question), targets[question])
+        for question in range(50)
+    ]
+    assert_same_loss(found, torch.stack(losses).mean(), learned)
+
+
+def test_sampled_trended_softmax_lowers_samples_and_hides_the_target_among_them() -> None:
+    learned, (targets, moments) = trended_world(50, 20)
+    queries, movies, weights, trends = learned
+    generator = torch.Generator().manual_seed(5)
+    negatives = torch.randint(20, (12,), generator=generator)
+    assert (negatives == targets[:, None]).any()
+    log_expected = torch.randn(12, generator=generator)
+    found = trended_softmax(
+        queries, movies, targets, weights, trends, moments, (negatives, log_expected)
+    )
+    losses = []
+    for question, target in enumerate(targets):
+        scores = scores_of(learned, moments, question)
+        kept = negatives != target
+        others = scores[negatives[kept]] - log_expected[kept]
+        logits = torch.cat([scores[target][None], others])
+        losses.append(F.cross_entropy(logits, torch.tensor(0)))
+    assert_same_loss(found, torch.stack(losses).mean(), learned)
+
+
+def test_without_weights_trends_change_no_loss() -> None:
+    (queries, movies, weights, trends), (targets, moments) = trended_world(50, 20)
+    found = trended_softmax(queries, movies, targets, 0 * weights, trends, moments, None)
+    torch.testing.assert_close(found, full_softmax(queries, movies, targets))

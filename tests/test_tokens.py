@@ -3,13 +3,18 @@ import numpy as np
 from retrieval.data.history import Windows, build_histories
 from retrieval.data.scale import RatingScale
 from retrieval.pairs.sequence.tokens import (
+    NOT_KNOWN,
     RELATIVE_CODES,
     START,
+    TIME_GAP_CODES,
     TIMED,
     UNTIMED,
     Tokens,
+    return_codes,
     tokens,
+    when_codes,
 )
+from retrieval.pairs.when import When
 
 SCALE = RatingScale(lowest=1.0, highest=5.0, step=1.0)
 HISTORIES = build_histories(
@@ -83,3 +88,40 @@ def test_what_comes_later_changes_no_earlier_token() -> None:
     for name in ("movies", "classes", "time_gaps"):
         np.testing.assert_array_equal(getattr(shorter, name)[0], getattr(longer, name)[0, :3])
     np.testing.assert_array_equal(shorter.relative_times[0], longer.relative_times[0, :3, :3])
+
+
+def test_nobody_comes_back_unless_it_is_said() -> None:
+    assert made(timed=True).asked.tolist() == [[0, 0]] * 3
+
+
+def test_codes_of_those_who_come_back_double_from_the_last_event() -> None:
+    since, until = np.array([0, 1, 2, 7, 8]), np.array([NOT_KNOWN, 0, 1, 8, 10**9])
+    codes = return_codes(since, until)
+    # 1 is less than a second, and one more for each doubling; 0 is not known.
+    assert codes[:, 0].tolist() == [1, 2, 3, 4, 5]
+    assert codes[:4, 1].tolist() == [0, 1, 2, 5]
+    assert codes.max() < TIME_GAP_CODES
+
+
+PRESENT = 10_000
+# Two users with a last event, and one without.
+WINDOWS = Windows(np.array([0, 3, 4]), np.array([3, 4, 4]), np.array([PRESENT + 9] * 3))
+LAST = np.array([108, PRESENT - 1, 0])
+
+
+def test_in_the_sitting_nobody_comes_back() -> None:
+    assert not when_codes(When.IN_SITTING, WINDOWS, LAST, PRESENT).any()
+
+
+def test_whoever_is_asked_before_coming_back_is_asked_in_the_present() -> None:
+    codes = when_codes(When.COMING_BACK, WINDOWS, LAST, PRESENT)
+    since = np.array([PRESENT - 108, 1, 0])  # nothing where there was no event
+    np.testing.assert_array_equal(codes, return_codes(since, np.full(3, NOT_KNOWN)))
+
+
+def test_at_a_time_whoever_left_more_than_an_hour_ago_is_back() -> None:
+    codes = when_codes(When.AT, WINDOWS, LAST, PRESENT)
+    back = return_codes(np.array([PRESENT - 108]), np.array([PRESENT + 9 - 108]))
+    assert codes.tolist() == [*back.tolist(), [0, 0], [0, 0]]
+    past = when_codes(When.AT, WINDOWS._replace(times=np.full(3, PRESENT - 1)), LAST, PRESENT)
+    assert not past.any()

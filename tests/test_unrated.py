@@ -1,4 +1,5 @@
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -60,6 +61,7 @@ class Planted:
         raise AssertionError("new users are not asked for")
 
 
+@cache
 def world(count: int) -> tuple[Dataset, list[RatingSide], Floats, Floats]:
     """Return ratings of which each is of a user of its own, and what two pairs say of them.
 

@@ -9,14 +9,16 @@ import onnx
 import pytest
 from numpy.typing import NDArray
 from safetensors.numpy import load_file
+from small_worlds import small_world, tiny_settings
 
 from index.store import load_index, read_card, save_index
+from retrieval.data import columns
 from retrieval.data.frames import MovieData
 from retrieval.errors import RunError
-from retrieval.pairs.notebook.settings import Activation, NotebookSettings
 from retrieval.pipeline.indexing import add_movies
+from retrieval.pipeline.training import train
 from retrieval.run.folder import open_index, open_run
-from retrieval.run.manifest import INDEX, INDEX_CARD, model_of
+from retrieval.run.manifest import INDEX, model_of, write_sums
 from retrieval.run.upgrade import upgrade
 from retrieval.run.versions import CURRENT, LOCK, MANIFEST, current, writing
 from retrieval.serving.events import Event
@@ -27,44 +29,31 @@ from retrieval.storage.files import sha256
 
 Facts = dict[str, Any]
 
-# What the format before called things otherwise: names that it had, by names that there are.
-ARRAYS = {"class_latents": "level_latents", "session_law": "mood_law"}
-COLUMNS = {"classes": "levels", "codes": "people", "time_gaps": "waits", "relative_times": "lags"}
-SETTINGS = {
-    "neural": {
-        "cold_start_weight": "strangers",
-        "unrated_share": "unknown_movies",
-        "norm_penalty": "penalty",
-    },
-    "sequence": {"unrated_share": "unknown_movies"},
-}
+# Of the sequence pair, which is what the format before had otherwise.
+SEQUENCE_FILES = ("sequence.json", "sequence.safetensors", "sequence_tower.onnx")
 
-# Settings that the cards of the format before held.
-SHAPES = {
-    "neural": (
-        "dimension",
-        "hidden",
-        "heads",
-        "history_length",
-        "dropout",
-        "cold_start_weight",
-        "unrated_share",
-        "norm_penalty",
-    ),
-    "sequence": (
-        "dimension",
-        "blocks",
-        "heads",
-        "hidden",
-        "history_length",
-        "dropout",
-        "temperature",
-        "unrated_share",
-    ),
-}
+# Users who are asked about, and the size of the world.
+USERS, MOVIES, EACH = 40, 40, 16
 
-# Users who are asked about.
-USERS = 40
+
+@pytest.fixture(scope="module")
+def data() -> MovieData:
+    """A world in which nobody comes back, as no pair of the format before told who does."""
+    rng = np.random.default_rng(0)
+    pairs = [
+        (user, int(movie))
+        for user in range(1, USERS + 11)
+        for movie in 1 + rng.permutation(MOVIES)[:EACH]
+    ]
+    return small_world(pairs)
+
+
+@pytest.fixture(scope="module")
+def run(data: MovieData, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of all pairs, with its index."""
+    folder = tmp_path_factory.mktemp("trained") / "run"
+    train(data, tiny_settings().changed({"sequence.members": "2"}), folder)
+    return folder
 
 
 def read(path: Path) -> Facts:
@@ -77,10 +66,10 @@ def write(path: Path, facts: Facts) -> None:
 
 
 def turn_back(folder: Path) -> Path:
-    """Make a run of all pairs one of the format before, as it was written then.
+    """Make a run one of the format before, as it was written then.
 
     Args:
-        folder: Folder of the run.
+        folder: Folder of the run, which was trained where nobody comes back.
 
     Returns:
         Folder of its version.
@@ -88,92 +77,58 @@ def turn_back(folder: Path) -> Path:
     version = current(folder)
     index = load_index(version / INDEX, open_run(folder).model, mapped=False)
     config = read(version / "config.json")
-    neural, sequence = (
-        _card(config, pair, read(version / f"{pair}.json")) for pair in ("neural", "sequence")
-    )
-    for name in ("neural.json", "sequence.json", "config.json"):
-        (version / name).unlink()
-    write(version / "towers.json", {"pair": "neural"} | neural)
-    write(
-        version / "sequence.json", {"pairs": config["settings"]["sequence"]["members"]} | sequence
-    )
-    write(version / "config.json", _config(config))
-    (version / "neural_tower.onnx").rename(version / "user_tower.onnx")
-    (version / "session_effects.npy").rename(version / "history_moods.npy")
-    (version / "neural.safetensors").rename(version / "weights.safetensors")
-    _rename(version / "weights.safetensors", {"event_classes": "event_levels"})
-    _rename(version / "bayesian.safetensors", ARRAYS)
-    _rename(version / "sequence.safetensors", {".classes.": ".levels.", ".time_gaps.": ".waits."})
-    model = onnx.load(version / "sequence_tower.onnx")
-    for column in model.graph.input:
-        column.name = COLUMNS.get(column.name, column.name)
-    for node in model.graph.node:
-        node.input[:] = [COLUMNS.get(name, name) for name in node.input]
-    onnx.save(model, version / "sequence_tower.onnx")
-    seal_as_before(version)
-    save_index(version / INDEX, index, model_of(_own(version)))
-    seal_as_before(version)
+    config |= {"version": 12}
+    del config["present"]
+    if config["ranking"] is not None:
+        del config["ranking"]["sitting_weight"]
+    for part in config["parts"]:
+        assert part.pop("trends") == 0
+    rewrite(version / "config.json", config)
+    if (version / "sequence.json").exists():
+        _turn_sequence_back(version)
+    save_index(version / INDEX, index, model_of(own_sums(version)))
+    reseal(version)
     return version
 
 
-def _card(config: Facts, pair: str, facts: Facts) -> Facts:
-    names = SETTINGS[pair]
-    known = {name: config["settings"][pair][name] for name in SHAPES[pair]}
-    sizes = {("levels" if name == "classes" else name): n for name, n in facts["sizes"].items()}
-    return {"settings": {names.get(name, name): of for name, of in known.items()}, "sizes": sizes}
+def _turn_sequence_back(version: Path) -> None:
+    facts = read(version / "sequence.json")
+    assert facts.pop("unwatched") == []
+    assert facts.pop("present") == 0
+    rewrite(version / "sequence.json", facts)
+    weights = load_file(version / "sequence.safetensors")
+    trends = [name for name in weights if name.endswith(".trends")]
+    assert [weights.pop(name).shape for name in trends] == [(MOVIES, 0)] * 2
+    assert not [name for name in weights if "returning" in name]
+    (version / "sequence.safetensors").unlink()
+    save_arrays(version / "sequence.safetensors", weights)
+    model = onnx.load(version / "sequence_tower.onnx")
+    for node in model.graph.node:
+        if "asked" in node.input:  # nothing but the number of questions is read from it
+            assert (node.op_type, [each.i for each in node.attribute]) == ("Shape", [1, 0])
+            node.input[:] = ["last"]
+    kept = [column for column in model.graph.input if column.name != "asked"]
+    del model.graph.input[:]
+    model.graph.input.extend(kept)
+    (version / "sequence_tower.onnx").unlink()
+    onnx.save(model, version / "sequence_tower.onnx")
 
 
-def _config(config: Facts) -> Facts:
-    widths, biases = [], []
-    for part in config["parts"]:
-        rates = part["roles"] == ["rates"]
-        widths.append(part["width"] + rates)
-        biases += [sum(widths) - 2, sum(widths) - 1] if rates else []
-    blend, of = config["blend"], config["settings"]
-    names = ("noise", "preset", "seed", "data", "created", "training_seconds", "scale", "centre")
-    kept = ("weights", "halfway", "unrated_factors", "unrated_offset_factors", "unrated_shift")
-    return {
-        "version": 11,
-        "towers": [part["name"] for part in config["parts"]],
-        "blend": {name: blend[name] for name in kept}
-        | {
-            "newcomer_weights": blend["new_user_weights"],
-            "newcomer_offset": blend["new_user_offset"],
-            "origin": blend["origins"][0],
-        },
-        "ranking": config["ranking"]
-        | {
-            "temperature": config["parts"][-1]["temperature"],
-            "history_length": of["sequence"]["history_length"],
-        },
-        "link": {"stars": config["link"]["values"], "thresholds": config["link"]["thresholds"]},
-        **{name: config[name] for name in (*names, "demographics", "threads")},
-        "history_length": of["neural"]["history_length"],
-        "widths": widths,
-        "biases": biases,
-    }
-
-
-def _rename(path: Path, names: dict[str, str]) -> None:
-    arrays = load_file(path)
-    for part, other in names.items():
-        assert any(part in name for name in arrays)
-        arrays = {name.replace(part, other): array for name, array in arrays.items()}
+def rewrite(path: Path, facts: Facts) -> None:
+    """Write a file in place of one that other versions may share."""
     path.unlink()
-    save_arrays(path, arrays)
+    write(path, facts)
 
 
-def _own(version: Path) -> dict[str, str]:
+def own_sums(version: Path) -> dict[str, str]:
+    """Return the sums of the files of a version but for its index."""
     files = [path for path in version.iterdir() if path.is_file() and path.name != MANIFEST]
     return {path.name: sha256(path) for path in sorted(files)}
 
 
-def seal_as_before(version: Path) -> None:
-    """Write the manifest as the format before had it: a sum a name, and nothing else."""
-    sums = _own(version)
-    if (version / INDEX_CARD).is_file():
-        sums[INDEX_CARD] = sha256(version / INDEX_CARD)
-    write(version / MANIFEST, sums)
+def reseal(version: Path) -> None:
+    """Make the sums of a version right."""
+    write_sums(version, own_sums(version))
 
 
 @pytest.fixture(scope="module")
@@ -214,6 +169,7 @@ def answers(folder: Path) -> dict[str, NDArray[Any]]:
             listed = of.topk_many(users, 15, times=times, histories=histories, rank_by=rank_by)
             found[f"lists by {rank_by} {name}"] = listed.movie_ids
             found[f"scores by {rank_by} {name}"] = listed.scores
+    found["lists in the sitting"] = of.topk_many(users, 15, in_sitting=True).movie_ids
     new = of.topk(Person(history=histories[10**6]), 15)
     found["list of a new user"] = np.array([row.movie.id for row in new])
     explained = of.explain(int(users[1]), int(movies[0]))
@@ -241,7 +197,7 @@ def whole(folder: Path) -> dict[str, str]:
 
 
 def test_a_run_of_the_format_before_is_told_how_to_upgrade(folder: Path) -> None:
-    with pytest.raises(RunError, match=rf"format 11, the one before; .*upgrade --run {folder}"):
+    with pytest.raises(RunError, match=rf"format 12, the one before; .*upgrade --run {folder}"):
         open_run(folder)
 
 
@@ -262,18 +218,11 @@ def test_an_upgraded_run_holds_the_files_and_facts_of_one_that_was_trained(
     old, fresh = current(run), current(folder)
     there = [{path.name for path in version.iterdir()} for version in (old, fresh)]
     assert there[0] == there[1]
-    for name in ("neural.json", "sequence.json", "metrics.json", "movies.json", "README.md"):
-        assert (fresh / name).read_text() == (old / name).read_text()
-    for name in ("neural.safetensors", "bayesian.safetensors", "sequence.safetensors"):
-        assert_same(load_file(fresh / name), load_file(old / name))
-    config, trained = open_run(folder).config, open_run(run).config
-    for fact in ("parts", "blend", "ranking", "link", "noise", "scale", "centre", "demographics"):
-        assert getattr(config, fact) == getattr(trained, fact)
-    for fact in ("preset", "seed", "data", "created", "training_seconds", "threads"):
-        assert getattr(config, fact) == getattr(trained, fact)
-    assert config.packages == {}  # nobody wrote them down
-    # Of what nobody wrote down, the settings are those of the preset.
-    assert config.settings == trained.settings
+    for name in sorted(there[0] - {INDEX, MANIFEST, "config.json", *SEQUENCE_FILES}):
+        assert (fresh / name).read_bytes() == (old / name).read_bytes()
+    weights = "sequence.safetensors"
+    assert_same(load_file(fresh / weights), load_file(old / weights))
+    assert open_run(folder).config == open_run(run).config
 
 
 def test_movies_are_added_to_an_upgraded_run_as_to_any(
@@ -307,7 +256,7 @@ def test_the_index_is_carried_over_and_not_built_again(folder: Path) -> None:
     nudged = np.full((1, index.dimension), 0.125, np.float32)
     index.put(index.ids[:1].copy(), nudged)  # what no building would make
     save_index(version / INDEX, index, source)
-    seal_as_before(version)
+    reseal(version)
     upgrade(folder)
     run = open_run(folder)
     carried = open_index(run)
@@ -326,12 +275,16 @@ def of_another_model(version: Path) -> None:
     save_index(version / INDEX, index, "another model")
 
 
-@pytest.mark.parametrize("lose", [without_index, of_another_model])
+def damaged(version: Path) -> None:
+    (version / INDEX / "ids.npy").write_bytes(b"nothing")
+
+
+@pytest.mark.parametrize("lose", [without_index, of_another_model, damaged])
 def test_without_an_index_of_its_own_a_run_is_upgraded_and_has_none(
     folder: Path, lose: Callable[[Path], None]
 ) -> None:
     lose(current(folder))
-    seal_as_before(current(folder))
+    reseal(current(folder))
     assert upgrade(folder)
     with pytest.raises(RunError, match=r"no index yet; build it with rec build-index"):
         open_index(open_run(folder))
@@ -350,29 +303,21 @@ def test_a_run_of_this_format_is_left_as_it_is(run: Path, tmp_path: Path) -> Non
     assert whole(tmp_path / "run") == whole(run)
 
 
-def test_a_run_of_the_preset_notebook_keeps_its_pair(
-    folder: Path, expected: dict[str, NDArray[Any]]
+def test_a_run_that_does_not_rank_is_upgraded_too(data: MovieData, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    train(data, tiny_settings(["bayesian"]), folder)
+    before = answers(folder)
+    turn_back(folder)
+    assert upgrade(folder)
+    assert open_run(folder).config.ranking is None
+    assert_same(answers(folder), before)
+
+
+def test_the_present_of_an_upgraded_run_is_the_moment_after_all_events(
+    folder: Path, data: MovieData
 ) -> None:
-    version = current(folder)
-    card = read(version / "towers.json")
-    # A notebook's user tower is a file of the same columns, so that of the neural pair serves.
-    card |= {"pair": "notebook"}
-    card["settings"] = {"layers": 1, "activation": "tanh", "history_length": 20}
-    assert card["settings"]["history_length"] == read(version / "config.json")["history_length"]
-    write(version / "towers.json", card)
-    index = load_index(version / INDEX, read_card(version / INDEX).source, mapped=False)
-    save_index(version / INDEX, index, model_of(_own(version)))
-    seal_as_before(version)
     upgrade(folder)
-    config = open_run(folder).config
-    assert config.layout.names == ("notebook", "bayesian", "sequence")
-    notebook = NotebookSettings(layers=1, activation=Activation.TANH, history_length=20)
-    assert config.settings["notebook"] == notebook.model_dump(mode="json")
-    assert "neural" not in config.settings
-    names = {path.name for path in current(folder).iterdir()}
-    assert {"notebook_tower.onnx", "notebook.safetensors", "notebook.json"} <= names
-    assert not {name for name in names if name.startswith("neural")}
-    assert_same(answers(folder), expected)
+    assert open_run(folder).config.present == data.ratings[columns.TIMESTAMP].max() + 1
 
 
 def cut(name: str) -> Callable[[Path], None]:
@@ -399,7 +344,7 @@ def sealed(change: Callable[[Path], None]) -> Callable[[Path], None]:
 
     def done(version: Path) -> None:
         change(version)
-        seal_as_before(version)
+        reseal(version)
 
     return done
 
@@ -444,32 +389,26 @@ def linked(version: Path) -> None:
     [
         (cut("users.npy"), r"users\.npy is not what was written"),
         (cut("config.json"), r"config\.json cannot be read"),
-        (cut("towers.json"), r"towers\.json is not what was written"),
-        (cut("index/index.json"), r"index\.json is not what was written"),
+        (cut("sequence.json"), r"sequence\.json is not what was written"),
         (cut(MANIFEST), r"MANIFEST\.json cannot be read"),
-        (lost("user_tower.onnx"), r"user_tower\.onnx"),
+        (lost("neural_tower.onnx"), r"neural_tower\.onnx is missing"),
         (lost(MANIFEST), r"MANIFEST\.json cannot be read"),
-        (listed("../users.npy"), "is not what was written"),
-        (listed("/etc/hostname"), "is not what was written"),
-        (linked, r"users\.npy is not what was written"),
-        (said("config.json", lambda of: of.update(version=10)), "of format 10; train again"),
-        (said("config.json", lambda of: of.update(version=13)), "of format 13; train again"),
+        (listed("../users.npy"), r"lists '\.\./users\.npy', no file of a run"),
+        (listed("/etc/hostname"), "lists '/etc/hostname', no file of a run"),
+        (linked, r"lists 'users\.npy', no file of a run"),
+        (said("config.json", lambda of: of.update(version=11)), "of format 11; train again"),
+        (said("config.json", lambda of: of.update(version=14)), "of format 14; train again"),
         (said("config.json", lambda of: of.update(version="x" * 999)), "of format x{40}; train"),
         (said("config.json", lambda of: of.pop("version")), "cannot be read"),
-        (said("config.json", lambda of: of.pop("towers")), "cannot be read"),
-        (said("config.json", lambda of: of.update(preset="fast")), "'fast' is not a valid Preset"),
-        (said("config.json", lambda of: of["blend"].pop("origin")), "cannot be read"),
-        (said("config.json", lambda of: of["link"].update(stars="many")), r"config\.json"),
-        (said("config.json", lambda of: of.update(widths=[66, 66])), "cannot be read"),
-        (said("towers.json", lambda of: of.pop("pair")), "cannot be read"),
-        (said("towers.json", lambda of: of["settings"].update(heads=7)), "cannot be read"),
-        (said("towers.json", lambda of: of["settings"].update(wings=2)), "cannot be read"),
-        (said("sequence.json", lambda of: of.pop("pairs")), "cannot be read"),
+        (said("config.json", lambda of: of.pop("ranking")), "cannot be read"),
+        (said("config.json", lambda of: of.pop("parts")), "cannot be read"),
+        (said("config.json", lambda of: of["ranking"].pop("rating_weight")), "cannot be read"),
+        (said("config.json", lambda of: of["blend"].pop("origins")), r"config\.json"),
+        (said("config.json", lambda of: of["link"].update(values="many")), r"config\.json"),
         (content("config.json", b"["), r"config\.json cannot be read"),
-        (content("bayesian.safetensors", b"nothing"), "cannot be read"),
-        (content("sequence_tower.onnx", b"nothing"), "cannot be read"),
-        (sealed(lost("weights.safetensors")), r"weights\.safetensors"),
-        (sealed(lost("history_moods.npy")), r"history_moods\.npy"),
+        (content("sequence.safetensors", b"nothing"), "cannot be read"),
+        (content("history_timestamps.npy", b"nothing"), "cannot be read"),
+        (sealed(lost("history_timestamps.npy")), r"history_timestamps\.npy"),
     ],
 )
 def test_what_cannot_be_upgraded_is_refused_on_one_line_and_left_as_it_is(

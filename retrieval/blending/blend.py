@@ -16,7 +16,9 @@ class Ranking:
     """What lists are ranked by where a pair ranks."""
 
     rank_by: RankBy  # if nobody says
-    rating_weight: float  # of the rating score beside the logits of what is watched, in a blend
+    # In a blend, of the rating score beside the logits of what is watched:
+    rating_weight: float  # by a user who comes back
+    sitting_weight: float  # in the sitting, or at a time before the present
 
 
 class UserWeights(NamedTuple):

@@ -1,6 +1,6 @@
 """The ranking: how much the rating counts beside what is likely to be watched, by validation."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -8,10 +8,11 @@ from numpy.typing import NDArray
 
 from retrieval.blending.blend import RatingBlend
 from retrieval.data.history import seen
-from retrieval.data.metrics import discounted
+from retrieval.data.metrics import discounted_many
 from retrieval.options import RankBy
 from retrieval.pairs.layout import Part
-from retrieval.pairs.training import RankingSide, RatingSide, TrainingData
+from retrieval.pairs.training import Asked, RankingSide, RatingSide, TrainingData
+from retrieval.pairs.when import When
 
 Floats = NDArray[np.float64]
 
@@ -22,12 +23,8 @@ WEIGHTS = (0.0, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, np.inf)
 # Of the rating in a blend where nobody is there to ask.
 UNKNOWN_WEIGHT = 0.5
 
-
 # Users whose lists are compared together.
 CHUNK = 256
-
-# A rating this far up the scale says that the movie was liked: 4 of 1 to 5.
-LIKED = 0.75
 
 
 class Ranker(NamedTuple):
@@ -41,16 +38,18 @@ class Gain(NamedTuple):
     """What lists are worth at one weight."""
 
     weight: float
-    liked: float  # NDCG@10 of the last events that were liked
-    all: float  # of all last events
+    liked: float  # NDCG@10 of what was liked
+    all: float  # of all that was watched
 
 
 class Choice(NamedTuple):
     """What lists are ranked by, if nobody says."""
 
     rank_by: RankBy
-    weight: float  # of the rating score in a blend
-    gains: list[Gain]
+    weight: float  # of the rating score in a blend, for users who come back
+    sitting_weight: float  # the same in the sitting
+    gains: list[Gain]  # of lists that are asked for without a time
+    visits: int  # visits that chose; where there are none, last events did
 
 
 def fit_ranking(
@@ -59,9 +58,10 @@ def fit_ranking(
     raters: Sequence[RatingSide],
     blend: RatingBlend,
 ) -> Choice:
-    """Choose what lists are ranked by, from last events that no pair was trained on.
+    """Choose what lists are ranked by, from events that no pair was trained on.
 
-    Gains are the mean of what is found when the time of asking is known and when it is not.
+    What a user watches when back decides, asked before and, as often, when it is known that the
+    user is back. In the sitting it is each user's last event.
 
     Args:
         data: What the pairs were trained on.
@@ -69,60 +69,100 @@ def fit_ranking(
         raters: What the pairs that rate say.
         blend: Weights of these.
     """
-    dataset, last = data.dataset, data.last
-    users, targets, times = (
-        column[last] for column in (dataset.users, dataset.movies, dataset.timestamps)
+    dataset, rows, visits = data.dataset, data.last, data.visits
+    asking = _Asking(data, rankers, raters, blend)
+    users, movies, times = (
+        column[rows] for column in (dataset.users, dataset.movies, dataset.timestamps)
     )
-    count = len(dataset.movie_vocabulary)
-    watch_users = [
-        np.hstack([ranker.side.known_users(users, times, timed=timed) for ranker in rankers])
-        for timed in (True, False)
+
+    def next_ones(part: slice, count: int) -> NDArray[np.bool_]:
+        found = np.zeros((len(movies[part]), count), dtype=bool)
+        found[np.arange(len(found)), movies[part]] = True
+        return found
+
+    (in_sitting,) = asking.gains(
+        [Asked(users, when, times + 1, times) for when in (When.AT, When.IN_SITTING)], [next_ones]
+    )
+    staying = choose_ranking(in_sitting, dataset.liked(rows))
+    if not len(visits.users):
+        return staying
+    asked = [
+        Asked(visits.users, when, visits.asked, visits.back) for when in (When.COMING_BACK, When.AT)
     ]
-    watch_movies = np.hstack(
-        [ranker.side.movies / ranker.part.temperature for ranker in rankers]
-    )  # (M, W)
-    rating_users = np.hstack(
-        [
-            np.zeros((len(users), 0), np.float32),
-            *(
-                weight * side.known_users(users, times).vectors
-                for side, weight in zip(raters, blend.weights, strict=True)
-            ),
-        ]
-    )
-    rating_movies = np.hstack([np.zeros((count, 0), np.float32), *(side.movies for side in raters)])
-    histories = dataset.histories(~last)
-    gains = [np.zeros((len(WEIGHTS), 0))]
-    for start in range(0, len(users), CHUNK):  # never all users by all movies
-        part = slice(start, start + CHUNK)
-        scores = (rating_users[part] @ rating_movies.T).astype(np.float64)
-        known = seen(histories, users[part], count)
-        both = [
-            gains_by_weight(
-                (vectors[part] @ watch_movies.T).astype(np.float64), scores, known, targets[part]
-            )
-            for vectors in watch_users
-        ]
-        gains.append(np.mean(both, axis=0))
-    liked = dataset.scale.lowest + LIKED * (dataset.scale.highest - dataset.scale.lowest)
-    return choose_ranking(np.hstack(gains), dataset.ratings[last] >= liked)
+    liked, watched = asking.gains(asked, [visits.liked_movies, visits.all_movies])
+    if not visits.liked.any():
+        liked = watched
+    returning = _chosen(_mean_gains(liked, watched))
+    return returning._replace(sitting_weight=staying.sitting_weight, visits=len(visits.users))
+
+
+class _Asking:
+    """Asks pairs for lists, each ranked at all of `WEIGHTS`; see `fit_ranking`."""
+
+    def __init__(
+        self,
+        data: TrainingData,
+        rankers: Sequence[Ranker],
+        raters: Sequence[RatingSide],
+        blend: RatingBlend,
+    ) -> None:
+        self._histories = data.dataset.histories(~data.unranked)
+        self._count = len(data.dataset.movie_vocabulary)
+        self._rankers = rankers
+        self._raters = list(zip(raters, blend.weights, strict=True))
+
+    def gains(
+        self, kinds: Sequence[Asked], answers: Sequence[Callable[[slice, int], NDArray[np.bool_]]]
+    ) -> list[Floats]:
+        """Return the gains of lists at each weight for V users, `(W, V)`, the mean of some kinds.
+
+        Args:
+            kinds: The same users, asked in several ways.
+            answers: Functions of some of the users, and the number of movies M, each of which gives
+                what is right, `(B, M)`, and makes one of the gains.
+        """
+        found = [[np.zeros((len(WEIGHTS), 0))] for _ in answers]
+        for start in range(0, len(kinds[0].users), CHUNK):  # never all users by all movies
+            part = slice(start, start + CHUNK)
+            some = [asked.part(part) for asked in kinds]
+            known = seen(self._histories, some[0].users, self._count)
+            scores = [(self._logits(asked), self._rating(asked)) for asked in some]
+            for gains, right in zip(found, answers, strict=True):
+                relevant = right(part, self._count)
+                gains.append(
+                    np.mean([gains_by_weight(*both, known, relevant) for both in scores], axis=0)
+                )
+        return [np.hstack(gains) for gains in found]
+
+    def _logits(self, asked: Asked) -> Floats:
+        """Return the logits of questions, `(B, M)`, of all pairs that rank."""
+        logits: Floats = np.sum([ranker.side.logits(asked) for ranker in self._rankers], axis=0)
+        return logits
+
+    def _rating(self, asked: Asked) -> Floats:
+        """Return the rating scores of questions, `(B, M)`, but for what is the same for movies."""
+        scores = np.zeros((len(asked.users), self._count))
+        for side, weight in self._raters:
+            vectors = side.known_users(asked.users, asked.times).vectors
+            scores += weight * (vectors @ side.movies.T).astype(np.float64)
+        return scores
 
 
 def gains_by_weight(
-    watch: Floats, rating: Floats, seen: NDArray[np.bool_], targets: NDArray[np.int64]
+    watch: Floats, rating: Floats, seen: NDArray[np.bool_], relevant: NDArray[np.bool_]
 ) -> Floats:
-    """Return what each of `WEIGHTS` gains for V users, `(W, V)`: see `discounted`.
+    """Return what each of `WEIGHTS` gains for V users, `(W, V)`: see `discounted_many`.
 
     Args:
         watch: `(V, M)` logits of V users for all movies.
         rating: `(V, M)` scores.
         seen: `(V, M)` whether a movie cannot come back.
-        targets: `(V,)` numbers of the movies that came next.
+        relevant: `(V, M)` whether a movie was watched, or liked.
     """
     gains = [
-        discounted(
+        discounted_many(
             np.where(seen, -np.inf, rating if weight == np.inf else watch + weight * rating),
-            targets,
+            relevant,
         )
         for weight in WEIGHTS
     ]
@@ -133,18 +173,27 @@ def choose_ranking(gains: Floats, liked: NDArray[np.bool_]) -> Choice:
     """Return the weight at which most of what users liked next is found.
 
     Args:
-        gains: `(W, V)` as `gains_by_weight` returns them.
+        gains: `(W, V)` as `gains_by_weight` returns them, where one movie is right for each user.
         liked: `(V,)` whether the movies that came next were liked.
     """
     if not len(liked):
-        return Choice(RankBy.WATCH, UNKNOWN_WEIGHT, [])
+        return Choice(RankBy.WATCH, UNKNOWN_WEIGHT, UNKNOWN_WEIGHT, [], 0)
     if not liked.any():
         liked = ~liked
-    found = [
-        Gain(weight, float(of_all[liked].mean()), float(of_all.mean()))
-        for weight, of_all in zip(WEIGHTS, gains, strict=True)
+    return _chosen(_mean_gains(gains[:, liked], gains))
+
+
+def _mean_gains(liked: Floats, watched: Floats) -> list[Gain]:
+    """Return mean gains at each weight, of `(W, V)`, NaN for users for whom nothing is right."""
+    return [
+        Gain(weight, float(np.nanmean(of_liked)), float(np.nanmean(of_all)))
+        for weight, of_liked, of_all in zip(WEIGHTS, liked, watched, strict=True)
     ]
+
+
+def _chosen(found: list[Gain]) -> Choice:
     best = max(found, key=lambda gain: gain.liked)
     blend = max(found[1:-1], key=lambda gain: gain.liked)  # whoever asks for one gets the best
     alone = {0.0: RankBy.WATCH, np.inf: RankBy.RATING}
-    return Choice(alone.get(best.weight, RankBy.BLEND), blend.weight, found)
+    rank_by = alone.get(best.weight, RankBy.BLEND)
+    return Choice(rank_by, blend.weight, blend.weight, found, 0)

@@ -51,7 +51,7 @@ def fit_blend(data: TrainingData, raters: Sequence[Rater]) -> Blended:
         data: What the pairs were trained on.
         raters: The pairs that rate, in the order of their parts.
     """
-    rows = data.validation & ~data.last
+    rows = data.validation & ~data.unranked
     latent = [rater for rater in raters if rater.side.latent is not None]
     if latent and (scale := latent[-1].side.latent) is not None:
         return _on_latent_scale(data, rows, raters, latent[-1], scale)

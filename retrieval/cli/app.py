@@ -1,14 +1,17 @@
 """The command line: its commands, and how errors and signals end it."""
 
+import atexit
+import gc
 import os
 import signal
 import sys
-from collections.abc import Callable
-from typing import Annotated, Any, NoReturn
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from importlib import import_module
+from typing import Annotated, Any, NamedTuple, NoReturn
 
 import typer
 
-from retrieval.cli import ask, batch, bench, catalogue, data, evaluate, movies, runs, train
 from retrieval.cli.display import (
     complain,
     discard_output,
@@ -18,12 +21,124 @@ from retrieval.cli.display import (
 from retrieval.cli.signals import SIGNALLED, orderly_exits
 from retrieval.errors import RecError, shown
 
-# Groups of commands in the help.
+# Panels of commands in the help.
 MAKE, ASK, KEEP, MEASURE = "Make a run", "Ask", "Look after runs", "Measure"
 
 
-def _group(words: str) -> typer.Typer:
-    return typer.Typer(no_args_is_help=True, help=words)
+class _Command(NamedTuple):
+    """A command; its module is imported when it is wanted."""
+
+    function: str  # its name, after that of its module in retrieval.cli and a dot
+    panel: str | None = None
+    examples: tuple[str, ...] = ()
+
+
+class _Group(NamedTuple):
+    """A group of commands."""
+
+    panel: str
+    commands: Mapping[str, _Command]
+    help: str | None = None
+    function: str | None = None  # what answers where no command of the group is named
+
+
+_DATA = {
+    "fetch": _Command(
+        "data.fetch",
+        examples=(
+            "rec data fetch ml-1m",
+            "rec data fetch ml-100k --from /mirrors/movielens",
+        ),
+    ),
+    "check": _Command("data.check", examples=("rec data check data/ml-1m",)),
+    "synth": _Command("data.synth", examples=("rec data synth worlds/small --users 500",)),
+    "demo": _Command("data.demo"),
+}
+
+_BATCH = {
+    "topk": _Command(
+        "batch.topk",
+        examples=(
+            "rec batch topk --users users.csv --k 20 --out lists.csv",
+            "rec batch topk --users users.csv --histories histories.csv --out lists.parquet",
+        ),
+    ),
+    "rate": _Command(
+        "batch.rate",
+        examples=(
+            "rec batch rate --pairs pairs.csv --out ratings.csv",
+            "rec batch rate --pairs pairs.csv --unknown new --out -",
+        ),
+    ),
+}
+
+_RUNS = {
+    "prune": _Command(
+        "runs.prune",
+        examples=("rec runs prune --keep 3 --dry-run", "rec runs prune --keep 3 --yes"),
+    ),
+    "upgrade": _Command("runs.upgrade", examples=("rec runs upgrade --run runs/old",)),
+    "verify": _Command("runs.verify", examples=("rec runs verify --run runs/demo",)),
+}
+
+_COMMANDS: Mapping[str, _Command | _Group] = {
+    "train": _Command(
+        "train.train",
+        MAKE,
+        (
+            "rec train --data data/ml-1m --run runs/first --preset quick",
+            "rec train --data data/ml-1m --set sequence.epochs=40 --set neural.dropout=0.3",
+            "rec train --preset best --show-settings",
+        ),
+    ),
+    "build-index": _Command(
+        "catalogue.build_index",
+        MAKE,
+        (
+            "rec build-index --run runs/first",
+            "rec build-index --run runs/first --kind hnsw --target-recall 0.95",
+        ),
+    ),
+    "add-movies": _Command(
+        "catalogue.add_movies", MAKE, ("rec add-movies new-movies.csv --run runs/first",)
+    ),
+    "topk": _Command(
+        "ask.topk",
+        ASK,
+        (
+            "rec topk --user 42",
+            'rec topk --history "1193:5,661:3" --age 25 --k 10',
+            "rec topk --user 42 --genre Comedy --year 1990-1999 --rank-by rating",
+            "rec topk --user 42 --at 2000-12-31T20:00 --json",
+        ),
+    ),
+    "rate": _Command(
+        "ask.rate",
+        ASK,
+        (
+            "rec rate --user 42 --movie 1193",
+            'rec rate --user 42 --movie "toy story" --history "+1193:5"',
+        ),
+    ),
+    "explain": _Command(
+        "ask.explain", ASK, ("rec explain --user 42 --movie 1193 --rank-by rating",)
+    ),
+    "similar": _Command("movies.similar", ASK, ('rec similar --movie "toy story" --k 5',)),
+    "movies": _Command("movies.movies", ASK, ('rec movies "godfather"',)),
+    "info": _Command("runs.info", KEEP, ("rec info --run runs/first --json",)),
+    "evaluate": _Command(
+        "evaluate.evaluate",
+        MEASURE,
+        (
+            "rec evaluate --data data/ml-1m --protocol leave-one --preset quick",
+            "rec evaluate --data data/ml-1m --protocol time --json",
+        ),
+    ),
+    "bench": _Command("bench.bench", MEASURE, ("rec bench --run runs/first --sizes 4000,100000",)),
+    "data": _Group(MAKE, _DATA, help="Fetch, check or make data."),
+    "batch": _Group(ASK, _BATCH, help="Answer files of questions."),
+    "runs": _Group(KEEP, _RUNS, function="runs.runs"),
+}
 
 
 def _version(wanted: bool) -> None:
@@ -32,24 +147,6 @@ def _version(wanted: bool) -> None:
 
         print(f"rec {__version__}")
         raise typer.Exit
-
-
-def _add(
-    to: typer.Typer, name: str, command: Callable[..., None], group: str | None, *examples: str
-) -> None:
-    """Add a command.
-
-    Args:
-        to: Where it belongs.
-        name: Name of the command.
-        command: Function that does it.
-        group: Group in the help.
-        examples: Command lines for the help.
-    """
-    shown_below: dict[str, Any] = {}
-    if examples:
-        shown_below["epilog"] = "\n".join(["Examples:", *(f"  {line}" for line in examples)])
-    to.command(name, rich_help_panel=group, **shown_below)(command)
 
 
 def rec(
@@ -61,85 +158,71 @@ def rec(
     """Train on ratings, index the catalogue, answer with one dot product."""
 
 
-def _assembled() -> typer.Typer:
+def assembled(name: str | None = None) -> typer.Typer:
+    """Return the command line.
+
+    Args:
+        name: The only command or group it has; by default it has all, which takes longer.
+    """
     settings = {"help_option_names": ["-h", "--help"]}
-    app = typer.Typer(
+    whole = typer.Typer(
         no_args_is_help=True, pretty_exceptions_enable=False, context_settings=settings
     )
-    app.callback()(rec)
-    data_app = _group("Fetch, check or make data.")
-    batch_app = _group("Answer files of questions.")
-    runs_app = typer.Typer(invoke_without_command=True)
-    runs_app.callback()(runs.runs)
-    app.add_typer(data_app, name="data", rich_help_panel=MAKE)
-    _add(
-        app, "train", train.train, MAKE,
-        "rec train --data data/ml-1m --run runs/first --preset quick",
-        "rec train --data data/ml-1m --set sequence.epochs=40 --set neural.dropout=0.3",
-        "rec train --preset best --show-settings",
-    )  # fmt: skip
-    _add(
-        app, "build-index", catalogue.build_index, MAKE,
-        "rec build-index --run runs/first",
-        "rec build-index --run runs/first --kind hnsw --target-recall 0.95",
-    )  # fmt: skip
-    _add(
-        app, "add-movies", catalogue.add_movies, MAKE,
-        "rec add-movies new-movies.csv --run runs/first",
-    )  # fmt: skip
-    _add(
-        app, "topk", ask.topk, ASK,
-        "rec topk --user 42",
-        'rec topk --history "1193:5,661:3" --age 25 --k 10',
-        "rec topk --user 42 --genre Comedy --year 1990-1999 --rank-by rating",
-        "rec topk --user 42 --at 2000-12-31T20:00 --json",
-    )  # fmt: skip
-    _add(
-        app, "rate", ask.rate, ASK,
-        "rec rate --user 42 --movie 1193",
-        'rec rate --user 42 --movie "toy story" --history "+1193:5"',
-    )  # fmt: skip
-    _add(app, "explain", ask.explain, ASK, "rec explain --user 42 --movie 1193 --rank-by rating")
-    _add(app, "similar", movies.similar, ASK, 'rec similar --movie "toy story" --k 5')
-    _add(app, "movies", movies.movies, ASK, 'rec movies "godfather"')
-    app.add_typer(batch_app, name="batch", rich_help_panel=ASK)
-    _add(
-        batch_app, "topk", batch.topk, None,
-        "rec batch topk --users users.csv --k 20 --out lists.csv",
-        "rec batch topk --users users.csv --histories histories.csv --out lists.parquet",
-    )  # fmt: skip
-    _add(
-        batch_app, "rate", batch.rate, None,
-        "rec batch rate --pairs pairs.csv --out ratings.csv",
-        "rec batch rate --pairs pairs.csv --unknown new --out -",
-    )  # fmt: skip
-    _add(app, "info", runs.info, KEEP, "rec info --run runs/first --json")
-    app.add_typer(runs_app, name="runs", rich_help_panel=KEEP)
-    _add(
-        runs_app, "prune", runs.prune, None,
-        "rec runs prune --keep 3 --dry-run",
-        "rec runs prune --keep 3 --yes",
-    )  # fmt: skip
-    _add(runs_app, "upgrade", runs.upgrade, None, "rec runs upgrade --run runs/old")
-    _add(runs_app, "verify", runs.verify, None, "rec runs verify --run runs/demo")
-    _add(
-        app, "evaluate", evaluate.evaluate, MEASURE,
-        "rec evaluate --data data/ml-1m --protocol leave-one --preset quick",
-        "rec evaluate --data data/ml-1m --protocol time --json",
-    )  # fmt: skip
-    _add(app, "bench", bench.bench, MEASURE, "rec bench --run runs/first --sizes 4000,100000")
-    _add(
-        data_app, "fetch", data.fetch, None,
-        "rec data fetch ml-1m",
-        "rec data fetch ml-100k --from /mirrors/movielens",
-    )  # fmt: skip
-    _add(data_app, "check", data.check, None, "rec data check data/ml-1m")
-    _add(data_app, "synth", data.synth, None, "rec data synth worlds/small --users 500")
-    _add(data_app, "demo", data.demo, None)
-    return app
+    whole.callback()(rec)
+    for each, found in _COMMANDS.items():
+        if name not in {None, each}:
+            continue
+        match found:
+            case _Command():
+                _add(whole, each, found)
+            case _Group():
+                whole.add_typer(_grouped(found), name=each, rich_help_panel=found.panel)
+    return whole
 
 
-app = _assembled()
+def _grouped(group: _Group) -> typer.Typer:
+    if group.function is None:
+        grouped = typer.Typer(no_args_is_help=True, help=group.help)
+    else:
+        grouped = typer.Typer(invoke_without_command=True)
+        grouped.callback()(_loaded(group.function))
+    for name, command in group.commands.items():
+        _add(grouped, name, command)
+    return grouped
+
+
+def _add(to: typer.Typer, name: str, command: _Command) -> None:
+    shown_below: dict[str, Any] = {}
+    if command.examples:
+        shown_below["epilog"] = "\n".join(
+            ["Examples:", *(f"  {line}" for line in command.examples)]
+        )
+    to.command(name, rich_help_panel=command.panel, **shown_below)(_loaded(command.function))
+
+
+def _loaded(function: str) -> Callable[..., None]:
+    module, name = function.split(".")
+    found: Callable[..., None] = getattr(import_module(f"retrieval.cli.{module}"), name)
+    return found
+
+
+def app() -> None:
+    """Do what the words of the command line say."""
+    name = next(iter(sys.argv[1:]), "")
+    found = _COMMANDS.get(name)
+    asks = isinstance(found, _Command) and found.panel == ASK
+    with _uncollected() if asks else nullcontext():
+        assembled(None if found is None else name)()
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Look for no garbage in the block: one question leaves little, and its modules stay."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def main() -> None:
@@ -149,6 +232,8 @@ def main() -> None:
     """
     # It would read the metadata of every package that is installed, to find plug-ins that are none.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+    # At exit, Python would look for garbage in all that is loaded, for a sixth of a cold start.
+    atexit.register(gc.freeze)
     prepare_streams()
     try:
         with warnings_shown(), orderly_exits():

@@ -5,8 +5,8 @@ given) and
 
     topk       movies: each with rank, score and rating
     rate       a movie, rating, deviation
-    explain    a movie, by, answer, events: each a movie with rating, timestamp, effect, share and
-               contribution
+    explain    a movie, by, answer, baseline, events: each a movie with rating, timestamp, effect
+               and share; the baseline and the effects of all events add up to the answer
 
 where a movie is movie_id, title, year and genres.
 """
@@ -35,6 +35,7 @@ from retrieval.cli.options import (
     RankOption,
     RunOption,
     SeenOption,
+    SittingOption,
     UserOption,
     YearOption,
     choice,
@@ -52,6 +53,7 @@ from retrieval.cli.question import (
     movie_facts,
     person_of,
     recommender_of,
+    score_words,
     seconds_of,
 )
 from retrieval.data import columns
@@ -74,6 +76,7 @@ def topk(
     age: AgeOption = None,
     occupation: OccupationOption = None,
     at: AtOption = None,
+    in_sitting: SittingOption = False,
     rank_by: RankOption = None,
     genre: GenreOption = None,
     year: YearOption = None,
@@ -104,7 +107,7 @@ def topk(
         _renamed("rec topk --users", "rec batch topk --users FILE --out FILE")
         batch_topk(
             users, needed(out), run, histories, unknown or Unknown.SKIP, k, rank_by, genre, year,
-            allow, deny, diversity, include_seen,
+            allow, deny, diversity, include_seen, in_sitting,
         )  # fmt: skip
         return
     _refuse(histories=histories, out=out, unknown=unknown)
@@ -113,6 +116,7 @@ def topk(
         "filters": filter_of(genre, year, allow, deny),
         "diversity": diversity,
         "include_seen": include_seen,
+        "in_sitting": in_sitting,
     }
     person, name = person_of(user, history, gender, age, occupation)
     recommender = recommender_of(folder := run_or_newest(run))
@@ -126,12 +130,14 @@ def topk(
         ]
         print_json({"run": str(folder), columns.USER_ID: user, "at": seconds, "movies": listed})
         return
+    ranking = recommender.encoder.ranking(rank_by)
     print_table(
         f"What {name} should watch",
-        ("rank", *CELLS, "rating"),
-        [(row.rank, *movie_cells(row.movie), row.rating) for row in rows],
+        ("rank", *CELLS, "rating", "score"),
+        [(row.rank, *movie_cells(row.movie), row.rating, row.score) for row in rows],
         spare=SPARE,
     )
+    print(f"by score: {score_words(ranking, at, in_sitting=in_sitting)}")
 
 
 def rate(
@@ -202,27 +208,30 @@ def explain(
         events = [
             {**movie_facts(row.movie), columns.RATING: row.rating}
             | {columns.TIMESTAMP: row.timestamp, "effect": row.effect, "share": row.share}
-            | {"contribution": row.contribution}
             for row in rows
         ]
         print_json(
             {"run": str(folder), columns.USER_ID: user, "at": seconds}
             | movie_facts(found.movie)
-            | {"by": found.by, "answer": found.answer, "events": events}
+            | {"by": found.by, "answer": found.answer, "baseline": found.baseline}
+            | {"events": events}
         )
         return
-    adds = any(row.contribution is not None for row in rows)
     print_table(
         f"What moved {found.movie} for {name}: {found.by} {found.answer:.2f}",
-        ("share", "effect", *["contribution"] * adds, *CELLS, "rated"),
+        ("share", "effect", *CELLS, "rated"),
         [
-            (f"{row.share:.0%}", f"{row.effect:+.3f}")
-            + (() if row.contribution is None else (f"{row.contribution:+.3f}",))
-            + (*movie_cells(row.movie), row.rating)
+            (f"{row.share:.0%}", f"{row.effect:+.3f}", *movie_cells(row.movie), row.rating)
             for row in rows
         ],
-        spare=("genres", "contribution", "year", "id"),
+        spare=("genres", "year", "id"),
     )
+    others = found.influences[k:]
+    more = f", {len(others):,} more {sum(row.effect for row in others):+.2f}" if others else ""
+    print(f"{found.baseline:.2f} without any of these events{more}")
+    if because := found.because:
+        rated = "; ".join(f"{row.movie} {row.rating:g}" for row in because)
+        print(printable(f"because {name} rated {rated}"))
 
 
 def _refuse(**given: object) -> None:

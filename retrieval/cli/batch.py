@@ -19,6 +19,7 @@ from retrieval.cli.options import (
     RankOption,
     RunOption,
     SeenOption,
+    SittingOption,
     UnknownOption,
     YearOption,
     run_or_newest,
@@ -55,6 +56,7 @@ def topk(
     deny: DenyOption = None,
     diversity: DiversityOption = 0.0,
     include_seen: SeenOption = False,
+    in_sitting: SittingOption = False,
 ) -> None:
     """Write the lists of many users: user_id, rank, movie_id, score, rating."""
     from retrieval.cli.answers import check_out, write_answers
@@ -76,6 +78,7 @@ def topk(
         filters=filters,
         diversity=diversity,
         include_seen=include_seen,
+        in_sitting=in_sitting,
     )
     header = (columns.USER_ID, columns.RANK, columns.MOVIE_ID, columns.SCORE, columns.RATING)
     lists = (found.movie_ids.tolist(), found.scores.tolist(), found.ratings.tolist())

@@ -18,32 +18,62 @@ from retrieval.cli.options import (
     DeviceOption,
     JsonOption,
     PresetOption,
+    ProtocolOption,
     QuietOption,
     SeedOption,
     SetOption,
-    SplitOption,
     TowersOption,
+    choice,
 )
 from retrieval.cli.output import print_json, print_table
 from retrieval.cli.progress import progress
 from retrieval.cli.train import chosen_settings
-from retrieval.options import Device, Split
+from retrieval.errors import RequestError, shown
+from retrieval.options import Device, Protocol, Split, Target
 
 if TYPE_CHECKING:
-    from retrieval.evaluation.protocols import Result
+    from retrieval.data.frames import MovieData
+    from retrieval.evaluation.result import Result
+
+
+# Share of all events that is learned from, if nobody says.
+DEFAULT_CUT = "0.8"
 
 
 def evaluate(
     data: DataOption,
-    protocol: SplitOption = Split.RATING,
+    protocol: ProtocolOption = Protocol.RATING,
     preset: PresetOption = None,
     towers: TowersOption = None,
     changes: SetOption = None,
     config: ConfigOption = None,
     seed: SeedOption = 0,
+    cut: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SHARE|TIME",
+            help="Of the protocol temporal: learn from the first 0.8 of all events, the default, "
+            "or from those until 2000-12-01.",
+        ),
+    ] = None,
+    target: Annotated[
+        Target | None,
+        choice(
+            "target",
+            Target,
+            "--target",
+            words=f"Of the protocol temporal, what lists are to find: {', '.join(Target)}.",
+        ),
+    ] = None,
     run: Annotated[
         Path | None,
         typer.Option("--run", help="Folder to keep the run in; by default none is kept."),
+    ] = None,
+    trained: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="RUN", help="Of the protocol temporal: ask this run instead of training one."
+        ),
     ] = None,
     device: DeviceOption = Device.AUTO,
     quiet: QuietOption = False,
@@ -51,10 +81,18 @@ def evaluate(
 ) -> None:
     """Hold ratings out, train on the rest, and score the answers beside baselines."""
     settings = chosen_settings(preset, towers, config, changes)
+    if protocol is not Protocol.TEMPORAL:
+        refused = {"--cut": cut, "--target": target, "--trained": trained}
+        for name, value in refused.items():
+            if value is not None:
+                raise RequestError(f"{name} {shown(value)} needs --protocol {Protocol.TEMPORAL}")
+    if trained is not None and run is not None:
+        raise RequestError("--run keeps what is trained, and --trained trains nothing; give one")
     from tempfile import TemporaryDirectory
 
     from retrieval.data.layouts import read_folder
     from retrieval.evaluation.protocols import evaluate as evaluate_run
+    from retrieval.evaluation.temporal import evaluate_later
     from retrieval.run.folder import open_run
     from retrieval.run.versions import check_target
 
@@ -64,10 +102,31 @@ def evaluate(
         shows.stage(f"reading {data}")
         frames = read_folder(data)
         remark(*frames.notes)
-        folder = run or Path(scratch) / "run"
-        results = evaluate_run(
-            frames, str(data), protocol, settings, seed, folder, device=device, progress=shows
-        )
+        folder = trained or run or Path(scratch) / "run"
+        if protocol is Protocol.TEMPORAL:
+            results = evaluate_later(
+                frames,
+                str(data),
+                _moment(cut, frames),
+                target or Target.VISIT,
+                settings,
+                seed,
+                folder,
+                trained=trained is not None,
+                device=device,
+                progress=shows,
+            )
+        else:
+            results = evaluate_run(
+                frames,
+                str(data),
+                Split(protocol),
+                settings,
+                seed,
+                folder,
+                device=device,
+                progress=shows,
+            )
         seconds = open_run(folder).config.training_seconds
     if as_json:
         print_json(
@@ -97,6 +156,25 @@ def evaluate(
         ],
         keys=3,
     )
+
+
+def _moment(cut: str | None, data: "MovieData") -> int:
+    """Return the cut in time, in seconds: a share of all events, or a time."""
+    import numpy as np
+
+    from retrieval.data import columns
+    from retrieval.evaluation.temporal import cut_at
+    from retrieval.serving.arguments import parse_time
+
+    times = data.ratings[columns.TIMESTAMP].to_numpy(dtype=np.int64)
+    text = DEFAULT_CUT if cut is None else cut
+    try:
+        share = float(text)
+    except ValueError:
+        share = math.inf
+    if 0 < share < 1:
+        return cut_at(times, share)
+    return parse_time(text)
 
 
 def _facts(result: "Result") -> dict[str, object]:

@@ -11,7 +11,7 @@ from typer.models import OptionInfo
 from index.kinds import Kind
 from retrieval.cli.display import note
 from retrieval.errors import RequestError, unknown
-from retrieval.options import Device, Preset, RankBy, Split, Unknown
+from retrieval.options import Device, Preset, Protocol, RankBy, Unknown
 
 RUNS = Path("runs")
 
@@ -145,7 +145,15 @@ AtOption = Annotated[
     str | None,
     typer.Option(
         metavar="TIME",
-        help="Time of asking: 2000, 2000-12-31T20:00, seconds since 1970, or now.",
+        help="Time of asking: 2000, 2000-12-31T20:00, seconds since 1970, or now; else not known.",
+        rich_help_panel=WHO,
+    ),
+]
+SittingOption = Annotated[
+    bool,
+    typer.Option(
+        "--in-sitting",
+        help="The user goes on watching after the last event; else the user comes back later.",
         rich_help_panel=WHO,
     ),
 ]
@@ -219,10 +227,13 @@ HISTORIES_HELP = (
 )
 OUT_HELP = "File for the answers: CSV, or FILE.parquet; - is standard output."
 UNKNOWN_HELP = "What becomes of users and movies that the run does not know."
-SplitOption = Annotated[
-    Split,
+ProtocolOption = Annotated[
+    Protocol,
     choice(
-        "protocol", Split, "--protocol", words=f"Which ratings are held out: {', '.join(Split)}."
+        "protocol",
+        Protocol,
+        "--protocol",
+        words=f"Which events are held out: {', '.join(Protocol)}.",
     ),
 ]
 UnknownOption = Annotated[Unknown, choice("choice", Unknown, "--unknown", words=UNKNOWN_HELP)]

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from retrieval.data import columns
 from retrieval.errors import RequestError, shown
+from retrieval.options import RankBy
 
 if TYPE_CHECKING:  # these pull in faiss, which --help can do without
     from retrieval.data.catalogue import Movie
@@ -107,6 +108,25 @@ def length_of(k: int | None, usual: int, recommender: "Recommender") -> int:
         recommender: Who makes the list.
     """
     return min(usual, len(recommender.run.catalogue)) if k is None else k
+
+
+def score_words(rank_by: RankBy, at: str | None, *, in_sitting: bool) -> str:
+    """Return what the score of a list is, in words.
+
+    Args:
+        rank_by: Score that ranks.
+        at: Time of asking as it was given; None is not known.
+        in_sitting: Whether the user goes on watching.
+    """
+    when = "next, in this sitting" if in_sitting else "on the next visit"
+    watched = f"how likely it is to be watched {when if at is None else 'then'}"
+    match rank_by:
+        case RankBy.RATING:
+            return "the predicted rating"
+        case RankBy.WATCH:
+            return watched
+        case RankBy.BLEND:
+            return f"{watched}, and the predicted rating"
 
 
 def movie_facts(movie: "Movie") -> dict[str, object]:

@@ -3,12 +3,14 @@
 import json
 import re
 from collections.abc import Sequence
+from functools import cached_property
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import NamedTuple
 
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
-from rapidfuzz import fuzz, process, utils
 
 from retrieval.data.vocabulary import UNKNOWN, Vocabulary
 from retrieval.errors import RequestError, RunError, shown
@@ -61,8 +63,15 @@ class Catalogue:
         self.vocabulary = Vocabulary(ids[: len(ids) - added], ids[len(ids) - added :])
         if self.vocabulary.ids.tolist() != ids:
             raise ValueError("movies must come by ascending id, each once, and added ones last")
-        self._names = [utils.default_process(_natural(str(movie))) for movie in movies]
-        self._titles = [_bare(movie.title) for movie in movies]
+
+    @cached_property
+    def _names(self) -> list[str]:
+        process = rapidfuzz().utils.default_process
+        return [process(_natural(str(movie))) for movie in self.movies]
+
+    @cached_property
+    def _titles(self) -> list[str]:
+        return [_bare(movie.title) for movie in self.movies]
 
     def __len__(self) -> int:
         """Return M."""
@@ -96,9 +105,10 @@ class Catalogue:
         """
         written = text[:COMPARED].strip().casefold()
         text = _natural(text[:COMPARED])
-        wanted, bare = utils.default_process(text), _bare(text)
-        found = process.extract(
-            wanted, self._names, scorer=fuzz.WRatio, limit=None, score_cutoff=SIMILAR
+        fuzzy = rapidfuzz()
+        wanted, bare = fuzzy.utils.default_process(text), _bare(text)
+        found = fuzzy.process.extract(
+            wanted, self._names, scorer=fuzzy.fuzz.WRatio, limit=None, score_cutoff=SIMILAR
         )
         held: set[int] = set()
         if written != wanted:
@@ -130,7 +140,7 @@ class Catalogue:
         if not isinstance(movie, str):
             raise RequestError(f"movie '{shown(movie)}' is neither an id nor a title")
         text, wanted = movie, _bare(movie)
-        written, processed = text.strip().casefold(), utils.default_process(text)
+        written, processed = text.strip().casefold(), rapidfuzz().utils.default_process(text)
         exact = [
             movie
             for movie, name, title in zip(self.movies, self._names, self._titles, strict=True)
@@ -162,8 +172,14 @@ class Catalogue:
         return self.movies[self.number(movie_id)]
 
     def _certain(self, wanted: str) -> bool:
-        scores = sorted(process.cdist([wanted], self._titles, scorer=fuzz.ratio)[0])
+        fuzzy = rapidfuzz()
+        scores = sorted(fuzzy.process.cdist([wanted], self._titles, scorer=fuzzy.fuzz.ratio)[0])
         return scores[-1] >= CERTAIN and (len(scores) == 1 or scores[-2] < scores[-1])
+
+
+def rapidfuzz() -> ModuleType:
+    """Return RapidFuzz, imported where a name is looked for: a list for a user needs none."""
+    return import_module("rapidfuzz")
 
 
 ARTICLE = re.compile(r"^(.*), (the|an?|les?|la|il|das|der|die|el)\b(.*)$", re.IGNORECASE)
@@ -176,7 +192,7 @@ def _natural(title: str) -> str:
 
 def _bare(title: str) -> str:
     """Return a title as it is compared: small letters and digits, without the first article."""
-    words: str = utils.default_process(_natural(title))
+    words: str = rapidfuzz().utils.default_process(_natural(title))
     return re.sub(r"^(the|an?) (?=.)", "", words)
 
 

@@ -13,6 +13,9 @@ from retrieval.data.history import Histories, build_histories
 from retrieval.data.scale import RatingScale
 from retrieval.data.vocabulary import Vocabulary
 
+# A rating this far up the scale says that the movie was liked: 4 of 1 to 5.
+LIKED = 0.75
+
 
 @dataclass(frozen=True, kw_only=True)
 class Dataset:
@@ -38,6 +41,15 @@ class Dataset:
             self.timestamps[rows],
             len(self.user_vocabulary),
         )
+
+    def liked(self, rows: NDArray[np.generic]) -> NDArray[np.bool_]:
+        """Return whether the ratings of rows say that a movie was liked, `(R,)`."""
+        return self.likes(self.ratings[rows])
+
+    def likes(self, ratings: NDArray[np.float32]) -> NDArray[np.bool_]:
+        """Return whether ratings, of any shape, say that a movie was liked."""
+        low, high = self.scale.lowest, self.scale.highest
+        return np.asarray(ratings >= low + LIKED * (high - low))
 
 
 def encode(data: MovieData) -> Dataset:

@@ -73,6 +73,11 @@ def build_histories(
     )
 
 
+def moment_after(timestamps: NDArray[np.int64]) -> int:
+    """Return the moment after all events, in seconds: the present, to whoever knows no others."""
+    return int(timestamps.max(initial=-1)) + 1
+
+
 def windows_before_events(histories: Histories) -> Windows:
     """Return, for each event, the window of its user's events strictly before it."""
     counts = np.diff(histories.offsets)

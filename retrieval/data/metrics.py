@@ -24,3 +24,23 @@ def discounted(scores: Floats, targets: NDArray[np.int64]) -> Floats:
     wanted = scores[np.arange(len(targets)), targets]
     ranks = (scores >= wanted[:, None]).sum(axis=1) - 1  # ties go against the target
     return np.where(ranks < DEPTH, 1 / np.log2(ranks + 2), 0.0)
+
+
+def discounted_many(scores: Floats, relevant: NDArray[np.bool_]) -> Floats:
+    """Return the NDCG of lists where several movies are right, `(V,)`, NaN where none is.
+
+    The gains `1 / log2(rank + 2)` of what is right above the depth, over those of the best list.
+    Ties go against what is right.
+
+    Args:
+        scores: `(V, M)`, minus infinity where a movie cannot come.
+        relevant: `(V, M)` whether a movie is right.
+    """
+    depth = min(DEPTH, scores.shape[1])
+    gains = 1 / np.log2(np.arange(depth) + 2)
+    scores = np.where(relevant, np.nextafter(scores, -np.inf), scores)
+    top = np.argpartition(-scores, depth - 1, axis=1)[:, :depth]
+    order = np.argsort(-np.take_along_axis(scores, top, axis=1), axis=1, kind="stable")
+    hits = np.take_along_axis(relevant, np.take_along_axis(top, order, axis=1), axis=1)
+    best = np.append(np.nan, np.cumsum(gains))[np.minimum(relevant.sum(axis=1), depth)]
+    return np.asarray(hits @ gains / best, dtype=np.float64)

@@ -1,6 +1,6 @@
 """Metrics, each with its definition and a 95 % interval."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,21 @@ def mean(values: NDArray[np.floating]) -> Metric:
     if not len(values):
         return Metric(float("nan"), float("inf"))
     return Metric(float(values.mean(dtype=np.float64)), _half_width(values))
+
+
+def mean_of_groups(values: NDArray[Any], groups: NDArray[np.int64]) -> Metric:
+    """Mean of values `(Q,)`, with an interval for which groups `(Q,)` are the sample, not values.
+
+    Source: the variance of a ratio of sums over clusters, Cochran, "Sampling techniques", 1977,
+    section 9A.2.
+    """
+    found = mean(values.astype(np.float64))
+    _, place = np.unique(groups, return_inverse=True)
+    left = np.bincount(place, values - found.value) if len(values) else np.zeros(0)
+    if len(left) < 2:
+        return Metric(found.value, float("inf"))
+    spread = len(left) * float(left.std(ddof=1)) / len(values)
+    return Metric(found.value, NORMAL_95 * spread / float(np.sqrt(len(left))))
 
 
 def root_mean_square_error(predicted: NDArray[np.float64], true: NDArray[np.float64]) -> Metric:

@@ -13,7 +13,6 @@ from retrieval.data.split import before_cut, held_out
 from retrieval.errors import RequestError
 from retrieval.evaluation.baselines import Biases, fit_biases, most_rated, user_biases
 from retrieval.evaluation.metrics import (
-    Metric,
     coverage,
     discounted_gain,
     hit_rate,
@@ -24,6 +23,7 @@ from retrieval.evaluation.metrics import (
     ranks,
     root_mean_square_error,
 )
+from retrieval.evaluation.result import Result
 from retrieval.options import Device, Split
 from retrieval.pairs.table import TOWER_PAIRS
 from retrieval.pipeline.settings import Settings
@@ -37,17 +37,6 @@ GIVEN = (0, 1, 5, 10, 20)
 
 TOP = 10
 DEPTHS = (TOP, 50, 200)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Result:
-    """What one system scored on one set of questions."""
-
-    system: str
-    questions: str
-    count: int
-    metrics: dict[str, Metric]
-    note: str = ""  # a sentence on what was asked otherwise than usual
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -237,9 +226,13 @@ def _lists(trial: Trial) -> list[Result]:
     for rank_by in trial.recommender.encoder.rankings:
         for timed in (False, True):
             found = trial.recommender.topk_many(
-                ids, depth, times=times if timed else None, rank_by=rank_by
+                ids,
+                depth,
+                times=times if timed else None,
+                in_sitting=not timed,
+                rank_by=rank_by,
             )
-            name = f"two towers by {rank_by}, time {'known' if timed else 'not known'}"
+            name = f"two towers by {rank_by}, {'time known' if timed else 'in the sitting'}"
             lists[name] = data.movie_vocabulary.numbers(found.movie_ids)
     biases = trial.biases
     lists |= {

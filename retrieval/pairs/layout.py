@@ -31,6 +31,7 @@ class Part:
     width: int  # components of the pair's own vectors
     biased: bool = False  # whether the last of them is the movie's bias
     temperature: float = 1.0  # a logit is the dot product over this, where the pair ranks
+    trends: int = 0  # last components that are what is popular, and say nothing of taste
 
     @property
     def rates(self) -> bool:
@@ -121,18 +122,8 @@ class VectorLayout:
                 scaled[:, columns.stop - 1] += np.float32(shift)
         return scaled
 
-    def direction(self, part: Part, vector: Vectors) -> Floats:
-        """Return what a joined movie vector `(D,)` is to a pair that rates: see `UserTower`.
-
-        Its components without the bias, if it has one, then what the user's offset counts for.
-        """
-        columns = self.columns(part)
-        own = vector[columns].astype(np.float64)
-        taste = own[:-1] if part.biased else own
-        return np.append(taste, 1.0 + vector[columns.stop].astype(np.float64))
-
     def directions(self, vectors: Vectors, weights: Sequence[float]) -> Floats:
-        """Return what joined movie vectors `(C, D)` say of taste, without biases: `(C, T)`.
+        """Return what joined movie vectors `(C, D)` say of taste, `(C, T)`: no biases, no trends.
 
         Args:
             vectors: Joined vectors `(C, D)`.
@@ -143,7 +134,7 @@ class VectorLayout:
         parts = []
         for part in self.parts:
             columns = self.columns(part)
-            taste = slice(columns.start, columns.stop - part.biased)
+            taste = slice(columns.start, columns.stop - part.biased - part.trends)
             weight = of_rating.get(part.name, others)
             parts.append(weight * vectors[:, taste].astype(np.float64))
         return np.hstack(parts)

@@ -13,6 +13,7 @@ from retrieval.data.history import Histories, Windows
 from retrieval.data.scale import RatingScale
 from retrieval.errors import RunError
 from retrieval.pairs.layout import Part
+from retrieval.pairs.when import When
 
 Vectors = NDArray[np.float32]
 Floats = NDArray[np.float64]
@@ -30,7 +31,7 @@ class Questions(NamedTuple):
     codes: Numbers  # (Q, 3) of gender, age and occupation
     histories: Histories
     windows: Windows  # Q of them, into the histories
-    timed: bool  # whether the time of asking is known
+    when: When  # the times of the windows count where it is AT
 
 
 class UserVectors(NamedTuple):
@@ -50,18 +51,6 @@ class UserTower(Protocol):
     def movie_variances(self, numbers: Numbers) -> Floats:
         """Return what uncertainty about movies `(C,)` adds to the variance of scores, `(C,)`."""
 
-    def contributions(self, questions: Questions, direction: Floats) -> Floats | None:
-        """Return what each rating in the first question's history adds to a dot product.
-
-        Args:
-            questions: A single one.
-            direction: Components of a movie's vector without the bias, if it has one, then what
-                the user's offset counts for.
-
-        Returns:
-            `(E,)` for the E events of the history; None where the tower is not linear in them.
-        """
-
 
 class RunFacts(NamedTuple):
     """What a user tower is told of the run that it answers for."""
@@ -75,6 +64,7 @@ class RunFacts(NamedTuple):
     users: int  # U
     movies: int  # M, those that were added after training included
     added: int  # movies that were added after training
+    present: int  # seconds: when training knew what is popular, after all events
 
 
 def history_length(facts: RunFacts) -> int:

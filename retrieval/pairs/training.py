@@ -14,10 +14,12 @@ from torch import Tensor
 
 from retrieval.data.dataset import Dataset
 from retrieval.data.history import Histories, Windows
+from retrieval.data.visits import Visits
 from retrieval.options import Device, Preset
 from retrieval.pairs.content import Content
 from retrieval.pairs.layout import Part
 from retrieval.pairs.protocol import Floats, Numbers, RunFacts, UserVectors, Vectors
+from retrieval.pairs.when import When
 from retrieval.progress import Progress, Stage
 
 S = TypeVar("S", bound=BaseModel)
@@ -32,12 +34,19 @@ class TrainingData(NamedTuple):
     dataset: Dataset
     content: Content  # of the movies
     validation: NDArray[np.bool_]  # (N,) random rows that choose epochs, burn-in and weights
-    last: NDArray[np.bool_]  # (N,) last events of some users, which choose what ranks lists
+    last: NDArray[np.bool_]  # (N,) last events of some users, which choose epochs and ranking
+    visit_rows: NDArray[np.bool_]  # (N,) last visits of other users, which choose these too
+    visits: Visits
+
+    @property
+    def unranked(self) -> NDArray[np.bool_]:
+        """Rows that no pair that ranks is trained on, `(N,)`."""
+        return self.last | self.visit_rows
 
     @property
     def held_out(self) -> NDArray[np.bool_]:
         """Rows that no pair is trained on while it is being validated, `(N,)`."""
-        return self.validation | self.last
+        return self.validation | self.unranked
 
 
 class TrainingOptions(NamedTuple):
@@ -84,19 +93,28 @@ class RatingSide(Protocol):
         """Return what the user tower says of E new users who have told the events of windows."""
 
 
-class RankingSide(Protocol):
-    """What a pair that ranks says of last events that it has not been trained on."""
+class Asked(NamedTuple):
+    """E questions of known users, asked of what a pair was trained on."""
 
-    @property
-    def movies(self) -> Vectors:
-        """Movie vectors `(M, W)`."""
+    users: Numbers  # (E,) numbers
+    when: When
+    moments: Numbers  # (E,) seconds: until when it is known what is popular
+    times: Numbers  # (E,) seconds of asking, which count where they are known
+
+    def part(self, rows: slice) -> "Asked":
+        """Return some of the questions."""
+        return Asked(self.users[rows], self.when, self.moments[rows], self.times[rows])
+
+
+class RankingSide(Protocol):
+    """What a pair that ranks says of events that it has not been trained on."""
 
     @property
     def ndcg(self) -> float | None:
         """NDCG@10 of last events with the time of asking known; None where none are held out."""
 
-    def known_users(self, users: Numbers, times: Numbers, *, timed: bool) -> Vectors:
-        """Return vectors `(E, W)` of users `(E,)` asked at times `(E,)`, known or not."""
+    def logits(self, asked: Asked) -> Floats:
+        """Return logits `(E, M)` of all movies to be watched next."""
 
 
 class FittedPair(Protocol):

@@ -18,9 +18,11 @@ from retrieval.blending.rating import Blended, Rater, fit_blend
 from retrieval.data.catalogue import Catalogue
 from retrieval.data.dataset import Dataset, encode
 from retrieval.data.frames import MovieData
+from retrieval.data.history import moment_after
 from retrieval.data.layouts import read_folder
 from retrieval.data.listing import listed
 from retrieval.data.split import last_of_each, random_rows
+from retrieval.data.visits import last_visits
 from retrieval.errors import DataError, Problem
 from retrieval.options import Device
 from retrieval.pairs.content import ContentEncoder, fit_content, save_content
@@ -46,6 +48,9 @@ VALIDATION_ROWS = 10_000
 # Users whose last event is held out to choose the epoch and the ranking.
 VALIDATION_USERS = 2000
 VALIDATION_USER_SHARE = 0.25
+
+# Users whose last visit is held out for the same, of those who came back.
+VISITS_SHARE, MOST_VISITS = 0.25, 1000
 
 FEWEST_RATINGS = 100
 
@@ -169,11 +174,14 @@ def _fit(dataset: Dataset, settings: Settings, options: TrainingOptions) -> _Par
     rng = np.random.default_rng(options.seed)
     count = min(VALIDATION_ROWS, int(len(dataset.ratings) * VALIDATION_SHARE))
     validation = random_rows(len(dataset.ratings), count, rng)
+    ranks = any(TOWER_PAIRS[pair].ranks for pair in settings.pairs)
+    visited, visits = last_visits(dataset, VISITS_SHARE * ranks, MOST_VISITS, rng)
     last = np.zeros_like(validation)
-    if any(TOWER_PAIRS[pair].ranks for pair in settings.pairs):
-        last = last_events(dataset, rng)
+    if ranks:
+        last = last_events(dataset, rng) & ~np.isin(dataset.users, visits.users)
     encoder = fit_content(dataset.movie_frame, options.seed)
-    data = TrainingData(dataset, encoder.describe(dataset.movie_frame), validation, last)
+    content = encoder.describe(dataset.movie_frame)
+    data = TrainingData(dataset, content, validation, last, visited, visits)
     for pair in settings.pairs:
         TOWER_PAIRS[pair].rehearse(data, settings.of[pair], options.seed)
     fitted = {}
@@ -191,8 +199,8 @@ def _fit(dataset: Dataset, settings: Settings, options: TrainingOptions) -> _Par
     ndcgs = [ranker.side.ndcg for ranker in rankers]
     trained = Trained(
         seconds=time.perf_counter() - began,
-        validation_rows=int((validation & ~last).sum()),
-        validation_error=blended.error if (validation & ~last).any() else None,
+        validation_rows=int((validation & ~data.unranked).sum()),
+        validation_error=blended.error if (validation & ~data.unranked).any() else None,
         validation_errors=blended.errors,
         validation_ndcg=next((ndcg for ndcg in ndcgs if ndcg is not None), None),
         ranking=choice,
@@ -213,7 +221,13 @@ def _config(parts: _Parts, settings: Settings, seed: int, source: str) -> RunCon
     """Return what a run was made of; see `train`."""
     dataset, choice = parts.data.dataset, parts.trained.ranking
     ranking = (
-        None if choice is None else Ranking(rank_by=choice.rank_by, rating_weight=choice.weight)
+        None
+        if choice is None
+        else Ranking(
+            rank_by=choice.rank_by,
+            rating_weight=choice.weight,
+            sitting_weight=choice.sitting_weight,
+        )
     )
     return RunConfig(
         version=FORMAT,
@@ -227,6 +241,7 @@ def _config(parts: _Parts, settings: Settings, seed: int, source: str) -> RunCon
         seed=seed,
         data=source,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
+        present=moment_after(dataset.timestamps),
         training_seconds=round(parts.trained.seconds, 1),
         scale=dataset.scale,
         centre=float(dataset.ratings[~parts.data.held_out].mean(dtype=np.float64)),

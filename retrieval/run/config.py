@@ -18,8 +18,8 @@ from retrieval.storage.damage import readable
 CONFIG_FILE = "config.json"
 
 # Of the folder of a run; one that is older is written anew by `rec runs upgrade`.
-FORMAT = 12
-PREVIOUS_FORMAT = 11
+FORMAT = 13
+PREVIOUS_FORMAT = 12
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +37,7 @@ class RunConfig:
     seed: int
     data: str
     created: str  # ISO 8601
+    present: int  # seconds: the moment after all events
     training_seconds: float
     scale: RatingScale
     centre: float  # the average rating in training

@@ -83,6 +83,7 @@ class Run:
             users=len(self.users),
             movies=len(self.catalogue),
             added=self.catalogue.added,
+            present=config.present,
         )
 
 

@@ -13,6 +13,7 @@ from retrieval.errors import RequestError, shown
 from retrieval.options import RankBy
 from retrieval.pairs.protocol import Questions
 from retrieval.pairs.towers import PAIRS
+from retrieval.pairs.when import When, comes_back, last_times
 from retrieval.run.folder import Run
 from retrieval.serving.stopwatch import StageTimes, lap
 from retrieval.serving.users import QueryUsers
@@ -128,34 +129,22 @@ class Encoder:
         wanted, ranking = self.ranking(rank_by), self.run.config.ranking
         if ranking is None or wanted is RankBy.RATING:
             return rating
-        weight = ranking.rating_weight if wanted is RankBy.BLEND else 0.0
-        queries = np.float32(weight) * rating
+        queries = np.zeros_like(rating)
+        if wanted is RankBy.BLEND:
+            back = self._come_back(users.questions)
+            weights = np.where(back, ranking.rating_weight, ranking.sitting_weight)
+            queries = weights[:, None].astype(np.float32) * rating
         for part in self.layout.ranking:
             said = self._towers[part.name].encode(users.questions)
             queries[:, self.layout.columns(part)] += said.vectors / part.temperature
             lap(timer, f"{part.name} tower")
         return queries
 
-    def contributions(
-        self, users: QueryUsers, vector: NDArray[np.float32]
-    ) -> NDArray[np.float64] | None:
-        """Return what each rating in one user's history adds to the score of a movie, `(E,)`.
-
-        Exactly, of the pairs whose score is linear in them; None where there is none.
-
-        Args:
-            users: A single user, who is folded in, known or not.
-            vector: `(D,)` of the movie.
-        """
-        questions = questions_of(users, np.zeros(1, np.int64), None).questions
-        weights, _ = self.run.config.blend.of(users.as_known, questions.windows.counts)
-        parts = []
-        for place, part in enumerate(self.layout.rating):
-            direction = self.layout.direction(part, vector)
-            own = self._towers[part.name].contributions(questions, direction)
-            if own is not None:
-                parts.append(float(weights[0, place]) * own)
-        return np.sum(parts, axis=0) if parts else None
+    def _come_back(self, questions: Questions) -> NDArray[np.bool_]:
+        """Return which questions are about another visit, `(Q,)`."""
+        windows = questions.windows
+        last = last_times(questions.histories, windows)
+        return comes_back(questions.when, windows, last, self.run.config.present)
 
     def ratings(
         self, offsets: NDArray[np.float64], scores: NDArray[np.float64]
@@ -194,26 +183,32 @@ class Encoder:
 
 
 def questions_of(
-    users: QueryUsers, rows: NDArray[np.int64], times: NDArray[np.int64] | None
+    users: QueryUsers,
+    rows: NDArray[np.int64],
+    times: NDArray[np.int64] | None,
+    *,
+    in_sitting: bool = False,
 ) -> UserQuestions:
     """Return Q questions as user towers are asked them: with what had happened by then.
 
     Args:
         users: The users who are asked about.
         rows: `(Q,)` which of them each question is about.
-        times: Seconds of asking, `(Q,)`; None is the time of each one's last event, and a time that
-            the pairs that rank do not know.
+        times: Seconds of asking, `(Q,)`; None is not known.
+        in_sitting: Whether users are asked right after the last event where the time is not known,
+            rather than before they come back.
     """
     if times is None:
         windows = whole_windows(users.histories, rows)
+        when = When.IN_SITTING if in_sitting else When.COMING_BACK
     else:
-        windows = windows_until(users.histories, rows, times)
+        windows, when = windows_until(users.histories, rows, times), When.AT
     questions = Questions(
         stored=users.stored[rows],
         trained=users.trained[rows],
         codes=users.codes[rows],
         histories=users.histories,
         windows=windows,
-        timed=times is not None,
+        when=when,
     )
     return UserQuestions(questions, users.as_known[rows])

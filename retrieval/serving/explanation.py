@@ -1,4 +1,8 @@
-"""Explanations: which events of a history carry an answer, by leaving each out in turn."""
+"""Explanations: what each event of a history adds to an answer.
+
+An event is added to those before it, and to those after it; the mean of what either does to the
+answer is its effect. So the effects of all events add up to what the whole history does.
+"""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +16,7 @@ from retrieval.serving.results import Explanation, Influence
 from retrieval.serving.snapshot import ServingSnapshot
 from retrieval.serving.users import Person, QueryUsers, one_user
 
-# Events left out in turn, the latest ones; what came before counts all the same.
+# Events that are explained by, the latest ones; what came before is there all the same.
 MOST = 200
 
 
@@ -46,11 +50,9 @@ def explain(
     count = min(MOST, len(users.histories.movies))
     # Without the last event, the time of asking stays what it was.
     last = int(users.histories.timestamps.max(initial=0)) if at is None else at
-    answers = _answers(snapshot, _without_each(users, count), wanted.id, by, last, at)
-    contributions = None
-    if by is RankBy.RATING:
-        contributions = encoder.contributions(users, snapshot.vectors_of(np.array([wanted.id]))[0])
-    effects = answers[0] - answers[1:]
+    answers = _answers(snapshot, _in_parts(users, count), wanted.id, by, last, at)
+    before, after = answers[: count + 1], answers[count + 1 :]
+    effects = (np.diff(before) - np.diff(after)) / 2
     total = float(np.abs(effects).sum())
     events = users.histories
     first = len(events.movies) - count
@@ -61,11 +63,10 @@ def explain(
             timestamp=int(events.timestamps[first + place]),
             effect=float(effects[place]),
             share=abs(float(effects[place])) / total if total else 0.0,
-            contribution=None if contributions is None else float(contributions[first + place]),
         )
         for place in np.argsort(-np.abs(effects), kind="stable").tolist()
     ]
-    return Explanation(wanted, by, float(answer), influences)
+    return Explanation(wanted, by, float(answer), float(answer - effects.sum()), influences)
 
 
 def _until(users: QueryUsers, at: int) -> QueryUsers:
@@ -78,29 +79,34 @@ def _until(users: QueryUsers, at: int) -> QueryUsers:
     return users._replace(histories=cut)
 
 
-def _without_each(users: QueryUsers, count: int) -> QueryUsers:
-    """Return the one user whole, then without each of the last `count` events, oldest first.
+def _in_parts(users: QueryUsers, count: int) -> QueryUsers:
+    """Return the one user with parts of the last `count` events, C, and all before: 2 C + 2 users.
 
-    The vectors that a run stores of a known user count for none of them.
+    First with none of them, with the oldest one, and so on to all; then with all, without the
+    oldest one, and so on to none. The vectors that a run stores of a known user count for none of
+    these.
     """
     events = users.histories
     length = len(events.movies)
-    kept = np.ones((count + 1, length), dtype=bool)
-    kept[np.arange(1, count + 1), np.arange(length - count, length)] = False
-    places = np.nonzero(kept)[1]
+    places, explained = np.arange(length), np.arange(count + 1)[:, None]
+    context = places < length - count
+    before = places < length - count + explained
+    after = context | (places >= length - count + explained)
+    kept = np.vstack([before, after])
+    chosen = np.nonzero(kept)[1]
     histories = Histories(
         np.concatenate([[0], np.cumsum(kept.sum(axis=1))]),
-        events.movies[places],
-        events.ratings[places],
-        events.timestamps[places],
+        events.movies[chosen],
+        events.ratings[chosen],
+        events.timestamps[chosen],
     )
     return QueryUsers(
-        trained=np.repeat(users.trained, count + 1),
-        stored=np.full(count + 1, UNKNOWN),
-        as_known=np.repeat(users.as_known, count + 1),
-        codes=np.repeat(users.codes, count + 1, axis=0),
+        trained=np.repeat(users.trained, len(kept)),
+        stored=np.full(len(kept), UNKNOWN),
+        as_known=np.repeat(users.as_known, len(kept)),
+        codes=np.repeat(users.codes, len(kept), axis=0),
         histories=histories,
-        unlearned=users.unlearned * (count + 1),
+        unlearned=users.unlearned * len(kept),
     )
 
 

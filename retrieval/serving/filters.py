@@ -8,9 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from rapidfuzz import process, utils
 
-from retrieval.data.catalogue import COMPARED, Catalogue
+from retrieval.data.catalogue import COMPARED, Catalogue, rapidfuzz
 from retrieval.data.vocabulary import UNKNOWN
 from retrieval.errors import RequestError, shown
 from retrieval.serving.arguments import checked_id, checked_ids
@@ -103,8 +102,9 @@ def _genre(name: str, catalogue: Catalogue) -> str:
     for genre in genres:
         if genre.casefold() == name.strip().casefold():
             return genre
-    near = process.extractOne(
-        name[:COMPARED], genres, processor=utils.default_process, score_cutoff=60
+    fuzzy = rapidfuzz()
+    near = fuzzy.process.extractOne(
+        name[:COMPARED], genres, processor=fuzzy.utils.default_process, score_cutoff=60
     )
     meant = f"did you mean {near[0]}?" if near else f"there are: {', '.join(genres) or 'none'}"
     raise RequestError(f"unknown genre '{shown(name)}'; {meant}")

@@ -30,6 +30,7 @@ class ListOptions(NamedTuple):
     allowed: Selection | None  # what a filter lets through
     diversity: float
     include_seen: bool
+    in_sitting: bool
 
 
 class Lists(NamedTuple):
@@ -48,6 +49,7 @@ def list_options(
     diversity: float,
     *,
     include_seen: bool,
+    in_sitting: bool,
 ) -> ListOptions:
     """Check what lists are to be.
 
@@ -58,6 +60,7 @@ def list_options(
         filters: Condition on movies; None is none.
         diversity: Weight of unlikeness, from 0 to 1.
         include_seen: Whether movies of a history may come back.
+        in_sitting: Whether users who are asked at no time are in the sitting of their last event.
 
     Raises:
         RequestError: One of them is impossible, or the run's pairs cannot rank so.
@@ -65,8 +68,9 @@ def list_options(
     k = checked_k(snapshot, k)
     if not 0 <= checked_numbers([diversity], "diversity")[0] <= 1:
         raise RequestError(f"diversity is {diversity:g}; it must be from 0 to 1")
-    if not isinstance(include_seen, (bool, int, np.bool_)):
-        raise RequestError(f"include_seen is '{shown(include_seen)}'; give True or False")
+    for name, value in (("include_seen", include_seen), ("in_sitting", in_sitting)):
+        if not isinstance(value, (bool, int, np.bool_)):
+            raise RequestError(f"{name} is '{shown(value)}'; give True or False")
     allowed = None
     if filters is not None:
         if not isinstance(filters, Filter):
@@ -76,7 +80,7 @@ def list_options(
         there = ids[np.isin(ids, index.ids)] if len(index) < len(catalogue) else ids
         allowed = index.select(there)
     ranking = snapshot.encoder.ranking(rank_by)
-    return ListOptions(k, ranking, allowed, diversity, include_seen)
+    return ListOptions(k, ranking, allowed, diversity, include_seen, in_sitting)
 
 
 def checked_k(snapshot: ServingSnapshot, k: int) -> int:
@@ -102,12 +106,12 @@ def best_movies(
         snapshot: What answers.
         users: The users.
         rows: `(Q,)` which of them each question is about.
-        times: `(Q,)` times of asking, in seconds; None is the time of each one's last event.
+        times: `(Q,)` times of asking, in seconds; None is not known.
         options: What the lists are to be.
         timer: Stage times of the request, if anybody measures.
     """
     encoder, index = snapshot.encoder, snapshot.index
-    questions = questions_of(users, rows, times)
+    questions = questions_of(users, rows, times, in_sitting=options.in_sitting)
     encoded = encoder.encode(questions, timer)
     queries = encoder.queries(questions, encoded.vectors, options.rank_by, timer)
     depth = options.k

@@ -154,6 +154,7 @@ class Recommender:
         k: int = 20,
         *,
         at: int | None = None,
+        in_sitting: bool = False,
         rank_by: RankBy | None = None,
         filters: Filter | None = None,
         diversity: float = 0.0,
@@ -166,8 +167,9 @@ class Recommender:
         Args:
             user: Id of a known user, or a person.
             k: Length of the list, from 1 to the size of the catalogue.
-            at: Time of asking, in seconds; None is the time of the last event, which the sequence
-                pair then takes as not known.
+            at: Time of asking, in seconds; None is before the user comes back, whenever that is.
+            in_sitting: Whether the user, asked at no time, has just had the last event and goes on
+                watching.
             rank_by: Score that ranks the list; None is what validation chose.
             filters: Condition on movies; None lets all through.
             diversity: Weight of unlikeness, from 0, the order of the scores, to 1.
@@ -176,13 +178,22 @@ class Recommender:
             wanted: Deprecated name of `filters`.
 
         Raises:
-            RequestError: An unknown user, movie or genre, an impossible k or diversity, or a
-                ranking that the run's pairs cannot give.
+            RequestError: An unknown user, movie or genre, an impossible k or diversity, a ranking
+                that the run's pairs cannot give, or a time in a sitting.
         """
         snapshot, filters = self._snapshot, _filters(filters, wanted)
         at = checked_time(at)
+        _check_moment(at, in_sitting=in_sitting)
         users = one_user(snapshot.run, user, at, snapshot.histories)
-        options = list_options(snapshot, k, rank_by, filters, diversity, include_seen=include_seen)
+        options = list_options(
+            snapshot,
+            k,
+            rank_by,
+            filters,
+            diversity,
+            include_seen=include_seen,
+            in_sitting=in_sitting,
+        )
         lap(timer, "history")
         found = best_movies(snapshot, users, np.zeros(1, np.int64), _times(at), options, timer)
         there = found.movie_ids[0] != NO_ID
@@ -275,7 +286,7 @@ class Recommender:
             movie: Id or title.
             by: Explain the rating, or the score that ranks by this; None is what lists are ranked
                 by.
-            at: Time of asking, in seconds; None is the time of the last event.
+            at: Time of asking, in seconds; None is as `rate` and `topk` take it.
 
         Raises:
             RequestError: An unknown user or movie, or a ranking that the run's pairs cannot give.
@@ -322,6 +333,7 @@ class Recommender:
         *,
         times: ArrayLike | None = None,
         histories: Mapping[int, Sequence[Event]] | None = None,
+        in_sitting: bool = False,
         rank_by: RankBy | None = None,
         filters: Filter | None = None,
         diversity: float = 0.0,
@@ -333,9 +345,11 @@ class Recommender:
         Args:
             users: `(Q,)` ids.
             k: Length of a list, from 1 to the size of the catalogue.
-            times: `(Q,)` times of asking, in seconds, `NO_TIME` where a list has none; None is the
-                time of each user's last event.
+            times: `(Q,)` times of asking, in seconds, `NO_TIME` where a list has none; None is
+                before each user comes back.
             histories: Events by user id that replace the stored ones of these users, known or not.
+            in_sitting: Whether users who are asked at no time have just had their last event and go
+                on watching.
             rank_by: Score that ranks the lists; None is what validation chose.
             filters: Condition on movies; None lets all through.
             diversity: Weight of unlikeness, from 0, the order of the scores, to 1.
@@ -351,7 +365,15 @@ class Recommender:
         found, rows = many_users(
             snapshot.run, user_ids, {} if histories is None else histories, at, snapshot.histories
         )
-        options = list_options(snapshot, k, rank_by, filters, diversity, include_seen=include_seen)
+        options = list_options(
+            snapshot,
+            k,
+            rank_by,
+            filters,
+            diversity,
+            include_seen=include_seen,
+            in_sitting=in_sitting,
+        )
         shape = (len(rows), options.k)
         lists = Lists(np.empty(shape, np.int64), np.empty(shape), np.empty(shape))
         # Histories of one length together: nothing is padded.
@@ -373,6 +395,14 @@ class Recommender:
 def _times(at: int | None) -> NDArray[np.int64] | None:
     """Return one question's time of asking as an array, `(1,)`."""
     return None if at is None else np.array([at])
+
+
+def _check_moment(at: int | None, *, in_sitting: bool) -> None:
+    if at is not None and in_sitting:
+        raise RequestError(
+            f"at {at} and in_sitting are two moments; leave one out: a time less than an hour "
+            "after the last event is in the sitting"
+        )
 
 
 def _filters(filters: Filter | None, wanted: Filter | None) -> Filter | None:

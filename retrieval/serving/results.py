@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 COSINE = "cosine"
 EFFECT = "effect"
 SHARE = "share"
-CONTRIBUTION = "contribution"
 
 Column = Sequence[Any] | NDArray[Any]
 
@@ -130,23 +129,28 @@ class Influence(NamedTuple):
     movie: Movie
     rating: float
     timestamp: int
-    # The answer with the event less the answer without it, both to a new user who gives all events:
-    # what the run stores of a known user cannot be had without one of them.
-    effect: float
+    effect: float  # what the event adds to the answer
     share: float  # of the sum of all effects, each taken without its sign
-    # What the rating itself, not that it was given, adds to the Bayesian pair's part of the score
-    # that a rating is made from, exactly; None for another score, or without that pair.
-    contribution: float | None
 
 
 class Explanation(NamedTuple):
-    """An answer and the events that carry it."""
+    """An answer and the events that carry it: the baseline and all effects add up to it."""
 
     movie: Movie
     by: RankBy
     # The rating, or the score that ranks the movie, as `rate` and `topk` give it.
     answer: float
+    baseline: float  # the answer but for the events
     influences: list[Influence]  # strongest first
+
+    @property
+    def because(self) -> list[Influence]:
+        """The events that raise the answer most, at most three of them."""
+        return sorted(
+            (row for row in self.influences if row.effect > 0),
+            key=lambda row: row.effect,
+            reverse=True,
+        )[:3]
 
     def to_frame(self) -> "pd.DataFrame":
         """Return a table of one row an event; the column of ratings holds what the user gave."""
@@ -162,7 +166,6 @@ class Explanation(NamedTuple):
             columns.TIMESTAMP: [row.timestamp for row in self.influences],
             EFFECT: [row.effect for row in self.influences],
             SHARE: [row.share for row in self.influences],
-            CONTRIBUTION: [row.contribution for row in self.influences],
         }
 
 
@@ -233,7 +236,6 @@ _TYPES = {
     COSINE: "float64",
     EFFECT: "float64",
     SHARE: "float64",
-    CONTRIBUTION: "float64",
 }
 
 

@@ -33,8 +33,16 @@ from retrieval.pairs.bayesian.tower import (
 )
 from retrieval.pairs.content import Content
 from retrieval.pairs.layout import Part, Role
-from retrieval.pairs.protocol import Floats, Numbers, Questions, RunFacts, UserVectors, Vectors
+from retrieval.pairs.protocol import (
+    Floats,
+    Numbers,
+    Questions,
+    RunFacts,
+    UserVectors,
+    Vectors,
+)
 from retrieval.pairs.training import LatentScale, SavedPair, TrainingData, TrainingOptions
+from retrieval.pairs.when import When
 from retrieval.progress import Stage
 from retrieval.storage.files import new_file
 
@@ -151,13 +159,13 @@ class FittedBayesian:
         windows = whole_windows(nothing, np.zeros(len(users), np.int64))._replace(times=times)
         codes = self.dataset.user_codes[users]
         return self._early(nothing).encode(
-            Questions(users, users, codes, nothing, windows, timed=False)
+            Questions(users, users, codes, nothing, windows, When.COMING_BACK)
         )
 
     def new_users(self, codes: Numbers, histories: Histories, windows: Windows) -> UserVectors:
         """Return what the user tower says of E new users who have told the events of windows."""
         nobody = np.full(len(codes), UNKNOWN)
-        questions = Questions(nobody, nobody, codes, histories, windows, timed=False)
+        questions = Questions(nobody, nobody, codes, histories, windows, When.COMING_BACK)
         return self._early(histories).encode(questions)
 
     def save(self, folder: Path, _histories: Histories) -> None:

@@ -17,6 +17,7 @@ from retrieval.data.scale import RatingScale
 from retrieval.data.vocabulary import UNKNOWN
 from retrieval.errors import RunError
 from retrieval.pairs.protocol import Questions, RunFacts, UserVectors
+from retrieval.pairs.when import When
 from retrieval.storage.arrays import mapped_vectors, save_arrays
 from retrieval.storage.damage import readable
 
@@ -184,51 +185,14 @@ def fold_in(
         movies: `(E,)` numbers.
         classes: `(E,)` of the ratings.
     """
-    evidence = _evidence(pair, expected, movies, classes)
-    vector = expected.mean + evidence.covariance @ (evidence.weighted.T @ evidence.surprises)
-    return Folded(vector, float((evidence.covariance * pair.movie_products).sum()))
-
-
-def contributions(
-    pair: Bayesian,
-    expected: Prior,
-    movies: NDArray[np.int64],
-    classes: NDArray[np.int64],
-    direction: Floats,
-) -> Floats:
-    """Return what each rating adds to a dot product with a folded-in vector, `(E,)`.
-
-    They and the dot product with what was expected before any rating add up to it.
-
-    Args:
-        pair: The pair.
-        expected: Of the user before any rating.
-        movies: `(E,)` numbers.
-        classes: `(E,)` of the ratings.
-        direction: `(D + 1,)` the other vector.
-    """
-    evidence = _evidence(pair, expected, movies, classes)
-    return evidence.surprises * (evidence.weighted @ (evidence.covariance.T @ direction))
-
-
-class _Evidence(NamedTuple):
-    """What ratings say of a user: covariance times weighted surprises is added to the mean."""
-
-    surprises: Floats  # (E,) how far each is from what was expected
-    weighted: Floats  # (E, D + 1) the movies' vectors, each over its noise
-    covariance: Floats  # (D + 1, D + 1) of the user, given the ratings
-
-
-def _evidence(
-    pair: Bayesian, expected: Prior, movies: NDArray[np.int64], classes: NDArray[np.int64]
-) -> _Evidence:
     met = pair.movies[movies].astype(np.float64)  # (E, D + 1)
     left = pair.class_latents[classes] - met[:, -1]
     met[:, -1] = 1.0
     weighted = met / pair.movie_noise[movies][:, None]
     precision = np.eye(met.shape[1]) + expected.covariance @ (weighted.T @ met)
     covariance = np.asarray(np.linalg.solve(precision, expected.covariance), np.float64)
-    return _Evidence(left - met @ expected.mean, weighted, covariance)
+    vector = expected.mean + covariance @ (weighted.T @ (left - met @ expected.mean))
+    return Folded(vector, float((covariance * pair.movie_products).sum()))
 
 
 class BayesianTower:
@@ -282,13 +246,6 @@ class BayesianTower:
         """Return what uncertainty about movies `(C,)` adds to the variance of scores, `(C,)`."""
         return self.pair.movie_variances[numbers].astype(np.float64)
 
-    def contributions(self, questions: Questions, direction: Floats) -> Floats:
-        """Return what each of the first question's ratings adds to a dot product.
-
-        See `contributions`.
-        """
-        return contributions(self.pair, *self._ratings(questions, 0), direction)
-
     def _fold_in(self, questions: Questions, place: int) -> Folded:
         return fold_in(self.pair, *self._ratings(questions, place))
 
@@ -308,7 +265,7 @@ class BayesianTower:
         the slow session effect of the neighbours makes likely.
         """
         effects = np.zeros(len(questions.stored))
-        if not questions.timed or not len(self._histories.timestamps):
+        if questions.when is not When.AT or not len(self._histories.timestamps):
             return effects
         asked = np.flatnonzero(questions.stored != UNKNOWN)
         users = questions.stored[asked]

@@ -57,10 +57,6 @@ class HistoryTower:
         """Return nothing but zeros: the tower does not say how sure it is."""
         return np.zeros(len(numbers))
 
-    def contributions(self, _questions: Questions, _direction: NDArray[np.float64]) -> None:
-        """Return None: the tower is not linear in the ratings of a history."""
-        return
-
 
 def open_tower(folder: Path, facts: RunFacts) -> HistoryTower:
     """Open the user tower in the folder of a version.

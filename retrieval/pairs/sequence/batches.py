@@ -1,7 +1,12 @@
-"""Sequences to learn from: each user's recent events, every one the answer to what came before."""
+"""Sequences to learn from: each user's recent events, every one the answer to what came before.
+
+Where a user went and came back, two questions more are asked of the events before: what the next
+sitting holds, asked at any moment in between, and the same when it is known that the user is back.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -9,10 +14,27 @@ from numpy.typing import NDArray
 
 from retrieval.data.history import Histories, Windows
 from retrieval.data.scale import RatingScale
-from retrieval.pairs.sequence.tokens import Tokens, tokens
+from retrieval.data.sittings import NO_SITTING, Sittings, sittings
+from retrieval.pairs.sequence.tokens import NOT_KNOWN, Tokens, return_codes, tokens
+from retrieval.pairs.sequence.trends import Trends
 
 # Where nothing follows a token, or nothing that could be foretold.
 NOTHING = -1
+
+# Questions of users who come back: their answer opens the sitting so often, else it is any of the
+# first events of it; for each asked at the end of a sitting, so many are asked in the middle of
+# one; and there are at most so many in a batch.
+OPENING_SHARE, EARLY_EVENTS, IN_THE_MIDDLE, MOST_RETURNS = 0.5, 10, 2.0, 600
+
+
+class Returns(NamedTuple):
+    """N questions of users who come back, and what they then watch."""
+
+    rows: NDArray[np.int64]  # (N,) which user of the batch
+    places: NDArray[np.int64]  # (N,) after which token
+    asked: NDArray[np.int64]  # (N, 2) codes, as in `Tokens`
+    moments: NDArray[np.int64]  # (N,) places in `Trends`
+    targets: NDArray[np.int64]  # (N,) movie numbers
 
 
 class SequenceBatch(NamedTuple):
@@ -20,6 +42,9 @@ class SequenceBatch(NamedTuple):
 
     tokens: Tokens
     targets: NDArray[np.int64]  # (B, T) movie numbers, or NOTHING
+    # (B, T) of tokens in the histories, that of the first event also for the start; else NOTHING
+    positions: NDArray[np.int64]
+    timed: NDArray[np.bool_]  # (B,) whether the time of asking is known
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +55,12 @@ class Sequences:
     codes: NDArray[np.int64]  # (U, 3) codes
     scale: RatingScale
     length: int  # of the longest history
+    trends: Trends | None = None  # of movies; None where nobody comes back
+
+    @cached_property
+    def sittings(self) -> Sittings:
+        """The sittings of all events."""
+        return sittings(self.histories)
 
     @property
     def counts(self) -> NDArray[np.int64]:
@@ -78,8 +109,59 @@ class Sequences:
         targets = self.histories.movies[answers].astype(np.int64)
         # What comes first in the middle of a history cannot be foretold.
         first = (places == 0) & (before > starts)[:, None]
+        after = places > made.last[:, None]
         return SequenceBatch(
-            made, np.where((places > made.last[:, None]) | first, NOTHING, targets)
+            tokens=made,
+            targets=np.where(after | first, NOTHING, targets),
+            positions=np.where(
+                after | (made.last == 0)[:, None],
+                NOTHING,
+                before[:, None] + np.maximum(places - 1, 0),
+            ),
+            timed=timed,
+        )
+
+    def returns(self, batch: SequenceBatch, rng: np.random.Generator) -> Returns:
+        """Return questions of users of a batch who come back; none where nobody does.
+
+        Users whose time of asking is known are asked when they are back. The others are asked at
+        any moment until then, also in the middle of a sitting, as if it had ended there, and after
+        the start, as somebody of whom nothing is known.
+
+        Args:
+            batch: The users.
+            rng: Generator of what is asked, when, and of the answer among the next sitting.
+        """
+        parts, times = self.sittings, self.histories.timestamps
+        following, ends = parts.following, parts.ends
+        positions = np.maximum(batch.positions, 0)
+        goes_on = (batch.positions != NOTHING) & (following[positions] != NO_SITTING)
+        last = goes_on & (following[positions] == positions + 1)
+        last[:, 0] = False
+        middle = goes_on & ~last & ~batch.timed[:, None]
+        share = IN_THE_MIDDLE * last.sum() / max(1, middle.sum())
+        rows, places = np.nonzero(last | (middle & (rng.random(middle.shape) < share)))
+        if len(rows) > MOST_RETURNS:
+            kept = rng.choice(len(rows), MOST_RETURNS, replace=False)
+            rows, places = rows[kept], places[kept]
+        asking = positions[rows, places]
+        opening = following[asking]
+        early = np.minimum(ends[opening] - opening, EARLY_EVENTS)
+        within = (rng.random(len(rows)) * early).astype(np.int64)
+        answers = opening + np.where(rng.random(len(rows)) < OPENING_SHARE, 0, within)
+        until = times[opening] - times[asking]
+        since = (rng.random(len(rows)) * until).astype(np.int64)
+        known = np.where(batch.timed[rows], until, NOT_KNOWN)
+        moments = np.zeros(len(rows), np.int64)
+        if self.trends is not None:
+            moments = self.trends.places(times[asking] + since)
+        since[places == 0] = 0
+        return Returns(
+            rows=rows,
+            places=places,
+            asked=return_codes(since, known),
+            moments=moments,
+            targets=self.histories.movies[answers].astype(np.int64),
         )
 
 

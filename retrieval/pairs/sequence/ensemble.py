@@ -21,9 +21,14 @@ class SequenceEnsemble(nn.Module):
         self.settings, self.sizes = pairs[0].settings, pairs[0].sizes
 
     @property
+    def trends(self) -> int:
+        """Components at the end of a joined vector that are trends, J."""
+        return self.members()[0].trends.shape[1]
+
+    @property
     def dimension(self) -> int:
-        """Components of a joined vector."""
-        return len(self.pairs) * self.settings.dimension
+        """Components of a joined vector, W."""
+        return len(self.pairs) * self.settings.dimension + self.trends
 
     @property
     def temperature(self) -> float:
@@ -35,12 +40,22 @@ class SequenceEnsemble(nn.Module):
         return [pair for pair in self.pairs if isinstance(pair, SequencePair)]
 
     def movie_vectors(self) -> Tensor:
-        """Return the vectors of the whole catalogue, `(M, P * D)`."""
-        return torch.cat([pair.movie_vectors() for pair in self.members()], dim=1)
+        """Return the vectors of the whole catalogue, `(M, W)`."""
+        members = self.members()
+        return self._joined([pair.movie_vectors() for pair in members], members[0].trends)
 
-    def new_movie_vectors(self, content: Tensor) -> Tensor:
-        """Return the vectors `(A, P * D)` of movies nobody has rated, from content `(A, F)`."""
-        return torch.cat([pair.new_movie_vectors(content) for pair in self.members()], dim=1)
+    def new_movie_vectors(self, content: Tensor, trends: Tensor) -> Tensor:
+        """Return the vectors `(A, W)` of movies that nobody has rated.
+
+        Args:
+            content: `(A, F)` their content.
+            trends: `(A, J)` their trends.
+        """
+        return self._joined([pair.new_movie_vectors(content) for pair in self.members()], trends)
+
+    def _joined(self, vectors: Sequence[Tensor], trends: Tensor) -> Tensor:
+        # So that a weight of 1 adds the trend itself to a logit.
+        return torch.cat([*vectors, trends * self.settings.temperature], dim=1)
 
 
 class EnsembleUserTower(nn.Module):
@@ -58,7 +73,10 @@ class EnsembleUserTower(nn.Module):
         time_gaps: Tensor,
         relative_times: Tensor,
         last: Tensor,
+        asked: Tensor,
     ) -> Tensor:
-        """Return `(B, P * D)` from the columns of `Tokens`."""
-        asked = (movies, classes, codes, time_gaps, relative_times, last)
-        return torch.cat([tower(*asked) for tower in self.towers], dim=1)
+        """Return `(B, W)` from the columns of `Tokens`."""
+        columns = (movies, classes, codes, time_gaps, relative_times, last, asked)
+        answers = [tower(*columns) for tower in self.towers]
+        weights = torch.stack([weights for _, weights in answers]).sum(dim=0)
+        return torch.cat([*(vectors for vectors, _ in answers), weights], dim=1)

@@ -1,6 +1,7 @@
 """The sequence tower pair: what a user watches next, by a causal transformer over recent events.
 
-It predicts a movie by the score `user vector . movie vector / temperature`, both of unit length.
+It predicts a movie by the score `user vector . movie vector / temperature`, both of unit length. Of
+a user who comes back, a head says what to look for instead, and how much trends of movies count.
 """
 
 import math
@@ -27,18 +28,26 @@ class SequencePair(nn.Module):
         sizes: Of the data.
         content: `(M, F)` features of the movies.
         rated: `(M,)` whether a movie has training rows.
+        trends: `(M, J)` trends of the movies after all events; J is 0 where nobody comes back.
     """
 
     content: Tensor
     rated: Tensor
+    trends: Tensor
 
     def __init__(
-        self, settings: SequenceSettings, sizes: Sizes, content: Tensor, rated: Tensor
+        self,
+        settings: SequenceSettings,
+        sizes: Sizes,
+        content: Tensor,
+        rated: Tensor,
+        trends: Tensor,
     ) -> None:
         super().__init__()
         self.settings, self.sizes = settings, sizes
         self.register_buffer("content", content)
         self.register_buffer("rated", rated)
+        self.register_buffer("trends", trends)
         d = settings.dimension
         self.movie_ids = embedding(sizes.movies, d)
         self.describe = nn.Linear(sizes.content, d, bias=False)
@@ -52,6 +61,7 @@ class SequencePair(nn.Module):
         self.blocks = nn.ModuleList(Block(settings) for _ in range(settings.blocks))
         self.norm = nn.LayerNorm(d)
         self.dropout = Dropout(settings.dropout)
+        self.returning = Returning(d, trends.shape[1]) if trends.shape[1] else None
 
     def table(self) -> Tensor:
         """Return what is known of each movie, `(M, D)`: its own vector where rated, its content."""
@@ -71,7 +81,7 @@ class SequencePair(nn.Module):
         time_gaps: Tensor,
         relative_times: Tensor,
     ) -> Tensor:
-        """Return a vector for the question after each token, `(B, T, D)`, of length 1.
+        """Return the state of the question after each token, `(B, T, D)`.
 
         Args:
             table: What `table` returned.
@@ -81,9 +91,13 @@ class SequencePair(nn.Module):
             time_gaps: `(B, T)`.
             relative_times: `(B, T, T)`.
         """
-        x = self.dropout(self.embed(with_nothing(table), movies, classes, codes, time_gaps))
+        x: Tensor = self.dropout(self.embed(with_nothing(table), movies, classes, codes, time_gaps))
         for block in self.layers():
             x = block(x, relative_times, block.biases())
+        return x
+
+    def answer(self, x: Tensor) -> Tensor:
+        """Return the vectors `(..., D)`, of length 1, of questions in the sitting, by state."""
         return F.normalize(self.norm(x), dim=-1)
 
     def embed(
@@ -112,7 +126,7 @@ class SequencePair(nn.Module):
         return [block for block in self.blocks if isinstance(block, Block)]
 
     def movie_vectors(self) -> Tensor:
-        """Return the vectors of the whole catalogue, `(M, D)`."""
+        """Return the vectors of the whole catalogue, `(M, D)`, without trends."""
         return F.normalize(self.table(), dim=-1)
 
     def new_movie_vectors(self, content: Tensor) -> Tensor:
@@ -123,6 +137,40 @@ class SequencePair(nn.Module):
         gender, age, occupation = codes.unbind(dim=1)
         known: Tensor = self.genders(gender) + self.ages(age) + self.occupations(occupation)
         return known
+
+
+class Returning(nn.Module):
+    """What a user who comes back looks for, and how much each trend of movies counts then.
+
+    Args:
+        dimension: Components of a state, D.
+        trends: Number of trends, J.
+    """
+
+    def __init__(self, dimension: int, trends: int) -> None:
+        super().__init__()
+        self.since = embedding(TIME_GAP_CODES, dimension)
+        self.until = embedding(TIME_GAP_CODES, dimension)
+        self.norm = nn.LayerNorm(dimension)
+        self.wide = nn.Linear(dimension, 2 * dimension)
+        self.narrowed = nn.Linear(2 * dimension, dimension)
+        self.answer_norm = nn.LayerNorm(dimension)
+        self.weights = nn.Linear(dimension, trends)
+        for layer in (self.narrowed, self.weights):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
+
+    def forward(self, x: Tensor, asked: Tensor) -> tuple[Tensor, Tensor]:
+        """Return vectors `(N, D)` of length 1, and weights of trends `(N, J)`.
+
+        Args:
+            x: `(N, D)` states of questions.
+            asked: `(N, 2)` codes, as in `Tokens`.
+        """
+        since, until = asked.unbind(dim=1)
+        y = self.norm(x + self.since(since) + self.until(until))
+        y = y + self.narrowed(F.silu(self.wide(y)))
+        return F.normalize(self.answer_norm(y), dim=-1), self.weights(y)
 
 
 class Block(nn.Module):
@@ -220,7 +268,7 @@ def exported_bytes(settings: SequenceSettings, sizes: Sizes) -> int:
 
 
 class SequenceUserTower(nn.Module):
-    """The user tower alone: the vector for the question after the last token.
+    """The user tower alone: what answers the question after the last token.
 
     What does not depend on the user is made once, and in the last block nothing but that question.
     """
@@ -243,14 +291,20 @@ class SequenceUserTower(nn.Module):
         time_gaps: Tensor,
         relative_times: Tensor,
         last: Tensor,
-    ) -> Tensor:
-        """Return `(B, D)` from the columns of `Tokens`."""
+        asked: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """Return vectors `(B, D)` and weights of trends `(B, J)` from the columns of `Tokens`."""
         x = self.pair.embed(self.known, movies, classes, codes, time_gaps)
         *earlier, final = self.pair.layers()
         for place, block in enumerate(earlier):
             x = block(x, relative_times, self.get_buffer(f"biases_{place}"))
         x = final.last(x, relative_times, self.get_buffer(f"biases_{len(earlier)}"), last)
-        return F.normalize(self.pair.norm(x), dim=-1)
+        staying = self.pair.answer(x)
+        if self.pair.returning is None:
+            return staying, staying[:, :0]
+        vectors, weights = self.pair.returning(x, asked)
+        returns = asked[:, :1] > 0
+        return torch.where(returns, vectors, staying), weights * returns
 
 
 def with_nothing(table: Tensor) -> Tensor:

@@ -1,20 +1,23 @@
 """The sequence pair as training knows it: fitted, saved, and read back for its movies."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from retrieval.data.dataset import Dataset
-from retrieval.data.history import Histories, whole_windows
+from retrieval.data.history import Histories, moment_after, whole_windows
+from retrieval.data.sittings import sittings
 from retrieval.options import Preset
 from retrieval.pairs.content import Content
 from retrieval.pairs.device import available
 from retrieval.pairs.export import Axes, check, check_size, export
 from retrieval.pairs.layout import Part, Role
-from retrieval.pairs.protocol import Numbers, RunFacts, Vectors
+from retrieval.pairs.protocol import Floats, RunFacts, Vectors
 from retrieval.pairs.saved import load_module, save_module
 from retrieval.pairs.sequence.batches import Sequences
 from retrieval.pairs.sequence.ensemble import EnsembleUserTower, SequenceEnsemble
@@ -30,21 +33,26 @@ from retrieval.pairs.sequence.tower import (
 )
 from retrieval.pairs.sequence.training import (
     Gains,
+    HeldOut,
     LastEvents,
     SequenceEpoch,
     SequenceFit,
     fit_sequences,
+    sequence_logits,
     sequence_vectors,
     validation_gains,
 )
+from retrieval.pairs.sequence.trends import Trends, movie_trends, unwatched_trends
 from retrieval.pairs.sizes import sizes_of
 from retrieval.pairs.training import (
+    Asked,
     SavedPair,
     TrainingData,
     TrainingOptions,
     movie_vectors,
     rehearse_export,
 )
+from retrieval.pairs.when import When
 from retrieval.progress import Stage
 from retrieval.storage.damage import readable
 
@@ -54,6 +62,9 @@ EXAMPLES = 8
 # An example has room for so many tokens, whose halves are met apart: to an exporter the size 1 is
 # special.
 TOKENS = 4
+
+# Sittings that are not their user's first one, from which can be learned what brings users back.
+FEWEST_RETURNS = 50
 
 # Where interrupted training of each member is kept.
 CHECKPOINT = "pair-{}.safetensors"
@@ -88,8 +99,9 @@ class SequenceTowers:
 
         def export(path: Path) -> None:
             rated = np.ones(len(dataset.movie_vocabulary), dtype=bool)
-            pair = make_pair(data, settings, rated, seed)
             histories = dataset.histories(np.ones(len(dataset.ratings), dtype=bool))
+            trends = trends_of(histories, data.content.years)
+            pair = make_pair(data, settings, rated, trends, seed)
             example = example_tokens(dataset, histories, settings.history_length)
             # Members of the same form would add nothing.
             export_tower(EnsembleUserTower(SequenceEnsemble([pair])), example, path)
@@ -104,25 +116,28 @@ class SequenceTowers:
         On a CPU, training is the same for the same seed and number of threads.
         """
         dataset, device = data.dataset, available(options.device)
+        histories = dataset.histories(~data.unranked)
         sequences = Sequences(
-            histories=dataset.histories(~data.last),
+            histories=histories,
             codes=dataset.user_codes,
             scale=dataset.scale,
             length=settings.history_length,
+            trends=trends_of(histories, data.content.years),
         )
         rated = sequences.shares(len(dataset.movie_vocabulary)) > 0
-        events = LastEvents(
+        last = LastEvents(
             dataset.users[data.last], dataset.movies[data.last], dataset.timestamps[data.last]
         )
+        held_out = HeldOut(last, data.visits)
         members, fits = [], []
         for place in range(settings.members):
             seed = options.seed + place
-            pair = make_pair(data, settings, rated, seed)
+            pair = make_pair(data, settings, rated, sequences.trends, seed)
             fits.append(
                 fit_sequences(
                     pair,
                     sequences,
-                    events,
+                    held_out,
                     settings,
                     seed,
                     options.checkpoint / CHECKPOINT.format(place),
@@ -139,8 +154,9 @@ class SequenceTowers:
             ensemble=ensemble,
             sequences=sequences,
             fits=fits,
-            gains=validation_gains(ensemble, sequences, events) if len(events.users) else None,
+            gains=validation_gains(ensemble, sequences, held_out) if len(last.users) else None,
             device=device.type,
+            years=data.content.years,
         )
 
     def saved(self, folder: Path, facts: RunFacts) -> SavedPair:
@@ -159,6 +175,7 @@ class FittedSequence:
         fits: What training did, one for each member.
         gains: NDCG of all members together; None where no last events are held out.
         device: Device that it was trained on.
+        years: `(M,)` of release of the movies, NaN where unknown.
     """
 
     dataset: Dataset
@@ -167,6 +184,7 @@ class FittedSequence:
     fits: list[SequenceFit]
     gains: Gains | None
     device: str
+    years: Vectors
     rating: None = field(default=None, init=False)
 
     @property
@@ -178,6 +196,7 @@ class FittedSequence:
             roles=(Role.RANKS,),
             width=ensemble.dimension,
             temperature=ensemble.temperature,
+            trends=ensemble.trends,
         )
 
     @property
@@ -186,33 +205,37 @@ class FittedSequence:
         return self
 
     @property
-    def movies(self) -> Vectors:
-        """Movie vectors `(M, W)`."""
-        return movie_vectors(self.ensemble)
-
-    @property
     def ndcg(self) -> float | None:
         """NDCG@10 of last events with the time of asking known; None where none are held out."""
         return None if self.gains is None else self.gains.timed
 
-    def known_users(self, users: Numbers, times: Numbers, *, timed: bool) -> Vectors:
-        """Return vectors `(E, W)` of users `(E,)` asked at times `(E,)`, known or not."""
-        known = np.full(len(users), timed)
-        return sequence_vectors(self.ensemble, self.sequences, users, times, known)
+    def logits(self, asked: Asked) -> Floats:
+        """Return logits `(E, M)` of all movies to be watched next."""
+        return sequence_logits(self.ensemble, self.sequences, asked)
 
     def save(self, folder: Path, histories: Histories) -> None:
-        """Write the pair, its user tower, and what that says of all users, into a folder."""
-        save(folder, self.ensemble)
+        """Write the pair, its user tower, and what that says of all users, into a folder.
+
+        Movies have the trends after all events, those held out included.
+        """
+        trends = trends_of(histories, self.years)
+        if self.sequences.trends is not None and trends is not None:
+            for pair in self.ensemble.members():
+                pair.trends.copy_(torch.from_numpy(trends.features[-1]))
+        unwatched = [] if trends is None else trends.unwatched.tolist()
+        present = 0 if trends is None else trends.present
+        save(folder, self.ensemble, {"unwatched": unwatched, "present": present})
         example = example_tokens(self.dataset, self.sequences.histories, self.sequences.length)
         export_tower(EnsembleUserTower(self.ensemble), example, folder / TOWER_FILE)
         np.save(folder / USERS_FILE, self.stored_users(histories))
 
     def stored_users(self, histories: Histories) -> NDArray[np.float32]:
-        """Return the vectors `(U, W)` of all users with these histories, times not known."""
+        """Return the vectors `(U, W)` of all users with these histories, who come back."""
         whole = replace(self.sequences, histories=histories)
         users = np.arange(len(histories.offsets) - 1)
-        nobody = np.zeros(len(users), dtype=bool)
-        return sequence_vectors(self.ensemble, whole, users, np.zeros_like(users), timed=nobody)
+        present = np.full(len(users), moment_after(histories.timestamps))
+        asked = Asked(users, When.COMING_BACK, present, present)
+        return sequence_vectors(self.ensemble, whole, asked)
 
     def metrics(self) -> dict[str, object]:
         """Return what training measured."""
@@ -234,7 +257,8 @@ class SavedSequence:
     """
 
     def __init__(self, folder: Path, facts: RunFacts) -> None:
-        self._ensemble = load(folder, SequenceSettings.model_validate(facts.settings))
+        settings = SequenceSettings.model_validate(facts.settings)
+        self._ensemble, self._facts = load(folder, settings)
 
     def movies(self) -> Vectors:
         """Return the movie vectors `(M, W)` of the catalogue that it was trained on."""
@@ -242,22 +266,57 @@ class SavedSequence:
 
     def add_movies(self, content: Content, _folder: Path) -> Vectors:
         """Return vectors `(A, W)` of movies that nobody has rated."""
-        self._ensemble.eval()
+        trends = np.zeros((len(content.years), self._ensemble.trends), np.float32)
+        if self._ensemble.trends:
+            trends = unwatched_trends(
+                np.array(self._facts["unwatched"], np.float32),
+                content.years,
+                int(self._facts["present"]),
+            )
         with torch.no_grad():
             matrix = torch.from_numpy(content.matrix())
-            vectors: Vectors = self._ensemble.new_movie_vectors(matrix).numpy()
+            made = self._ensemble.new_movie_vectors(matrix, torch.from_numpy(trends))
+        vectors: Vectors = made.numpy()
         return vectors
 
 
 def make_pair(
-    data: TrainingData, settings: SequenceSettings, rated: NDArray[np.bool_], seed: int
+    data: TrainingData,
+    settings: SequenceSettings,
+    rated: NDArray[np.bool_],
+    trends: Trends | None,
+    seed: int,
 ) -> SequencePair:
-    """Return an untrained pair; `rated` is a mask `(M,)` of movies with training rows."""
+    """Return an untrained pair.
+
+    Args:
+        data: What it is to be trained on.
+        settings: Its shape.
+        rated: `(M,)` whether a movie has training rows.
+        trends: Trends of the movies; None where nobody comes back.
+        seed: Seed of its weights.
+    """
     matrix = data.content.matrix()
     sizes = sizes_of(data.dataset, matrix)
+    nothing = np.zeros((sizes.movies, 0), np.float32)
+    last = nothing if trends is None else trends.features[-1]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return SequencePair(settings, sizes, torch.from_numpy(matrix), torch.from_numpy(rated))
+        return SequencePair(
+            settings,
+            sizes,
+            torch.from_numpy(matrix),
+            torch.from_numpy(rated),
+            torch.from_numpy(last.copy()),
+        )
+
+
+def trends_of(histories: Histories, years: Vectors) -> Trends | None:
+    """Return the trends of movies `(M,)` by their years; None where too few users come back."""
+    parts = sittings(histories)
+    if len(parts.openings) < FEWEST_RETURNS:
+        return None
+    return movie_trends(histories, parts, years)
 
 
 def example_tokens(dataset: Dataset, histories: Histories, length: int) -> Tokens:
@@ -272,6 +331,7 @@ def example_tokens(dataset: Dataset, histories: Histories, length: int) -> Token
         np.arange(len(users)) % 2 == 0,
         dataset.scale,
         length,
+        np.arange(2 * len(users)).reshape(-1, 2) // 2 % 2,  # every other one comes back
     )
 
 
@@ -283,20 +343,27 @@ def export_tower(tower: EnsembleUserTower, example: Tokens, path: Path) -> None:
     """
     questions, places = torch.export.Dim("questions"), torch.export.Dim("places")
     each, history = {0: questions}, {0: questions, 1: places}
-    axes: Axes = (history, history, each, history, {**history, 2: places}, each)
+    axes: Axes = (history, history, each, history, {**history, 2: places}, each, each)
     example = example.padded(TOKENS)
     exported = export(tower, example, axes, ("vectors",), path)
     for count in (2, example.movies.shape[1] - 1):
         check(exported, tower, example.until(count))
 
 
-def save(folder: Path, ensemble: SequenceEnsemble) -> None:
-    """Write weights and sizes of all members into a folder."""
-    facts = {"members": len(ensemble.pairs)}
+def save(folder: Path, ensemble: SequenceEnsemble, more: Mapping[str, object]) -> None:
+    """Write weights and sizes of all members, and more facts, into a folder."""
+    facts = {"members": len(ensemble.pairs), **more}
     save_module(folder / WEIGHTS_FILE, folder / SIZES_FILE, ensemble, ensemble.sizes, facts)
 
 
-def load(folder: Path, settings: SequenceSettings) -> SequenceEnsemble:
+class LoadedSequence(NamedTuple):
+    """What `save` wrote."""
+
+    ensemble: SequenceEnsemble
+    facts: Mapping[str, Any]
+
+
+def load(folder: Path, settings: SequenceSettings) -> LoadedSequence:
     """Read back what `save` wrote.
 
     Raises:
@@ -311,13 +378,14 @@ def load(folder: Path, settings: SequenceSettings) -> SequenceEnsemble:
                     sizes,
                     content=weights[f"pairs.{place}.content"],
                     rated=weights[f"pairs.{place}.rated"],
+                    trends=weights[f"pairs.{place}.trends"],
                 )
                 for place in range(facts["members"])
             ]
         )
         ensemble.load_state_dict(weights)
     ensemble.eval()
-    return ensemble
+    return LoadedSequence(ensemble, facts)
 
 
 def _stage(member: int, settings: SequenceSettings) -> str:

@@ -70,6 +70,49 @@ def sampled_softmax(
     return F.cross_entropy(scores, torch.zeros_like(targets))
 
 
+def trended_softmax(
+    queries: Tensor,
+    movies: Tensor,
+    targets: Tensor,
+    weights: Tensor,
+    trends: Tensor,
+    moments: Tensor,
+    sample: tuple[Tensor, Tensor] | None,
+) -> Tensor:
+    """Return the mean cross-entropy of targets where trends of movies at a moment count too.
+
+    Args:
+        queries: `(N, D)`, divided by the temperature.
+        movies: `(M, D)`.
+        targets: `(N,)` numbers.
+        weights: `(N, J)` of trends.
+        trends: `(G, M, J)` of movies at G moments.
+        moments: `(N,)` places among the moments.
+        sample: Negatives as in `sampled_softmax`, `(S,)` numbers and logarithms; None is all
+            movies.
+    """
+    if sample is None:
+        scores = queries @ movies.T + _trended(weights, trends, moments, None)  # (N, M)
+        return F.cross_entropy(scores, targets)
+    negatives, log_expected = sample
+    positive = (queries * movies[targets]).sum(dim=1)
+    positive = positive + (weights * trends[moments, targets]).sum(dim=1)  # (N,)
+    negative = queries @ movies[negatives].T + _trended(weights, trends, moments, negatives)
+    negative = (negative - log_expected).masked_fill(negatives == targets[:, None], -torch.inf)
+    scores = torch.cat([positive[:, None], negative], dim=1)  # (N, 1 + S)
+    return F.cross_entropy(scores, torch.zeros_like(targets))
+
+
+def _trended(weights: Tensor, trends: Tensor, moments: Tensor, movies: Tensor | None) -> Tensor:
+    """Return what trends add to scores, `(N, M)`, or `(N, S)` of some movies."""
+    order = moments.argsort(stable=True)
+    places, counts = torch.unique_consecutive(moments[order], return_counts=True)
+    parts = torch.split(weights[order], counts.tolist())
+    tables = (trends[place] if movies is None else trends[place][movies] for place in places)
+    added = torch.cat([part @ table.T for part, table in zip(parts, tables, strict=True)])
+    return added[order.argsort()]
+
+
 def _with_gradients(
     queries: Tensor, movies: Tensor, targets: Tensor, largest: float
 ) -> tuple[Tensor, Tensor, Tensor]:

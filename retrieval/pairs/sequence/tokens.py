@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from retrieval.data.history import Histories, Windows
 from retrieval.data.scale import RatingScale
 from retrieval.pairs.time_codes import AGE_BUCKETS, doublings
+from retrieval.pairs.when import When, comes_back
 
 # Codes of the time between two tokens: the start, then one for each doubling of seconds up to the
 # question, and as many up to the event before it where the time of asking is not known.
@@ -22,6 +23,9 @@ RELATIVE_CODES = UNTIMED + AGE_BUCKETS
 
 # Codes of the time between a token and the question after it; 0 where the time is not known.
 TIME_GAP_CODES = 1 + AGE_BUCKETS
+
+# For seconds until a user is back.
+NOT_KNOWN = -1
 
 
 class Tokens(NamedTuple):
@@ -36,6 +40,10 @@ class Tokens(NamedTuple):
     # after the question
     relative_times: NDArray[np.int64]
     last: NDArray[np.int64]  # (B,) place of the last token
+    # (B, 2) codes of the question after the last token, of one who comes back: of the time since
+    # the last event when it is asked, and of that until the user is back, 0 where it is not known;
+    # both are 0 in the sitting of the last event
+    asked: NDArray[np.int64]
 
     def part(self, rows: slice) -> "Tokens":
         """Return some of the users."""
@@ -50,6 +58,7 @@ class Tokens(NamedTuple):
             time_gaps=self.time_gaps[:, :places],
             relative_times=np.ascontiguousarray(self.relative_times[:, :places, :places]),
             last=np.minimum(self.last, places - 1),
+            asked=self.asked,
         )
 
     def padded(self, places: int) -> "Tokens":
@@ -70,6 +79,7 @@ def tokens(
     timed: NDArray[np.bool_],
     scale: RatingScale,
     length: int,
+    asked: NDArray[np.int64] | None = None,
 ) -> Tokens:
     """Describe users by the last `length` events of their windows.
 
@@ -80,6 +90,7 @@ def tokens(
         timed: `(B,)` whether times of asking count, that of the window and those of its events.
         scale: Of the ratings.
         length: The longest history.
+        asked: `(B, 2)` codes of users who come back; None is nobody.
     """
     counts = np.minimum(windows.counts, length)
     places = np.arange(max(2, 1 + int(counts.max(initial=0))))  # 0 is the start
@@ -91,9 +102,9 @@ def tokens(
         )
     base = histories.timestamps[positions[:, 1]]
     since = _seconds(np.where(there, histories.timestamps[positions] - base[:, None], 0))
-    asked = _seconds(np.where(counts > 0, windows.times - base, 0))[:, None]  # (B, 1)
-    following = np.concatenate([since[:, 1:], asked], axis=1)
-    following = np.where(places == counts[:, None], asked, following)  # (B, T)
+    end = _seconds(np.where(counts > 0, windows.times - base, 0))[:, None]  # (B, 1)
+    following = np.concatenate([since[:, 1:], end], axis=1)
+    following = np.where(places == counts[:, None], end, following)  # (B, T)
     time_gaps = 1 + doublings(following - since)
     time_gaps[:, 0] = 0  # nothing came before
     until = np.where(timed[:, None], following, since)
@@ -113,7 +124,30 @@ def tokens(
         ),
         relative_times=relative_times.astype(np.int64),
         last=counts,
+        asked=np.zeros((len(codes), 2), np.int64) if asked is None else asked,
     )
+
+
+def when_codes(
+    when: When, windows: Windows, last: NDArray[np.int64], present: NDArray[np.int64] | int
+) -> NDArray[np.int64]:
+    """Return the codes `(B, 2)` of questions as `Tokens` has them; see `comes_back`."""
+    since = np.where(windows.counts > 0, np.maximum(present - last, 0), 0)
+    until = windows.times - last if when is When.AT else np.full(len(last), NOT_KNOWN)
+    codes = return_codes(since, until)
+    codes[~comes_back(when, windows, last, present)] = 0
+    return codes
+
+
+def return_codes(since: NDArray[np.int64], until: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the codes `(B, 2)` of questions of users who come back.
+
+    Args:
+        since: `(B,)` seconds from the last event to when the question is asked.
+        until: `(B,)` seconds from the last event to when the user is back, or NOT_KNOWN.
+    """
+    back = np.where(until != NOT_KNOWN, 1 + doublings(until), 0)
+    return np.stack([1 + doublings(since), back], axis=1).astype(np.int64)
 
 
 @cache

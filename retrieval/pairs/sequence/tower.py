@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from retrieval.data.vocabulary import UNKNOWN
 from retrieval.pairs.onnx_tower import OnnxTower
 from retrieval.pairs.protocol import Questions, RunFacts, UserVectors, history_length
-from retrieval.pairs.sequence.tokens import Tokens, tokens
+from retrieval.pairs.sequence.tokens import Tokens, tokens, when_codes
+from retrieval.pairs.when import When, last_times
 from retrieval.storage.arrays import mapped_vectors
 
 NAME = "sequence"
@@ -29,8 +30,7 @@ class SequenceTower:
 
     Args:
         path: File of the tower.
-        users: `(U, W)` what the tower says of every user's stored history when the time of asking
-            is not known.
+        users: `(U, W)` what the tower says of every user's stored history when the user comes back.
         facts: What it is told of the run.
 
     Raises:
@@ -43,17 +43,21 @@ class SequenceTower:
 
     def encode(self, questions: Questions) -> UserVectors:
         """Return what the tower says of Q questions."""
-        count = len(questions.stored)
-        fresh = np.full(count, questions.timed) | (questions.stored == UNKNOWN)
+        count, when = len(questions.stored), questions.when
+        kept = (questions.stored != UNKNOWN) & (when is When.COMING_BACK)
         vectors = self._users[questions.stored]  # of those whose history is as stored
+        fresh = ~kept
         if fresh.any():
+            windows, histories = questions.windows.part(fresh), questions.histories
+            last = last_times(histories, windows)
             made = tokens(
                 questions.codes[fresh],
-                questions.histories,
-                questions.windows.part(fresh),
-                np.full(int(fresh.sum()), questions.timed),
+                histories,
+                windows,
+                np.full(len(last), when is When.AT),
                 self._facts.scale,
                 self._length,
+                when_codes(when, windows, last, self._facts.present),
             )
             (vectors[fresh],) = self._tower.run_in_chunks(made, len(made.last), CHUNK)
         return UserVectors(vectors, np.zeros(count), np.zeros(count, np.float32))
@@ -61,10 +65,6 @@ class SequenceTower:
     def movie_variances(self, numbers: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return nothing but zeros: the tower does not say how sure it is."""
         return np.zeros(len(numbers))
-
-    def contributions(self, _questions: Questions, _direction: NDArray[np.float64]) -> None:
-        """Return None: the tower is not linear in the ratings of a history."""
-        return
 
 
 def open_tower(folder: Path, facts: RunFacts) -> SequenceTower:

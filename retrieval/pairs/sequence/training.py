@@ -1,4 +1,4 @@
-"""The training loop of the sequence pair: softmax, early stopping on last events held out."""
+"""The training loop of the sequence pair: softmax, early stopping on what is held out."""
 
 import copy
 import math
@@ -13,21 +13,30 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 (torch's own name for it)
 
 from retrieval.data.history import seen, whole_windows
-from retrieval.data.metrics import discounted
+from retrieval.data.metrics import discounted, discounted_many
+from retrieval.data.visits import Visits
 from retrieval.pairs.divergence import check_number, largest_weight
-from retrieval.pairs.sequence.batches import NOTHING, SequenceBatch, Sequences, shuffled
+from retrieval.pairs.sequence.batches import (
+    NOTHING,
+    Returns,
+    SequenceBatch,
+    Sequences,
+    shuffled,
+)
 from retrieval.pairs.sequence.checkpoint import SequenceCheckpoint, State
 from retrieval.pairs.sequence.ensemble import EnsembleUserTower, SequenceEnsemble
 from retrieval.pairs.sequence.model import SequencePair
-from retrieval.pairs.sequence.negatives import Negatives
+from retrieval.pairs.sequence.negatives import Negatives, Sample
 from retrieval.pairs.sequence.settings import NegativeSource, SequenceSettings
-from retrieval.pairs.sequence.softmax import full_softmax, sampled_softmax
-from retrieval.pairs.sequence.tokens import Tokens, tokens
+from retrieval.pairs.sequence.softmax import full_softmax, sampled_softmax, trended_softmax
+from retrieval.pairs.sequence.tokens import Tokens, tokens, when_codes
+from retrieval.pairs.training import Asked
+from retrieval.pairs.when import When
 from retrieval.progress import SILENT, Progress
 from retrieval.storage.arrays import fingerprint
 
 # Of checkpoints; a new one where training is no longer the same.
-FORMAT = 10
+FORMAT = 11
 
 NAME = "sequence"  # of the pair, in messages
 
@@ -43,11 +52,19 @@ class LastEvents(NamedTuple):
     times: NDArray[np.int64]  # (V,) seconds
 
 
-class Gains(NamedTuple):
-    """NDCG@10 of last events held out, among all movies that users have not seen."""
+class HeldOut(NamedTuple):
+    """What decides when to stop and which epoch is kept."""
 
-    timed: float  # of every other one, the time of asking known
-    untimed: float  # of the others, the time of asking not known
+    last: LastEvents
+    visits: Visits
+
+
+class Gains(NamedTuple):
+    """NDCG@10 of what is held out, among all movies that users have not seen."""
+
+    timed: float  # of every other last event, the time of asking known
+    untimed: float  # of the others, in the sitting
+    returning: float  # of what was liked in visits, asked at any moment before
 
 
 class SequenceEpoch(NamedTuple):
@@ -56,6 +73,7 @@ class SequenceEpoch(NamedTuple):
     training_loss: float
     timed: float  # see `Gains`
     untimed: float
+    returning: float
 
 
 class SequenceFit(NamedTuple):
@@ -68,7 +86,7 @@ class SequenceFit(NamedTuple):
 def fit_sequences(
     pair: SequencePair,
     sequences: Sequences,
-    validation: LastEvents,
+    validation: HeldOut,
     settings: SequenceSettings,
     seed: int,
     path: Path,
@@ -121,7 +139,8 @@ def fit_sequences(
             done = len(epochs) + 1, steps // settings.epochs
             check_number(sum(gains), "validation NDCG", NAME, *done)
             epochs.append(SequenceEpoch(loss, *gains))
-            blind = not len(validation.users)  # then the last epoch is as good a guess as any
+            # Then the last epoch is as good a guess as any.
+            blind = not len(validation.last.users) and not len(validation.visits.users)
             if blind or len(epochs) == 1 or _merit(epochs[-1]) > _merit(epochs[best]):
                 best, best_weights = len(epochs) - 1, copy.deepcopy(pair.state_dict())
             kept.save(state.saved(best_weights, {"epochs": epochs, "best": best}))
@@ -131,6 +150,13 @@ def fit_sequences(
     pair.load_state_dict(best_weights)
     pair.to("cpu").eval()
     return SequenceFit(epochs, best)
+
+
+class TrendedReturns(NamedTuple):
+    """The questions of users who come back, and what counts for their answers."""
+
+    questions: Returns
+    trends: Tensor  # (G, M, J)
 
 
 class _TrainingState:
@@ -158,6 +184,9 @@ class _TrainingState:
         self._pair, self._sequences, self._settings = pair, sequences, settings
         self._rng, self._steps, self._step, self._batch_tokens = rng, steps, 0, batch_tokens
         self._device = pair.rated.device
+        self._trends = None
+        if sequences.trends is not None:
+            self._trends = torch.from_numpy(sequences.trends.features).to(self._device)
         self._negatives = _negatives(sequences, settings, self._device, len(pair.rated), rng)
         self._optimizer = torch.optim.AdamW(pair.parameters(), betas=(0.9, 0.98), weight_decay=0.0)
 
@@ -172,7 +201,7 @@ class _TrainingState:
             self._rng,
         )
         for step, batch in enumerate(batches, start=1):
-            loss, answers = batch_loss(self._pair, batch, self._negatives)
+            loss, answers = batch_loss(self._pair, batch, self._negatives, self._returning(batch))
             self._optimizer.zero_grad()
             torch.autograd.backward(loss)
             for group in self._optimizer.param_groups:
@@ -185,6 +214,12 @@ class _TrainingState:
             progress.advance()
         check_number(largest_weight(self._pair.parameters()), "largest weight", NAME, number, step)
         return total / max(1, count)
+
+    def _returning(self, batch: SequenceBatch) -> TrendedReturns | None:
+        """Return the questions of those who come back, and the trends that count for them."""
+        if self._trends is None:
+            return None
+        return TrendedReturns(self._sequences.returns(batch, self._rng), self._trends)
 
     def saved(self, best: dict[str, Tensor], card: dict[str, Any]) -> State:
         """Return what `restore` needs; the best weights and more for the card go along."""
@@ -254,7 +289,10 @@ def _negatives(
 
 
 def batch_loss(
-    pair: SequencePair, batch: SequenceBatch, negatives: Negatives | None
+    pair: SequencePair,
+    batch: SequenceBatch,
+    negatives: Negatives | None,
+    returning: TrendedReturns | None = None,
 ) -> tuple[Tensor, int]:
     """Return the mean loss of a batch, and how many answers it has.
 
@@ -262,24 +300,65 @@ def batch_loss(
         pair: In training.
         batch: What is asked and answered.
         negatives: What answers are compared with; None is all movies.
+        returning: Questions of users who come back; None is none.
     """
     table = pair.table()
     device = table.device
     with _precision(device):
-        vectors = pair(table, *_tensors(batch.tokens, device)[:-1]).float()  # (B, T, D)
+        states = pair(table, *_tensors(batch.tokens, device)[:-2]).float()  # (B, T, D)
     places = np.flatnonzero(batch.targets != NOTHING)
     wanted = torch.from_numpy(batch.targets.ravel()[places]).to(device)  # (N,)
-    asked = vectors.flatten(0, 1)[torch.from_numpy(places).to(device)]  # (N, D)
-    queries = asked / pair.settings.temperature
+    asked = states.flatten(0, 1)[torch.from_numpy(places).to(device)]  # (N, D)
+    queries = pair.answer(asked) / pair.settings.temperature
     movies = F.normalize(table, dim=-1)
     if negatives is None:
         largest = 1 / pair.settings.temperature  # both are of unit length
-        return full_softmax(queries, movies, wanted, largest), len(wanted)
-    users = torch.from_numpy(places // batch.targets.shape[1]).to(device)  # (N,)
-    sample = negatives.draw(wanted, users)
-    own = sample.users == users[:, None]  # drawn because the asker watched it, not by popularity
-    loss = sampled_softmax(queries, movies, wanted, sample.movies, sample.log_expected, own)
+        loss, sample = full_softmax(queries, movies, wanted, largest), None
+    else:
+        users = torch.from_numpy(places // batch.targets.shape[1]).to(device)  # (N,)
+        sample = negatives.draw(wanted, users)
+        own = sample.users == users[:, None]  # drawn as the asker watched it, not by popularity
+        loss = sampled_softmax(queries, movies, wanted, sample.movies, sample.log_expected, own)
+    if returning is not None and len(returning.questions.rows):
+        loss = loss + _returning_loss(pair, states, movies, returning, sample)
     return loss, len(wanted)
+
+
+def _returning_loss(
+    pair: SequencePair,
+    states: Tensor,
+    movies: Tensor,
+    returning: TrendedReturns,
+    sample: Sample | None,
+) -> Tensor:
+    """Return the mean loss of the questions of users who come back.
+
+    The head learns from what the towers are; they do not learn from it: it has a hundredth of the
+    questions, and would make answers in the sitting worse.
+
+    Args:
+        pair: In training.
+        states: `(B, T, D)` of the batch.
+        movies: `(M, D)` vectors.
+        returning: The questions.
+        sample: What answers are compared with; None is all movies.
+    """
+    questions, device = returning.questions, movies.device
+    rows, places, asked, moments, wanted = (
+        torch.from_numpy(column).to(device) for column in questions
+    )
+    if pair.returning is None:
+        raise AssertionError("a pair without trends has no questions of users who come back")
+    vectors, weights = pair.returning(states[rows, places].detach(), asked)
+    return trended_softmax(
+        vectors / pair.settings.temperature,
+        movies.detach(),
+        wanted,
+        weights,
+        returning.trends,
+        moments,
+        None if sample is None else (sample.movies, sample.log_expected),
+    )
 
 
 def _precision(device: torch.device) -> AbstractContextManager[object]:
@@ -289,71 +368,120 @@ def _precision(device: torch.device) -> AbstractContextManager[object]:
     return nullcontext()
 
 
-def validation_gains(ensemble: SequenceEnsemble, sequences: Sequences, events: LastEvents) -> Gains:
-    """Return what pairs find of last events held out; no numbers where their vectors are none.
+def validation_gains(
+    ensemble: SequenceEnsemble, sequences: Sequences, validation: HeldOut
+) -> Gains:
+    """Return what pairs find of what is held out; no numbers where their vectors are none.
 
     Args:
         ensemble: The pairs.
-        sequences: What was learned from, without the events.
-        events: Next events, one a user; the time of asking is known of every other one.
+        sequences: What was learned from, without what is held out.
+        validation: What is held out; the time of asking is known of every other last event.
     """
-    timed = np.arange(len(events.users)) % 2 == 0
-    vectors = sequence_vectors(ensemble, sequences, events.users, events.times, timed)
+    events, visits = validation
+    every_other = np.arange(len(events.users)) % 2 == 0
+    gains = []
+    for rows, when in ((every_other, When.AT), (~every_other, When.IN_SITTING)):
+        users, movies, times = (column[rows] for column in events)
+        asked = Asked(users, when, times + 1, times)  # of what is past, as runs are asked
+        gains.append(_gains(ensemble, sequences, asked, movies))
+    asked = Asked(visits.users, When.COMING_BACK, visits.asked, visits.back)
+    gains.append(_gains(ensemble, sequences, asked, visits))
+    return Gains(*gains)
+
+
+def _gains(
+    ensemble: SequenceEnsemble,
+    sequences: Sequences,
+    asked: Asked,
+    right: NDArray[np.int64] | Visits,
+) -> float:
+    """Return the mean NDCG@10 of questions, 0 where there is none.
+
+    Args:
+        ensemble: The pairs.
+        sequences: What was learned from.
+        asked: V questions.
+        right: `(V,)` numbers of the movies that came next, or the visits that did.
+    """
+    gains = [np.zeros(0)]
+    for start in range(0, len(asked.users), EVALUATION_BATCH):
+        part = slice(start, start + EVALUATION_BATCH)
+        scores = sequence_logits(ensemble, sequences, asked.part(part))  # (B, M)
+        if not np.isfinite(scores).all():
+            return math.nan
+        scores[seen(sequences.histories, asked.users[part], scores.shape[1])] = -np.inf
+        if isinstance(right, Visits):
+            gains.append(discounted_many(scores, right.liked_movies(part, scores.shape[1])))
+        else:
+            gains.append(discounted(scores, right[part]))
+    found = np.concatenate(gains)
+    found = found[~np.isnan(found)]
+    return float(found.mean()) if len(found) else 0.0
+
+
+def sequence_logits(
+    ensemble: SequenceEnsemble, sequences: Sequences, asked: Asked
+) -> NDArray[np.float64]:
+    """Return the logits `(E, M)` of what comes after the histories of users.
+
+    Args:
+        ensemble: The pairs.
+        sequences: Holds the histories, and the trends of movies.
+        asked: The E questions.
+    """
+    vectors = sequence_vectors(ensemble, sequences, asked)
     with torch.no_grad():
         movies = ensemble.movie_vectors().cpu().numpy()
-    if not (np.isfinite(vectors).all() and np.isfinite(movies).all()):
-        return Gains(math.nan, math.nan)
-    gains = [np.zeros(0)]
-    for start in range(0, len(events.users), EVALUATION_BATCH):
-        part = slice(start, start + EVALUATION_BATCH)
-        scores = (vectors[part] @ movies.T).astype(np.float64)  # (B, M)
-        scores[seen(sequences.histories, events.users[part], len(movies))] = -np.inf
-        gains.append(discounted(scores, events.movies[part]))
-    of_all = np.concatenate(gains)
-    return Gains(
-        *(float(some.mean()) if len(some) else 0.0 for some in (of_all[timed], of_all[~timed]))
-    )
+    width = vectors.shape[1] - ensemble.trends
+    logits = (vectors[:, :width] @ movies[:, :width].T).astype(np.float64) / ensemble.temperature
+    if sequences.trends is not None:
+        weights = vectors[:, width:] / len(ensemble.pairs)
+        places = sequences.trends.places(asked.moments)
+        for place in np.unique(places):
+            rows = places == place
+            logits[rows] += weights[rows] @ sequences.trends.features[place].T
+    return np.asarray(logits, dtype=np.float64)
 
 
 def sequence_vectors(
-    ensemble: SequenceEnsemble,
-    sequences: Sequences,
-    users: NDArray[np.int64],
-    times: NDArray[np.int64],
-    timed: NDArray[np.bool_],
+    ensemble: SequenceEnsemble, sequences: Sequences, asked: Asked
 ) -> NDArray[np.float32]:
-    """Return the vectors `(V, D)` of users asked what comes after their histories.
+    """Return the vectors `(E, W)` of users asked what comes after their histories.
 
     Args:
         ensemble: The pairs.
         sequences: Holds the histories.
-        users: `(V,)` numbers.
-        times: `(V,)` seconds of asking.
-        timed: `(V,)` whether these are known.
+        asked: The E questions.
     """
     ensemble.eval()
     tower, device = EnsembleUserTower(ensemble), ensemble.members()[0].rated.device
-    vectors = np.zeros((len(users), ensemble.dimension), np.float32)
-    order = np.argsort(sequences.counts[users], kind="stable")  # so that little is padded
+    vectors = np.zeros((len(asked.users), ensemble.dimension), np.float32)
+    windows = whole_windows(sequences.histories, asked.users)
+    codes = when_codes(
+        asked.when, windows._replace(times=asked.times), windows.times, asked.moments
+    )
+    order = np.argsort(windows.counts, kind="stable")  # so that little is padded
     with torch.no_grad():
         for start in range(0, len(order), EVALUATION_BATCH):
-            asked = order[start : start + EVALUATION_BATCH]
+            part = order[start : start + EVALUATION_BATCH]
             made = tokens(
-                sequences.codes[users[asked]],
+                sequences.codes[asked.users[part]],
                 sequences.histories,
-                whole_windows(sequences.histories, users[asked])._replace(times=times[asked]),
-                timed[asked],
+                windows.part(part)._replace(times=asked.times[part]),
+                np.full(len(part), asked.when is When.AT),
                 sequences.scale,
                 sequences.length,
+                codes[part],
             )
-            vectors[asked] = tower(*_tensors(made, device)).cpu().numpy()
+            vectors[part] = tower(*_tensors(made, device)).cpu().numpy()
     return vectors
 
 
 def _key(
     pair: SequencePair,
     sequences: Sequences,
-    validation: LastEvents,
+    validation: HeldOut,
     settled: tuple[SequenceSettings, int, int],
     device: torch.device,
 ) -> str:
@@ -361,11 +489,11 @@ def _key(
     shapes = [tuple(value.shape) for value in pair.state_dict().values()]
     facts = (FORMAT, *settled, device.type, shapes, sequences.scale, sequences.length)
     known = (pair.content.numpy(), pair.rated.numpy(), sequences.codes)
-    return fingerprint(facts, (*known, *sequences.histories, *validation))
+    return fingerprint(facts, (*known, *sequences.histories, *validation.last, *validation.visits))
 
 
 def _merit(epoch: SequenceEpoch) -> float:
-    return epoch.timed + epoch.untimed
+    return epoch.timed + epoch.untimed + epoch.returning
 
 
 def _tensors(made: Tokens, device: torch.device) -> list[Tensor]:

@@ -1,0 +1,64 @@
+"""Questions after a cut in time: who is asked, with what history, and what is right."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retrieval.data.history import Histories
+from retrieval.data.sittings import sittings
+from retrieval.options import Target
+
+# Seconds that a user must have been away for a visit.
+DAY = 86_400
+
+
+class LaterQuestions(NamedTuple):
+    """Q questions; what is right are the events `ends:stops` of the user's history."""
+
+    users: NDArray[np.int64]  # (Q,) numbers
+    starts: NDArray[np.int64]  # (Q,) of the user's events
+    ends: NDArray[np.int64]  # (Q,) of those that had happened when asked
+    stops: NDArray[np.int64]  # (Q,) of what came then
+
+
+def questions_after(histories: Histories, cut: int, target: Target) -> LaterQuestions:
+    """Return what is asked about the events after a cut.
+
+    Users who appear after it are asked from their second event on, with the events before that;
+    about a visit, or all that comes, users known before the cut are asked alone.
+
+    Args:
+        histories: All events, before and after.
+        cut: Seconds; an event of this very second is before it.
+        target: Events that are asked about.
+    """
+    starts, ends = histories.offsets[:-1], histories.offsets[1:]
+    late = np.append(0, np.cumsum(histories.timestamps > cut))
+    first = ends - (late[ends] - late[starts])  # (U,) position of each user's first late event
+    known, comes = first > starts, first < ends
+    match target:
+        case Target.FIRST:
+            asked = np.maximum(first, starts + 1)
+            users = np.flatnonzero(asked < ends)
+            asked = asked[users]
+            stops = asked + 1
+        case Target.LAST:
+            users = np.flatnonzero(comes & (ends - starts > 1))
+            asked, stops = ends[users] - 1, ends[users]
+        case Target.SUCCESSIVE:
+            begins = np.maximum(first, starts + 1)
+            counts = np.where(comes, ends - begins, 0)
+            users = np.repeat(np.arange(len(starts)), counts)
+            asked = begins[users] + np.arange(len(users)) - (np.cumsum(counts) - counts)[users]
+            stops = asked + 1
+        case Target.VISIT:
+            there = np.flatnonzero(known & comes)
+            away = histories.timestamps[first[there]] - histories.timestamps[first[there] - 1]
+            users = there[away >= DAY]
+            asked = first[users]
+            stops = sittings(histories).ends[asked]
+        case Target.WINDOW:
+            users = np.flatnonzero(known & comes)
+            asked, stops = first[users], ends[users]
+    return LaterQuestions(users, starts[users], asked, stops)

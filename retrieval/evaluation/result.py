@@ -1,0 +1,16 @@
+"""What one system scored in an evaluation."""
+
+from dataclasses import dataclass
+
+from retrieval.evaluation.metrics import Metric
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What one system scored on one set of questions."""
+
+    system: str
+    questions: str
+    count: int
+    metrics: dict[str, Metric]
+    note: str = ""  # a sentence on what was asked otherwise than usual

@@ -1,0 +1,358 @@
+"""Lists for what comes after a cut in time: learned from everything before it, and nothing later.
+
+A list leaves out what its user has seen when asked. Metrics are means over questions; where a user
+is asked more than once, intervals count users.
+
+    hr@k           share of questions of which anything that is right is among the first k
+    recall@k       share of what is right that is among the first k
+    ndcg@10        gain 1 / log2(rank + 2) of what is right, ranks from 0, over the best there is
+    mrr            mean of 1 / (rank + 1) of the first that is right
+    liked ndcg@10  the same where only liked movies are right, of questions that have any
+    rating of hits mean true rating of what is right among the first 10
+    auc            share of pairs of a liked and another movie, of one user, of which the liked one
+                   is predicted the higher rating
+"""
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retrieval.data.dataset import Dataset, encode
+from retrieval.data.frames import MovieData
+from retrieval.data.history import Histories
+from retrieval.data.vocabulary import UNKNOWN
+from retrieval.errors import RequestError
+from retrieval.evaluation.baselines import fit_biases, most_rated
+from retrieval.evaluation.metrics import Metric, coverage, mean_of_groups, novelty
+from retrieval.evaluation.questions import LaterQuestions, questions_after
+from retrieval.evaluation.result import Result
+from retrieval.options import Device, RankBy, Target
+from retrieval.pipeline.settings import Settings
+from retrieval.pipeline.training import FEWEST_RATINGS, train
+from retrieval.progress import SILENT, Progress
+from retrieval.serving.lists import best_movies, list_options
+from retrieval.serving.predictions import predict
+from retrieval.serving.snapshot import ServingSnapshot
+from retrieval.serving.users import QueryUsers
+
+TOP, DEEP = 10, 100
+
+# Questions asked together: bounds the memory for their histories.
+ASKED = 256
+
+DAY = 86_400.0
+
+# Baselines by popularity: days that are counted, or in which what is counted fades by half.
+RECENT_DAYS, HALF_LIFE_DAYS = (7, 30), 30.0
+
+
+# Of a system that predicts nothing.
+NO_METRIC = Metric(float("nan"), float("inf"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class LaterTrial:
+    """What comes after a cut, and a run that was trained on what came before.
+
+    Args:
+        dataset: All events.
+        cut: Seconds; events of this very second are before it.
+        histories: Histories of all events.
+        questions: Questions about those after the cut.
+        snapshot: What answers.
+        threads: Number of threads that share the work.
+    """
+
+    dataset: Dataset
+    cut: int
+    histories: Histories
+    questions: LaterQuestions
+    snapshot: ServingSnapshot
+    threads: int = 1
+
+
+def evaluate_later(
+    data: MovieData,
+    source: str,
+    cut: int,
+    target: Target,
+    settings: Settings,
+    seed: int,
+    folder: Path,
+    *,
+    trained: bool = False,
+    device: Device = Device.AUTO,
+    progress: Progress = SILENT,
+) -> list[Result]:
+    """Train a run on what came before a cut, and score its lists for what came after.
+
+    Args:
+        data: All events.
+        source: Name of the data.
+        cut: Seconds; events of this very second are before it.
+        target: Events that are asked about.
+        settings: Settings of the training.
+        seed: Seed of training.
+        folder: Folder where the run is written, or of a run that is there.
+        trained: Whether a run is there.
+        device: Device that the sequence pair is trained on.
+        progress: Who shows how far it is.
+
+    Raises:
+        RequestError: The cut leaves too little to train on or nothing to ask, or the run knows of
+            events after the cut.
+        RunError: The run is missing or damaged.
+    """
+    dataset = encode(data)
+    early = dataset.timestamps <= cut
+    histories = dataset.histories(np.ones(len(early), dtype=bool))
+    questions = questions_after(histories, cut, target)
+    if not len(questions.users):
+        raise RequestError(f"nothing comes after {shown_time(cut)} that --target {target} asks for")
+    if early.sum() < FEWEST_RATINGS:
+        raise RequestError(
+            f"{early.sum()} of {len(early)} ratings come before {shown_time(cut)}, and training "
+            f"needs {FEWEST_RATINGS}; cut later"
+        )
+    if not trained:
+        rows = replace(data, ratings=data.ratings[early])
+        train(rows, settings, folder, source=source, seed=seed, device=device, progress=progress)
+    snapshot = ServingSnapshot.load(folder)
+    present = snapshot.run.config.present
+    if present > cut + 1:
+        raise RequestError(
+            f"{folder} was trained on events until {shown_time(present - 1)}, after the cut at "
+            f"{shown_time(cut)}; cut there, or train on what comes before"
+        )
+    return score_lists(
+        LaterTrial(
+            dataset=dataset, cut=cut, histories=histories, questions=questions, snapshot=snapshot
+        )
+    )
+
+
+def cut_at(timestamps: NDArray[np.int64], share: float) -> int:
+    """Return the moment, in seconds, before which a share of all events happened."""
+    return int(np.quantile(timestamps, share))
+
+
+def shown_time(seconds: int) -> str:
+    """Return a moment as text."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
+
+
+class _Way(NamedTuple):
+    """A way to ask for a list."""
+
+    words: str
+    rank_by: RankBy | None
+    timed: bool = False
+    in_sitting: bool = False
+
+
+def score_lists(trial: LaterTrial) -> list[Result]:
+    """Return what lists of the run, and of baselines, find of what comes after the cut."""
+    encoder, questions = trial.snapshot.encoder, trial.questions
+    default = encoder.ranking(None)
+    ways = [_Way(f"by {rank_by}, time not known", rank_by) for rank_by in encoder.rankings]
+    ways += [
+        _Way(f"by {default}, time known", default, timed=True),
+        _Way(f"by {default}, in the sitting", default, in_sitting=True),
+    ]
+    auc = _auc(trial, _predicted(trial)) if encoder.rates else NO_METRIC
+    results = [scored(trial, f"two towers {way.words}", _lists(trial, way), auc) for way in ways]
+    seen = [
+        trial.histories.movies[start:end].astype(np.int64)
+        for start, end in zip(questions.starts, questions.ends, strict=True)
+    ]
+    depth = min(DEEP, len(trial.dataset.movie_vocabulary))
+    for name, scores in _baselines(trial).items():
+        results.append(scored(trial, name, most_rated(scores, seen, depth)))
+    return results
+
+
+def _lists(trial: LaterTrial, way: _Way) -> NDArray[np.int64]:
+    """Return the lists `(Q, K)` of the run, as movie numbers of the data, -1 where it ends."""
+    dataset, questions = trial.dataset, trial.questions
+    depth = min(DEEP, len(dataset.movie_vocabulary))
+    options = list_options(
+        trial.snapshot,
+        depth,
+        way.rank_by,
+        None,
+        0.0,
+        include_seen=False,
+        in_sitting=way.in_sitting,
+    )
+    lists = np.full((len(questions.users), depth), UNKNOWN, np.int64)
+    for rows in _parts(questions):
+        times = trial.histories.timestamps[questions.ends[rows]] if way.timed else None
+        users = _users(trial, rows)
+        found = best_movies(trial.snapshot, users, np.arange(len(rows)), times, options)
+        lists[rows] = dataset.movie_vocabulary.numbers(found.movie_ids)
+    return lists
+
+
+def _parts(questions: LaterQuestions) -> list[NDArray[np.int64]]:
+    """Return questions in parts, those with histories of one length together."""
+    order = np.argsort(questions.ends - questions.starts, kind="stable")
+    return [order[start : start + ASKED] for start in range(0, len(order), ASKED)]
+
+
+def _users(trial: LaterTrial, rows: NDArray[np.int64]) -> QueryUsers:
+    """Return the users of some questions, each with what had happened when asked."""
+    run, dataset, histories = trial.snapshot.run, trial.dataset, trial.histories
+    users, starts, ends, _ = (column[rows] for column in trial.questions)
+    counts = ends - starts
+    offsets = np.append(0, np.cumsum(counts))
+    events = np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], counts)
+    numbers = run.users.numbers(dataset.user_vocabulary.ids[users])
+    known = numbers != UNKNOWN
+    own = np.where(known, np.diff(run.histories.offsets)[numbers], -1)
+    trained = known & run.trained_users[numbers]
+    as_stored = known & (own == counts)  # which are then the same events
+    return QueryUsers(
+        trained=np.where(trained, numbers, UNKNOWN),
+        stored=np.where(as_stored, numbers, UNKNOWN),
+        as_known=trained & as_stored,
+        codes=np.where(known[:, None], run.user_codes[numbers], 0),
+        histories=Histories(
+            offsets,
+            histories.movies[events],
+            histories.ratings[events],
+            histories.timestamps[events],
+        ),
+        unlearned=(np.zeros(0, np.int64),) * len(rows),
+    )
+
+
+def _predicted(trial: LaterTrial) -> NDArray[np.float64]:
+    """Return the rating that the run predicts of each answer, `(E,)`, at no time."""
+    dataset, questions = trial.dataset, trial.questions
+    events = _answers(questions).events
+    sizes = questions.stops - questions.ends
+    starts = np.cumsum(sizes) - sizes
+    predicted = np.zeros(len(events))
+    for rows in _parts(questions):
+        which = np.repeat(np.arange(len(rows)), sizes[rows])
+        mine = np.arange(len(which)) + np.repeat(
+            starts[rows] - np.cumsum(sizes[rows]) + sizes[rows], sizes[rows]
+        )
+        movies = dataset.movie_vocabulary.ids[trial.histories.movies[events[mine]]]
+        users = _users(trial, rows)
+        predicted[mine] = predict(trial.snapshot, users, which, movies, None, trial.threads).ratings
+    return predicted
+
+
+def _auc(trial: LaterTrial, predicted: NDArray[np.float64]) -> Metric:
+    """Return how often a liked movie is predicted a higher rating `(E,)` than another."""
+    owners, events = _answers(trial.questions)
+    users = trial.questions.users[owners]
+    liked = trial.dataset.likes(trial.histories.ratings[events])
+    order = np.argsort(users, kind="stable")
+    bounds = np.flatnonzero(np.diff(users[order], prepend=-1))
+    found, whose = [], []
+    for mine in np.split(order, bounds[1:]):
+        good, bad = predicted[mine[liked[mine]]], predicted[mine[~liked[mine]]]
+        if len(good) and len(bad):
+            above = good[:, None] - bad
+            found.append(float((above > 0).mean() + (above == 0).mean() / 2))
+            whose.append(users[mine[0]])
+    return mean_of_groups(np.array(found), np.array(whose))
+
+
+class _Answers(NamedTuple):
+    """What is right, E events."""
+
+    owners: NDArray[np.int64]  # (E,) places of questions
+    events: NDArray[np.int64]  # (E,) positions in the histories
+
+
+def _answers(questions: LaterQuestions) -> _Answers:
+    sizes = questions.stops - questions.ends
+    owners = np.repeat(np.arange(len(sizes)), sizes)
+    begins = questions.ends - np.cumsum(sizes) + sizes
+    return _Answers(owners, np.arange(sizes.sum()) + begins[owners])
+
+
+def scored(
+    trial: LaterTrial, system: str, lists: NDArray[np.int64], auc: Metric = NO_METRIC
+) -> Result:
+    """Return what lists are worth.
+
+    Args:
+        trial: What was asked.
+        system: Name of what made the lists.
+        lists: `(Q, K)` movie numbers, -1 where a list ends.
+        auc: What ratings that it predicts are worth.
+    """
+    dataset, questions, histories = trial.dataset, trial.questions, trial.histories
+    owners, events = _answers(questions)
+    users, count, asked = questions.users, len(dataset.movie_vocabulary), len(lists)
+    keys = owners * count + histories.movies[events]  # of a question and a movie
+    order = np.argsort(keys, kind="stable")
+    wanted = np.arange(asked)[:, None] * count + lists
+    place = np.minimum(np.searchsorted(keys, wanted, sorter=order), len(keys) - 1)
+    answer = order[place]  # (Q, K) the answer that a movie is, if it is one
+    hit = (keys[answer] == wanted) & (lists >= 0)
+    ratings = histories.ratings[events]
+    liked = dataset.likes(ratings)
+    right, likes = (np.bincount(which, minlength=asked) for which in (owners, owners[liked]))
+    first = np.where(hit.any(axis=1), hit.argmax(axis=1), np.inf)
+    top, some = hit[:, :TOP], likes > 0
+    pleased = _gain(hit & liked[answer], likes)[some]
+    watched = np.bincount(histories.movies[histories.timestamps <= trial.cut], minlength=count)
+    known = len(dataset.user_vocabulary)
+    metrics = {
+        f"hr@{TOP}": mean_of_groups(top.any(axis=1), users),
+        f"ndcg@{TOP}": mean_of_groups(_gain(hit, right), users),
+        f"hr@{DEEP}": mean_of_groups(hit.any(axis=1), users),
+        f"recall@{DEEP}": mean_of_groups(hit.sum(axis=1) / right, users),
+        "mrr": mean_of_groups(1 / (first + 1), users),
+        f"liked ndcg@{TOP}": mean_of_groups(pleased, users[some]),
+        "rating of hits": mean_of_groups(
+            ratings[answer[:, :TOP][top]], np.repeat(users, top.sum(axis=1))
+        ),
+        "auc": auc,
+        f"coverage@{TOP}": coverage(lists[:, :TOP], count),
+        f"novelty@{TOP}": novelty(lists[:, :TOP], watched / known, known),
+    }
+    words = f"{len(np.unique(users)):,} users"
+    return Result(system=system, questions=words, count=asked, metrics=metrics)
+
+
+def _gain(hit: NDArray[np.bool_], right: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return NDCG of questions `(Q,)` by hits `(Q, K)`, and how many movies are right `(Q,)`."""
+    depth = min(TOP, hit.shape[1])
+    gains = 1 / np.log2(np.arange(depth) + 2)
+    best = np.append(1.0, np.cumsum(gains))[np.minimum(right, depth)]
+    return np.asarray(hit[:, :depth] @ gains / best, dtype=np.float64)
+
+
+def _baselines(trial: LaterTrial) -> dict[str, NDArray[np.float64]]:
+    """Return what the same list for everybody is ranked by, `(M,)`, as of the cut."""
+    dataset = trial.dataset
+    early = dataset.timestamps <= trial.cut
+    movies, count = dataset.movies[early], len(dataset.movie_vocabulary)
+    ago = (trial.cut - dataset.timestamps[early]) / DAY
+    biases = fit_biases(
+        dataset.users[early], movies, dataset.ratings[early], len(dataset.user_vocabulary), count
+    )
+    ever = biases.counts.astype(np.float64)
+    # Movies that were not watched lately follow, by what they were ever.
+    recent = {
+        f"popular in the last {days} days": np.bincount(movies[ago < days], minlength=count)
+        + ever / (1 + ever.sum())
+        for days in RECENT_DAYS
+    }
+    faded = np.bincount(movies, 0.5 ** (ago / HALF_LIFE_DAYS), minlength=count)
+    return {
+        "popular over all time": ever,
+        **recent,
+        f"popular, halved every {HALF_LIFE_DAYS:.0f} days": faded,
+        "user mean + movie bias": biases.movies,
+    }
