@@ -22,7 +22,7 @@ from tempfile import TemporaryDirectory
 from typing import NamedTuple, Protocol
 
 import numpy as np
-from implicit.als import AlternatingLeastSquares
+from implicit.cpu.als import AlternatingLeastSquares
 from implicit.nearest_neighbours import BM25Recommender, CosineRecommender
 from implicit.recommender_base import RecommenderBase
 from implicit.utils import ParameterWarning
@@ -145,11 +145,11 @@ def main() -> None:
     histories = dataset.histories(np.ones(len(early), dtype=bool))
     questions = questions_after(histories, cut, asked.target)
     with TemporaryDirectory() as scratch:
-        run, began = asked.run or Path(scratch) / "run", time.perf_counter()
+        run = asked.run or Path(scratch) / "run"
         if asked.run is None:
             train_on(data, early, run, preset_settings(asked.preset), asked.seed)
-        seconds = time.perf_counter() - began
         snapshot = ServingSnapshot.load(run)
+        seconds = snapshot.run.config.training_seconds
         trial = LaterTrial(
             dataset=dataset,
             cut=cut,

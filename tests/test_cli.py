@@ -413,7 +413,7 @@ def test_every_protocol_is_scored_beside_baselines(
         ours = {
             f"two towers by {rank_by}, {when}"
             for rank_by in RankBy
-            for when in ("time known", "in the sitting")
+            for when in ("time known", "in the sitting", "time not known")
         }
     changes = [f"{name}={value}" for name, value in TINY.items() if name.split(".")[0] in towers]
     rec(

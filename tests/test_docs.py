@@ -1,11 +1,13 @@
 """What the README and the pages say can be done as printed."""
 
+import json
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
 
+import figures
 import pytest
 from small_worlds import tiny_settings
 
@@ -96,3 +98,29 @@ def _shown(value: object) -> str:
     if isinstance(value, float):
         return f"{value:g}"
     return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def test_the_tables_of_figures_are_what_was_measured() -> None:
+    page = figures.PAGE.read_text(encoding="utf-8")
+    assert set(re.findall(r"<!-- (\S+\.json) -->", page)) == set(figures.TABLES)
+    assert figures.written(page) == page
+
+
+def test_a_table_shows_its_columns_and_the_best(tmp_path: Path) -> None:
+    rows = [
+        {"system": name, "metrics": {"hr@10": {"value": value}}}
+        for name, value in (("one", 0.25), ("other", 0.5), ("none", None))
+    ]
+    machine = {"processor": "P", "cores": 2, "threads": 1, "python": "3", "torch": "2"}
+    whole = {"seed": 7, "machine": machine, "rows": rows}
+    (tmp_path / "some.json").write_text(json.dumps(whole))
+    columns = (figures.Column("system", ("system",)), figures.metric("HR", "hr@10"))
+    assert figures.table(tmp_path / "some.json", columns).splitlines() == [
+        "P, 2 cores, 1 threads, Python 3, torch 2; seed 7.",
+        "",
+        "| system | HR |",
+        "|---|---|",
+        "| one | 0.2500 |",
+        "| other | **0.5000** |",
+        "| none | - |",
+    ]

@@ -137,7 +137,7 @@ def topk(
         [(row.rank, *movie_cells(row.movie), row.rating, row.score) for row in rows],
         spare=SPARE,
     )
-    print(f"by score: {score_words(ranking, at, in_sitting=in_sitting)}")
+    print(f"score: {score_words(ranking, at, in_sitting=in_sitting)}")
 
 
 def rate(

@@ -119,14 +119,14 @@ def score_words(rank_by: RankBy, at: str | None, *, in_sitting: bool) -> str:
         in_sitting: Whether the user goes on watching.
     """
     when = "next, in this sitting" if in_sitting else "on the next visit"
-    watched = f"how likely it is to be watched {when if at is None else 'then'}"
+    watched = f"how likely it is watched {when if at is None else 'then'}"
     match rank_by:
         case RankBy.RATING:
             return "the predicted rating"
         case RankBy.WATCH:
             return watched
         case RankBy.BLEND:
-            return f"{watched}, and the predicted rating"
+            return f"{watched}, and its predicted rating"
 
 
 def movie_facts(movie: "Movie") -> dict[str, object]:

@@ -26,6 +26,7 @@ from retrieval.evaluation.metrics import (
 from retrieval.evaluation.result import Result
 from retrieval.options import Device, Split
 from retrieval.pairs.table import TOWER_PAIRS
+from retrieval.pairs.when import When
 from retrieval.pipeline.settings import Settings
 from retrieval.pipeline.training import FEWEST_RATINGS, train
 from retrieval.progress import SILENT, Progress
@@ -34,6 +35,13 @@ from retrieval.serving.recommender import Recommender
 
 # Ratings given at query time by users never trained on.
 GIVEN = (0, 1, 5, 10, 20)
+
+# How lists are asked for, in words.
+WAYS = {
+    When.COMING_BACK: "time not known",
+    When.IN_SITTING: "in the sitting",
+    When.AT: "time known",
+}
 
 TOP = 10
 DEPTHS = (TOP, 50, 200)
@@ -224,15 +232,15 @@ def _lists(trial: Trial) -> list[Result]:
     ids, times = data.user_vocabulary.ids[data.users[rows]], data.timestamps[rows]
     lists = {}
     for rank_by in trial.recommender.encoder.rankings:
-        for timed in (False, True):
+        for when in When:
             found = trial.recommender.topk_many(
                 ids,
                 depth,
-                times=times if timed else None,
-                in_sitting=not timed,
+                times=times if when is When.AT else None,
+                in_sitting=when is When.IN_SITTING,
                 rank_by=rank_by,
             )
-            name = f"two towers by {rank_by}, {'time known' if timed else 'in the sitting'}"
+            name = f"two towers by {rank_by}, {WAYS[when]}"
             lists[name] = data.movie_vocabulary.numbers(found.movie_ids)
     biases = trial.biases
     lists |= {
