@@ -19,7 +19,7 @@ import tensorflow as tf
 from libreco.algorithms import TwoTower, YouTubeRetrieval
 from libreco.data import DatasetFeat, DatasetPure
 
-K, ONE_BY_ONE, EPOCHS, VALIDATION = 10, 50, (5, 10, 20), 1000
+ONE_BY_ONE, EPOCHS, VALIDATION = 50, (5, 10, 20), 1000
 
 
 def two_tower(frame: pd.DataFrame, epochs: int, seed: int) -> TwoTower:
@@ -68,13 +68,13 @@ def youtube(frame: pd.DataFrame, epochs: int, seed: int) -> YouTubeRetrieval:
     return model
 
 
-def lists(model: TwoTower | YouTubeRetrieval, users: np.ndarray) -> np.ndarray:
-    """Return ten movies for each user, `(Q, 10)`."""
-    found = model.recommend_user(users.tolist(), n_rec=K, filter_consumed=True)
+def lists(model: TwoTower | YouTubeRetrieval, users: np.ndarray, k: int) -> np.ndarray:
+    """Return k movies for each user, `(Q, k)`."""
+    found = model.recommend_user(users.tolist(), n_rec=k, filter_consumed=True)
     return np.array([found[user] for user in users.tolist()], dtype=np.int64)
 
 
-def main(known: Path, scratch: Path, seed: int) -> None:
+def main(known: Path, scratch: Path, seed: int, k: int) -> None:
     """Train, recommend, and leave lists and seconds behind."""
     table = np.load(known)
     frame = pd.DataFrame({"user": table["user_id"], "item": table["movie_id"], "label": 1})
@@ -90,7 +90,7 @@ def main(known: Path, scratch: Path, seed: int) -> None:
         targets = frame[last].set_index("user")["item"]
         hits = {}
         for epochs in EPOCHS:
-            found = lists(make(frame[~last], epochs, seed), targets.index.to_numpy())
+            found = lists(make(frame[~last], epochs, seed), targets.index.to_numpy(), k)
             hits[epochs] = (found == targets.to_numpy()[:, None]).any(axis=1).mean()
         best = max(hits, key=lambda epochs: hits[epochs])
         began = time.perf_counter()
@@ -99,10 +99,10 @@ def main(known: Path, scratch: Path, seed: int) -> None:
         times = []
         for user in asked[:ONE_BY_ONE].tolist():
             began = time.perf_counter()
-            model.recommend_user(user, n_rec=K, filter_consumed=True)
+            model.recommend_user(user, n_rec=k, filter_consumed=True)
             times.append(time.perf_counter() - began)
         began = time.perf_counter()
-        found = lists(model, asked)
+        found = lists(model, asked, k)
         everyone = time.perf_counter() - began
         path = scratch / f"{make.__name__}.npy"
         np.save(path, found)
@@ -117,4 +117,4 @@ def main(known: Path, scratch: Path, seed: int) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]))
+    main(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]))

@@ -10,8 +10,6 @@ RecTools and LibRecommender want environments of their own, whose interpreters a
 torch. Nothing is chosen on the last ratings.
 """
 
-import json
-import subprocess
 import time
 import warnings
 from collections.abc import Callable
@@ -19,6 +17,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
+from environment import lists_of_peer
 from implicit.als import AlternatingLeastSquares
 from implicit.bpr import BayesianPersonalizedRanking
 from implicit.nearest_neighbours import BM25Recommender
@@ -31,7 +30,6 @@ from subset import train_on, who_saw_what
 from threadpoolctl import threadpool_limits
 
 from retrieval.data.dataset import Dataset, encode
-from retrieval.data.history import time_order
 from retrieval.data.layouts import read_folder
 from retrieval.data.split import held_out
 from retrieval.evaluation.metrics import discounted_gain, hit_rate, ranks
@@ -70,7 +68,11 @@ def main() -> None:
             of_implicit(report, whole, test, asked.seed)
         for python, peer in ((asked.rectools, RECTOOLS), (asked.librecommender, LIBRECOMMENDER)):
             if python:
-                of_peer(report, python, peer, Path(scratch), whole, test, asked.seed)
+                users, targets = whole.users[test], whole.movies[test]
+                for said in lists_of_peer(
+                    python, peer, Path(scratch), whole, ~test, users, asked.seed, K
+                ):
+                    say(report, said.pop("name"), said.pop("lists"), targets, **said)
     report.save()
 
 
@@ -155,35 +157,6 @@ def of_implicit(report: Report, data: Dataset, test: NDArray[np.bool_], seed: in
         lists, _ = model.recommend(users, seen[users], N=K)
         everyone = time.perf_counter() - began
         say(report, name, lists.astype(np.int64), data.movies[test], training, one, everyone)
-
-
-def of_peer(
-    report: Report,
-    python: Path,
-    peer: Path,
-    scratch: Path,
-    data: Dataset,
-    test: NDArray[np.bool_],
-    seed: int,
-) -> None:
-    """Report what a library does in its own environment, a line of JSON for each of its models."""
-    rows = np.flatnonzero(~test)
-    rows = rows[time_order(data.users[rows], data.timestamps[rows])]
-    np.savez(
-        scratch / "known.npz",
-        user_id=data.users[rows],
-        movie_id=data.movies[rows],
-        asked=data.users[test],
-    )
-    command = [str(python), str(peer), str(scratch / "known.npz"), str(scratch), str(seed)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 (ours)
-    if done.returncode:
-        raise SystemExit(f"{python} {peer.name} failed:\n{done.stderr[-2000:]}")
-    for line in done.stdout.splitlines():
-        if line.startswith("{"):
-            said = json.loads(line)
-            lists = np.load(said.pop("lists"))
-            say(report, said.pop("name"), lists, data.movies[test], **said)
 
 
 if __name__ == "__main__":

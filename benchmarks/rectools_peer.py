@@ -20,10 +20,10 @@ from rectools import Columns
 from rectools.dataset import Dataset
 from rectools.models import SASRecModel
 
-K, ONE_BY_ONE, EPOCHS, PATIENCE, VALIDATION = 100, 50, 60, 6, 1000
+ONE_BY_ONE, EPOCHS, PATIENCE, VALIDATION = 50, 60, 6, 1000
 
 
-def main(known: Path, scratch: Path, seed: int) -> None:
+def main(known: Path, scratch: Path, seed: int, k: int) -> None:
     """Train, recommend, and leave lists and seconds behind."""
     seed_everything(seed, verbose=False)
     torch.set_num_threads(2)
@@ -78,12 +78,12 @@ def main(known: Path, scratch: Path, seed: int) -> None:
     times = []
     for user in asked[:ONE_BY_ONE]:
         began = time.perf_counter()
-        model.recommend([user], dataset, k=K, filter_viewed=True)
+        model.recommend([user], dataset, k=k, filter_viewed=True)
         times.append(time.perf_counter() - began)
     began = time.perf_counter()
-    found = model.recommend(asked, dataset, k=K, filter_viewed=True)
+    found = model.recommend(asked, dataset, k=k, filter_viewed=True)
     everyone = time.perf_counter() - began
-    lists = np.full((len(asked), K), -1, np.int64)
+    lists = np.full((len(asked), k), -1, np.int64)
     places = pd.Series(np.arange(len(asked)), index=asked)
     lists[places[found[Columns.User]], found[Columns.Rank] - 1] = found[Columns.Item]
     np.save(scratch / "lists.npy", lists)
@@ -98,4 +98,4 @@ def main(known: Path, scratch: Path, seed: int) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]))
+    main(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]))

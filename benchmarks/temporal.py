@@ -11,8 +11,6 @@ learned from.
 """
 
 import itertools
-import json
-import subprocess
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -22,6 +20,7 @@ from tempfile import TemporaryDirectory
 from typing import NamedTuple, Protocol
 
 import numpy as np
+from environment import lists_of_peer
 from implicit.cpu.als import AlternatingLeastSquares
 from implicit.nearest_neighbours import BM25Recommender, CosineRecommender
 from implicit.recommender_base import RecommenderBase
@@ -33,6 +32,7 @@ from subset import train_on, who_saw_what
 from threadpoolctl import threadpool_limits
 
 from retrieval.data.dataset import encode
+from retrieval.data.history import spans
 from retrieval.data.layouts import read_folder
 from retrieval.data.split import last_of_each
 from retrieval.evaluation.metrics import discounted_gain, ranks
@@ -171,7 +171,18 @@ def main() -> None:
             for family in families(asked.seed):
                 of_family(report, trial, family, early)
         if asked.rectools is not None and asked.target in (Target.VISIT, Target.WINDOW):
-            of_rectools(report, trial, asked.rectools, Path(scratch), early, asked.seed)
+            peer = Path(__file__).with_name("rectools_peer.py")
+            for said in lists_of_peer(
+                asked.rectools,
+                peer,
+                Path(scratch),
+                dataset,
+                early,
+                questions.users,
+                asked.seed,
+                DEEP,
+            ):
+                say(report, scored(trial, said["name"], said["lists"]), said["training"])
     report.say(f"memory at the peak: {peak_megabytes():,.0f} MB")
     report.save()
 
@@ -242,37 +253,10 @@ def seen_by(trial: LaterTrial, rows: slice) -> sparse.csr_matrix:
     _, starts, ends, _ = (column[rows] for column in trial.questions)
     counts = ends - starts
     bounds = np.append(0, np.cumsum(counts))
-    events = np.arange(bounds[-1]) + np.repeat(starts - bounds[:-1], counts)
+    events = spans(starts, counts)
     shape = (len(starts), len(trial.dataset.movie_vocabulary))
     values = np.ones(len(events), np.float32)
     return sparse.csr_matrix((values, trial.histories.movies[events], bounds), shape=shape)
-
-
-def of_rectools(
-    report: Report,
-    trial: LaterTrial,
-    python: Path,
-    scratch: Path,
-    early: NDArray[np.bool_],
-    seed: int,
-) -> None:
-    """Report what RecTools finds, a line of JSON for each of its models."""
-    histories = trial.dataset.histories(early)
-    np.savez(
-        scratch / "known.npz",
-        user_id=np.repeat(np.arange(len(histories.offsets) - 1), np.diff(histories.offsets)),
-        movie_id=histories.movies,
-        asked=trial.questions.users,
-    )
-    peer = Path(__file__).with_name("rectools_peer.py")
-    command = [str(python), str(peer), str(scratch / "known.npz"), str(scratch), str(seed)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 (ours)
-    if done.returncode:
-        raise SystemExit(f"{python} {peer.name} failed:\n{done.stderr[-2000:]}")
-    for line in done.stdout.splitlines():
-        if line.startswith("{"):
-            said = json.loads(line)
-            say(report, scored(trial, said["name"], np.load(said["lists"])), said["training"])
 
 
 def _together(count: int) -> list[slice]:

@@ -9,6 +9,7 @@ from retrieval.data.history import (
     build_histories,
     recent,
     shortened,
+    spans,
     whole_windows,
     windows_before_events,
     windows_until,
@@ -98,3 +99,9 @@ def test_shortened_windows_keep_some_events_in_every_order_of_magnitude() -> Non
     assert 0.4 < np.median(others) < 0.55
     empty = np.zeros(5, int)
     assert (shortened(Windows(empty, empty, empty), np.random.default_rng(0)).ends == 0).all()
+
+
+def test_spans_are_the_positions_from_each_start() -> None:
+    found = spans(np.array([5, 9, 2]), np.array([2, 0, 3]))
+    assert found.tolist() == [5, 6, 2, 3, 4]
+    assert spans(np.zeros(0, np.int64), np.zeros(0, np.int64)).tolist() == []

@@ -117,7 +117,7 @@ class _Asking:
         """Return the gains of lists at each weight for V users, `(W, V)`, the mean of some kinds.
 
         Args:
-            kinds: The same users, asked in several ways.
+            kinds: The same users at the same times, asked in several ways.
             answers: Functions of some of the users, and the number of movies M, each of which gives
                 what is right, `(B, M)`, and makes one of the gains.
         """
@@ -126,7 +126,8 @@ class _Asking:
             part = slice(start, start + CHUNK)
             some = [asked.part(part) for asked in kinds]
             known = seen(self._histories, some[0].users, self._count)
-            scores = [(self._logits(asked), self._rating(asked)) for asked in some]
+            rating = self._rating(some[0])  # whether the time is known or not
+            scores = [(self._logits(asked), rating) for asked in some]
             for gains, right in zip(found, answers, strict=True):
                 relevant = right(part, self._count)
                 gains.append(

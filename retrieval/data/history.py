@@ -73,6 +73,13 @@ def build_histories(
     )
 
 
+def spans(starts: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the positions of spans one after the other: `counts` of them from each start."""
+    begins = np.cumsum(counts) - counts
+    positions: NDArray[np.int64] = np.arange(counts.sum()) + np.repeat(starts - begins, counts)
+    return positions
+
+
 def moment_after(timestamps: NDArray[np.int64]) -> int:
     """Return the moment after all events, in seconds: the present, to whoever knows no others."""
     return int(timestamps.max(initial=-1)) + 1

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.data.dataset import Dataset
-from retrieval.data.history import time_order
+from retrieval.data.history import spans, time_order
 from retrieval.data.sittings import sittings
 
 
@@ -56,8 +56,7 @@ def last_visits(
     ends = np.sort(rng.choice(came_back, count, replace=False))
     starts = parts.starts[ends - 1]
     sizes = ends - starts
-    events = np.repeat(starts - np.cumsum(sizes) + sizes, sizes) + np.arange(sizes.sum())
-    rows = order[events]
+    rows = order[spans(starts, sizes)]
     mask = np.zeros(len(order), dtype=bool)
     mask[rows] = True
     left, back = histories.timestamps[starts - 1], histories.timestamps[starts]

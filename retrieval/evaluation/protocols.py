@@ -23,7 +23,7 @@ from retrieval.evaluation.metrics import (
     ranks,
     root_mean_square_error,
 )
-from retrieval.evaluation.result import Result
+from retrieval.evaluation.result import WAYS, Result
 from retrieval.options import Device, Split
 from retrieval.pairs.table import TOWER_PAIRS
 from retrieval.pairs.when import When
@@ -35,13 +35,6 @@ from retrieval.serving.recommender import Recommender
 
 # Ratings given at query time by users never trained on.
 GIVEN = (0, 1, 5, 10, 20)
-
-# How lists are asked for, in words.
-WAYS = {
-    When.COMING_BACK: "time not known",
-    When.IN_SITTING: "in the sitting",
-    When.AT: "time known",
-}
 
 TOP = 10
 DEPTHS = (TOP, 50, 200)

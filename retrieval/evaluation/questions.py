@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.data.history import Histories
+from retrieval.data.history import Histories, spans
 from retrieval.data.sittings import sittings
 from retrieval.options import Target
 
@@ -50,7 +50,7 @@ def questions_after(histories: Histories, cut: int, target: Target) -> LaterQues
             begins = np.maximum(first, starts + 1)
             counts = np.where(comes, ends - begins, 0)
             users = np.repeat(np.arange(len(starts)), counts)
-            asked = begins[users] + np.arange(len(users)) - (np.cumsum(counts) - counts)[users]
+            asked = spans(begins, counts)
             stops = asked + 1
         case Target.VISIT:
             there = np.flatnonzero(known & comes)

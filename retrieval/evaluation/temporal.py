@@ -23,14 +23,15 @@ from numpy.typing import NDArray
 
 from retrieval.data.dataset import Dataset, encode
 from retrieval.data.frames import MovieData
-from retrieval.data.history import Histories
+from retrieval.data.history import Histories, spans
 from retrieval.data.vocabulary import UNKNOWN
 from retrieval.errors import RequestError
 from retrieval.evaluation.baselines import fit_biases, most_rated
 from retrieval.evaluation.metrics import Metric, coverage, mean_of_groups, novelty
 from retrieval.evaluation.questions import LaterQuestions, questions_after
-from retrieval.evaluation.result import Result
+from retrieval.evaluation.result import WAYS, Result
 from retrieval.options import Device, RankBy, Target
+from retrieval.pairs.when import When
 from retrieval.pipeline.settings import Settings
 from retrieval.pipeline.training import FEWEST_RATINGS, train
 from retrieval.progress import SILENT, Progress
@@ -145,26 +146,17 @@ def shown_time(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
 
 
-class _Way(NamedTuple):
-    """A way to ask for a list."""
-
-    words: str
-    rank_by: RankBy | None
-    timed: bool = False
-    in_sitting: bool = False
-
-
 def score_lists(trial: LaterTrial) -> list[Result]:
     """Return what lists of the run, and of baselines, find of what comes after the cut."""
     encoder, questions = trial.snapshot.encoder, trial.questions
     default = encoder.ranking(None)
-    ways = [_Way(f"by {rank_by}, time not known", rank_by) for rank_by in encoder.rankings]
-    ways += [
-        _Way(f"by {default}, time known", default, timed=True),
-        _Way(f"by {default}, in the sitting", default, in_sitting=True),
-    ]
+    ways = [(rank_by, When.COMING_BACK) for rank_by in encoder.rankings]
+    ways += [(default, When.AT), (default, When.IN_SITTING)]
     auc = _auc(trial, _predicted(trial)) if encoder.rates else NO_METRIC
-    results = [scored(trial, f"two towers {way.words}", _lists(trial, way), auc) for way in ways]
+    results = [
+        scored(trial, f"two towers by {rank_by}, {WAYS[when]}", _lists(trial, rank_by, when), auc)
+        for rank_by, when in ways
+    ]
     seen = [
         trial.histories.movies[start:end].astype(np.int64)
         for start, end in zip(questions.starts, questions.ends, strict=True)
@@ -175,22 +167,22 @@ def score_lists(trial: LaterTrial) -> list[Result]:
     return results
 
 
-def _lists(trial: LaterTrial, way: _Way) -> NDArray[np.int64]:
+def _lists(trial: LaterTrial, rank_by: RankBy, when: When) -> NDArray[np.int64]:
     """Return the lists `(Q, K)` of the run, as movie numbers of the data, -1 where it ends."""
     dataset, questions = trial.dataset, trial.questions
     depth = min(DEEP, len(dataset.movie_vocabulary))
     options = list_options(
         trial.snapshot,
         depth,
-        way.rank_by,
+        rank_by,
         None,
         0.0,
         include_seen=False,
-        in_sitting=way.in_sitting,
+        in_sitting=when is When.IN_SITTING,
     )
     lists = np.full((len(questions.users), depth), UNKNOWN, np.int64)
     for rows in _parts(questions):
-        times = trial.histories.timestamps[questions.ends[rows]] if way.timed else None
+        times = trial.histories.timestamps[questions.ends[rows]] if when is When.AT else None
         users = _users(trial, rows)
         found = best_movies(trial.snapshot, users, np.arange(len(rows)), times, options)
         lists[rows] = dataset.movie_vocabulary.numbers(found.movie_ids)
@@ -209,7 +201,7 @@ def _users(trial: LaterTrial, rows: NDArray[np.int64]) -> QueryUsers:
     users, starts, ends, _ = (column[rows] for column in trial.questions)
     counts = ends - starts
     offsets = np.append(0, np.cumsum(counts))
-    events = np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], counts)
+    events = spans(starts, counts)
     numbers = run.users.numbers(dataset.user_vocabulary.ids[users])
     known = numbers != UNKNOWN
     own = np.where(known, np.diff(run.histories.offsets)[numbers], -1)
@@ -239,9 +231,7 @@ def _predicted(trial: LaterTrial) -> NDArray[np.float64]:
     predicted = np.zeros(len(events))
     for rows in _parts(questions):
         which = np.repeat(np.arange(len(rows)), sizes[rows])
-        mine = np.arange(len(which)) + np.repeat(
-            starts[rows] - np.cumsum(sizes[rows]) + sizes[rows], sizes[rows]
-        )
+        mine = spans(starts[rows], sizes[rows])
         movies = dataset.movie_vocabulary.ids[trial.histories.movies[events[mine]]]
         users = _users(trial, rows)
         predicted[mine] = predict(trial.snapshot, users, which, movies, None, trial.threads).ratings
@@ -275,8 +265,7 @@ class _Answers(NamedTuple):
 def _answers(questions: LaterQuestions) -> _Answers:
     sizes = questions.stops - questions.ends
     owners = np.repeat(np.arange(len(sizes)), sizes)
-    begins = questions.ends - np.cumsum(sizes) + sizes
-    return _Answers(owners, np.arange(sizes.sum()) + begins[owners])
+    return _Answers(owners, spans(questions.ends, sizes))
 
 
 def scored(

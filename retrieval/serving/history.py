@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.data.history import Histories
+from retrieval.data.history import Histories, spans
 from retrieval.run.folder import Run
 
 
@@ -68,9 +68,7 @@ def histories_of(histories: Histories, users: NDArray[np.int64]) -> Histories:
         return _taken(histories, np.array([0, end - start]), slice(start, end))
     starts = histories.offsets[users]
     counts = histories.offsets[users + 1] - starts
-    ends = np.cumsum(counts)
-    rows = np.arange(counts.sum()) + np.repeat(starts - (ends - counts), counts)
-    return _taken(histories, np.append(0, ends), rows)
+    return _taken(histories, np.append(0, np.cumsum(counts)), spans(starts, counts))
 
 
 def _taken(
