@@ -19,7 +19,11 @@ from retrieval.data.dataset import encode
 from retrieval.data.frames import MovieData
 from retrieval.data.layouts import read_folder
 from retrieval.data.synthetic import write_world
-from retrieval.pairs.neural.examples import training_examples, training_statistics
+from retrieval.pairs.neural.examples import (
+    events_of,
+    training_examples,
+    training_statistics,
+)
 
 LENGTH = 20
 BATCH = 64
@@ -78,7 +82,8 @@ def sliced(data: MovieData, seed: int) -> tuple[float, float]:
     dataset = encode(data)
     every = np.ones(len(dataset.ratings), dtype=bool)
     began = time.perf_counter()
-    examples = training_examples(dataset, training_statistics(dataset, every), every)
+    statistics = training_statistics(dataset, every)
+    examples = training_examples(dataset, statistics, events_of(dataset, statistics))
     built = len(examples) / (time.perf_counter() - began)
     order = np.random.default_rng(seed).permutation(len(examples))
     began = time.perf_counter()

@@ -31,7 +31,7 @@ from retrieval.data.split import held_out
 from retrieval.evaluation.baselines import fit_biases
 from retrieval.evaluation.protocols import evaluate
 from retrieval.options import Preset, Split
-from retrieval.pairs.bayesian.features import movie_features, user_features
+from retrieval.pairs.bayesian.features import movie_facts, user_facts, with_rated
 from retrieval.pairs.bayesian.latents import expected_ratings
 from retrieval.pairs.bayesian.problem import arrange, observed_ratings
 from retrieval.pairs.content import fit_content
@@ -96,8 +96,12 @@ def my_fm(split: Halves, seed: int) -> Curve:
     )
     encoder = fit_content(dataset.movie_frame, seed)
     content = encoder.describe(dataset.movie_frame).matrix()
-    of_users = user_features(dataset.user_codes, dataset.demographics.sizes(), training, movies)
-    of_movies = movie_features(content, training)
+    counts = np.diff(training.offsets), np.bincount(training.movies, minlength=movies)
+    raters = np.repeat(np.arange(users, dtype=np.int32), counts[0])
+    raters = raters[np.argsort(training.movies, kind="stable")]
+    facts = user_facts(dataset.user_codes, dataset.user_attributes.sizes)
+    of_users = with_rated(facts, counts[0], training.movies, movies)
+    of_movies = with_rated(movie_facts(content), counts[1], raters, users)
     blocks = [
         sparse.hstack([sparse.eye_array(users), of_users[:, 1:]], format="csr"),
         sparse.hstack([sparse.eye_array(movies), of_movies[:, 1:]], format="csr"),

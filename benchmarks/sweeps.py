@@ -14,9 +14,8 @@ import torch
 from machine import Report, arguments, peak_megabytes
 from numpy.typing import NDArray
 
-from retrieval.data.history import Histories
-from retrieval.pairs.bayesian.features import movie_features, user_features
-from retrieval.pairs.bayesian.regression import regression
+from retrieval.pairs.bayesian.features import movie_facts, user_facts, with_rated
+from retrieval.pairs.bayesian.regression import Regression
 from retrieval.pairs.bayesian.rows import Side, draw_vectors, side
 from retrieval.pairs.bayesian.sampler import Ratings, Sampler
 
@@ -25,14 +24,14 @@ SIZES = (100_000, 316_000, 1_000_000, 3_160_000, 10_000_000)
 REPEATS = 5
 
 
-def world(count: int, rng: np.random.Generator) -> tuple[Ratings, Histories]:
-    """Return random ratings, and the same as histories."""
+def world(count: int, rng: np.random.Generator) -> Ratings:
+    """Return random ratings."""
     users = count // EACH
     fame = 1 / np.arange(20, MOVIES + 20)
     movies = rng.choice(MOVIES, count, p=fame / fame.sum()).astype(np.int32)
     owners = np.repeat(np.arange(users, dtype=np.int32), EACH)[:count]
     groups = np.arange(len(owners)) // 2
-    ratings = Ratings(
+    return Ratings(
         users=owners,
         movies=movies[: len(owners)],
         classes=rng.integers(0, 5, len(owners)).astype(np.int8),
@@ -42,13 +41,6 @@ def world(count: int, rng: np.random.Generator) -> tuple[Ratings, Histories]:
         movie_count=MOVIES,
         class_count=5,
     )
-    histories = Histories(
-        np.arange(users + 1) * EACH,
-        ratings.movies,
-        ratings.classes.astype(np.float32),
-        np.zeros(len(owners), np.int64),
-    )
-    return ratings, histories
 
 
 def batches(of: Side) -> list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
@@ -158,12 +150,20 @@ def main() -> None:
     )
     for count in (size for size in SIZES if size <= asked.most):
         rng = np.random.default_rng(asked.seed)
-        ratings, histories = world(count, rng)
+        ratings = world(count, rng)
         codes = np.zeros((ratings.user_count, 3), np.int64)
+        by_movie = np.argsort(ratings.movies, kind="stable")
+        content = np.ones((MOVIES, 1), np.float32)
+        of_users = np.bincount(ratings.users, minlength=ratings.user_count)
+        of_movies = np.bincount(ratings.movies, minlength=MOVIES)
         sampler = Sampler(
             ratings,
-            regression(user_features(codes, (1, 1, 1), histories, MOVIES)),
-            regression(movie_features(np.ones((MOVIES, 1), np.float32), histories)),
+            Regression(with_rated(user_facts(codes, (1, 1, 1)), of_users, ratings.movies, MOVIES)),
+            Regression(
+                with_rated(
+                    movie_facts(content), of_movies, ratings.users[by_movie], ratings.user_count
+                )
+            ),
             asked.dimension,
             rng,
         )

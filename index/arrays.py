@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 Order = Literal["C", "F"]
 
-# What a .npy file of numbers begins with, as NumPy writes it. Nothing else is understood: NumPy's
-# own reader evaluates the header and unpickles objects.
+# What a .npy file of numbers or texts begins with, as NumPy writes it. Nothing else is understood:
+# NumPy's own reader evaluates the header and unpickles objects.
 MAGIC = b"\x93NUMPY"
 HEADER = re.compile(
-    rb"\{'descr': '(?P<dtype>[<>|](?:b1|[iu][1248]|f[248]))', "
+    rb"\{'descr': '(?P<dtype>[<>|](?:b1|[iu][1248]|f[248]|U\d{1,4}))', "
     rb"'fortran_order': (?P<by_column>False|True), "
     rb"'shape': \((?P<shape>(?:\d{1,19}(?:, \d{1,19})*,?)?)\), *\} *\n"
 )
@@ -30,7 +30,7 @@ MOST_DIMENSIONS = 32
 
 
 def load_array(path: Path, *, mapped: bool = False) -> NDArray[Any]:
-    """Read an array of numbers or truth values, and nothing else, from a .npy file.
+    """Read an array of numbers, truth values or texts, and nothing else, from a .npy file.
 
     Args:
         path: The file.
@@ -71,7 +71,15 @@ def _read(file: BufferedReader, *, mapped: bool) -> NDArray[Any]:
         array = np.fromfile(file, dtype, count).reshape(shape, order=order)
     if dtype.kind == "b" and array.view(np.uint8).max(initial=0) > 1:
         raise ValueError("its truth values are neither 0 nor 1")
+    if dtype.kind == "U" and not _are_letters(array.view(f"{dtype.byteorder}u4")):
+        raise ValueError("its texts are of what is no letter")
     return array
+
+
+def _are_letters(codes: NDArray[np.uint32]) -> bool:
+    """Return whether codes, of any shape, are all of letters: Unicode without surrogates."""
+    surrogates = (codes >= 0xD800) & (codes < 0xE000)
+    return codes.max(initial=0) < 0x110000 and not surrogates.any()
 
 
 def _header(file: BufferedReader) -> tuple[np.dtype[Any], tuple[int, ...], Order]:

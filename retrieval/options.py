@@ -28,6 +28,14 @@ class RankBy(StrEnum):
     BLEND = "blend"  # both, weighed as validation wants
 
 
+class Repeats(StrEnum):
+    """Which events of one movie by one user count."""
+
+    LAST = "last"
+    FIRST = "first"
+    ALL = "all"
+
+
 class Unknown(StrEnum):
     """What becomes of questions in a file about users or movies that a run does not know."""
 

@@ -5,6 +5,7 @@ import pytest
 from numpy.typing import ArrayLike
 
 from retrieval.data.times import NO_TIME
+from retrieval.data.vocabulary import Vocabulary
 from retrieval.errors import RequestError
 from retrieval.serving.arguments import (
     checked_count,
@@ -16,6 +17,7 @@ from retrieval.serving.arguments import (
     read_times,
 )
 
+USERS, CALLED = Vocabulary([1, 2, 5]), Vocabulary(["007", "9f3c", "b:1"])
 NEW_YEAR = 978_220_800  # 2000-12-31, in seconds
 
 
@@ -79,27 +81,40 @@ def test_each_value_of_a_column_is_taken_by_itself() -> None:
 )  # fmt: skip
 def test_what_is_no_list_of_ids_is_refused(values: ArrayLike) -> None:
     with pytest.raises(RequestError):
-        checked_ids(values, "user")
+        checked_ids(values, "user", USERS)
 
 
 def test_whole_numbers_of_any_type_are_ids() -> None:
     for values in ([1, 2], (1, 2), [1.0, 2.0], np.array([1, 2], np.uint8), ["1", "2"]):
-        assert checked_ids(values, "user").tolist() == [1, 2]
-    assert checked_ids([], "user").dtype == np.int64
-    assert checked_id(np.int32(5), "user") == checked_id(5, "user") == 5
-    assert checked_id(2**63 - 1, "user") == 2**63 - 1
+        assert checked_ids(values, "user", USERS).tolist() == [1, 2]
+    assert checked_ids([], "user", USERS).dtype == np.int64
+    assert checked_id(np.int32(5), "user", USERS) == checked_id(5, "user", USERS) == 5
+    assert checked_id(2**63 - 1, "user", USERS) == 2**63 - 1
 
 
 @pytest.mark.parametrize("value", [2**63, -(2**63), 1.5, None, [5], True, float("nan"), "x"])
 def test_what_is_no_id_is_refused(value: object) -> None:
     with pytest.raises(RequestError, match="is no id"):
-        checked_id(value, "user")
+        checked_id(value, "user", USERS)
+
+
+def test_where_ids_are_texts_they_are_taken_as_they_are_written() -> None:
+    mixed = np.array(["9f3c", "007", 7], dtype=object)
+    assert checked_ids(mixed, "user", CALLED).tolist() == ["9f3c", "007", "7"]
+    assert CALLED.numbers(checked_ids(["9f3c", "7", "b:1"], "user", CALLED)).tolist() == [1, -1, 2]
+    assert checked_id(" 9f3c ", "user", CALLED) == "9f3c"
+    assert checked_id(np.int64(7), "user", CALLED) == "7"
+    with pytest.raises(RequestError, match=r"user '1.5' is no id; ids are texts such as '007'"):
+        checked_id(1.5, "user", CALLED)
+    for value in (1.5, None, True):
+        with pytest.raises(RequestError, match="is no id"):
+            checked_ids(np.array([value], dtype=object), "user", CALLED)
 
 
 @pytest.mark.parametrize("kind", ["M8[ns]", "M8[D]", "m8[ns]"])
 def test_times_are_no_ids(kind: str) -> None:
     with pytest.raises(RequestError, match="is no id"):
-        checked_ids(np.array([1, 2]).astype(kind), "user")
+        checked_ids(np.array([1, 2]).astype(kind), "user", USERS)
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,8 @@ WHOLE = [
     np.arange(3, dtype=">i4"),
     np.ones((2, 1, 2), np.float16),
     np.array([255], np.uint8),
+    np.array(["tt0111161", "", "caf\xe9 \U0001f600"]),
+    np.zeros((2, 0), "U5"),
 ]
 
 MAPPED = pytest.mark.parametrize("mapped", [False, True])
@@ -95,7 +97,7 @@ BAD = {
     "negative": header("{'descr': '<i8', 'fortran_order': False, 'shape': (-3,), }\n"),
     "a type there is not": header("{'descr': '<i3', 'fortran_order': False, 'shape': (8,), }\n"),
     "objects": header("{'descr': '|O', 'fortran_order': False, 'shape': (3,), }\n"),
-    "text": header("{'descr': '<U2', 'fortran_order': False, 'shape': (3,), }\n"),
+    "no letter": header("{'descr': '<U2', 'fortran_order': False, 'shape': (1,), }\n", b"\xd9" * 8),
     "times": header("{'descr': '<M8[s]', 'fortran_order': False, 'shape': (3,), }\n"),
     "complex": header("{'descr': '<c8', 'fortran_order': False, 'shape': (3,), }\n"),
     "fields": header("{'descr': [('a', '<i8')], 'fortran_order': False, 'shape': (3,), }\n"),

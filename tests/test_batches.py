@@ -140,10 +140,11 @@ def test_what_users_come_back_to_is_among_the_first_events_of_the_next_sitting(
     batch, found = questions(sequences, timed=timed)
     parts = sequences.sittings
     asking = batch.positions[found.rows, found.places]
-    opening = parts.following[asking]
+    opening = parts.of(asking).following
     assert (found.targets >= opening).all()  # movies have the numbers of positions
-    assert (found.targets < np.minimum(parts.ends[opening], opening + EARLY_EVENTS)).all()
-    long = opening == parts.starts[-5]  # of the third user, longer than its beginning
+    assert (found.targets < np.minimum(parts.of(opening).ends, opening + EARLY_EVENTS)).all()
+    fifth_last = np.array([len(sequences.histories.movies) - 5])
+    long = opening == parts.of(fifth_last).starts  # of the third user, longer than its beginning
     assert set(found.targets[long] - opening[long]) == set(range(EARLY_EVENTS))
     first = (found.targets == opening)[long].mean()
     assert 0.5 < first < 0.65  # half of them, and by chance
@@ -156,7 +157,7 @@ def test_users_whose_time_of_asking_is_known_are_asked_at_the_end_of_sittings() 
     assert sorted({*asking.tolist()}) == [2, 4, 6, 9]
     assert (found.places > 0).all()
     times = sequences.histories.timestamps
-    until = times[sequences.sittings.following[asking]] - times[asking]
+    until = times[sequences.sittings.of(asking).following] - times[asking]
     expected = return_codes(np.zeros_like(until), until)[:, 1]
     np.testing.assert_array_equal(found.asked[:, 1], expected)
     assert (expected > 0).all()
@@ -184,7 +185,7 @@ def test_moments_of_asking_lie_between_the_question_and_the_answer(*, timed: boo
     batch, found = questions(sequences, timed=timed)
     times = sequences.histories.timestamps
     asking = batch.positions[found.rows, found.places]
-    left, back = times[asking], times[sequences.sittings.following[asking]]
+    left, back = times[asking], times[sequences.sittings.of(asking).following]
     moments = sequences.trends.times[found.moments]
     # The latest moment that there is up to a time between.
     assert (moments > left - DAY // 10).all()

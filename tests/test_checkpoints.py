@@ -70,8 +70,6 @@ def draw(seed: int) -> Draw:
         movie_precision=floats(2, 2),
         thresholds=floats(4),
         noise_precision=vectors(4),
-        slow=vectors(5),
-        quick=vectors(5),
         session_law=floats(3),
     )
 

@@ -4,11 +4,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from retrieval.data.checks import Table, checked
+from retrieval.data.checks import Wanted, checked
 from retrieval.data.frames import MovieData
 from retrieval.data.report import MOST_OF_A_KIND, Report
 from retrieval.data.scale import scale_of
+from retrieval.data.table import Table
 from retrieval.errors import DataError, Problem
+from retrieval.options import Repeats
 
 HEADER_LINES = 1
 
@@ -29,7 +31,7 @@ def movies_table(*rows: tuple[object, ...]) -> Table:
 
 def check(ratings: Table, movies: Table | None = None, users: Table | None = None) -> MovieData:
     movies = movies or movies_table((1, "Heat"), (2, "Toy Story"), (3, "Alien"))
-    return checked(ratings, movies, users, Report())
+    return checked(ratings, movies, users, Report(), Wanted())
 
 
 def problems_of(
@@ -59,20 +61,87 @@ def test_sound_tables_pass() -> None:
         ((2, 1, "good", 5), "rating is no number", "good"),
         ((2, 1, "nan", 5), "rating is no number", "nan"),
         ((2, 1, "inf", 5), "rating is no number", "inf"),
-        ((2, 9, 4, 5), "rating of an unknown movie", "9"),
         ((2, 1, 4, -5), "negative timestamp", "-5"),
         ((2, 1, 4, 5.5), "timestamp is no whole number", "5.5"),
         ((2, 1, 4, "noon"), "timestamp is no whole number", "noon"),
-        (("ann", 1, 4, 5), "user_id is no whole number", "ann"),
-        ((2, 1.5, 4, 5), "movie_id is no whole number", "1.5"),
-        ((-2, 1, 4, 5), "negative user_id", "-2"),
-        ((2**64, 1, 4, 5), "user_id is no whole number", str(2**64)),
+        (("", 1, 4, 5), "user_id is no whole number", ""),
+        ((2, "null", 4, 5), "movie_id is no whole number", "null"),
     ],
 )
 def test_each_mistake_in_a_rating_is_told_once_with_its_line_and_value(
     row: tuple[object, ...], what: str, value: str
 ) -> None:
     assert told(problems_of(ratings_table(*SOUND, row))) == [("ratings.csv", 4, what, value)]
+
+
+def test_one_id_in_a_hundred_that_is_no_whole_number_is_a_slip_with_its_line() -> None:
+    rows: list[tuple[object, ...]] = [(user, 1, 1 + user % 5, 10) for user in range(200)]
+    rows[7] = ("ann", 1, 4, 10)
+    assert told(problems_of(ratings_table(*rows))) == [
+        ("ratings.csv", 9, "user_id is no whole number", "ann")
+    ]
+
+
+@pytest.mark.parametrize("user", ["ann", "1.5", "0x10", "1_0", "\u0663", "1e400", "007", 2**63])
+def test_ids_of_which_more_are_no_whole_numbers_are_texts_as_they_are(user: object) -> None:
+    data = check(ratings_table(*SOUND, (f" {user} ", 1, 4, 5)))
+    assert data.ratings["user_id"].to_list() == ["1", "1", str(user)]
+    assert data.ratings["user_id"].dtype == "str"
+
+
+def test_one_code_such_as_007_makes_all_ids_texts() -> None:
+    rows: list[tuple[object, ...]] = [(user, 1, 1 + user % 5, 10) for user in range(10, 300)]
+    ids = check(ratings_table(*rows, ("007", 1, 3, 10), ("7", 1, 3, 10))).ratings["user_id"]
+    assert ids.to_list()[-2:] == ["007", "7"]
+
+
+@pytest.mark.parametrize(
+    ("user", "what"),
+    [
+        ("", "user_id is missing"),
+        ("NaN", "user_id is missing"),
+        ("x" * 201, "user_id is longer than 200 letters"),
+        ("a\x1b[2J", "user_id holds control characters"),
+    ],
+)
+def test_each_mistake_in_an_id_that_is_a_text_is_told(user: str, what: str) -> None:
+    rows = [("ann", 1, 4, 5), ("bob", 1, 4, 5), (user, 1, 4, 5)]
+    [problem] = problems_of(ratings_table(*rows))
+    assert (problem.line, problem.what) == (4, what)
+
+
+def test_negative_ids_and_ids_of_64_bits_are_whole_numbers() -> None:
+    data = check(ratings_table((-2, 1, 4, 5), (2**63 - 1, 2, 4, 5)))
+    assert data.ratings["user_id"].to_list() == [-2, 2**63 - 1]
+
+
+def test_ids_of_one_table_that_are_texts_make_those_of_the_other_so_where_they_join() -> None:
+    movies = movies_table((1, "Heat"), (2, "Alien"), ("tt7", "Up"))
+    data = check(ratings_table(*SOUND), movies)
+    assert data.ratings["movie_id"].to_list() == ["1", "2"]
+    assert data.movies["movie_id"].to_list() == ["1", "2", "tt7"]
+
+
+def test_ids_of_two_kinds_that_do_not_join_are_shown() -> None:
+    movies = movies_table(("tt1", "Heat"), ("tt2", "Alien"))
+    [problem, *_] = problems_of(ratings_table(*SOUND), movies)
+    assert problem.what == "movie_id does not join with that of movies.csv"
+    assert problem.value == "1"
+    assert "texts such as 'tt1'" in problem.remedy
+
+
+def test_up_to_half_of_the_events_may_be_of_movies_that_are_added() -> None:
+    data = check(ratings_table(*SOUND, (2, 9, 4, 5)))
+    assert data.movies["title"].to_list() == ["Heat", "Toy Story", "Alien", "9"]
+    [note] = [note for note in data.notes if "does not have" in note]
+    assert note.startswith("ratings.csv: 1 events are of 1 movies that movies.csv does not have")
+    assert "line 4, 9" in note
+
+
+def test_more_events_of_unknown_movies_are_a_problem() -> None:
+    [problem] = problems_of(ratings_table((1, 1, 5, 10), (1, 8, 3, 20), (2, 9, 4, 5)))
+    assert (problem.line, problem.value) == (3, "8")
+    assert problem.what == "events of unknown movies are 2 of 3"
 
 
 def test_every_problem_names_a_remedy() -> None:
@@ -131,7 +200,7 @@ def test_continuous_ratings_are_said() -> None:
 def test_stars_that_are_none_are_on_a_scale_of_their_own() -> None:
     rows = [(user, 1, user % 11, 10) for user in range(50)]
     movies = movies_table((1, "Heat"))
-    data = checked(ratings_table(*rows), movies, None, Report(), stars=True)
+    data = checked(ratings_table(*rows), movies, None, Report(), Wanted(stars=True))
     assert str(data.scale) == "0 to 10 by 1"
 
 
@@ -216,12 +285,6 @@ def test_datetimes_without_a_value_or_out_of_all_range_are_told_by_line() -> Non
     assert [(problem.line, problem.what) for problem in problems] == [(2, what), (3, what)]
 
 
-@pytest.mark.parametrize("user", ["", "nan", "0x10", "1_0", "٣", "1e400", 2**63, 1.5])
-def test_ids_that_are_no_whole_numbers_of_64_bits_are_problems(user: object) -> None:
-    problems = problems_of(ratings_table(*SOUND, (user, 1, 4, 5)))
-    assert told(problems) == [("ratings.csv", 4, "user_id is no whole number", str(user))]
-
-
 def test_ids_are_whole_numbers_however_they_are_written() -> None:
     rows = [("1e3", "1.0", 4, 5), (" 7 ", "+2", 5, 5), (2**63 - 1, "3", 5, 5)]
     data = check(ratings_table(*rows))
@@ -253,9 +316,10 @@ def test_lists_lose_blanks_empty_entries_and_repeated_ones() -> None:
 
 
 @pytest.mark.parametrize("title", ["", "   ", "\x1b", "\t"])
-def test_a_movie_without_a_title_is_a_problem(title: str) -> None:
-    problems = problems_of(ratings_table(*SOUND), movies_table((1, "Heat"), (2, title), (3, "C")))
-    assert [(problem.line, problem.what) for problem in problems] == [(3, "no title")]
+def test_a_movie_without_a_title_is_called_by_its_id(title: str) -> None:
+    data = check(ratings_table(*SOUND), movies_table((1, "Heat"), (2, title), (3, "C")))
+    assert data.movies["title"].to_list() == ["Heat", "2", "C"]
+    assert any("1 movies have no title, the first in line 3" in note for note in data.notes)
 
 
 @pytest.mark.parametrize("title", ["x" * 10_000, "x" * 600 + "\n" + "y" * 600])
@@ -318,18 +382,73 @@ def test_all_missing_columns_are_told_at_once() -> None:
     ratings = table("ratings.csv", ("user_id", "stars"), [(1, 2)])
     movies = table("movies.csv", ("movie_id",), [(1,)])
     whats = [problem.what for problem in problems_of(ratings, movies)]
-    assert whats == [
-        "column movie_id is missing",
-        "column rating is missing",
-        "column timestamp is missing",
-        "column title is missing",
-    ]
+    assert whats == ["column movie_id is missing"]
 
 
-def test_a_file_without_times_is_told_how_to_do_without() -> None:
-    ratings = table("ratings.csv", ("user_id", "movie_id", "rating"), [(1, 1, 5)])
-    [problem] = problems_of(ratings, movies_table((1, "Heat")))
-    assert problem.remedy.endswith("where times are unknown, give 0 in every row")
+def test_without_times_the_order_of_the_file_counts() -> None:
+    rows = [(1, 2, 5), (1, 1, 4), (2, 1, 3)]
+    ratings = table("ratings.csv", ("user_id", "movie_id", "rating"), rows)
+    data = check(ratings)
+    assert data.ratings["timestamp"].to_list() == [0, 1, 2]
+    assert any("there is no time" in note for note in data.notes)
+
+
+def test_without_times_what_is_listed_by_movie_is_in_random_order() -> None:
+    rows = [(user, movie, 1 + movie) for user in range(50) for movie in (1, 2, 3)]
+    data = check(table("ratings.csv", ("user_id", "movie_id", "rating"), rows))
+    assert data.ratings["timestamp"].to_list() == [*range(150)]
+    assert (data.ratings.groupby("user_id")["movie_id"].last() == 3).sum() < 40
+    assert any("listed by movie" in note for note in data.notes)
+
+
+def test_without_ratings_each_event_counts_and_none_is_left_out() -> None:
+    rows = [(1, 1, 10), (1, 1, 20), (2, 1, 5)]
+    data = check(table("plays.csv", ("user_id", "movie_id", "timestamp"), rows))
+    assert data.ratings["rating"].to_list() == [1, 1, 1]
+    assert data.scale.classes == 1
+    assert "rec rate will not be possible" in data.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("repeats", "kept"), [("last", [30, 40]), ("first", [10, 40]), ("all", [30, 10, 40])]
+)
+def test_which_of_repeated_events_count_can_be_said(repeats: str, kept: list[int]) -> None:
+    ratings = ratings_table((1, 2, 5, 30), (1, 2, 2, 10), (1, 1, 3, 40))
+    movies = movies_table((1, "Heat"), (2, "Alien"))
+    data = checked(ratings, movies, None, Report(), Wanted(repeats=Repeats(repeats)))
+    assert data.ratings["timestamp"].to_list() == kept
+
+
+@pytest.mark.parametrize(
+    ("up", "down"), [("up", "down"), ("LIKE", "dislike"), ("true", "False"), ("yes", "no")]
+)
+def test_thumbs_become_numbers_and_it_is_said(up: str, down: str) -> None:
+    data = check(ratings_table((1, 1, up, 10), (1, 2, down, 20), (2, 1, up, 30)))
+    assert data.ratings["rating"].to_list() == [1, 0, 1]
+    assert str(data.scale) == "0 to 1 by 1"
+    assert any("is a thumb" in note for note in data.notes)
+
+
+def test_one_word_among_thumbs_that_is_none_is_told() -> None:
+    rows = [(1, 1, "up", 10), (1, 2, "maybe", 20), (2, 1, "down", 3)]
+    expected = [("ratings.csv", 3, "rating is no number", "maybe")]
+    assert told(problems_of(ratings_table(*rows))) == expected
+
+
+def test_years_that_are_said_to_be_right_are_taken() -> None:
+    early = table(
+        "r.csv", ("user_id", "movie_id", "timestamp"), [(1, 2, "1955-02-10"), (1, 1, "2016-02-10")]
+    )
+    data = checked(early, None, None, Report(), Wanted(any_year=True))
+    assert data.ratings["timestamp"].to_list() == [-469_929_600, 1_455_062_400]
+    with pytest.raises(DataError, match="--any-years"):
+        checked(early, None, None, Report(), Wanted())
+
+
+def test_the_column_of_the_file_is_named_in_messages() -> None:
+    ratings = ratings_table(*SOUND, (2, 1, "good", 5))._replace(names={"rating": "stars"})
+    [problem] = problems_of(ratings)
+    assert problem.what == "rating (column stars) is no number"
 
 
 def test_empty_tables_are_problems() -> None:
@@ -340,7 +459,7 @@ def test_empty_tables_are_problems() -> None:
 
 
 def test_of_many_problems_of_a_kind_the_first_are_shown_and_the_rest_counted() -> None:
-    rows = [(user, 9, 3, 10) for user in range(MOST_OF_A_KIND + 1_234)]
+    rows = [(user, 1, "x", 10) for user in range(MOST_OF_A_KIND + 1_234)]
     problems = problems_of(ratings_table(*rows))
     assert len(problems) == MOST_OF_A_KIND + 1
     assert [problem.line for problem in problems[:-1]] == list(range(2, 2 + MOST_OF_A_KIND))
@@ -348,9 +467,9 @@ def test_of_many_problems_of_a_kind_the_first_are_shown_and_the_rest_counted() -
 
 
 def test_one_kind_does_not_crowd_out_another() -> None:
-    rows: list[tuple[object, ...]] = [(user, 9, 3, 10) for user in range(100)]
+    rows: list[tuple[object, ...]] = [(user, 1, "x", 10) for user in range(100)]
     kinds = {problem.what for problem in problems_of(ratings_table(*rows, (500, 1, 3, -1)))}
-    assert kinds == {"rating of an unknown movie", "negative timestamp"}
+    assert kinds == {"rating is no number", "negative timestamp"}
 
 
 def test_users_without_ratings_and_ratings_without_users_are_normal() -> None:

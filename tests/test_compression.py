@@ -22,8 +22,6 @@ def draw(rng: np.random.Generator) -> Draw:
         movie_precision=root @ root.T + 2 * np.eye(SIZE),
         thresholds=np.sort(rng.standard_normal(3)),
         noise_precision=rng.gamma(3.0, 1 / 3, MOVIES).astype(np.float32),
-        slow=rng.standard_normal(5).astype(np.float32),
-        quick=rng.standard_normal(5).astype(np.float32),
         session_law=np.array([0.5, 0.1, 0.2]),
     )
 
@@ -93,7 +91,6 @@ def test_the_covariance_and_the_movie_variance_make_up_the_prior_variance_of_sco
 def test_thresholds_are_centred_and_means_are_means(draws: list[Draw]) -> None:
     pair = compressed(draws, 5)
     assert pair.thresholds.mean() == pytest.approx(0.0, abs=1e-12)
-    np.testing.assert_allclose(pair.quick, np.mean([d.quick for d in draws], axis=0), atol=1e-6)
     np.testing.assert_allclose(
         pair.movie_noise, np.mean([1 / d.noise_precision for d in draws], axis=0), rtol=1e-5
     )

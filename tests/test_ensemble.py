@@ -18,7 +18,7 @@ MOVIES, USERS, PLACES = 30, 5, 7
 
 @pytest.fixture
 def pairs() -> list[SequencePair]:
-    sizes = Sizes(users=3, movies=MOVIES, content=2, genders=3, ages=3, occupations=3, classes=5)
+    sizes = Sizes(users=3, movies=MOVIES, content=2, attributes=(3, 3, 3), classes=5)
     torch.manual_seed(0)
     content, rated = torch.randn(MOVIES, 2), torch.arange(MOVIES) < 25
     settings = SequenceSettings(dimension=8, hidden=16, history_length=10)

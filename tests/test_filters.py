@@ -1,12 +1,16 @@
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from index.neighbours import NO_ID
+from retrieval.data.attributes import Attribute, AttributeKind, columns_of
 from retrieval.data.catalogue import Catalogue, Movie
+from retrieval.data.vocabulary import Id
 from retrieval.errors import RequestError
 from retrieval.serving.filters import Filter, parse_years
+from retrieval.serving.masks import Masks
 from retrieval.serving.recommender import Recommender
 
 CATALOGUE = Catalogue(
@@ -19,8 +23,26 @@ CATALOGUE = Catalogue(
 )
 
 
-def kept(wanted: Filter) -> list[int]:
-    mask = wanted.keeps(CATALOGUE)
+MASKS = Masks(
+    columns_of(
+        pd.DataFrame(
+            {
+                "year": [movie.year for movie in CATALOGUE.movies],
+                "genres": ["|".join(movie.genres) for movie in CATALOGUE.movies],
+                "country": ["FR", "DE", "FR", ""],
+            }
+        ),
+        [
+            Attribute("year", AttributeKind.NUMBER),
+            Attribute("genres", AttributeKind.LIST),
+            Attribute("country", AttributeKind.CATEGORY),
+        ],
+    )
+)
+
+
+def kept(wanted: Filter) -> list[Id]:
+    mask = wanted.keeps(CATALOGUE, MASKS)
     return [movie.id for movie, keep in zip(CATALOGUE.movies, mask, strict=True) if keep]
 
 
@@ -32,6 +54,10 @@ def test_each_part_of_a_filter_leaves_what_it_says() -> None:
     assert kept(Filter(deny=[7, 1])) == [2, 4]
     assert kept(Filter(genres=["Drama"], years=(1999, 1999), deny=[1])) == [2]
     assert kept(Filter(allow=[])) == []
+    assert kept(Filter(where=["country=FR"])) == [1, 4]
+    assert kept(Filter(where="country=fr, de")) == [1, 2, 4]
+    assert kept(Filter(where=["country=FR", "year<1999"], deny=[4])) == [1]
+    assert kept(Filter(where=["genres!=Drama"], years=(1990, 2000))) == [7]
 
 
 def test_unknown_genres_and_movies_are_named() -> None:

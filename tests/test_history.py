@@ -1,17 +1,18 @@
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
+from retrieval.data import history as module
 from retrieval.data.history import (
     Histories,
     Windows,
     build_histories,
+    first_times,
     recent,
     shortened,
     spans,
     whole_windows,
-    windows_before_events,
     windows_until,
 )
 
@@ -26,30 +27,10 @@ def histories() -> Histories:
     return build_histories(USERS, MOVIES, RATINGS, TIMES, 3)
 
 
-def leaks(histories: Histories, windows: Windows) -> NDArray[np.bool_]:
-    """Whether the window of each event reaches the event itself or a later one."""
-    events = np.arange(len(histories.movies))
-    owners = np.searchsorted(histories.offsets, events, side="right") - 1
-    return (windows.ends > events) | (windows.starts < histories.offsets[owners])
-
-
 def test_events_are_sorted_by_time_and_ties_by_place_in_the_file() -> None:
     assert histories().offsets.tolist() == [0, 3, 5, 5]
     assert histories().movies.tolist() == [3, 7, 5, 8, 9]
     assert histories().ratings.tolist() == [4, 2, 3, 5, 1]
-
-
-def test_the_history_of_an_event_ends_before_it() -> None:
-    windows = windows_before_events(histories())
-    assert windows.starts.tolist() == [0, 0, 0, 3, 3]
-    assert windows.ends.tolist() == [0, 1, 2, 3, 4]
-    assert not leaks(histories(), windows).any()
-
-
-def test_a_planted_leak_is_seen() -> None:
-    windows = windows_before_events(histories())
-    assert leaks(histories(), windows._replace(ends=windows.ends + 1)).all()
-    assert leaks(histories(), windows._replace(starts=windows.starts * 0)).sum() == 2
 
 
 def test_only_the_last_events_are_kept_latest_first() -> None:
@@ -105,3 +86,19 @@ def test_spans_are_the_positions_from_each_start() -> None:
     found = spans(np.array([5, 9, 2]), np.array([2, 0, 3]))
     assert found.tolist() == [5, 6, 2, 3, 4]
     assert spans(np.zeros(0, np.int64), np.zeros(0, np.int64)).tolist() == []
+
+
+@pytest.mark.parametrize("together", [3, 2**20])
+def test_the_first_time_of_a_movie_is_found_for_users_a_few_at_a_time(
+    together: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "TOGETHER", together)
+    rng = np.random.default_rng(0)
+    users, movies = rng.integers(0, 6, 60), rng.integers(0, 5, 60)
+    made = build_histories(users, movies, np.ones(60, np.float32), rng.integers(0, 40, 60), 8)
+    expected, met = [], set()
+    for user in range(8):
+        for movie in made.movies[made.offsets[user] : made.offsets[user + 1]].tolist():
+            expected.append((user, movie) not in met)
+            met.add((user, movie))
+    assert first_times(made).tolist() == expected

@@ -36,7 +36,7 @@ class OneMoreEvent:
         histories = Histories(
             np.append(0, np.cumsum(np.diff(offsets) + own)),
             np.insert(movies, ends, self.movie),
-            np.insert(ratings, ends, self.event.rating),
+            np.insert(ratings, ends, self.event.rating or 0.0),
             np.insert(timestamps, ends, LATER),
         )
         return KnownHistories(histories, as_stored & ~own)

@@ -114,7 +114,8 @@ def test_movies_without_ratings_count_as_validation_wants(copy: Path, later: pd.
     saved = SavedNeural(before.folder, before.facts(neural))
     unrated = saved.add_movies(content, before.folder)
     add_movies(copy, later)
-    found = Recommender.load(copy).index.vectors_of(np.array([9001]))[0]
+    after = Recommender.load(copy)
+    found = after.index.vectors_of(np.array([after.run.catalogue.number(9001)]))[0]
     for place, (part, vector) in enumerate(((neural, unrated[0]), (bayesian, inferred[0]))):
         wanted = blend.unrated_factors[place] * vector
         if part is bayesian:

@@ -92,15 +92,19 @@ def test_nothing_of_a_held_out_rating_enters_what_predicts_it(
 def test_features_tell_of_training_rows_alone(dataset: Dataset, held_out: np.ndarray) -> None:
     problem = arrange(dataset, content(dataset))
     known = observed_ratings(problem, ~held_out[problem.order])
-    rated = known.user_features[:, -len(dataset.movie_vocabulary) :].toarray() > 0
-    raters = known.movie_features[:, -len(dataset.user_vocabulary) :].toarray() > 0
-    expected = np.zeros_like(rated)
+    of_users = known.user_features()[:, -len(dataset.movie_vocabulary) :].toarray()
+    of_movies = known.movie_features()[:, -len(dataset.user_vocabulary) :].toarray()
+    expected = np.zeros((len(dataset.user_vocabulary), len(dataset.movie_vocabulary)), dtype=bool)
     expected[dataset.users[~held_out], dataset.movies[~held_out]] = True
-    np.testing.assert_array_equal(rated, expected)
-    np.testing.assert_array_equal(raters, expected.T)
-    counts = np.bincount(dataset.users[~held_out], minlength=len(rated))
-    weights = known.user_features[:, -len(dataset.movie_vocabulary) :].max(axis=1).toarray().ravel()
-    np.testing.assert_allclose(weights[counts > 0], 1 / np.sqrt(counts[counts > 0]))
+    np.testing.assert_array_equal(of_users > 0, expected[problem.users])
+    np.testing.assert_array_equal(of_movies > 0, expected.T[problem.movies])
+    for features, rated in (
+        (of_users, expected[problem.users]),
+        (of_movies, expected.T[problem.movies]),
+    ):
+        counts = rated.sum(axis=1)
+        weights = features.max(axis=1)[counts > 0]
+        np.testing.assert_allclose(weights, 1 / np.sqrt(counts[counts > 0]), rtol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -181,7 +185,7 @@ def test_folding_in_someone_new_agrees_with_inferring_anew(
     for user in new:
         theirs = dataset.users == user
         movies, classes = dataset.movies[theirs], dataset.scale.class_of(dataset.ratings[theirs])
-        expected = prior(pair, dataset.user_codes[user], dataset.demographics.sizes(), movies)
+        expected = prior(pair, dataset.user_codes[user], dataset.user_attributes.sizes, movies)
         priors.append(expected.mean)
         folded.append(fold_in(pair, expected, movies, classes).vector)
     refitted = scores(whole, whole.users[new])

@@ -53,6 +53,14 @@ def test_latent_values_have_the_mean_of_a_truncated_normal(score: float) -> None
         assert expected[0] == pytest.approx(mean, abs=1e-3)
 
 
+def test_latent_values_drawn_some_at_a_time_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    scores, classes, weights = world(500)
+    asked = (scores, classes, THRESHOLDS, weights)
+    whole = draw_latents(*asked, np.random.default_rng(1))
+    monkeypatch.setattr(module, "DRAWN", 70)
+    np.testing.assert_array_equal(draw_latents(*asked, np.random.default_rng(1)), whole)
+
+
 def test_far_tails_stay_finite_and_inside() -> None:
     scores = np.array([9.0, -9.0], np.float32)
     classes = np.array([0, 4], np.int8)

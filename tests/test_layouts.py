@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 
 from retrieval.data.dataset import encode
-from retrieval.data.layouts import GENRES_100K, read_folder, read_movies
+from retrieval.data.layouts import read_folder, read_movies
+from retrieval.data.movielens import GENRES_100K
 from retrieval.errors import DataError
 
 RATINGS = "2::1::4::30\n1::1::5::10\n1::2::3::20\n"
@@ -256,9 +257,9 @@ def test_lines_are_counted_with_the_header_and_with_blank_lines(tmp_path: Path, 
 
 
 def test_a_title_over_two_lines_does_not_shift_the_lines_after_it(tmp_path: Path) -> None:
-    movies = 'movieId,title,genres\n1,"A\nB (1990)",X\n2,C (1990),X\nthree,D (1990),X\n'
+    movies = 'movieId,title,genres\n1,"A\nB (1990)",X\n2,C (1990),X\n2,D (1990),X\n'
     write(tmp_path, ratings_csv=CSV_RATINGS, movies_csv=movies)
-    assert problems_of(tmp_path) == [("movies.csv", 5, "movie_id is no whole number")]
+    assert problems_of(tmp_path) == [("movies.csv", 5, "movie_id comes twice")]
 
 
 def test_a_column_that_comes_twice_is_a_problem(tmp_path: Path) -> None:
@@ -409,10 +410,10 @@ def test_a_file_that_does_not_begin_with_its_columns_is_one_problem(
 
 
 def test_hexadecimal_ids_are_no_whole_numbers(tmp_path: Path) -> None:
-    text = "user_id,movie_id,rating,timestamp\n1,1,5,10\n0x1,2,3,20\n1,0X2,3,30\n"
+    rows = "".join(f"{user},1,{1 + user % 5},10\n" for user in range(1, 200))
+    text = f"user_id,movie_id,rating,timestamp\n0x1,2,3,20\n{rows}"
     assert problems_of(general(tmp_path, ratings_csv=text)) == [
-        ("ratings.csv", 3, "user_id is no whole number"),
-        ("ratings.csv", 4, "movie_id is no whole number"),
+        ("ratings.csv", 2, "user_id is no whole number"),
     ]
 
 
@@ -478,10 +479,13 @@ def test_an_id_of_people_that_is_none_is_a_problem(tmp_path: Path) -> None:
 # What the system says of files that are none
 
 
-def test_a_file_where_a_folder_belongs_is_told(tmp_path: Path) -> None:
+def test_a_file_is_one_of_events(tmp_path: Path) -> None:
     path = tmp_path / "ratings.csv"
     path.write_text("user_id\n", encoding="utf-8")
-    assert problems_of(path) == [("ratings.csv", None, "no folder")]
+    assert problems_of(path) == [
+        ("ratings.csv", 1, "column movie_id is missing"),
+        ("ratings.csv", None, "no rows"),
+    ]
 
 
 def test_a_folder_where_a_file_belongs_is_told(tmp_path: Path) -> None:
@@ -516,11 +520,11 @@ def test_a_pipe_keeps_nobody_waiting(tmp_path: Path, name: str) -> None:
 def test_what_the_system_refuses_is_a_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    def fail(_: Path) -> bytes:
+    def fail(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr(Path, "read_bytes", fail)
     general(tmp_path)
+    monkeypatch.setattr(Path, "open", fail)
     with pytest.raises(DataError, match=r"Permission denied|memory") as caught:
         read_folder(tmp_path)
     assert len(caught.value.problems) == 1

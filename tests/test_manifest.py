@@ -78,9 +78,25 @@ def test_what_belongs_together_is_read_whole_where_that_is_asked_for(
 @pytest.mark.parametrize("text", ["what is in users.np", "what is in users.npy, more", ""])
 def test_a_file_of_another_size_is_noticed(version: Path, hashed: list[str], text: str) -> None:
     put_back(version / "users.npy", text)
-    with pytest.raises(RunError, match=r"users\.npy is not what was written: its sha256 differs"):
+    there = f"it has {len(text)} bytes instead of 20"
+    with pytest.raises(RunError, match=rf"users\.npy is not what was written: {there}"):
         checked_sums(version)
-    assert hashed == ["users.npy"]
+    assert hashed == []
+
+
+def test_a_large_file_is_known_by_its_size_and_read_where_everything_is(
+    version: Path, hashed: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(manifest, "SMALL", 19)  # movies.json and users.npy have 22 and 20 bytes
+    (version / "users.npy").write_text("what is in USERS.npy")
+    os.utime(version / "users.npy", ns=(1, 1))
+    checked_sums(version)
+    assert hashed == []
+    with pytest.raises(RunError, match=r"users\.npy is not what was written: its sha256 differs"):
+        checked_sums(version, whole=True)
+    (version / "users.npy").write_text("what is in USERS")
+    with pytest.raises(RunError, match=r"users\.npy is not what was written: it has 16 bytes"):
+        checked_sums(version)
 
 
 def test_a_file_of_another_time_is_noticed(version: Path, hashed: list[str]) -> None:

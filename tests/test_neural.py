@@ -9,12 +9,13 @@ from small_worlds import without_visits
 from retrieval.data.dataset import Dataset, encode
 from retrieval.data.frames import MovieData
 from retrieval.data.split import random_rows
-from retrieval.data.statistics import running_sums
 from retrieval.errors import RecError
 from retrieval.pairs.content import fit_content
+from retrieval.pairs.neural import model
 from retrieval.pairs.neural.examples import (
     Examples,
     TrainingStatistics,
+    events_of,
     held_out_examples,
     training_examples,
     training_statistics,
@@ -45,13 +46,13 @@ def known(dataset: Dataset, rows: np.ndarray) -> TrainingStatistics:
 
 
 @pytest.fixture(scope="module")
-def examples(dataset: Dataset, known: TrainingStatistics, rows: np.ndarray) -> Examples:
-    return training_examples(dataset, known, ~rows)
+def examples(dataset: Dataset, known: TrainingStatistics) -> Examples:
+    return training_examples(dataset, known, events_of(dataset, known))
 
 
 @pytest.fixture(scope="module")
 def validation(dataset: Dataset, known: TrainingStatistics, rows: np.ndarray) -> Examples:
-    return held_out_examples(dataset, known, rows)
+    return held_out_examples(dataset, known, events_of(dataset, known), rows)
 
 
 @pytest.fixture(scope="module")
@@ -95,6 +96,30 @@ def test_the_event_table_has_a_row_for_every_movie_at_every_rating_class(pair: N
         torch.testing.assert_close(table.values[row], expected)
 
 
+def test_a_table_of_the_events_of_batches_says_what_the_whole_one_does(
+    pair: NeuralPair, examples: Examples
+) -> None:
+    described = pair.describe(pair.content).detach()
+    whole = pair.event_table(described)
+    few, more = (examples.batch(np.arange(count), 5).users for count in (20, 40))
+    assert 4 * len(whole.keys) > few.events.numel() + more.events.numel()
+    table, batches = pair.event_table_of(described, few, more)
+    assert len(table.keys) < len(whole.keys)
+    for before, after in zip((few, more), batches, strict=True):
+        torch.testing.assert_close(table.values[after.events], whole.values[before.events])
+        torch.testing.assert_close(table.keys[after.events], whole.keys[before.events])
+
+
+def test_large_batches_are_answered_from_the_table_of_everything(
+    pair: NeuralPair, examples: Examples, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(model, "REPEATED", 1e-3)
+    users = examples.batch(np.arange(20), 5).users
+    table, (same,) = pair.event_table_of(pair.describe(pair.content), users)
+    assert len(table.keys) == pair.sizes.movies * pair.sizes.classes
+    assert same is users
+
+
 def test_an_empty_history_has_no_weight_and_a_long_one_nearly_all(
     pair: NeuralPair, examples: Examples
 ) -> None:
@@ -123,9 +148,8 @@ def test_no_example_sees_its_own_rating_or_a_later_one(
     # The centre moves with the ratings; hold it, as it is one number for all.
     centre = examples.statistics.centre
     moved = training_statistics(other, ~rows)
-    deviations = other.scale.deviations(moved.histories.ratings, centre)
-    moved = replace(moved, centre=centre, deviations=deviations, running=running_sums(deviations))
-    changed = training_examples(other, moved, ~rows)
+    moved = replace(moved, centre=centre)
+    changed = training_examples(other, moved, events_of(other, moved))
     own = np.array([place])
     for before, after in zip(
         [*examples.batch(own, 30).users, *examples.batch(own, 30).movies],

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from retrieval.data import arrow
 from retrieval.data import parquet as module
 from retrieval.data.frames import MovieData
 from retrieval.data.layouts import read_folder
@@ -241,7 +242,7 @@ def test_a_row_cannot_claim_a_great_many_values(
 def test_a_small_file_cannot_fill_the_memory_with_one_text(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "MOST_TEXT", 10_000)
+    monkeypatch.setattr(arrow, "MOST_TEXT", 10_000)
     long = pa.DictionaryArray.from_arrays([0, 0], pa.array(["x" * 6000]))
     lists = pa.array([["x" * 6000], ["x" * 6000]])
     for name, column in (("title", long), ("genres", lists)):
@@ -261,4 +262,4 @@ def test_a_damaged_file_is_a_line(tmp_path: Path, cut: int) -> None:
 def test_numbers_without_end_are_told(tmp_path: Path) -> None:
     huge = pa.array([Decimal(10) ** 40] * 3, pa.decimal256(50))
     whats = {what for _, _, what in problems_of(tmp_path, user_id=huge, rating=huge)}
-    assert whats == {"user_id is no whole number", "rating is too large"}
+    assert whats == {"user_id does not join with that of users.parquet", "rating is too large"}

@@ -43,7 +43,7 @@ WRONG = {
     "rows = Recommender.load('run').topk(42, filters='Comedy')": '"filters" to "topk"',
     "Filter(genre=['Comedy'])": 'Unexpected keyword argument "genre"',
     "title: str = rows[0].score": 'expression has type "float"',
-    "Person(user_id='42')": 'Argument "user_id" to "Person"',
+    "Person(user_id=4.2)": 'Argument "user_id" to "Person"',
 }
 
 # Of these the public names say nothing, and to read them takes a minute.

@@ -151,7 +151,7 @@ def held_out(visitors: int, *, liked: bool = True) -> TrainingData:
     pairs = everybody_rates(USERS, LAST + 1)
     dataset = encode(small_world(pairs, [5.0] * len(pairs), movies=range(1, MOVIES + 1)))
     nothing = np.zeros((MOVIES, 0), np.float32)
-    content = Content(nothing, np.full(MOVIES, np.nan, np.float32), nothing)
+    content = Content(nothing, np.full(MOVIES, np.nan, np.float32), nothing, nothing)
     last = dataset.movies == LAST
     users = np.arange(visitors)
     asked = np.full(visitors, dataset.timestamps.max() + 10**5)

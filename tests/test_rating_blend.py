@@ -62,7 +62,7 @@ def rater(name: str, side: RatingSide) -> Rater:
 def training_data(dataset: Dataset, validation: NDArray[np.bool_]) -> TrainingData:
     """Training data with rows held out to fit a blend, and none of last events."""
     nothing = np.zeros((MOVIES, 0), np.float32)
-    content = Content(nothing, np.full(MOVIES, np.nan, np.float32), nothing)
+    content = Content(nothing, np.full(MOVIES, np.nan, np.float32), nothing, nothing)
     return without_visits(dataset, content, validation, np.zeros_like(validation))
 
 

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from retrieval.data.dataset import encode
 from retrieval.data.frames import MovieData
-from retrieval.data.layouts import GENRES_100K, read_folder, read_movies
+from retrieval.data.layouts import read_folder, read_movies
+from retrieval.data.movielens import GENRES_100K
 from retrieval.data.parquet import read_parquet
 from retrieval.data.report import Report
 from retrieval.data.scale import fits
@@ -310,17 +311,29 @@ def check_sane(data: MovieData) -> None:
     assert str(data.scale)
     classes = data.scale.class_of(stars)
     assert ((classes >= 0) & (classes < data.scale.classes)).all()
-    assert [str(kind) for kind in data.ratings.dtypes] == ["int64", "int64", "float32", "int64"]
-    for name in ("user_id", "movie_id", "timestamp"):
-        assert (data.ratings[name] >= 0).all()
-    assert not data.ratings.duplicated(["user_id", "movie_id"]).any()
+    kinds = [str(kind) for kind in data.ratings.dtypes]
+    assert {*kinds[:2]} <= {"int64", "str"}
+    assert kinds[2:] == ["float32", "int64"]
+    assert str(data.movies["movie_id"].dtype) == kinds[1]
+    assert (data.ratings["timestamp"] >= 0).all()
+    plays = any("there is no rating" in note for note in data.notes)
+    assert plays or not data.ratings.duplicated(["user_id", "movie_id"]).any()
     assert data.movies["movie_id"].is_unique
-    assert (data.movies["movie_id"] >= 0).all()
+    for ids in (data.ratings["user_id"], data.movies["movie_id"]):
+        assert all(0 < len(str(each)) <= 200 and str(each).strip() == str(each) for each in ids)
     assert data.ratings["movie_id"].isin(data.movies["movie_id"]).all()
     titles = data.movies["title"].tolist()
     assert all(0 < len(title) <= 1000 for title in titles)
     texts = data.movies[["title", "genres", "directors", "actors"]].to_numpy().ravel().tolist()
     texts += data.users[["gender", "occupation"]].to_numpy().ravel().tolist()
+    texts += [str(each) for each in (*data.ratings["user_id"], *data.movies["movie_id"])]
+    for frame, attributes in (
+        (data.movies, data.movie_attributes),
+        (data.users, data.user_attributes),
+    ):
+        assert [name for name, _ in attributes] == list(frame)[
+            len(frame.columns) - len(attributes) :
+        ]
     assert not any(
         ord(letter) < 32 or 127 <= ord(letter) < 160 for text in texts for letter in text
     )

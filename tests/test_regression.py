@@ -3,12 +3,7 @@ import pytest
 from scipy import sparse
 
 from retrieval.pairs.bayesian import regression as module
-from retrieval.pairs.bayesian.regression import (
-    DenseRegression,
-    IterativeRegression,
-    Regression,
-    regression,
-)
+from retrieval.pairs.bayesian.regression import Regression, leading_directions
 
 # One call draws for so many independent copies of the same targets.
 CALLS, COPIES = 200, 30
@@ -30,11 +25,8 @@ def _ridge(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_draw_ridge", lambda *_: RIDGE)
 
 
-@pytest.mark.parametrize("kind", [DenseRegression, IterativeRegression])
 @pytest.mark.parametrize("shape", [(30, 6), (6, 30)])
-def test_means_are_drawn_from_the_matrix_normal_posterior(
-    kind: type[DenseRegression] | type[IterativeRegression], shape: tuple[int, int]
-) -> None:
+def test_means_are_drawn_from_the_matrix_normal_posterior(shape: tuple[int, int]) -> None:
     x = features(*shape)
     dense = x.toarray()
     rng = np.random.default_rng(0)
@@ -43,7 +35,7 @@ def test_means_are_drawn_from_the_matrix_normal_posterior(
     expected = dense @ inverse @ dense.T @ targets
     rows = dense @ inverse @ dense.T  # covariance between rows of the means
     columns = np.linalg.inv(PRECISION)
-    of: Regression = kind(x)
+    of = Regression(x)
     copies, precision = np.tile(targets, COPIES), np.kron(np.eye(COPIES), PRECISION)
     made = np.array([of.draw(copies, precision, rng) for _ in range(CALLS)])
     # (CALLS, N, COPIES * 2) to (DRAWS, N, 2)
@@ -61,45 +53,40 @@ def test_means_are_drawn_from_the_matrix_normal_posterior(
 def test_coefficients_give_the_means(shape: tuple[int, int]) -> None:
     x = features(*shape)
     targets = np.random.default_rng(1).standard_normal((shape[0], 2))
-    for of in (DenseRegression(x), IterativeRegression(x)):
-        means = of.draw(targets, PRECISION, np.random.default_rng(2))
-        np.testing.assert_allclose(x @ of.coefficients, means, atol=1e-4)
+    of = Regression(x)
+    means = of.draw(targets, PRECISION, np.random.default_rng(2))
+    np.testing.assert_allclose(x @ of.coefficients, means, atol=1e-4)
 
 
-def test_large_problems_are_solved_step_by_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert isinstance(regression(features(30, 6)), DenseRegression)
-    monkeypatch.setattr(module, "DENSE", 5)
-    assert isinstance(regression(features(30, 6)), IterativeRegression)
-
-
-@pytest.mark.parametrize("shape", [(1500, 2500), (2500, 1500)])
-def test_step_by_step_a_larger_system_is_solved_as_a_decomposition_does(
-    shape: tuple[int, int],
+def test_of_large_features_the_leading_directions_are_found(
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     rng = np.random.default_rng(3)
-    x = sparse.random_array(shape, density=0.01, rng=rng, format="csr")
-    of = IterativeRegression(sparse.csr_array(x))
-    of.ridge = 0.3
-    right = rng.standard_normal((shape[1], 3))
-    gram = (x.T @ x).toarray() + 0.3 * np.eye(shape[1])
-    expected = np.linalg.solve(gram, right)
-    np.testing.assert_allclose(of._solve(right), expected, atol=1e-5)  # noqa: SLF001 (the solver)
+    sizes = np.exp(-np.arange(40) / 8.0)
+    left, right = (np.linalg.qr(rng.standard_normal((rows, 40)))[0] for rows in (300, 120))
+    x = sparse.csr_array(((left * sizes) @ right.T).astype(np.float32))
+    monkeypatch.setattr(module, "LEADING", 10)
+    monkeypatch.setattr(module, "ROWS", 70)
+    found = leading_directions(x, None)
+    np.testing.assert_allclose(np.sqrt(found.squares[::-1]), sizes[:10], rtol=1e-3)
+    np.testing.assert_allclose(found.basis.T @ found.basis, np.eye(10), atol=1e-5)
+    alike = np.abs(found.basis[:, ::-1].T @ right[:, :10])
+    np.testing.assert_allclose(np.diag(alike), 1, atol=1e-2)
+    again = leading_directions(x, found)
+    np.testing.assert_allclose(again.squares, found.squares, rtol=1e-3)
 
 
-def test_where_rounding_keeps_the_tolerance_out_of_reach_the_steps_end() -> None:
+@pytest.mark.parametrize("shape", [(60, 40), (40, 60)])
+def test_large_problems_keep_what_their_leading_directions_explain(
+    shape: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
     rng = np.random.default_rng(4)
-    x = rng.standard_normal((200, 80)) @ np.diag(10.0 ** rng.uniform(-9, 9, 80))
-    x = x @ rng.standard_normal((80, 300))  # so badly conditioned that no steps are enough
-    of = IterativeRegression(sparse.csr_array(x))
-    of.ridge, of.TOLERANCE = 1e-9, 1e-30
-    steps = 0
-
-    def counted(coefficients: np.ndarray) -> np.ndarray:
-        nonlocal steps
-        steps += 1
-        return apply(coefficients)
-
-    apply, of._apply = of._apply, counted  # type: ignore[method-assign] # noqa: SLF001 (counted)
-    assert np.isfinite(of._solve(rng.standard_normal((300, 2)))).all()  # noqa: SLF001 (the solver)
-    assert 0 < steps <= of.STEPS
-    assert not np.isfinite(of._solve(np.full((300, 2), np.nan))).any()  # noqa: SLF001 (likewise)
+    x = rng.standard_normal((shape[0], 5)) @ rng.standard_normal((5, shape[1]))
+    x = sparse.csr_array((x + 0.01 * rng.standard_normal(shape)).astype(np.float32))
+    targets = x @ rng.standard_normal((shape[1], 2))
+    whole = Regression(x).draw(targets, 1e6 * PRECISION, rng)
+    monkeypatch.setattr(module, "DENSE", 10)
+    monkeypatch.setattr(module, "LEADING", 5)
+    of = Regression(x)
+    assert of.directions.basis.shape == (40, 5)
+    np.testing.assert_allclose(of.draw(targets, 1e6 * PRECISION, rng), whole, atol=0.5)

@@ -20,26 +20,28 @@ from retrieval.errors import DataError, RecError, RequestError
 from retrieval.options import Unknown
 from retrieval.serving.events import Event
 from retrieval.serving.recommender import Recommender
+from retrieval.serving.users import Person
 
 
 def test_histories_are_read_with_and_without_times() -> None:
     assert parse_history("1193:5, 661:3.5@978300760") == (
-        [Event(1193, 5.0), Event(661, 3.5, 978300760)],
+        [Event("1193", 5.0), Event("661", 3.5, 978300760)],
         False,
     )
     for time in ("2000-12-31T22:12:40", "978300760000", "978300760000000000"):
-        assert parse_history(f"1193:5@{time}") == ([Event(1193, 5.0, 978300760)], False)
-    assert parse_history("1193:5@7") == ([Event(1193, 5.0, 7)], False)
-    assert parse_history("+2571:4") == ([Event(2571, 4.0)], True)
+        assert parse_history(f"1193:5@{time}") == ([Event("1193", 5.0, 978300760)], False)
+    assert parse_history("1193:5@7") == ([Event("1193", 5.0, 7)], False)
+    assert parse_history("+2571:4") == ([Event("2571", 4.0)], True)
+    assert parse_history("tt:1:4") == ([Event("tt:1", 4.0)], False)
+    assert parse_history("tt1, tt2@7") == ([Event("tt1"), Event("tt2", None, 7)], False)
     assert parse_history("") == ([], False)
 
 
 @pytest.mark.parametrize(
     "text",
     [
-        *("1193", "1193:", ":5", "a:5", "1:5,,2:3", "1:5,", "1:5@noon", "1;5", "1:5@", "1_0:5"),
-        *("1.5:5", "99999999999999999999:5", "1:5@99999999999999999999", "1:5@500000000", "1:five"),
-        *("\N{FULLWIDTH DIGIT ONE}:5", "1:5\x1b[31m", "9" * 10_000 + ":5"),
+        *("1193:", ":5", "1:5,,2:3", "1:5,", "1:5@noon", "1:5@"),
+        *("1:5@99999999999999999999", "1:5@500000000", "1:five", "1:5\x1b[31m"),
     ],
 )
 def test_a_malformed_history_is_named_with_the_remedy(text: str) -> None:
@@ -47,6 +49,21 @@ def test_a_malformed_history_is_named_with_the_remedy(text: str) -> None:
         parse_history(text)
     assert len(str(caught.value)) < 500
     assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["1193", "a:5", "1;5", "1_0:5", "1.5:5", "99999999999999999999:5",
+     "\N{FULLWIDTH DIGIT ONE}:5", "9" * 10_000 + ":5"],
+)  # fmt: skip
+def test_a_history_of_what_a_run_cannot_know_is_refused(
+    recommender: Recommender, text: str
+) -> None:
+    events, _ = parse_history(text)
+    with pytest.raises(
+        RequestError, match=r"is no id; ids are whole|has no rating; ratings run from"
+    ):
+        recommender.topk(Person(history=events))
 
 
 def test_files_are_read_by_the_names_of_their_columns(tmp_path: Path) -> None:
@@ -63,10 +80,12 @@ def test_files_are_read_by_the_names_of_their_columns(tmp_path: Path) -> None:
     assert users.times is None
 
 
-def test_histories_of_many_users_keep_the_order_of_the_file(tmp_path: Path) -> None:
+def test_histories_of_many_users_keep_the_order_of_the_file(
+    recommender: Recommender, tmp_path: Path
+) -> None:
     path = tmp_path / "file.csv"
     path.write_text("user_id,movie_id,rating,timestamp\n1,2,3.5,9\n4,5,1,8\n1,3,2,7\n")
-    assert read_history_file(path).events == {
+    assert read_history_file(path, recommender.run).events == {
         1: [Event(2, 3.5, 9), Event(3, 2.0, 7)],
         4: [Event(5, 1.0, 8)],
     }
@@ -150,7 +169,9 @@ def test_what_is_no_id_is_named_with_its_line(tmp_path: Path, value: str) -> Non
         assert len(str(caught.value)) < 400
 
 
-def test_times_of_any_unit_become_seconds_and_an_empty_one_is_none(tmp_path: Path) -> None:
+def test_times_of_any_unit_become_seconds_and_an_empty_one_is_none(
+    recommender: Recommender, tmp_path: Path
+) -> None:
     times = ["978300760", "978300760000", "2000-12-31 22:12:40", "", "7"]
     rows = "".join(f"{user},{time}\n" for user, time in enumerate(times))
     users = read_users(write(tmp_path / "users.csv", f"user_id,timestamp\n{rows}"))
@@ -158,11 +179,12 @@ def test_times_of_any_unit_become_seconds_and_an_empty_one_is_none(tmp_path: Pat
     assert users.times.tolist() == [978_300_760] * 3 + [NO_TIME, 7]
     assert users.lines.tolist() == [2, 3, 4, 5, 6]
     text = "user_id,movie_id,rating,timestamp\n1,2,3,978300760000\n1,3,4,\n"
-    assert read_history_file(write(tmp_path / "histories.csv", text)).events == {
+    assert read_history_file(write(tmp_path / "histories.csv", text), recommender.run).events == {
         1: [Event(2, 3.0, 978_300_760), Event(3, 4.0)]
     }
     text = "user_id,movie_id,rating\n1,2,3\n"
-    assert read_history_file(write(tmp_path / "bare.csv", text)).events == {1: [Event(2, 3.0)]}
+    bare = read_history_file(write(tmp_path / "bare.csv", text), recommender.run)
+    assert bare.events == {1: [Event(2, 3.0)]}
     with pytest.raises(DataError, match=r"users\.csv:2: bad timestamp: 'soon'"):
         read_users(write(tmp_path / "users.csv", "user_id,timestamp\n1,soon\n"))
 
@@ -210,7 +232,7 @@ def test_questions_about_what_a_run_does_not_know_are_left_out_with_their_lines(
     recommender: Recommender, tmp_path: Path
 ) -> None:
     path = write(tmp_path / "pairs.csv", QUESTIONS)
-    given = read_history_file(write(tmp_path / "given.csv", HISTORIES))
+    given = read_history_file(write(tmp_path / "given.csv", HISTORIES), recommender.run)
     asked = read_pairs(path)
     found = sift(recommender.run, path, asked, given, Unknown.SKIP)
     assert asked.users[found.kept].tolist() == [3, 7]
@@ -233,7 +255,8 @@ def test_a_year_in_a_column_of_times_is_not_silently_a_second(
 ) -> None:
     users = read_users(write(tmp_path / "users.csv", "user_id,timestamp\n1,2000\n2,\n3,2001\n"))
     told = read_history_file(
-        write(tmp_path / "told.csv", "user_id,movie_id,rating,timestamp\n1,5,3,1999\n1,6,3,\n")
+        write(tmp_path / "told.csv", "user_id,movie_id,rating,timestamp\n1,5,3,1999\n1,6,3,\n"),
+        recommender.run,
     )
     [said] = early_times(recommender.run, users, told)
     assert said.startswith("3 timestamps, 2000 the first, are taken for seconds since 1970")

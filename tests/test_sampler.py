@@ -13,7 +13,7 @@ from retrieval.pairs.bayesian import regression as regression_module
 from retrieval.pairs.bayesian import sampler as module
 from retrieval.pairs.bayesian import session as session_module
 from retrieval.pairs.bayesian.compiled import even_cuts
-from retrieval.pairs.bayesian.regression import Regression, regression
+from retrieval.pairs.bayesian.regression import Regression
 from retrieval.pairs.bayesian.rows import side
 from retrieval.pairs.bayesian.sampler import (
     Prior,
@@ -63,7 +63,7 @@ def test_priors_are_drawn_from_their_joint_distribution(
     rng = np.random.default_rng(0)
     size, rows = 2, 5
     x = sparse.csr_array(rng.standard_normal((rows, 3)))
-    of = regression(x)
+    of = Regression(x)
 
     def statistics(precision: np.ndarray, ridge: float, means: np.ndarray) -> list[float]:
         pull = np.einsum("nk,kl,nl->", means, precision, means)  # ~ chi-squared weighted by x
@@ -132,8 +132,8 @@ def test_vectors_session_effects_and_latents_are_drawn_from_their_joint_distribu
         for count in (3, 4)
     ]
     nothing = (
-        regression(sparse.csr_array(np.ones((3, 1)))),
-        regression(sparse.csr_array(np.ones((4, 1)))),
+        Regression(sparse.csr_array(np.ones((3, 1)))),
+        Regression(sparse.csr_array(np.ones((4, 1)))),
     )
     sampler = Sampler(ratings, *nothing, 1, rng)
     sampler.thresholds, sampler.noise_precision = np.array([-0.5, 0.8]), noise
@@ -197,7 +197,7 @@ def planted(users: int, movies: int, count: int) -> tuple[Ratings, np.ndarray]:
 def constants(ratings: Ratings) -> tuple[Regression, Regression]:
     """Regressions that know nothing of users and movies."""
     users, movies = (
-        regression(sparse.csr_array(np.ones((count, 1))))
+        Regression(sparse.csr_array(np.ones((count, 1))))
         for count in (ratings.user_count, ratings.movie_count)
     )
     return users, movies
@@ -281,7 +281,7 @@ def test_a_class_that_training_never_saw_is_drawn_once_it_is_seen(hidden: int) -
         sampler.sweep()
     edge = 0 if hidden == 0 else -1
     held = sampler.thresholds[edge]
-    sampler.observe(ratings, *constants(ratings))
+    sampler.observe(ratings, lambda _: constants(ratings))
     drawn = []
     for _ in range(40):
         sampler.sweep()

@@ -18,7 +18,7 @@ TRENDS = torch.randn(30, 3, generator=torch.Generator().manual_seed(1))
 
 def untrained(trends: torch.Tensor) -> SequencePair:
     torch.manual_seed(0)
-    sizes = Sizes(users=4, movies=30, content=6, genders=3, ages=8, occupations=5, classes=5)
+    sizes = Sizes(users=4, movies=30, content=6, attributes=(3, 8, 5), classes=5)
     return SequencePair(SETTINGS, sizes, CONTENT, RATED, trends).eval()
 
 

@@ -77,9 +77,7 @@ def walks() -> tuple[Sequences, HeldOut]:
 
 def untrained(seed: int, trends: int = 0) -> SequencePair:
     torch.manual_seed(seed)
-    sizes = Sizes(
-        users=USERS, movies=MOVIES, content=1, genders=1, ages=1, occupations=1, classes=5
-    )
+    sizes = Sizes(users=USERS, movies=MOVIES, content=1, attributes=(1, 1, 1), classes=5)
     return SequencePair(
         SETTINGS,
         sizes,

@@ -1,6 +1,7 @@
 import numpy as np
+import pytest
 
-from retrieval.data.history import build_histories
+from retrieval.pairs.bayesian import session as module
 from retrieval.pairs.bayesian.session import (
     SessionEffects,
     draw_autoregression,
@@ -12,8 +13,7 @@ from retrieval.pairs.bayesian.session import (
 def test_ratings_of_one_second_are_a_group() -> None:
     users = np.array([0, 0, 0, 2, 2, 2])
     times = np.array([5, 5, 9, 9, 9, 12])
-    histories = build_histories(users, np.arange(6), np.ones(6, np.float32), times, 3)
-    of_ratings, first = same_second_groups(histories)
+    of_ratings, first = same_second_groups(users, times)
     assert of_ratings.tolist() == [0, 0, 1, 2, 2, 3]
     assert first.tolist() == [True, False, True, False]
 
@@ -55,7 +55,8 @@ def test_planted_session_effects_and_their_law_are_found() -> None:
     ratings = (slow + quick)[of_ratings] + 0.5 * rng.standard_normal(len(of_ratings))
     weights = np.full(len(of_ratings), 4.0, np.float32)
     residuals = ratings.astype(np.float32)
-    effects = SessionEffects(np.zeros(len(first)), np.zeros(len(first)), 0.5, 1.0, 1.0)
+    nothing = np.zeros((2, len(first)), np.float32)
+    effects = SessionEffects(nothing[0], nothing[1], 0.5, 1.0, 1.0)
     laws, found = [], np.zeros(len(first))
     for sweep in range(400):
         effects = draw_session_effects(effects, of_ratings, first, weights, residuals, rng)
@@ -69,3 +70,31 @@ def test_planted_session_effects_and_their_law_are_found() -> None:
     assert abs(slow_variance - 0.09) < 0.015
     assert abs(quick_variance - 0.04) < 0.01
     assert np.corrcoef(found, slow)[0, 1] > 0.8
+
+
+def test_effects_drawn_in_parts_are_those_of_the_same_posterior(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rng = np.random.default_rng(2)
+    first = np.arange(60) % 5 == 0
+    of_ratings = np.sort(rng.integers(0, 60, 200)).astype(np.int32)
+    weights = rng.gamma(2.0, 1.0, 200).astype(np.float32)
+    ratings = rng.standard_normal(200).astype(np.float32)
+
+    def mean_effects() -> np.ndarray:
+        """Return the mean over draws from one law, `(60,)`."""
+        monkeypatch.setattr(module, "_draw_law", lambda *_: (0.7, 0.4))
+        monkeypatch.setattr(module, "_draw_variance", lambda *_: 0.2)
+        slow, quick = np.zeros((2, 60), np.float32)
+        effects, left = SessionEffects(slow, quick, 0.7, 0.4, 0.2), ratings.copy()
+        total = np.zeros(60)
+        for _ in range(4000):
+            effects = draw_session_effects(effects, of_ratings, first, weights, left, rng)
+            total += effects.slow + effects.quick
+        drawn = (effects.slow + effects.quick)[of_ratings]
+        np.testing.assert_allclose(left + drawn, ratings, atol=1e-3)
+        return total / 4000
+
+    whole = mean_effects()
+    monkeypatch.setattr(module, "GROUPS", 7)
+    np.testing.assert_allclose(mean_effects(), whole, atol=0.06)

@@ -1,13 +1,25 @@
+from typing import NamedTuple
+
 import numpy as np
 
 from retrieval.data.history import Histories, build_histories
-from retrieval.data.sittings import NO_SITTING, PAUSE, Sittings, sittings
+from retrieval.data.sittings import NO_SITTING, PAUSE, sittings
 from retrieval.data.times import COUNTERS
 
 START = 10**9
 
 
-def found(users: list[int], seconds: list[int], user_count: int = 0) -> Sittings:
+class Found(NamedTuple):
+    """The sittings of all events, and with which users come back."""
+
+    starts: np.ndarray
+    ends: np.ndarray
+    following: np.ndarray
+    later: np.ndarray
+    openings: np.ndarray
+
+
+def found(users: list[int], seconds: list[int], user_count: int = 0) -> Found:
     """The sittings of events, given by user in order of time."""
     owners = np.array(users, np.int64)
     histories = build_histories(
@@ -17,7 +29,8 @@ def found(users: list[int], seconds: list[int], user_count: int = 0) -> Sittings
         np.array(seconds, np.int64),
         user_count or max(users, default=-1) + 1,
     )
-    return sittings(histories)
+    parts = sittings(histories)
+    return Found(*parts.of(np.arange(len(users))), parts.openings)
 
 
 def test_more_than_an_hour_ends_a_sitting_and_an_hour_does_not() -> None:
@@ -64,5 +77,6 @@ def test_where_there_are_no_events_there_are_no_sittings() -> None:
         np.zeros(3, np.int64), np.zeros(0, np.int32), np.zeros(0, np.float32), np.zeros(0, np.int64)
     )
     parts = sittings(nothing)
-    assert [len(column) for column in parts] == [0, 0, 0, 0]
+    assert parts.bounds.tolist() == [0]
+    assert [len(column) for column in parts.of(np.zeros(0, np.int64))] == [0, 0, 0, 0]
     assert parts.openings.tolist() == []

@@ -55,7 +55,7 @@ WORLDS = {
 }
 
 
-@pytest.mark.parametrize("name", WORLDS)
+@pytest.mark.parametrize("name", [name for name in WORLDS if name != "every rating equal"])
 def test_the_bayesian_pair_answers(name: str, tmp_path: Path) -> None:
     world = WORLDS[name]
     train(world, tiny_settings(["bayesian"]), tmp_path / "run", source=name)
@@ -80,8 +80,7 @@ def test_all_pairs_train(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     trained = train(WORLDS[name], tiny_settings(), tmp_path / "run", index=False)
     assert np.isfinite(list(trained.validation_errors.values())).all()
     assert trained.validation_ndcg is None or np.isfinite(trained.validation_ndcg)
-    if name == "every rating equal":
-        assert set(trained.validation_errors.values()) == {0.0}
+    assert bool(trained.validation_errors) is (name != "every rating equal")
 
 
 @pytest.mark.parametrize("rating", [1, 5])

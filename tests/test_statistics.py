@@ -1,5 +1,7 @@
 import numpy as np
+import pytest
 
+from retrieval.data import statistics as module
 from retrieval.data.history import Windows
 from retrieval.data.statistics import (
     PRIOR_COUNT,
@@ -47,3 +49,14 @@ def test_all_ratings_enter_the_statistics_of_the_catalogue() -> None:
     found = movie_statistics_of_all(np.array([2, 0, 2]), np.array([1.0, -1.0, 3.0]), 3)
     np.testing.assert_allclose(np.expm1(found[:, 1]), [1, 0, 2], rtol=1e-6)
     np.testing.assert_allclose(found[:, 0] * np.array([6, 5, 7]), [-1, 0, 4], rtol=1e-6)
+
+
+def test_movies_looked_at_a_few_at_a_time_have_the_same_statistics(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rng = np.random.default_rng(1)
+    movies, times = rng.integers(9, size=200), rng.integers(30, size=200)
+    deviations = rng.normal(size=200)
+    whole = movie_statistics_before(movies, deviations, times)
+    monkeypatch.setattr(module, "TOGETHER", 17)
+    np.testing.assert_allclose(movie_statistics_before(movies, deviations, times), whole, atol=1e-6)

@@ -8,11 +8,11 @@ import numpy as np
 import onnx
 import pytest
 from numpy.typing import NDArray
+from safetensors import safe_open
 from safetensors.numpy import load_file
 from small_worlds import small_world, tiny_settings
 
 from index.store import load_index, read_card, save_index
-from retrieval.data import columns
 from retrieval.data.frames import MovieData
 from retrieval.errors import RunError
 from retrieval.pipeline.indexing import add_movies
@@ -29,8 +29,11 @@ from retrieval.storage.files import sha256
 
 Facts = dict[str, Any]
 
-# Of the sequence pair, which is what the format before had otherwise.
-SEQUENCE_FILES = ("sequence.json", "sequence.safetensors", "sequence_tower.onnx")
+# What the format before had otherwise.
+WRITTEN_ANEW = (
+    *("sequence.safetensors", "neural.safetensors", "content.safetensors", "neural_tower.onnx"),
+    *("neural.json", "sequence.json"),
+)
 
 # Users who are asked about, and the size of the world.
 USERS, MOVIES, EACH = 40, 40, 16
@@ -69,49 +72,70 @@ def turn_back(folder: Path) -> Path:
     """Make a run one of the format before, as it was written then.
 
     Args:
-        folder: Folder of the run, which was trained where nobody comes back.
+        folder: Folder of the run.
 
     Returns:
         Folder of its version.
     """
-    version = current(folder)
-    index = load_index(version / INDEX, open_run(folder).model, mapped=False)
-    config = read(version / "config.json")
-    config |= {"version": 12}
-    del config["present"]
-    if config["ranking"] is not None:
-        del config["ranking"]["sitting_weight"]
-    for part in config["parts"]:
-        assert part.pop("trends") == 0
+    version, run = current(folder), open_run(folder)
+    index = load_index(version / INDEX, run.model, mapped=False)
+    index = index.with_ids(run.catalogue.vocabulary.ids[index.ids])
+    config = read(version / "config.json") | {"version": 13}
+    gender, _, occupation = config.pop("user_attributes")["coded"]
+    config["demographics"] = {"genders": gender["names"], "occupations": occupation["names"]}
     rewrite(version / "config.json", config)
-    if (version / "sequence.json").exists():
-        _turn_sequence_back(version)
+    for path in version.glob("movie_attributes*"):
+        path.unlink()
+    for part in config["parts"]:
+        if part["name"] in EMBEDDED:
+            _turn_module_back(version, part["name"], EMBEDDED[part["name"]])
+    if (version / "neural_tower.onnx").exists():
+        _turn_tower_back(version / "neural_tower.onnx")
+    _turn_content_back(version / "content.safetensors")
     save_index(version / INDEX, index, model_of(own_sums(version)))
     reseal(version)
     return version
 
 
-def _turn_sequence_back(version: Path) -> None:
-    facts = read(version / "sequence.json")
-    assert facts.pop("unwatched") == []
-    assert facts.pop("present") == 0
-    rewrite(version / "sequence.json", facts)
-    weights = load_file(version / "sequence.safetensors")
-    trends = [name for name in weights if name.endswith(".trends")]
-    assert [weights.pop(name).shape for name in trends] == [(MOVIES, 0)] * 2
-    assert not [name for name in weights if "returning" in name]
-    (version / "sequence.safetensors").unlink()
-    save_arrays(version / "sequence.safetensors", weights)
-    model = onnx.load(version / "sequence_tower.onnx")
+# Where the attributes of users were embedded, by pair.
+EMBEDDED = {
+    "neural": ("genders", "age_codes", "occupations"),
+    "sequence": ("genders", "ages", "occupations"),
+}
+
+
+def _turn_module_back(version: Path, pair: str, names: tuple[str, ...]) -> None:
+    card = read(version / f"{pair}.json")
+    sizes = card["sizes"].pop("attributes")
+    card["sizes"] |= dict(zip(("genders", "ages", "occupations"), sizes, strict=True))
+    rewrite(version / f"{pair}.json", card)
+    weights = {}
+    for key, array in load_file(version / f"{pair}.safetensors").items():
+        old = key
+        for place, name in enumerate(names):
+            old = old.replace(f"attributes.{place}.", f"{name}.")
+        weights[old] = array
+    (version / f"{pair}.safetensors").unlink()
+    save_arrays(version / f"{pair}.safetensors", weights)
+
+
+def _turn_tower_back(path: Path) -> None:
+    model = onnx.load(path)
+    [attributes] = [column for column in model.graph.input if column.name == "attributes"]
+    attributes.name = "demographics"
     for node in model.graph.node:
-        if "asked" in node.input:  # nothing but the number of questions is read from it
-            assert (node.op_type, [each.i for each in node.attribute]) == ("Shape", [1, 0])
-            node.input[:] = ["last"]
-    kept = [column for column in model.graph.input if column.name != "asked"]
-    del model.graph.input[:]
-    model.graph.input.extend(kept)
-    (version / "sequence_tower.onnx").unlink()
-    onnx.save(model, version / "sequence_tower.onnx")
+        node.input[:] = ["demographics" if name == "attributes" else name for name in node.input]
+    path.unlink()
+    onnx.save(model, path)
+
+
+def _turn_content_back(path: Path) -> None:
+    with safe_open(path, framework="np") as file:
+        lists = file.metadata()
+    arrays = {name: array for name, array in load_file(path).items() if "texts" not in name}
+    kept = {name: text for name, text in lists.items() if name in {"genres", "titles", "people"}}
+    path.unlink()
+    save_arrays(path, arrays, kept)
 
 
 def rewrite(path: Path, facts: Facts) -> None:
@@ -197,7 +221,7 @@ def whole(folder: Path) -> dict[str, str]:
 
 
 def test_a_run_of_the_format_before_is_told_how_to_upgrade(folder: Path) -> None:
-    with pytest.raises(RunError, match=rf"format 12, the one before; .*upgrade --run {folder}"):
+    with pytest.raises(RunError, match=rf"format 13, the one before; .*upgrade --run {folder}"):
         open_run(folder)
 
 
@@ -218,10 +242,10 @@ def test_an_upgraded_run_holds_the_files_and_facts_of_one_that_was_trained(
     old, fresh = current(run), current(folder)
     there = [{path.name for path in version.iterdir()} for version in (old, fresh)]
     assert there[0] == there[1]
-    for name in sorted(there[0] - {INDEX, MANIFEST, "config.json", *SEQUENCE_FILES}):
-        assert (fresh / name).read_bytes() == (old / name).read_bytes()
-    weights = "sequence.safetensors"
-    assert_same(load_file(fresh / weights), load_file(old / weights))
+    for name in sorted(there[0] - {INDEX, MANIFEST, "config.json", *WRITTEN_ANEW}):
+        assert (fresh / name).read_bytes() == (old / name).read_bytes(), name
+    for weights in ("sequence.safetensors", "neural.safetensors", "content.safetensors"):
+        assert_same(load_file(fresh / weights), load_file(old / weights))
     assert open_run(folder).config == open_run(run).config
 
 
@@ -260,7 +284,7 @@ def test_the_index_is_carried_over_and_not_built_again(folder: Path) -> None:
     upgrade(folder)
     run = open_run(folder)
     carried = open_index(run)
-    np.testing.assert_array_equal(carried.ids, index.ids)
+    np.testing.assert_array_equal(run.catalogue.vocabulary.ids[carried.ids], index.ids)
     np.testing.assert_array_equal(carried.vectors, index.vectors)
     assert (carried.vectors == nudged).all(axis=1).sum() == 1
     assert read_card(run.folder / INDEX).source == run.model
@@ -311,13 +335,6 @@ def test_a_run_that_does_not_rank_is_upgraded_too(data: MovieData, tmp_path: Pat
     assert upgrade(folder)
     assert open_run(folder).config.ranking is None
     assert_same(answers(folder), before)
-
-
-def test_the_present_of_an_upgraded_run_is_the_moment_after_all_events(
-    folder: Path, data: MovieData
-) -> None:
-    upgrade(folder)
-    assert open_run(folder).config.present == data.ratings[columns.TIMESTAMP].max() + 1
 
 
 def cut(name: str) -> Callable[[Path], None]:
@@ -397,18 +414,20 @@ def linked(version: Path) -> None:
         (listed("/etc/hostname"), "lists '/etc/hostname', no file of a run"),
         (linked, r"lists 'users\.npy', no file of a run"),
         (said("config.json", lambda of: of.update(version=11)), "of format 11; train again"),
-        (said("config.json", lambda of: of.update(version=14)), "of format 14; train again"),
+        (said("config.json", lambda of: of.update(version=15)), "of format 15; train again"),
         (said("config.json", lambda of: of.update(version="x" * 999)), "of format x{40}; train"),
         (said("config.json", lambda of: of.pop("version")), "cannot be read"),
-        (said("config.json", lambda of: of.pop("ranking")), "cannot be read"),
+        (said("config.json", lambda of: of.pop("ranking")), r"config\.json"),
         (said("config.json", lambda of: of.pop("parts")), "cannot be read"),
-        (said("config.json", lambda of: of["ranking"].pop("rating_weight")), "cannot be read"),
+        (said("config.json", lambda of: of["ranking"].pop("rating_weight")), r"config\.json"),
         (said("config.json", lambda of: of["blend"].pop("origins")), r"config\.json"),
         (said("config.json", lambda of: of["link"].update(values="many")), r"config\.json"),
         (content("config.json", b"["), r"config\.json cannot be read"),
         (content("sequence.safetensors", b"nothing"), "cannot be read"),
-        (content("history_timestamps.npy", b"nothing"), "cannot be read"),
-        (sealed(lost("history_timestamps.npy")), r"history_timestamps\.npy"),
+        (said("config.json", lambda of: of.pop("demographics")), "cannot be read"),
+        (said("sequence.json", lambda of: of["sizes"].pop("ages")), "cannot be read"),
+        (content("movies.json", b"nothing"), "is no catalogue"),
+        (sealed(lost("content.safetensors")), r"content\.safetensors"),
     ],
 )
 def test_what_cannot_be_upgraded_is_refused_on_one_line_and_left_as_it_is(

@@ -50,7 +50,10 @@ _DATA = {
             "rec data fetch ml-100k --from /mirrors/movielens",
         ),
     ),
-    "check": _Command("data.check", examples=("rec data check data/ml-1m",)),
+    "check": _Command(
+        "data.check",
+        examples=("rec data check data/ml-1m", "rec data check --config rec.toml"),
+    ),
     "synth": _Command("data.synth", examples=("rec data synth worlds/small --users 500",)),
     "demo": _Command("data.demo"),
 }
@@ -82,6 +85,14 @@ _RUNS = {
 }
 
 _COMMANDS: Mapping[str, _Command | _Group] = {
+    "init": _Command(
+        "init.init",
+        MAKE,
+        (
+            "rec init plays.csv.gz titles.parquet viewers.csv -o rec.toml",
+            "rec init my-data --columns user_id=viewer,movie_id=video",
+        ),
+    ),
     "train": _Command(
         "train.train",
         MAKE,
@@ -102,6 +113,13 @@ _COMMANDS: Mapping[str, _Command | _Group] = {
     "add-movies": _Command(
         "catalogue.add_movies", MAKE, ("rec add-movies new-movies.csv --run runs/first",)
     ),
+    "hide-movies": _Command(
+        "catalogue.hide_movies", MAKE, ("rec hide-movies 1193 661 --run runs/first",)
+    ),
+    "show-movies": _Command(
+        "catalogue.show_movies", MAKE, ("rec show-movies 1193 --run runs/first",)
+    ),
+    "forget": _Command("forget.forget", MAKE, ("rec forget --user 42 --run runs/first",)),
     "topk": _Command(
         "ask.topk",
         ASK,
@@ -109,6 +127,7 @@ _COMMANDS: Mapping[str, _Command | _Group] = {
             "rec topk --user 42",
             'rec topk --history "1193:5,661:3" --age 25 --k 10',
             "rec topk --user 42 --genre Comedy --year 1990-1999 --rank-by rating",
+            'rec topk --user 42 --where "year>=1990" --where "genres=Drama"',
             "rec topk --user 42 --at 2000-12-31T20:00 --json",
         ),
     ),

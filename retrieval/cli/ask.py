@@ -25,6 +25,7 @@ from retrieval.cli.options import (
     AgeOption,
     AllowOption,
     AtOption,
+    AttributeOption,
     DenyOption,
     DiversityOption,
     GenderOption,
@@ -37,6 +38,7 @@ from retrieval.cli.options import (
     SeenOption,
     SittingOption,
     UserOption,
+    WhereOption,
     YearOption,
     choice,
     needed,
@@ -55,6 +57,7 @@ from retrieval.cli.question import (
     recommender_of,
     score_words,
     seconds_of,
+    user_id_of,
 )
 from retrieval.data import columns
 from retrieval.errors import RequestError, shown
@@ -75,6 +78,7 @@ def topk(
     gender: GenderOption = None,
     age: AgeOption = None,
     occupation: OccupationOption = None,
+    attribute: AttributeOption = None,
     at: AtOption = None,
     in_sitting: SittingOption = False,
     rank_by: RankOption = None,
@@ -82,6 +86,7 @@ def topk(
     year: YearOption = None,
     allow: AllowOption = None,
     deny: DenyOption = None,
+    where: WhereOption = None,
     diversity: DiversityOption = 0.0,
     include_seen: SeenOption = False,
     k: Annotated[
@@ -107,19 +112,19 @@ def topk(
         _renamed("rec topk --users", "rec batch topk --users FILE --out FILE")
         batch_topk(
             users, needed(out), run, histories, unknown or Unknown.SKIP, k, rank_by, genre, year,
-            allow, deny, diversity, include_seen, in_sitting,
+            allow, deny, where, diversity, include_seen, in_sitting,
         )  # fmt: skip
         return
     _refuse(histories=histories, out=out, unknown=unknown)
+    person, name = person_of(user, history, gender, age, occupation, attribute)
+    recommender = recommender_of(folder := run_or_newest(run))
     wanted: dict[str, Any] = {
         "rank_by": rank_by,
-        "filters": filter_of(genre, year, allow, deny),
+        "filters": filter_of(genre, year, allow, deny, where, recommender.run),
         "diversity": diversity,
         "include_seen": include_seen,
         "in_sitting": in_sitting,
     }
-    person, name = person_of(user, history, gender, age, occupation)
-    recommender = recommender_of(folder := run_or_newest(run))
     seconds = seconds_of(at, recommender.run)
     rows = recommender.topk(person, length_of(k, TOPK, recommender), at=seconds, **wanted)
     if as_json:
@@ -128,13 +133,21 @@ def topk(
             | {columns.SCORE: row.score, columns.RATING: row.rating}
             for row in rows
         ]
-        print_json({"run": str(folder), columns.USER_ID: user, "at": seconds, "movies": listed})
+        print_json(
+            {
+                "run": str(folder),
+                columns.USER_ID: user_id_of(user, recommender.run),
+                "at": seconds,
+                "movies": listed,
+            }
+        )
         return
     ranking = recommender.encoder.ranking(rank_by)
+    rates = recommender.encoder.rates
     print_table(
         f"What {name} should watch",
-        ("rank", *CELLS, "rating", "score"),
-        [(row.rank, *movie_cells(row.movie), row.rating, row.score) for row in rows],
+        ("rank", *CELLS, *["rating"] * rates, "score"),
+        [(row.rank, *movie_cells(row.movie), *[row.rating] * rates, row.score) for row in rows],
         spare=SPARE,
     )
     print(f"score: {score_words(ranking, at, in_sitting=in_sitting)}")
@@ -148,6 +161,7 @@ def rate(
     gender: GenderOption = None,
     age: AgeOption = None,
     occupation: OccupationOption = None,
+    attribute: AttributeOption = None,
     at: AtOption = None,
     pairs: Annotated[Path | None, typer.Option(hidden=True)] = None,
     histories: OldHistoriesOption = None,
@@ -167,13 +181,13 @@ def rate(
     _refuse(histories=histories, out=out, unknown=unknown)
     if movie is None:
         raise RequestError('which movie? give --movie 1193 or --movie "toy story"')
-    person, name = person_of(user, history, gender, age, occupation)
+    person, name = person_of(user, history, gender, age, occupation, attribute)
     recommender = recommender_of(folder := run_or_newest(run))
     seconds = seconds_of(at, recommender.run)
     answer = recommender.rate(person, movie, at=seconds)
     if as_json:
         print_json(
-            {"run": str(folder), columns.USER_ID: user, "at": seconds}
+            {"run": str(folder), columns.USER_ID: user_id_of(user, recommender.run), "at": seconds}
             | movie_facts(answer.movie)
             | {columns.RATING: answer.rating, columns.DEVIATION: answer.deviation}
         )
@@ -191,6 +205,7 @@ def explain(
     gender: GenderOption = None,
     age: AgeOption = None,
     occupation: OccupationOption = None,
+    attribute: AttributeOption = None,
     at: AtOption = None,
     rank_by: RankOption = None,
     k: Annotated[
@@ -199,7 +214,7 @@ def explain(
     as_json: JsonOption = False,
 ) -> None:
     """Show which events of the history carry a movie's rating, or the score that ranks it."""
-    person, name = person_of(user, history, gender, age, occupation)
+    person, name = person_of(user, history, gender, age, occupation, attribute)
     recommender = recommender_of(folder := run_or_newest(run))
     seconds = seconds_of(at, recommender.run)
     found = recommender.explain(person, movie, by=rank_by, at=seconds)
@@ -211,17 +226,19 @@ def explain(
             for row in rows
         ]
         print_json(
-            {"run": str(folder), columns.USER_ID: user, "at": seconds}
+            {"run": str(folder), columns.USER_ID: user_id_of(user, recommender.run), "at": seconds}
             | movie_facts(found.movie)
             | {"by": found.by, "answer": found.answer, "baseline": found.baseline}
             | {"events": events}
         )
         return
+    rated = recommender.run.config.scale.tells_taste
     print_table(
         f"What moved {found.movie} for {name}: {found.by} {found.answer:.2f}",
-        ("share", "effect", *CELLS, "rated"),
+        ("share", "effect", *CELLS, *["rated"] * rated),
         [
-            (f"{row.share:.0%}", f"{row.effect:+.3f}", *movie_cells(row.movie), row.rating)
+            (f"{row.share:.0%}", f"{row.effect:+.3f}", *movie_cells(row.movie))
+            + (row.rating,) * rated
             for row in rows
         ],
         spare=("genres", "year", "id"),
@@ -230,8 +247,8 @@ def explain(
     more = f", {len(others):,} more {sum(row.effect for row in others):+.2f}" if others else ""
     print(f"{found.baseline:.2f} without any of these events{more}")
     if because := found.because:
-        rated = "; ".join(f"{row.movie} {row.rating:g}" for row in because)
-        print(printable(f"because {name} rated {rated}"))
+        named = "; ".join(f"{row.movie}{f' {row.rating:g}' * rated}" for row in because)
+        print(printable(f"because {name} {'rated' if rated else 'watched'} {named}"))
 
 
 def _refuse(**given: object) -> None:

@@ -21,6 +21,7 @@ from retrieval.cli.options import (
     SeenOption,
     SittingOption,
     UnknownOption,
+    WhereOption,
     YearOption,
     run_or_newest,
 )
@@ -31,7 +32,8 @@ from retrieval.options import Unknown
 
 if TYPE_CHECKING:
     from retrieval.cli.requests import HistoryFile, Pairs, Sifted, Users
-    from retrieval.serving.recommender import Recommender
+    from retrieval.data.vocabulary import Id
+    from retrieval.run.folder import Run
 
 HistoriesOption = Annotated[Path | None, typer.Option(metavar="FILE", help=HISTORIES_HELP)]
 OutOption = Annotated[Path, typer.Option("--out", metavar="FILE", help=OUT_HELP)]
@@ -54,19 +56,20 @@ def topk(
     year: YearOption = None,
     allow: AllowOption = None,
     deny: DenyOption = None,
+    where: WhereOption = None,
     diversity: DiversityOption = 0.0,
     include_seen: SeenOption = False,
     in_sitting: SittingOption = False,
 ) -> None:
     """Write the lists of many users: user_id, rank, movie_id, score, rating."""
     from retrieval.cli.answers import check_out, write_answers
-    from retrieval.cli.requests import read_users
+    from retrieval.cli.requests import read_users, text_ids
 
-    filters = filter_of(genre, year, allow, deny)
     check_out(out, [path for path in (users, histories, allow, deny) if path is not None])
-    folder = run_or_newest(run)
-    questions = read_users(users)
-    recommender, sifted = _sifted(folder, users, questions, histories, unknown)
+    recommender = recommender_of(run_or_newest(run), threads=os.cpu_count() or 1)
+    filters = filter_of(genre, year, allow, deny, where, recommender.run)
+    questions = read_users(users, text_ids(recommender.run))
+    sifted = _sifted(recommender.run, users, questions, histories, unknown)
     kept = questions.users[sifted.kept]
     times = None if questions.times is None else questions.times[sifted.kept]
     found = recommender.topk_many(
@@ -103,12 +106,12 @@ def rate(
 ) -> None:
     """Write the ratings of many pairs: user_id, movie_id, rating and, if known, deviation."""
     from retrieval.cli.answers import check_out, write_answers
-    from retrieval.cli.requests import read_pairs
+    from retrieval.cli.requests import read_pairs, text_ids
 
     check_out(out, [path for path in (pairs, histories) if path is not None])
-    folder = run_or_newest(run)
-    questions = read_pairs(pairs)
-    recommender, sifted = _sifted(folder, pairs, questions, histories, unknown)
+    recommender = recommender_of(run_or_newest(run), threads=os.cpu_count() or 1)
+    questions = read_pairs(pairs, text_ids(recommender.run))
+    sifted = _sifted(recommender.run, pairs, questions, histories, unknown)
     users, movies = questions.users[sifted.kept], questions.movies[sifted.kept]
     times = None if questions.times is None else questions.times[sifted.kept]
     answers = recommender.rate_many(users, movies, times=times, histories=sifted.histories)
@@ -123,16 +126,16 @@ def rate(
 
 
 def _sifted(
-    run: Path,
+    run: "Run",
     path: Path,
     questions: "Users | Pairs",
     histories: Path | None,
     unknown: Unknown,
-) -> tuple["Recommender", "Sifted"]:
-    """Return who answers and which questions can be answered; say why the others cannot.
+) -> "Sifted":
+    """Return which questions can be answered; say why the others cannot.
 
     Args:
-        run: Folder of the run.
+        run: Run that answers.
         path: File of the questions.
         questions: Questions that were read from it.
         histories: File of histories.
@@ -140,12 +143,11 @@ def _sifted(
     """
     from retrieval.cli.requests import early_times, in_words, read_history_file, sift
 
-    given = None if histories is None else read_history_file(histories)
-    recommender = recommender_of(run, threads=os.cpu_count() or 1)
-    remark(*early_times(recommender.run, questions, given))
-    sifted = sift(recommender.run, path, questions, given, unknown)
+    given = None if histories is None else read_history_file(histories, run)
+    remark(*early_times(run, questions, given))
+    sifted = sift(run, path, questions, given, unknown)
     remark(*in_words(sifted.problems), *_spare(questions, given))
-    return recommender, sifted
+    return sifted
 
 
 def _spare(questions: "Users | Pairs", given: "HistoryFile | None") -> list[str]:
@@ -158,13 +160,11 @@ def _spare(questions: "Users | Pairs", given: "HistoryFile | None") -> list[str]
 
 
 def _listed(
-    ids: list[int], scores: list[float], ratings: list[float]
-) -> Iterator[tuple[int | None, int | None, float | None, float | None]]:
+    ids: "list[Id]", scores: list[float], ratings: list[float]
+) -> "Iterator[tuple[int | None, Id | None, float | None, float | None]]":
     """Give the rows of one list; where nothing is left, one that is empty."""
-    from index.neighbours import NO_ID
-
-    if ids[0] == NO_ID:
+    if not math.isfinite(scores[0]):
         yield None, None, None, None
     for rank, (movie, score, rating) in enumerate(zip(ids, scores, ratings, strict=True), start=1):
-        if movie != NO_ID:
+        if math.isfinite(score):
             yield rank, movie, score, rating if math.isfinite(rating) else None

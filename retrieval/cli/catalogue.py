@@ -1,4 +1,4 @@
-"""Commands that index the catalogue of a run, and add movies to it.
+"""Commands that index the catalogue of a run, add movies to it, and hide some of them.
 
 `rec build-index --json` prints run, kind, movies (how many), dimension, and trials: kind and what
 was measured of each index that was tried, the chosen one first.
@@ -126,3 +126,24 @@ def add_movies(
     there = len(frame) - count
     others = f"; {there:,} of the file were there already" if there else ""
     note(f"movies added to {shown(folder)}: {count:,}{others}")
+
+
+MoviesArgument = Annotated[
+    list[str], typer.Argument(metavar="ID...", help="Ids of the movies.", show_default=False)
+]
+
+
+def hide_movies(movies: MoviesArgument, run: RunOption = None) -> None:
+    """Keep movies out of all lists, also when the run is trained again."""
+    from retrieval.pipeline.hiding import hide_movies as hide
+
+    folder = run_or_newest(run)
+    note(f"movies hidden in {shown(folder)}: {hide(folder, movies):,}")
+
+
+def show_movies(movies: MoviesArgument, run: RunOption = None) -> None:
+    """Let lists show hidden movies again."""
+    from retrieval.pipeline.hiding import show_movies as show
+
+    folder = run_or_newest(run)
+    note(f"movies shown again in {shown(folder)}: {show(folder, movies):,}")

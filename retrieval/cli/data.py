@@ -1,19 +1,32 @@
 """Commands for data: fetch it, check it, or make it up.
 
-`rec data check --json` prints data (the folder), ratings, users_with_ratings, users_described,
-movies, movies_with_ratings, scale and notes.
+`rec data check --json` prints data (the folder or the file of events), ratings, users_with_ratings,
+users_described, movies, movies_with_ratings, scale, first and last (times, null where there are
+none), days, repeated (events left out), unknown_movies and unknown_movie_events (which the table of
+movies lacks), rating_values (how many events by rating), columns (file, table, column, meaning,
+why) and notes.
 """
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from retrieval.cli.display import note, remark
-from retrieval.cli.options import JsonOption, QuietOption, SeedOption
+from retrieval.cli.options import ConfigOption, JsonOption, QuietOption, SeedOption
 from retrieval.cli.output import print_json, print_table
 from retrieval.cli.progress import progress
-from retrieval.data import columns
+from retrieval.cli.source import (
+    AnyYearsOption,
+    ColumnsOption,
+    RepeatsOption,
+    SourceOption,
+    chosen_source,
+)
+from retrieval.errors import RequestError
+
+if TYPE_CHECKING:
+    from retrieval.data.fates import Fate
 
 # Where data sets are put.
 DATA = Path("data")
@@ -26,27 +39,59 @@ def _names() -> list[str]:
 
 
 def check(
-    folder: Annotated[Path, typer.Argument(help="Folder of ratings, movies and users.")],
+    folder: Annotated[
+        Path | None, typer.Argument(help="Folder of tables, or a file of events.")
+    ] = None,
+    data: SourceOption = None,
+    config: ConfigOption = None,
+    columns: ColumnsOption = None,
+    repeats: RepeatsOption = None,
+    any_years: AnyYearsOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Read a data folder and report everything that is wrong with it."""
-    from retrieval.data.layouts import read_folder
+    """Read data, say what was taken for what, and report everything that is wrong with it."""
+    if folder is not None and data is not None:
+        raise RequestError("the data is named twice; leave out --data")
+    source = chosen_source(folder or data, config, columns, repeats, any_years=any_years)
+    if source is None:
+        raise RequestError("which data? give a folder, a file, or --config FILE.toml of rec init")
+    from retrieval.data.overview import overview
+    from retrieval.data.source import understood
 
-    frames = read_folder(folder)
-    facts = {
-        "ratings": len(frames.ratings),
-        "users_with_ratings": int(frames.ratings[columns.USER_ID].nunique()),
-        "users_described": len(frames.users),
-        "movies": len(frames.movies),
-        "movies_with_ratings": int(frames.ratings[columns.MOVIE_ID].nunique()),
-        "scale": str(frames.scale),
-    }
+    found = understood(source)
+    view = overview(found)
     if as_json:
-        print_json({"data": str(folder), **facts, "notes": list(frames.notes)})
+        print_json(
+            {"data": str(source), **view.facts, "rating_values": view.rating_values}
+            | {"columns": [fate_facts(fate) for fate in found.fates]}
+            | {"notes": list(found.data.notes)}
+        )
         return
-    remark(*frames.notes)
-    rows = [(name.replace("_", " "), value) for name, value in facts.items()]
-    print_table(f"{folder} is sound", ("what", "value"), rows)
+    remark(*found.data.notes)
+    rows = [
+        (name.replace("_", " "), f"{value:,}" if isinstance(value, int) else value)
+        for name, value in view.facts.items()
+    ]
+    print_table(f"{source} is sound", ("what", "value"), rows)
+    print_table(
+        "Ratings by value",
+        ("rating", "events", "share %"),
+        [
+            (value, f"{count:,}", f"{100 * count / len(found.data.ratings):.1f}")
+            for value, count in view.rating_values.items()
+        ],
+    )
+
+
+def fate_facts(fate: "Fate") -> dict[str, str | None]:
+    """Return what became of a column, for programs."""
+    return {
+        "file": fate.file,
+        "table": fate.role,
+        "column": fate.column,
+        "meaning": fate.meaning or None,
+        "why": fate.why or None,
+    }
 
 
 def fetch(

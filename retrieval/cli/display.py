@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TextIO
 
-from retrieval.errors import CONTROLS
+from retrieval.errors import CONTROLS, RequestError
 
 # What a terminal obeys instead of showing it: control characters, line separators, marks that
 # change the direction of text, and halves of characters, which no encoding has.
@@ -108,3 +108,20 @@ def warnings_shown() -> Iterator[None]:
         yield
     finally:
         logger.removeHandler(handler)
+
+
+def agreed(question: str, remedy: str) -> bool:
+    """Ask somebody at a terminal whether something may be done.
+
+    Args:
+        question: What is asked.
+        remedy: What to do where nobody is there to answer.
+
+    Raises:
+        RequestError: Nobody is there.
+    """
+    if not sys.stdin.isatty():
+        raise RequestError(f"nobody is there to be asked: {remedy}")
+    sys.stderr.write(f"{question} [y/N] ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().lower() in {"y", "yes"}

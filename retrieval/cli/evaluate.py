@@ -14,7 +14,6 @@ import typer
 from retrieval.cli.display import note, remark
 from retrieval.cli.options import (
     ConfigOption,
-    DataOption,
     DeviceOption,
     JsonOption,
     PresetOption,
@@ -27,6 +26,13 @@ from retrieval.cli.options import (
 )
 from retrieval.cli.output import print_json, print_table
 from retrieval.cli.progress import progress
+from retrieval.cli.source import (
+    AnyYearsOption,
+    ColumnsOption,
+    RepeatsOption,
+    SourceOption,
+    chosen_source,
+)
 from retrieval.cli.train import chosen_settings
 from retrieval.errors import RequestError, shown
 from retrieval.options import Device, Protocol, Split, Target
@@ -41,12 +47,15 @@ DEFAULT_CUT = "0.8"
 
 
 def evaluate(
-    data: DataOption,
+    data: SourceOption = None,
     protocol: ProtocolOption = Protocol.RATING,
     preset: PresetOption = None,
     towers: TowersOption = None,
     changes: SetOption = None,
     config: ConfigOption = None,
+    columns: ColumnsOption = None,
+    repeats: RepeatsOption = None,
+    any_years: AnyYearsOption = False,
     seed: SeedOption = 0,
     cut: Annotated[
         str | None,
@@ -81,6 +90,11 @@ def evaluate(
 ) -> None:
     """Hold ratings out, train on the rest, and score the answers beside baselines."""
     settings = chosen_settings(preset, towers, config, changes)
+    source = chosen_source(data, config, columns, repeats, any_years=any_years)
+    if source is None:
+        raise RequestError(
+            "evaluated on what? give --data FOLDER, or --config FILE.toml of rec init"
+        )
     if protocol is not Protocol.TEMPORAL:
         refused = {"--cut": cut, "--target": target, "--trained": trained}
         for name, value in refused.items():
@@ -90,7 +104,7 @@ def evaluate(
         raise RequestError("--run keeps what is trained, and --trained trains nothing; give one")
     from tempfile import TemporaryDirectory
 
-    from retrieval.data.layouts import read_folder
+    from retrieval.data.source import read
     from retrieval.evaluation.protocols import evaluate as evaluate_run
     from retrieval.evaluation.temporal import evaluate_later
     from retrieval.run.folder import open_run
@@ -99,14 +113,14 @@ def evaluate(
     if run is not None:
         check_target(run)
     with TemporaryDirectory() as scratch, progress(quiet=quiet) as shows:
-        shows.stage(f"reading {data}")
-        frames = read_folder(data)
+        shows.stage(f"reading {source}")
+        frames = read(source)
         remark(*frames.notes)
         folder = trained or run or Path(scratch) / "run"
         if protocol is Protocol.TEMPORAL:
             results = evaluate_later(
                 frames,
-                str(data),
+                str(source),
                 _moment(cut, frames),
                 target or Target.VISIT,
                 settings,
@@ -119,7 +133,7 @@ def evaluate(
         else:
             results = evaluate_run(
                 frames,
-                str(data),
+                str(source),
                 Split(protocol),
                 settings,
                 seed,
@@ -132,7 +146,7 @@ def evaluate(
         print_json(
             {
                 "run": None if run is None else str(run),
-                "data": str(data),
+                "data": str(source),
                 "protocol": protocol,
                 "preset": settings.preset,
                 "seed": seed,
@@ -145,7 +159,7 @@ def evaluate(
     remark(*sorted({result.note for result in results if result.note}))
     names = list(results[0].metrics)
     print_table(
-        f"{protocol} of {data}, preset {settings.preset}, seed {seed}",
+        f"{protocol} of {source}, preset {settings.preset}, seed {seed}",
         ("questions", "system", "count", *names),
         [
             (

@@ -85,9 +85,6 @@ RunOption = Annotated[
         "--run", help="Folder of the run; by default the newest whole run under runs/ answers."
     ),
 ]
-DataOption = Annotated[
-    Path, typer.Option("--data", help="Folder of ratings, movies and, if there are any, users.")
-]
 PresetOption = Annotated[
     Preset | None,
     choice(
@@ -139,7 +136,8 @@ JsonOption = Annotated[
     bool, typer.Option("--json", help="Print JSON for programs.", rich_help_panel=OUTPUT)
 ]
 UserOption = Annotated[
-    int | None, typer.Option("--user", help="Id of a known user.", rich_help_panel=WHO)
+    str | None,
+    typer.Option("--user", metavar="ID", help="Id of a known user.", rich_help_panel=WHO),
 ]
 AtOption = Annotated[
     str | None,
@@ -213,6 +211,24 @@ DenyOption = Annotated[
         metavar="FILE",
         help="No movies of this CSV file with a column movie_id.",
         rich_help_panel=WHICH,
+    ),
+]
+WhereOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--where",
+        metavar="CONDITION",
+        help='Only movies that meet it: country=FR, "minutes<100", kids; given again, all of them.',
+        rich_help_panel=WHICH,
+    ),
+]
+AttributeOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--attribute",
+        metavar="NAME=VALUE",
+        help="What else is known of a new user, as in plan=family; may be given again.",
+        rich_help_panel=WHO,
     ),
 ]
 DiversityOption = Annotated[

@@ -9,6 +9,7 @@ from retrieval.options import RankBy
 
 if TYPE_CHECKING:  # these pull in faiss, which --help can do without
     from retrieval.data.catalogue import Movie
+    from retrieval.data.vocabulary import Id
     from retrieval.run.folder import Run
     from retrieval.serving.filters import Filter
     from retrieval.serving.recommender import Recommender
@@ -39,11 +40,12 @@ def recommender_of(run: Path, threads: int = 1) -> "Recommender":
 
 
 def person_of(
-    user: int | None,
+    user: str | None,
     history: str | None,
     gender: str | None,
     age: float | None,
     occupation: str | None,
+    attributes: list[str] | None = None,
 ) -> tuple["Person", str]:
     """Return who asks, and words for them.
 
@@ -53,7 +55,7 @@ def person_of(
     from retrieval.cli.requests import parse_history
     from retrieval.serving.users import Person
 
-    if all(value is None for value in (user, history, gender, age, occupation)):
+    if all(value is None for value in (user, history, gender, age, occupation, attributes)):
         raise RequestError("for whom? give --user 42, or a new user's --history 1193:5,661:3")
     events, adds = parse_history(history) if history is not None else ([], True)
     if history is not None and adds and user is None:
@@ -67,8 +69,17 @@ def person_of(
         gender=gender,
         age=age,
         occupation=occupation,
+        attributes=dict(map(_attribute, attributes or [])),
     )
     return person, "a new user" if user is None else f"user {user}"
+
+
+def _attribute(text: str) -> tuple[str, str]:
+    """Read `plan=family`."""
+    name, equals, value = text.partition("=")
+    if not equals or not name.strip():
+        raise RequestError(f"malformed attribute '{shown(text)}'; write NAME=VALUE, as plan=family")
+    return name.strip(), value.strip()
 
 
 def seconds_of(at: str | None, run: "Run") -> int | None:
@@ -82,20 +93,34 @@ def seconds_of(at: str | None, run: "Run") -> int | None:
     return parse_time(at, order=counts, years=not counts)
 
 
+def user_id_of(user: str | None, run: "Run") -> "Id | None":
+    """Return the id of a user as the run has it; None is a new user."""
+    from retrieval.serving.arguments import checked_id
+
+    return None if user is None else checked_id(user, "user", run.users)
+
+
 def filter_of(
-    genres: list[str] | None, years: str | None, allow: Path | None, deny: Path | None
+    genres: list[str] | None,
+    years: str | None,
+    allow: Path | None,
+    deny: Path | None,
+    where: list[str] | None,
+    run: "Run",
 ) -> "Filter | None":
     """Return which movies may be listed; None is all."""
-    from retrieval.cli.requests import read_movie_ids
+    from retrieval.cli.requests import read_movie_ids, text_ids
     from retrieval.serving.filters import Filter, parse_years
 
-    if genres is None and years is None and allow is None and deny is None:
+    if all(given is None for given in (genres, years, allow, deny, where)):
         return None
+    texts = text_ids(run)
     return Filter(
         genres=genres,
         years=None if years is None else parse_years(years),
-        allow=None if allow is None else read_movie_ids(allow),
-        deny=None if deny is None else read_movie_ids(deny),
+        allow=None if allow is None else read_movie_ids(allow, texts),
+        deny=None if deny is None else read_movie_ids(deny, texts),
+        where=where,
     )
 
 
@@ -139,6 +164,6 @@ def movie_facts(movie: "Movie") -> dict[str, object]:
     }
 
 
-def movie_cells(movie: "Movie") -> tuple[int, str, int | None, str]:
+def movie_cells(movie: "Movie") -> tuple["Id", str, int | None, str]:
     """Return a movie for people, as `CELLS` of a table."""
     return movie.id, movie.title, movie.year, ", ".join(movie.genres)

@@ -1,17 +1,17 @@
 """Questions in text: histories typed on a command line, and CSV files of many questions."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.cli.tables import read_ids, read_number, read_table
+from retrieval.cli.tables import read_number, read_table
 from retrieval.data import columns
 from retrieval.data.report import Report
 from retrieval.data.times import COUNTERS, NO_TIME
-from retrieval.data.vocabulary import UNKNOWN
+from retrieval.data.vocabulary import UNKNOWN, Id, Ids
 from retrieval.errors import Problem, RequestError, shown
 from retrieval.options import Unknown
 from retrieval.run.folder import Run
@@ -25,7 +25,7 @@ NAMED = 5
 class Users(NamedTuple):
     """Q users to make lists for."""
 
-    users: NDArray[np.int64]  # (Q,) ids
+    users: Ids  # (Q,)
     times: NDArray[np.int64] | None  # (Q,) seconds or `NO_TIME`; None is no time for any
     lines: NDArray[np.int64]  # (Q,) of the file
 
@@ -33,8 +33,8 @@ class Users(NamedTuple):
 class Pairs(NamedTuple):
     """Q pairs to rate."""
 
-    users: NDArray[np.int64]  # (Q,) ids
-    movies: NDArray[np.int64]  # (Q,) ids
+    users: Ids  # (Q,)
+    movies: Ids  # (Q,)
     times: NDArray[np.int64] | None  # (Q,) seconds or `NO_TIME`; None is no time for any
     lines: NDArray[np.int64]  # (Q,) of the file
 
@@ -43,26 +43,28 @@ class HistoryFile(NamedTuple):
     """A file of histories, by user."""
 
     path: Path
-    events: dict[int, list[Event]]
-    lines: dict[int, list[int]]  # of the file, one for each event
+    events: dict[Any, list[Event]]
+    lines: dict[Any, list[int]]  # of the file, one for each event
 
 
 class Sifted(NamedTuple):
     """Which of Q questions can be answered."""
 
     kept: NDArray[np.bool_]  # (Q,)
-    histories: dict[int, list[Event]]  # those that replace what is stored, new users' too
+    histories: dict[Any, list[Event]]  # those that replace what is stored, new users' too
     problems: list[Problem]  # why not the others, each user and movie once
 
 
 def parse_history(text: str) -> tuple[list[Event], bool]:
     """Read `1193:5,661:3` or, with times, `1193:5@2000-12-31`; a leading + adds to what is stored.
 
+    Where movies have no ratings, `1193,661` or `1193@2000-12-31`.
+
     Returns:
         The events, and whether they add to the stored history instead of replacing it.
 
     Raises:
-        RequestError: A part that is not movie:rating.
+        RequestError: A part that is no movie, with a rating or without.
     """
     adds = text.strip().startswith("+")
     body = text.strip().removeprefix("+").strip()
@@ -71,16 +73,15 @@ def parse_history(text: str) -> tuple[list[Event], bool]:
 
 def _event(part: str) -> Event:
     rated, at, moment = part.partition("@")
-    movie, _, rating = rated.partition(":")
-    ids, wrong = read_ids([movie])
-    value = read_number(rating)
-    if wrong[0] or value is None:
+    movie, colon, rating = rated.rpartition(":") if ":" in rated else (rated, "", "")
+    movie, value = movie.strip(), read_number(rating)
+    if not movie or (colon and value is None):
         raise RequestError(
             f"malformed history at '{shown(part)}'; write movie:rating pairs, "
             "as in 1193:5,661:3, or with a time, 1193:5@2000-12-31"
         )
     try:
-        return Event(int(ids[0]), value, parse_time(moment, order=True) if at else None)
+        return Event(movie, value, parse_time(moment, order=True) if at else None)
     except RequestError as error:
         raise RequestError(
             f"malformed history at '{shown(part)}'; write movie:rating pairs, with a time or "
@@ -88,52 +89,66 @@ def _event(part: str) -> Event:
         ) from error
 
 
-def read_movie_ids(path: Path) -> list[int]:
+def text_ids(run: Run) -> list[str]:
+    """Return the columns of ids that are texts in a run."""
+    kinds = {columns.USER_ID: run.users, columns.MOVIE_ID: run.catalogue.vocabulary}
+    return [name for name, vocabulary in kinds.items() if vocabulary.texts]
+
+
+def read_movie_ids(path: Path, texts: Collection[str] = ()) -> list[Id]:
     """Read a CSV file with movie_id.
+
+    Args:
+        path: The file.
+        texts: Columns of ids that are texts, as `text_ids` returns them; so in what follows.
 
     Raises:
         RequestError: The file cannot be read.
         DataError: It has bad lines.
     """
-    ids: list[int] = read_table(path, [columns.MOVIE_ID]).values[columns.MOVIE_ID].tolist()
+    table = read_table(path, [columns.MOVIE_ID], texts=texts)
+    ids: list[Id] = table.values[columns.MOVIE_ID].tolist()
     return ids
 
 
-def read_pairs(path: Path) -> Pairs:
+def read_pairs(path: Path, texts: Collection[str] = ()) -> Pairs:
     """Read a CSV file with user_id, movie_id and, if wanted, timestamp.
 
     Raises:
         RequestError: The file cannot be read.
         DataError: It has bad lines.
     """
-    table, lines = read_table(path, [columns.USER_ID, columns.MOVIE_ID], [columns.TIMESTAMP])
+    table, lines = read_table(path, [columns.USER_ID, columns.MOVIE_ID], [columns.TIMESTAMP], texts)
     times = table.get(columns.TIMESTAMP)
     return Pairs(table[columns.USER_ID], table[columns.MOVIE_ID], times, lines)
 
 
-def read_users(path: Path) -> Users:
+def read_users(path: Path, texts: Collection[str] = ()) -> Users:
     """Read a CSV file with user_id and, if wanted, timestamp.
 
     Raises:
         RequestError: The file cannot be read.
         DataError: It has bad lines.
     """
-    table, lines = read_table(path, [columns.USER_ID], [columns.TIMESTAMP])
+    table, lines = read_table(path, [columns.USER_ID], [columns.TIMESTAMP], texts)
     return Users(table[columns.USER_ID], table.get(columns.TIMESTAMP), lines)
 
 
-def read_history_file(path: Path) -> HistoryFile:
-    """Read a CSV file with user_id, movie_id, rating and, if known, timestamp.
+def read_history_file(path: Path, run: Run) -> HistoryFile:
+    """Read a CSV file with user_id, movie_id, timestamp if known, and rating if the run has any.
 
     Raises:
         RequestError: The file cannot be read.
         DataError: It has bad lines.
     """
-    needed = [columns.USER_ID, columns.MOVIE_ID, columns.RATING]
-    table, lines = read_table(path, needed, [columns.TIMESTAMP])
+    needed, optional = [columns.USER_ID, columns.MOVIE_ID], [columns.TIMESTAMP]
+    scale = run.config.scale
+    (needed if scale.tells_taste else optional).append(columns.RATING)
+    table, lines = read_table(path, needed, optional, text_ids(run))
     times = table.get(columns.TIMESTAMP, np.full(len(lines), NO_TIME))
+    ratings = table.get(columns.RATING, np.full(len(lines), scale.highest))
     found = HistoryFile(path, {}, {})
-    rows = (*(table[name] for name in needed), times, lines)
+    rows = (table[columns.USER_ID], table[columns.MOVIE_ID], ratings, times, lines)
     for user, movie, rating, time, line in zip(*(column.tolist() for column in rows), strict=True):
         event = Event(movie, rating, None if time == NO_TIME else time)
         found.events.setdefault(user, []).append(event)
@@ -156,7 +171,7 @@ def sift(
     Raises:
         DataError: Something is wrong, and that is an error.
     """
-    histories: dict[int, list[Event]] = {}
+    histories: dict[Any, list[Event]] = {}
     problems, left_out = [], []
     users, first = np.unique(questions.users, return_index=True)
     known = (run.users.numbers(users) != UNKNOWN).tolist()
@@ -174,7 +189,7 @@ def sift(
         if problem is not None:
             problems.append(problem)
             left_out.append(user)
-    kept = ~np.isin(questions.users, left_out)
+    kept = ~np.isin(questions.users, np.array(left_out, dtype=questions.users.dtype))
     if isinstance(questions, Pairs):
         missing = run.catalogue.vocabulary.numbers(questions.movies) == UNKNOWN
         kept &= ~missing
@@ -220,7 +235,7 @@ def in_words(problems: Sequence[Problem]) -> list[str]:
     return [*lines, *([f"left out: {more:,} more users or movies"] if more else [])]
 
 
-def _bad_history(run: Run, given: HistoryFile, user: int) -> Problem | None:
+def _bad_history(run: Run, given: HistoryFile, user: Id) -> Problem | None:
     """Return what is wrong with a user's history, and where, if anything is."""
     try:
         check_history(run, given.events[user])
@@ -236,5 +251,5 @@ def _bad_history(run: Run, given: HistoryFile, user: int) -> Problem | None:
     raise AssertionError("a history is as good as its events")
 
 
-def _problem(path: Path, line: int, value: int, what: str, remedy: str) -> Problem:
+def _problem(path: Path, line: int, value: Id, what: str, remedy: str) -> Problem:
     return Problem(file=path.name, line=line, value=str(value), what=what, remedy=remedy)

@@ -8,13 +8,12 @@ without one).
 only the checkpoint goes).
 """
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from retrieval.cli.display import note, remark
+from retrieval.cli.display import agreed, note, remark
 from retrieval.cli.options import RUNS, JsonOption, RunOption, run_or_newest
 from retrieval.cli.output import print_json, print_table
 from retrieval.errors import RequestError, RunError, shown
@@ -97,7 +96,9 @@ def prune(
     found = removable(list_runs(folder), keep)
     for removal in found:
         note(f"{'would remove' if dry_run else 'to remove'}: {removal}")
-    if found and not dry_run and not yes and not _agreed(len(found)):
+    what = "this" if len(found) == 1 else f"these {len(found)}"
+    remedy = "give --yes to remove this, or --dry-run to see it only"
+    if found and not dry_run and not yes and not agreed(f"remove {what}?", remedy):
         note("nothing is removed")
         return
     removed = []
@@ -144,21 +145,6 @@ def verify(run: RunOption = None) -> None:
     files = checked_sums(current(folder), whole=True)
     open_index(open_run(folder))
     note(f"{shown(folder)} is whole: {len(files)} files and the index are as they were written")
-
-
-def _agreed(count: int) -> bool:
-    """Ask whether so much may go.
-
-    Raises:
-        RequestError: Nobody is there to answer.
-    """
-    if not sys.stdin.isatty():
-        raise RequestError(
-            "nobody is there to be asked: give --yes to remove this, or --dry-run to see it only"
-        )
-    sys.stderr.write(f"remove {'this' if count == 1 else f'these {count}'}? [y/N] ")
-    sys.stderr.flush()
-    return sys.stdin.readline().strip().lower() in {"y", "yes"}
 
 
 def _state(run: "ListedRun") -> str:

@@ -4,7 +4,7 @@ import csv
 import io
 import os
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,13 +28,19 @@ class Table(NamedTuple):
     lines: NDArray[np.int64]  # (Q,) of the file
 
 
-def read_table(path: Path, required: Sequence[str], optional: Sequence[str] = ()) -> Table:
+def read_table(
+    path: Path,
+    required: Sequence[str],
+    optional: Sequence[str] = (),
+    texts: Collection[str] = (),
+) -> Table:
     """Read columns of a CSV file with a header; other columns are left alone.
 
     Args:
         path: A file, or a pipe.
         required: Names of columns.
         optional: Names of columns that need not be there.
+        texts: Names of columns of ids that are texts.
 
     Raises:
         RequestError: It is no such file.
@@ -45,7 +51,7 @@ def read_table(path: Path, required: Sequence[str], optional: Sequence[str] = ()
     header = [name.strip() for name in next(rows, (1, [""]))[1]]
     _check_header(path, text, header, required, optional)
     places = {name: header.index(name) for name in (*required, *optional) if name in header}
-    texts: dict[str, list[str]] = {name: [] for name in places}
+    found: dict[str, list[str]] = {name: [] for name in places}
     lines: list[int] = []
     problems = []
     for line, row in rows:
@@ -55,10 +61,10 @@ def read_table(path: Path, required: Sequence[str], optional: Sequence[str] = ()
             continue
         lines.append(line)
         for name, place in places.items():
-            texts[name].append(row[place])
+            found[name].append(row[place])
     values = {}
-    for name, column in texts.items():
-        read, remedy = COLUMNS[name]
+    for name, column in found.items():
+        read, remedy = (_read_texts, "give one") if name in texts else COLUMNS[name]
         values[name], wrong = read(column)
         problems += [
             (lines[place], column[place], f"bad {name}", remedy)
@@ -82,6 +88,11 @@ def read_number(text: str) -> float | None:
 def read_ids(texts: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """Read whole numbers; say where there is none."""
     return whole_numbers(np.array(texts, dtype=object))
+
+
+def _read_texts(texts: Sequence[str]) -> tuple[NDArray[np.str_], NDArray[np.bool_]]:
+    found = np.array([text.strip() for text in texts], dtype=str)
+    return found, found == ""
 
 
 def _read_numbers(texts: Sequence[str]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:

@@ -21,6 +21,13 @@ from retrieval.cli.options import (
 )
 from retrieval.cli.output import print_table
 from retrieval.cli.progress import progress
+from retrieval.cli.source import (
+    AnyYearsOption,
+    ColumnsOption,
+    RepeatsOption,
+    SourceOption,
+    chosen_source,
+)
 from retrieval.errors import RequestError, shown, unknown
 from retrieval.options import Device, Preset
 
@@ -30,10 +37,7 @@ if TYPE_CHECKING:
 
 
 def train(
-    data: Annotated[
-        Path | None,
-        typer.Option("--data", help="Folder of ratings, movies and, if there are any, users."),
-    ] = None,
+    data: SourceOption = None,
     run: Annotated[
         Path | None,
         typer.Option("--run", help="Folder to write; by default one under runs/, named by time."),
@@ -48,6 +52,9 @@ def train(
             "--show-settings", help="Print all settings and train nothing.", rich_help_panel=MODEL
         ),
     ] = False,
+    columns: ColumnsOption = None,
+    repeats: RepeatsOption = None,
+    any_years: AnyYearsOption = False,
     seed: SeedOption = 0,
     device: DeviceOption = Device.AUTO,
     index: Annotated[
@@ -55,34 +62,36 @@ def train(
     ] = True,
     quiet: QuietOption = False,
 ) -> None:
-    """Train tower pairs on a data folder, and build the index of the catalogue."""
+    """Train tower pairs on data, and build the index of the catalogue."""
     settings = chosen_settings(preset, towers, config, changes)
     if show_settings:
         print_settings(settings)
         return
-    if data is None:
+    source = chosen_source(data, config, columns, repeats, any_years=any_years)
+    if source is None:
         raise RequestError(
-            "trained on what? give --data FOLDER, or --show-settings to train nothing"
+            "trained on what? give --data FOLDER, or --config FILE.toml of rec init, or "
+            "--show-settings to train nothing"
         )
-    from retrieval.data.layouts import read_folder
+    from retrieval.data.source import read
     from retrieval.pipeline.training import request
     from retrieval.pipeline.training import train as train_run
     from retrieval.run.versions import check_target, unfinished
 
     folder = run or RUNS / datetime.now(UTC).strftime("%Y-%m-%d-%H%M%S")
-    if run is None and (left := unfinished(RUNS, request(str(data), settings, seed))):
+    if run is None and (left := unfinished(RUNS, request(str(source), settings, seed))):
         folder = left
         note(f"going on with {shown(folder)}, where this training was interrupted")
     check_target(folder)
     with progress(quiet=quiet) as shows:
-        shows.stage(f"reading {data}")
-        frames = read_folder(data)
+        shows.stage(f"reading {source}")
+        frames = read(source)
         remark(*frames.notes)
         trained = train_run(
             frames,
             settings,
             folder,
-            source=str(data),
+            source=str(source),
             seed=seed,
             device=device,
             index=index,

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
-from retrieval.data.vocabulary import UNKNOWN, Vocabulary
+from retrieval.data.vocabulary import UNKNOWN, Id, Vocabulary
 from retrieval.errors import RequestError, RunError, shown
 
 # Of 100: below this a title is too far from what was typed to be offered.
@@ -28,13 +28,13 @@ OFFERED = 5
 # Of a text, what is compared with titles: no title is as long.
 COMPARED = 200
 
-IDS = 2**63  # ids are smaller in size
+IDS = 2**63  # whole numbers that are ids are smaller in size
 
 
 class Movie(NamedTuple):
     """One movie."""
 
-    id: int
+    id: Id
     title: str
     year: int | None
     genres: tuple[str, ...]
@@ -77,7 +77,7 @@ class Catalogue:
         """Return M."""
         return len(self.movies)
 
-    def number(self, movie_id: int) -> int:
+    def number(self, movie_id: Id) -> int:
         """Return the number of a movie.
 
         Raises:
@@ -85,16 +85,18 @@ class Catalogue:
         """
         number = self._find(movie_id)
         if number == UNKNOWN:
-            low, high = self.vocabulary.range
             raise RequestError(
-                f"unknown movie {shown(movie_id)}: ids run from {low} to {high} with gaps; "
+                f"unknown movie {shown(movie_id)}: {self.vocabulary.described()}; "
                 'try rec movies "toy story"'
             )
         return number
 
-    def _find(self, movie_id: int) -> int:
+    def _find(self, movie_id: Id) -> int:
         """Return the number of a movie, or `UNKNOWN`."""
-        return int(self.vocabulary.numbers(movie_id)) if abs(movie_id) < IDS else UNKNOWN
+        if self.vocabulary.texts:
+            return int(self.vocabulary.numbers(str(movie_id).strip()))
+        is_id = isinstance(movie_id, int) and abs(movie_id) < IDS
+        return int(self.vocabulary.numbers(movie_id)) if is_id else UNKNOWN
 
     def search(self, text: str, limit: int) -> list[Movie]:
         """Return movies whose titles resemble the text.
@@ -129,8 +131,10 @@ class Catalogue:
         found.sort(key=order)
         return [self.movies[number] for _, _, number in found[:limit]]
 
-    def named(self, movie: int | str) -> Movie:
+    def named(self, movie: Id) -> Movie:
         """Return the movie that an id or a title names.
+
+        Where ids are texts, an id goes before a title.
 
         Raises:
             RequestError: No movie or more than one is meant; the message offers the nearest.
@@ -139,6 +143,8 @@ class Catalogue:
             return self.movies[self.number(int(movie))]
         if not isinstance(movie, str):
             raise RequestError(f"movie '{shown(movie)}' is neither an id nor a title")
+        if self.vocabulary.texts and (number := self._find(movie)) != UNKNOWN:
+            return self.movies[number]
         text, wanted = movie, _bare(movie)
         written, processed = text.strip().casefold(), rapidfuzz().utils.default_process(text)
         exact = [
@@ -149,7 +155,7 @@ class Catalogue:
         ]
         if not wanted and not exact:
             raise RequestError(f"movie '{shown(text)}' names nothing; give an id or a title")
-        if text.strip().isdecimal():
+        if text.strip().isdecimal() and not self.vocabulary.texts:
             return self._numbered(text.strip(), exact)
         if len(exact) == 1:
             return exact[0]
@@ -160,7 +166,7 @@ class Catalogue:
             )
         if not exact and self._certain(wanted[:COMPARED]):
             return near[0]
-        offers = ", ".join(f"{shown(movie)} [{movie.id}]" for movie in near[:OFFERED])
+        offers = ", ".join(f"{shown(movie)} [{shown(movie.id)}]" for movie in near[:OFFERED])
         asked = "which one is meant" if exact else "did you mean"
         raise RequestError(f"'{shown(text)}' names no single movie; {asked}: {offers}?")
 

@@ -1,356 +1,312 @@
 """The door: tables as read become checked frames, or one report of everything that is wrong."""
 
-import re
-from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from retrieval.data import columns
+from retrieval.data.attributes import Attribute, AttributeKind
+from retrieval.data.events import listed_by_movie, rated, timed, without_repeated
 from retrieval.data.frames import MovieData
-from retrieval.data.report import MOST_OF_A_KIND, Report
-from retrieval.data.scale import (
-    HALF_STARS,
-    LARGEST,
-    WHOLE_STARS,
-    RatingScale,
-    are_stars,
-    fits,
-    scale_of,
-    star_scale,
-)
-from retrieval.data.times import COUNTERS, NO_TIME, TimeUnit, meaning, seconds_of, whole_numbers
-from retrieval.errors import CONTROLS, shown
+from retrieval.data.ids import Ids, id_column, ids_of, joined
+from retrieval.data.kinds import attribute_values
+from retrieval.data.report import Report
+from retrieval.data.scale import RatingScale
+from retrieval.data.table import Table
+from retrieval.data.times import NO_TIME
+from retrieval.data.values import complain, given, lists, numbers, short_texts
+from retrieval.options import Repeats
 
-# Letters of a title, a name or anything else that is one text.
-LONGEST_TEXT = 1000
-
-NO_GENRES = "(no genres listed)"
-
-# What can move a cursor or turn the direction of what follows; U+2028 stands in some titles.
-UNPRINTABLE = re.compile(f"[{CONTROLS}]+")
+# The share of the events that may be of movies that the catalogue lacks.
+UNKNOWN = 0.5
 
 
-class Table(NamedTuple):
-    """A file as read, its values not yet trusted."""
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What is wanted of tables, beside what they say.
 
-    file: str
-    frame: pd.DataFrame
-    lines: NDArray[np.int64]  # (N,) the line in the file of each row
-    header: str = ""  # as in the file, which may have more columns than the frame
+    Args:
+        stars: Whether ratings can only be stars as in MovieLens, whole or half.
+        repeats: Which events of one movie by one user count; None leaves it to the data: the last
+            of ratings, all of plays.
+        any_year: Whether times before 1990 and after 2100 are times too.
+        movie_attributes: Further columns of the movies, by name.
+        user_attributes: Further columns of the users, by name.
+    """
+
+    stars: bool = False
+    repeats: Repeats | None = None
+    any_year: bool = False
+    movie_attributes: Mapping[str, AttributeKind] = field(default_factory=dict)
+    user_attributes: Mapping[str, AttributeKind] = field(default_factory=dict)
 
 
 def checked(
-    ratings: Table, movies: Table, users: Table | None, report: Report, *, stars: bool = False
+    events: Table,
+    movies: Table | None,
+    users: Table | None,
+    report: Report,
+    wanted: Wanted,
 ) -> MovieData:
     """Return checked frames.
 
     Args:
-        ratings: With the columns `columns.RATINGS`.
-        movies: With an id and a title at least.
+        events: With a user and a movie at least.
+        movies: With an id at least; None where there is no such file.
         users: With an id at least; None where there is no such file.
         report: Of what was found wrong in reading.
-        stars: Whether ratings can only be stars as in MovieLens, whole or half.
+        wanted: What is wanted of them.
 
     Raises:
         DataError: With every problem, those already in the report too.
     """
     tables = [
-        (ratings, columns.RATINGS),
-        (movies, (columns.MOVIE_ID, columns.TITLE)),
+        (events, (columns.USER_ID, columns.MOVIE_ID)),
+        *([] if movies is None else [(movies, (columns.MOVIE_ID,))]),
         *([] if users is None else [(users, (columns.USER_ID,))]),
     ]
     # Without its columns no more can be said of a table; a broken line does not end the search.
     complete = [_complete(table, needed, report) for table, needed in tables]
     if not all(complete):
         report.raise_any()
-    movie_frame = _movies(movies, report)
-    user_frame = _users(users, report)
-    rating_frame, scale = _ratings(ratings, movie_frame, report, stars=stars)
+    looked, of_movies, of_users = _ids(events, movies, users, report)
+    movie_frame = None
+    if movies is not None and of_movies is not None:
+        movie_frame = _movies(movies, of_movies, report)
+        _add_attributes(movie_frame, movies, wanted.movie_attributes, report)
+    if users is None or of_users is None:
+        users = Table("users", pd.DataFrame(index=range(0)), range(0))
+        of_users = Ids(looked.users.column.iloc[:0], looked.users.wrong[:0])
+    user_frame = _users(users, of_users, report)
+    _add_attributes(user_frame, users, wanted.user_attributes, report)
+    frame, scale = _events(events, looked, wanted, report)
+    wrong = looked.movies.wrong
+    del looked
+    known_ids = frame[columns.MOVIE_ID][~wrong] if wrong.any() else frame[columns.MOVIE_ID]
+    movie_frame = _with_unknown(movie_frame, movies, events, known_ids, report)
+    del known_ids
     report.raise_any()
+    plays = columns.RATING not in events.frame
+    repeats = wanted.repeats or (Repeats.ALL if plays else Repeats.LAST)
     return MovieData(
-        ratings=rating_frame,
+        ratings=_ordered(without_repeated(frame, repeats, events.file, report), events, report),
         movies=movie_frame,
         users=user_frame,
         scale=scale,
+        movie_attributes=_attributes(wanted.movie_attributes),
+        user_attributes=_attributes(wanted.user_attributes),
         notes=report.notes,
     )
 
 
-def checked_movies(movies: Table, report: Report) -> pd.DataFrame:
-    """Return a checked frame of movies, with the columns `columns.MOVIES`.
+def checked_movies(
+    movies: Table, report: Report, attributes: Mapping[str, AttributeKind] | None = None
+) -> pd.DataFrame:
+    """Return a checked frame of movies: `columns.MOVIES`, then the attributes.
 
     Raises:
         DataError: With every problem, those already in the report too.
     """
     if not _complete(movies, (columns.MOVIE_ID, columns.TITLE), report):
         report.raise_any()
-    frame = _movies(movies, report)
+    column = id_column(movies, columns.MOVIE_ID)
+    frame = _movies(movies, ids_of(column, column.kind, report), report)
+    _add_attributes(frame, movies, attributes or {}, report)
     report.raise_any()
     return frame
 
 
-def complain(
-    report: Report, table: Table, column: str, wrong: NDArray[np.bool_], what: str, remedy: str
-) -> None:
-    """Report the values of a column where `wrong`, a mask `(N,)`, is set."""
-    rows = np.flatnonzero(wrong)
-    for row in rows[:MOST_OF_A_KIND]:
-        value = table.frame[column].iloc[row]
-        text = "" if value is None or value is pd.NA else _text(value)
-        report.add(table.file, int(table.lines[row]), text, what, remedy)
-    report.count_more(table.file, what, len(rows[MOST_OF_A_KIND:]))
-
-
-def plain_values(values: pd.Series) -> NDArray[Any]:
-    """Return a column `(N,)` as numbers or datetimes where it is either, else as objects."""
-    if isinstance(values.dtype, np.dtype):
-        return values.to_numpy()
-    return values.to_numpy(dtype=object)
-
-
-def plain_texts(values: pd.Series) -> pd.Series:
-    """Return a column as texts without blanks around them, empty where there is no value."""
-    codes, distinct = pd.factorize(values.astype(object))
-    texts = np.array([*map(_text, distinct), ""], dtype=object)
-    return pd.Series(texts[codes], dtype=str)
-
-
-def _text(value: object) -> str:
-    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
-        value = int(value)  # floats because of a gap, or as ratings are
-    return str(value).strip()
-
-
-def _complete(table: Table, needed: tuple[str, ...], report: Report) -> bool:
+def _complete(table: Table, needed: Sequence[str], report: Report) -> bool:
     """Return whether a table has rows and all columns that are needed; report what is missing."""
     for name in needed:
         if name not in table.frame:
             header = table.header or ",".join(map(str, table.frame.columns))
-            remedy = f"name it {name}"
-            if name == columns.TIMESTAMP:
-                remedy += ", or where times are unknown, give 0 in every row"
+            remedy = f"name it {name}, or say which column it is: --columns {name}=NAME"
             report.add(table.file, 1, header, f"column {name} is missing", remedy)
     if not len(table.frame):
         report.add(table.file, None, "", "no rows", "give at least one")
     return len(table.frame) > 0 and all(name in table.frame for name in needed)
 
 
-def _ratings(
-    table: Table, movies: pd.DataFrame, report: Report, *, stars: bool
+class _EventIds(NamedTuple):
+    """Who and which movie, of each event."""
+
+    users: Ids
+    movies: Ids
+
+
+def _ids(
+    events: Table, movies: Table | None, users: Table | None, report: Report
+) -> tuple[_EventIds, Ids | None, Ids | None]:
+    """Return the ids of the events, of the movies and of the users, those that join of one kind."""
+    sides = []
+    for name, other in ((columns.USER_ID, users), (columns.MOVIE_ID, movies)):
+        column, own = id_column(events, name), None
+        kind = column.kind
+        if other is not None:
+            looked = id_column(other, name)
+            kind = joined(column, looked, report)
+            own = ids_of(looked, kind, report)
+        sides.append((ids_of(column, kind, report), own))
+    (of_users, own_users), (of_movies, own_movies) = sides
+    return _EventIds(of_users, of_movies), own_movies, own_users
+
+
+def _events(
+    table: Table, ids: _EventIds, wanted: Wanted, report: Report
 ) -> tuple[pd.DataFrame, RatingScale]:
-    values, scale = _rated(table, report, stars=stars)
+    ratings = rated(table, report, stars=wanted.stars)
     frame = pd.DataFrame(
         {
-            columns.USER_ID: _integers(table, columns.USER_ID, report),
-            columns.MOVIE_ID: _integers(table, columns.MOVIE_ID, report),
-            columns.RATING: values.astype(np.float32),
-            columns.TIMESTAMP: _times(table, report),
-        }
+            columns.USER_ID: ids.users.column,
+            columns.MOVIE_ID: ids.movies.column,
+            columns.RATING: ratings.stars.astype(np.float32),
+            columns.TIMESTAMP: timed(table, report, any_year=wanted.any_year),
+        },
+        copy=False,
     )
-    movie_ids = frame[columns.MOVIE_ID].to_numpy()
-    known = np.isin(movie_ids, movies[columns.MOVIE_ID].to_numpy()) | (movie_ids < 0)
-    what, remedy = "rating of an unknown movie", "add it to the movies"
-    complain(report, table, columns.MOVIE_ID, ~known, what, remedy)
-    return _without_repeated(frame, table, report), scale
+    return frame, ratings.scale
 
 
-def _rated(table: Table, report: Report, *, stars: bool) -> tuple[NDArray[np.float64], RatingScale]:
-    """Return the ratings `(N,)`, 0 where they are none, and the scale they are on."""
-    values = _numbers(table, columns.RATING)
-    finite = np.isfinite(values)
-    what, remedy = "rating is no number", "give a finite number, as 3.5"
-    complain(report, table, columns.RATING, ~finite, what, remedy)
-    distinct = pd.unique(values)
-    if stars and (fits(distinct, HALF_STARS).all() or are_stars(values[finite])):
-        scale = star_scale(distinct)
-    elif (found := scale_of(values)) is not None:
-        scale = found
-    else:
-        what, remedy = "rating is too large", f"give ratings up to {LARGEST:,.0f}"
-        complain(report, table, columns.RATING, finite, what, remedy)
-        return np.zeros(len(values)), WHOLE_STARS
-    if scale.classes == 1:
-        report.note(f"{table.file}: every rating is {scale.lowest:g}: they tell no taste")
-    elif scale.step is None:
-        report.note(f"{table.file}: ratings are {scale}: cut into {scale.classes} classes")
-    if fits(distinct, scale).all():
-        return values, scale
-    outside = ~fits(values, scale)
-    remedy = f"the others are from {scale}; mend or drop the line"
-    what = "rating outside the scale"
-    complain(report, table, columns.RATING, finite & outside, what, remedy)
-    return np.where(outside, 0, values), scale
-
-
-def _times(table: Table, report: Report) -> NDArray[np.int64]:
-    """Return the timestamps in seconds `(N,)`, `NO_TIME` where they are none."""
-    name = columns.TIMESTAMP
-    values = plain_values(table.frame[name])
-    seconds, unit = seconds_of(values)
-    none = seconds == NO_TIME
-    if none.any():
-        form = "seconds since 1970, or dates and times as 2016-02-10T12:00:00Z"
-        numbers, wrong = whole_numbers(values) if values.dtype.kind != "M" else (seconds, none)
-        if unit is TimeUnit.DATETIMES:
-            what = "timestamp is no date and time from 1990 to 2100"
-            complain(report, table, name, none, what, f"the others are: give {form}")
-            return seconds
-        complain(report, table, name, none & wrong, f"{name} is no whole number", f"give {form}")
-        none &= ~wrong
-        negative = none & (numbers < 0)
-        complain(report, table, name, negative, f"negative {name}", f"give {form}")
-        none &= ~negative
-        what = f"{name} is not plausible"
-        if unit is None and none.any():
-            remedy = f"it means {meaning(float(numbers[none][0]))}; give {form}"
-            complain(report, table, name, none & (np.cumsum(none) == 1), what, remedy)
-        elif unit is not None:
-            remedy = f"others are {unit}, as this cannot be; mend or drop the line"
-            complain(report, table, name, none, what, remedy)
-        return seconds
-    _note_times(table, values, seconds, unit, report)
-    return seconds
-
-
-def _note_times(
-    table: Table,
-    values: NDArray[Any],
-    seconds: NDArray[np.int64],
-    unit: TimeUnit | None,
-    report: Report,
-) -> None:
-    """Say what timestamps `(N,)` were taken for, where they are not plain seconds."""
-    if unit is TimeUnit.ORDER:
-        report.note(
-            f"{table.file}: timestamps lie below {COUNTERS:,} and are no times: they are taken for "
-            "the order of the ratings, and a time of asking has to be such a number too"
-        )
-    elif unit is not TimeUnit.SECONDS and len(seconds):
-        moment = datetime.fromtimestamp(int(seconds[0]), UTC)
-        report.note(
-            f"{table.file}: timestamps are {unit}: {shown(values[0])} is taken for "
-            f"{moment:%Y-%m-%d %H:%M:%S} UTC, {seconds[0]} seconds since 1970"
-        )
-
-
-def _without_repeated(frame: pd.DataFrame, table: Table, report: Report) -> pd.DataFrame:
-    """Return, of ratings of one movie by one user, the last, by time and then by place."""
-    pair = [columns.USER_ID, columns.MOVIE_ID]
-    if not frame.duplicated(pair).any():
-        return frame
-    by_time = frame.iloc[np.argsort(frame[columns.TIMESTAMP].to_numpy(), kind="stable")]
-    kept = ~by_time.duplicated(pair, keep="last").sort_index()
-    report.note(
-        f"{table.file}: {(~kept).sum():,} ratings were left out, as the user rated the same movie "
-        "again later: the last rating counts"
-    )
-    return frame[kept].reset_index(drop=True)
-
-
-def _movies(table: Table, report: Report) -> pd.DataFrame:
-    ids = _integers(table, columns.MOVIE_ID, report)
-    _distinct(table, columns.MOVIE_ID, ids, report)
+def _movies(table: Table, found: Ids, report: Report) -> pd.DataFrame:
+    _distinct(table, columns.MOVIE_ID, found, report)
+    ids = found.column
     years = np.full(len(ids), np.nan)
     if columns.YEAR in table.frame:
-        years = _numbers(table, columns.YEAR)
+        years = numbers(table.frame[columns.YEAR])
         possible = (years >= 1800) & (years <= 2200) & (years == np.rint(years))
-        wrong = _given(table, columns.YEAR) & ~possible
+        wrong = given(table, columns.YEAR) & ~possible
         complain(report, table, columns.YEAR, wrong, "impossible year", "give four digits or none")
         years = np.where(wrong, np.nan, years)
-    titles = _texts(table, columns.TITLE, report)
-    complain(report, table, columns.TITLE, (titles == "").to_numpy(), "no title", "give one")
+    titles = short_texts(table, columns.TITLE, report)
+    if (untitled := (titles == "").to_numpy()).any():
+        first = table.place(int(np.flatnonzero(untitled)[0]))
+        where = "" if untitled.all() else f", the first in line {first[1]}"
+        report.note(
+            f"{table.file}: {untitled.sum():,} movies have no title{where}: they are called by "
+            "their ids"
+        )
+        titles = titles.where(~untitled, ids.astype(str))
     return pd.DataFrame(
         {
             columns.MOVIE_ID: ids,
-            columns.TITLE: titles,
+            columns.TITLE: titles.astype(str),
             columns.YEAR: pd.Series(years).astype("Int64"),
-            **{name: _lists(table, name, report) for name in columns.LISTS},
+            **{name: lists(table, name, report) for name in columns.LISTS},
         }
     )
 
 
-def _users(table: Table | None, report: Report) -> pd.DataFrame:
-    if table is None:
-        table = Table("users", pd.DataFrame({columns.USER_ID: []}), np.zeros(0, np.int64))
-    ids = _integers(table, columns.USER_ID, report)
-    _distinct(table, columns.USER_ID, ids, report)
+def _with_unknown(
+    movies: pd.DataFrame | None,
+    table: Table | None,
+    events: Table,
+    ids: pd.Series,
+    report: Report,
+) -> pd.DataFrame:
+    """Return the movies and those that the events alone know, which are called by their ids."""
+    distinct_ids = pd.Series(ids.unique())
+    if movies is None or table is None:
+        report.note(
+            f"{events.file}: there is no table of movies: {len(distinct_ids):,} movies are called "
+            "by their ids"
+        )
+        return _called_by_id(distinct_ids.sort_values(ignore_index=True))
+    unknown = distinct_ids[~distinct_ids.isin(movies[columns.MOVIE_ID])]
+    if not len(unknown):
+        return movies
+    mask = ids.isin(unknown).to_numpy()
+    count = int(mask.sum())
+    if count > UNKNOWN * len(ids):
+        what = f"events of unknown movies are {count:,} of {len(ids):,}"
+        remedy = (
+            f"add the movies to {table.file}, leave the table out, or say which columns join: "
+            "--columns movie_id=NAME"
+        )
+        report.add(*events.place(ids.index[mask][0]), str(ids[mask].iloc[0]), what, remedy)
+        return movies
+    report.facts |= {"unknown_movie_events": count, "unknown_movies": len(unknown)}
+    file, line = events.place(ids.index[mask][0])
+    report.note(
+        f"{file}: {count:,} events are of {len(unknown):,} movies that {table.file} does not have "
+        f"({100 * count / len(ids):.2g} %; the first in line {line}, {ids[mask].iloc[0]}): these "
+        "are added, called by their ids"
+    )
+    added = _called_by_id(unknown.sort_values(ignore_index=True))
+    for name in movies.columns.difference(added.columns, sort=False):
+        added[name] = _nothing(movies[name], len(added))
+    return pd.concat([movies, added], ignore_index=True)
+
+
+def _nothing(like: pd.Series, rows: int) -> pd.Series:
+    """Return a column of no values, of the type of another."""
+    if like.dtype == np.int64:
+        return pd.Series(np.full(rows, NO_TIME))
+    if like.dtype == np.float64:
+        return pd.Series(np.full(rows, np.nan))
+    return pd.Series([""] * rows, dtype=str)
+
+
+def _called_by_id(ids: pd.Series) -> pd.DataFrame:
+    nothing = pd.Series([""] * len(ids), dtype=str)
+    return pd.DataFrame(
+        {
+            columns.MOVIE_ID: ids,
+            columns.TITLE: ids.astype(str),
+            columns.YEAR: pd.Series(np.full(len(ids), np.nan)).astype("Int64"),
+            **dict.fromkeys(columns.LISTS, nothing),
+        }
+    )
+
+
+def _users(table: Table, found: Ids, report: Report) -> pd.DataFrame:
+    _distinct(table, columns.USER_ID, found, report)
+    ids = found.column
     ages = np.full(len(ids), np.nan)
     if columns.AGE in table.frame:
-        ages = _numbers(table, columns.AGE)
-        wrong = _given(table, columns.AGE) & ~((ages >= 0) & (ages <= 130))
+        ages = numbers(table.frame[columns.AGE])
+        wrong = given(table, columns.AGE) & ~((ages >= 0) & (ages <= 130))
         complain(report, table, columns.AGE, wrong, "impossible age", "give years or nothing")
     return pd.DataFrame(
         {
             columns.USER_ID: ids,
-            columns.GENDER: _texts(table, columns.GENDER, report),
+            columns.GENDER: short_texts(table, columns.GENDER, report),
             columns.AGE: ages,
-            columns.OCCUPATION: _texts(table, columns.OCCUPATION, report),
+            columns.OCCUPATION: short_texts(table, columns.OCCUPATION, report),
         }
     )
 
 
-def _distinct(table: Table, column: str, ids: NDArray[np.int64], report: Report) -> None:
-    repeated = pd.Series(ids).duplicated().to_numpy() & (ids >= 0)
-    complain(report, table, column, repeated, f"{column} comes twice", "keep one row for each id")
+def _distinct(table: Table, column: str, ids: Ids, report: Report) -> None:
+    repeated = ids.column.duplicated().to_numpy() & ~ids.wrong
+    name = table.called(column)
+    complain(report, table, column, repeated, f"{name} comes twice", "keep one row for each id")
 
 
-def _texts(table: Table, column: str, report: Report) -> pd.Series:
-    """Return a column as texts without control characters, empty where it is missing."""
-    if column not in table.frame:
-        return pd.Series([""] * len(table.frame), dtype=str)
-    texts = plain_texts(table.frame[column])
-    if odd := [text for text in texts.unique() if UNPRINTABLE.search(text)]:
-        rows = texts.isin(odd).sum()
-        report.note(f"{table.file}: control characters in {column} became blanks in {rows:,} rows")
-        texts = texts.str.replace(UNPRINTABLE, " ", regex=True).str.strip()
-    separator = "|" if column in columns.LISTS else "\n"  # of which none is left
-    longest = {text: max(map(len, text.split(separator))) for text in texts.unique()}
-    long = [text for text, length in longest.items() if length > LONGEST_TEXT]
-    what, remedy = f"{column} is longer than {LONGEST_TEXT:,} letters", "shorten it"
-    complain(report, table, column, texts.isin(long).to_numpy(), what, remedy)
-    return texts
+def _add_attributes(
+    frame: pd.DataFrame, table: Table, attributes: Mapping[str, AttributeKind], report: Report
+) -> None:
+    for name, kind in attributes.items():
+        frame[name] = attribute_values(table, name, kind, report)
 
 
-def _lists(table: Table, column: str, report: Report) -> pd.Series:
-    """Return a column of lists separated by |: entries without blanks around, each once."""
-    texts = _texts(table, column, report)
-    for mark, name in ((", ", "commas"), (";", "semicolons")):
-        alone = not texts.str.contains("|", regex=False).any()
-        if alone and texts.str.contains(mark, regex=False).mean() > 0.5:
-            report.note(
-                f"{table.file}: {column} are lists separated by |, and these hold {name} alone"
-            )
-    lists = {text: _entries(text) for text in texts.unique()}
-    return texts.map(lists).astype(str)
+def _attributes(kinds: Mapping[str, AttributeKind]) -> tuple[Attribute, ...]:
+    return tuple(Attribute(name, kind) for name, kind in kinds.items())
 
 
-def _entries(text: str) -> str:
-    entries = dict.fromkeys(map(str.strip, text.split("|")))
-    return "|".join(entry for entry in entries if entry and entry != NO_GENRES)
-
-
-def _given(table: Table, column: str) -> NDArray[np.bool_]:
-    """Return where a column has a value at all, `(N,)`."""
-    return (plain_texts(table.frame[column]) != "").to_numpy()
-
-
-def _numbers(table: Table, column: str) -> NDArray[np.float64]:
-    """Return a column as numbers `(N,)`, NaN where a value is none."""
-    return pd.to_numeric(table.frame[column], errors="coerce").to_numpy(np.float64, na_value=np.nan)
-
-
-def _integers(table: Table, column: str, report: Report) -> NDArray[np.int64]:
-    """Return a column of ids as int64 `(N,)`; what is none is reported and becomes -1."""
-    numbers, wrong = whole_numbers(plain_values(table.frame[column]))
-    what, remedy = (
-        f"{column} is no whole number",
-        "give one from 0, of 64 bits; of floats, to 2**53",
-    )
-    complain(report, table, column, wrong, what, remedy)
-    negative = ~wrong & (numbers < 0)
-    complain(report, table, column, negative, f"negative {column}", "ids start from 0")
-    none = wrong | negative
-    return np.where(none, -1, numbers) if none.any() else numbers
+def _ordered(frame: pd.DataFrame, events: Table, report: Report) -> pd.DataFrame:
+    """Return the events as they are, or shuffled where their order gives the last one away."""
+    timed_ = columns.TIMESTAMP in events.frame
+    if not listed_by_movie(frame, timed=timed_):
+        return frame
+    shuffled = frame.sample(frac=1.0, random_state=0, ignore_index=True)
+    if not timed_:
+        report.note(
+            f"{events.file}: the events of each user are listed by movie: their order says "
+            "nothing, and is made random"
+        )
+        shuffled[columns.TIMESTAMP] = np.arange(len(shuffled))
+    return shuffled

@@ -22,7 +22,8 @@ DEVIATION = "deviation"  # standard deviation of a rating around the predicted o
 RATINGS = (USER_ID, MOVIE_ID, RATING, TIMESTAMP)
 MOVIES = (MOVIE_ID, TITLE, YEAR, GENRES, DIRECTORS, ACTORS)
 USERS = (USER_ID, GENDER, AGE, OCCUPATION)
-LISTS = (GENRES, DIRECTORS, ACTORS)
+PEOPLE = (DIRECTORS, ACTORS)
+LISTS = (GENRES, *PEOPLE)
 ALL = frozenset((*RATINGS, *MOVIES, *USERS))
 
 # What MovieLens calls two of them in its CSV files.

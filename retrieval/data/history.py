@@ -4,10 +4,14 @@ The history of a question is a slice of these arrays, so histories of any number
 one copy, and a slice that ends before an event cannot hold it or a later one.
 """
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+# Events whose users are looked at together, and those of a user more.
+TOGETHER = 2**18
 
 
 class Histories(NamedTuple):
@@ -73,6 +77,20 @@ def build_histories(
     )
 
 
+def first_times(histories: Histories) -> NDArray[np.bool_]:
+    """Return which events are a user's first of that movie, `(N,)`: lists hold no others."""
+    first = np.empty(len(histories.movies), dtype=bool)
+    users = np.searchsorted(histories.offsets, np.arange(0, len(first), TOGETHER), side="right") - 1
+    cuts = np.append(histories.offsets[users], len(first))
+    for begin, end in pairwise(np.unique(cuts).tolist()):
+        owners = np.searchsorted(histories.offsets, np.arange(begin, end), side="right")
+        movies = histories.movies[begin:end]
+        order = np.lexsort((movies, owners))
+        again = (np.diff(owners[order]) == 0) & (np.diff(movies[order]) == 0)
+        first[begin:end][order] = np.append(True, ~again)
+    return first
+
+
 def spans(starts: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return the positions of spans one after the other: `counts` of them from each start."""
     begins = np.cumsum(counts) - counts
@@ -83,16 +101,6 @@ def spans(starts: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.in
 def moment_after(timestamps: NDArray[np.int64]) -> int:
     """Return the moment after all events, in seconds: the present, to whoever knows no others."""
     return int(timestamps.max(initial=-1)) + 1
-
-
-def windows_before_events(histories: Histories) -> Windows:
-    """Return, for each event, the window of its user's events strictly before it."""
-    counts = np.diff(histories.offsets)
-    return Windows(
-        starts=np.repeat(histories.offsets[:-1], counts),
-        ends=np.arange(len(histories.movies)),
-        times=histories.timestamps,
-    )
 
 
 def windows_until(

@@ -8,11 +8,14 @@ from retrieval.errors import DataError, Problem
 
 # How files begin that are not what their names say, and what to do.
 OTHER_FORMATS = {
-    b"\x1f\x8b": ("compressed with gzip", "name it .gz and unpack it with gunzip"),
+    b"\x1f\x8b": ("compressed with gzip", "add .gz to its name"),
     b"BZh": ("compressed with bzip2", "name it .bz2 and unpack it with bunzip2"),
     b"\xfd7zXZ\0": ("compressed with xz", "name it .xz and unpack it with unxz"),
-    b"\x28\xb5\x2f\xfd": ("compressed with zstd", "name it .zst and unpack it with unzstd"),
-    b"PK\x03\x04": ("a zip archive or a spreadsheet", "unpack it, or save it as CSV text"),
+    b"\x28\xb5\x2f\xfd": ("compressed with zstd", "add .zst to its name"),
+    b"PK\x03\x04": (
+        "a zip archive or a spreadsheet",
+        "add .zip to its name if it holds one file, or save it as CSV text",
+    ),
     b"\xd0\xcf\x11\xe0": ("a spreadsheet", "save it as CSV text"),
     b"PAR1": ("a Parquet file", "give it the ending .parquet"),
     b"\xff\xfe": ("text in UTF-16 or UTF-32", "save it as UTF-8"),
@@ -57,17 +60,3 @@ def check_plain(path: Path) -> None:
         raise refused(path, "a folder where a file belongs", "name a file, or move the folder")
     if not stat.S_ISREG(mode):
         raise refused(path, "no plain file", "save what it gives as a file first")
-
-
-def read_plain(path: Path) -> bytes:
-    """Return the bytes of a text file.
-
-    Raises:
-        DataError: It is no plain file, or begins as no text does.
-    """
-    check_plain(path)
-    raw = path.read_bytes()
-    for begin, (what, remedy) in OTHER_FORMATS.items():
-        if raw.startswith(begin):
-            raise refused(path, f"not plain text but {what}", remedy)
-    return raw

@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from retrieval.errors import DataError, Problem, shown
+from retrieval.errors import LONGEST_LINE, DataError, Problem, shown
 
 # Problems of one kind in one file shown in full; of more, only the number is told.
 MOST_OF_A_KIND = 20
@@ -14,24 +14,32 @@ class Report:
     """Problems and notes as they are found."""
 
     def __init__(self) -> None:
-        self._problems: list[Problem] = []
-        self._counts: Counter[tuple[str, str]] = Counter()
+        self.problems: list[Problem] = []
+        self.counts: Counter[tuple[str, str]] = Counter()
         self._notes: list[str] = []
+        self.facts: dict[str, int] = {}  # counts that are told with the data
 
     def add(self, file: str, line: int | None, value: str, what: str, remedy: str) -> None:
         """Take up one problem."""
-        self._counts[file, what] += 1
-        if self._counts[file, what] <= MOST_OF_A_KIND:
+        self.counts[_whole(file), what] += 1
+        if self.counts[_whole(file), what] <= MOST_OF_A_KIND:
             problem = Problem(file=file, line=line, value=value, what=what, remedy=remedy)
-            self._problems.append(problem)
+            self.problems.append(problem)
 
     def count_more(self, file: str, what: str, count: int) -> None:
         """Take up problems of a kind that is already shown in full."""
-        self._counts[file, what] += count
+        self.counts[_whole(file), what] += count
 
-    def note(self, sentence: str) -> None:
+    def take(self, other: "Report") -> None:
+        """Take up all that another report holds."""
+        self.problems += other.problems
+        self.counts += other.counts
+        for sentence in other.notes:
+            self.note(sentence, LONGEST_LINE)
+
+    def note(self, sentence: str, longest: int = LONGEST_NOTE) -> None:
         """Take up what is no problem but should be known, said once."""
-        if (line := shown(sentence, LONGEST_NOTE)) not in self._notes:
+        if (line := shown(sentence, longest)) not in self._notes:
             self._notes.append(line)
 
     @property
@@ -41,7 +49,7 @@ class Report:
 
     def raise_any(self) -> None:
         """Raise a `DataError` if there is a problem."""
-        if not self._problems:
+        if not self.problems:
             return
         more = [
             Problem(
@@ -51,7 +59,12 @@ class Report:
                 what=what,
                 remedy=f"the first {MOST_OF_A_KIND} are shown",
             )
-            for (file, what), count in self._counts.items()
+            for (file, what), count in self.counts.items()
             if count > MOST_OF_A_KIND
         ]
-        raise DataError([*self._problems, *more])
+        raise DataError([*self.problems, *more])
+
+
+def _whole(file: str) -> str:
+    """Return the name of the table that a file is of, which may be a folder of parts."""
+    return file.partition("/")[0]

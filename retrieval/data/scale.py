@@ -39,6 +39,11 @@ class RatingScale:
         return (self.highest - self.lowest) / 4 or 1.0
 
     @property
+    def tells_taste(self) -> bool:
+        """Whether there are two ratings at least: plays and likes are all the same."""
+        return self.highest > self.lowest
+
+    @property
     def classes(self) -> int:
         """How many classes of rating a history tells apart."""
         span = self.highest - self.lowest
@@ -115,8 +120,9 @@ def scale_of(ratings: NDArray[np.floating]) -> RatingScale | None:
 
     The step is the greatest that leads to all of them. What is beyond `LARGEST` is a mistake.
     """
-    exact = ratings.astype(np.float64)
-    values, counts = np.unique(exact[np.abs(exact) <= LARGEST], return_counts=True)
+    values, counts = np.unique(ratings.astype(np.float64, copy=False), return_counts=True)
+    sound = np.abs(values) <= LARGEST
+    values, counts = values[sound], counts[sound]
     if not len(values):
         return None
     values = values[~_mistaken(values, counts)]

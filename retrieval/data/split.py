@@ -26,7 +26,8 @@ def held_out(
         case Split.RATING80:
             return _first_fold(len(users), 5, seed)
         case Split.LEAVE_ONE:
-            return last_of_each(users, timestamps) & (np.bincount(users)[users] > 1)
+            last = last_of_each(users, timestamps) & (np.bincount(users)[users] > 1)
+            return last & first_of_each(users, movies, timestamps)
         case Split.TIME:
             early = before_cut(timestamps)
             return ~early & np.isin(users, users[early])
@@ -54,6 +55,17 @@ def last_of_each(users: NDArray[np.int64], timestamps: NDArray[np.int64]) -> NDA
     last = np.diff(users[order], append=-1) != 0
     mask = np.zeros(len(users), dtype=bool)
     mask[order[last]] = True
+    return mask
+
+
+def first_of_each(
+    users: NDArray[np.int64], movies: NDArray[np.int64], timestamps: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    """Return the mask of each user's first event of a movie, ties in time by place in the file."""
+    order = np.lexsort((timestamps, movies, users))
+    changes = (np.diff(users[order], prepend=-1) != 0) | (np.diff(movies[order], prepend=-1) != 0)
+    mask = np.zeros(len(users), dtype=bool)
+    mask[order[changes]] = True
     return mask
 
 

@@ -4,6 +4,7 @@ A statistic over all other ratings would tell a model, which knows the total, th
 out. A statistic over earlier ratings cannot, and is also what a service knows.
 """
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +17,9 @@ PRIOR_COUNT = 5.0
 
 USER_STATISTICS = 3
 MOVIE_STATISTICS = 2
+
+# Events whose movies are looked at together, and those of a movie more.
+TOGETHER = 2**18
 
 
 class RunningSums(NamedTuple):
@@ -63,20 +67,30 @@ def movie_statistics_of_all(
 
 
 def movie_statistics_before(
-    movies: NDArray[np.int64], deviations: NDArray[np.float64], timestamps: NDArray[np.int64]
+    movies: NDArray[np.integer], deviations: NDArray[np.float64], timestamps: NDArray[np.int64]
 ) -> NDArray[np.float32]:
     """Return, for each event `(N,)`, its movie's statistics over ratings strictly before it.
 
     Ratings of the very second are left out, whoever gave them: `(N, 2)`.
     """
     order = np.lexsort((timestamps, movies))
-    movie, time = movies[order], timestamps[order]
-    sums = np.concatenate([[0.0], np.cumsum(deviations[order])])
-    places = np.arange(len(order))
+    result = np.empty((len(order), MOVIE_STATISTICS), dtype=np.float32)
+    ends = np.append(0, np.cumsum(np.bincount(movies)))
+    cuts = np.append(ends[np.searchsorted(ends, np.arange(0, len(order), TOGETHER))], len(order))
+    for begin, end in pairwise(np.unique(cuts).tolist()):
+        part = order[begin:end]
+        result[part] = _statistics_before(movies[part], deviations[part], timestamps[part])
+    return result
+
+
+def _statistics_before(
+    movie: NDArray[np.integer], deviations: NDArray[np.float64], time: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    """Return what `movie_statistics_before` does, of all events of some movies, in their order."""
+    sums = np.concatenate([[0.0], np.cumsum(deviations)])
+    places = np.arange(len(movie))
     # Start of the movie's block, and of the events that share movie and second.
     starts = np.maximum.accumulate(np.where(np.diff(movie, prepend=-1) != 0, places, 0))
     changes = (np.diff(movie, prepend=-1) != 0) | (np.diff(time, prepend=-1) != 0)
     ends = np.maximum.accumulate(np.where(changes, places, 0))
-    result = np.empty((len(order), MOVIE_STATISTICS), dtype=np.float32)
-    result[order] = movie_statistics(ends - starts, sums[ends] - sums[starts])
-    return result
+    return movie_statistics(ends - starts, sums[ends] - sums[starts])

@@ -1,14 +1,14 @@
 """A synthetic world with known structure, in the layout of MovieLens-1M."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.data.demographics import AGE_EDGES
+from retrieval.data.user_attributes import AGE_EDGES
 from retrieval.errors import RequestError
 from retrieval.storage.files import new_folder
 
@@ -39,6 +39,10 @@ SPAN = int(2.5 * YEAR)
 # Before it is cut to 1..5 stars, which brings the mean to about 3.6 as in MovieLens.
 MEAN_VALUE = 3.68
 UNRATED = 0.04  # share of movies that nobody rates
+
+# Events, and pairs of a user and a movie, that are worked on together: what that needs does not
+# grow with the world.
+TOGETHER, CELLS = 2**18, 2**22
 
 
 class World(NamedTuple):
@@ -87,10 +91,13 @@ def sample_world(rng: np.random.Generator, *, users: int, movies: int, ratings: 
     popularity[rng.permutation(movies)[: int(UNRATED * movies)]] = -np.inf
     chosen = _choose(rng, tastes, traits, popularity + 0.5 * qualities, counts)
     owners = np.repeat(np.arange(users), counts)
-    liking = 0.7 * (tastes[owners] * traits[chosen]).sum(1) / np.sqrt(DIMENSION)
     timestamps, first = _sessions(rng, owners, users)
-    value = leniencies[owners] + qualities[chosen] + liking + 0.7 * rng.normal(size=ratings)
-    value += drifts[owners] * (timestamps - timestamps[first][owners]) / YEAR
+    value = 0.7 * rng.normal(size=ratings)
+    for part in _parts(ratings):
+        user, movie = owners[part], chosen[part]
+        liking = 0.7 * (tastes[user] * traits[movie]).sum(1) / np.sqrt(DIMENSION)
+        value[part] += leniencies[user] + qualities[movie] + liking
+        value[part] += drifts[user] * (timestamps[part] - timestamps[first][user]) / YEAR
     # What is watched is liked more than the rest.
     value += MEAN_VALUE - value.mean()
     return World(
@@ -134,8 +141,7 @@ def _write_world(folder: Path, *, users: int, movies: int, ratings: int, seed: i
     # Every eleventh id is left out, as MovieLens has gaps too.
     ids = np.array([number for number in range(1, 2 * movies + 2) if number % 11][:movies])
     with new_folder(folder) as partial:
-        columns = (world.users + 1, ids[world.movies], world.ratings, world.timestamps)
-        _write(partial / "ratings.dat", zip(*(column.tolist() for column in columns), strict=True))
+        _write(partial / "ratings.dat", _events(world, ids))
         names = np.array(GENRES)
         _write(
             partial / "movies.dat",
@@ -182,11 +188,12 @@ def _choose(
     counts: NDArray[np.int64],
 ) -> NDArray[np.int64]:
     """Return distinct movies for each user, `(N,)`, drawn by appeal and taste (Gumbel top-k)."""
-    parts: list[NDArray[np.int64]] = [np.zeros(0, np.int64)] * len(counts)
+    chosen, starts = np.empty(counts.sum(), np.int64), np.cumsum(counts) - counts
     pull, wishes = appeal.astype(np.float32), (0.3 * tastes).astype(np.float32)
     offers = traits.T.astype(np.float32)
     # Users who rate about as much stand together, so that little more is drawn than is kept.
-    for block in np.array_split(np.argsort(counts, kind="stable"), 1 + len(counts) // 512):
+    blocks = 1 + max(len(counts) // 512, counts.size * appeal.size // CELLS)
+    for block in np.array_split(np.argsort(counts, kind="stable"), blocks):
         keys = wishes[block] @ offers  # (C, M)
         keys += pull
         draws = rng.standard_exponential(size=keys.shape, dtype=np.float32)
@@ -197,8 +204,30 @@ def _choose(
         best = np.argsort(-np.take_along_axis(keys, drawn, axis=1), axis=1)
         drawn = np.take_along_axis(drawn, best, axis=1)
         for user, row in zip(block, drawn, strict=True):
-            parts[user] = row[: counts[user]]
-    return np.concatenate(parts)
+            chosen[starts[user] : starts[user] + counts[user]] = row[: counts[user]]
+    return chosen
+
+
+def _parts(count: int) -> Iterator[slice]:
+    """Return the parts of so many events that are worked on together."""
+    return (slice(start, start + TOGETHER) for start in range(0, count, TOGETHER))
+
+
+def _events(world: World, ids: NDArray[np.int64]) -> Iterator[tuple[object, ...]]:
+    """Return the rows of the file of ratings.
+
+    Args:
+        world: The world.
+        ids: `(M,)` of the movies.
+    """
+    for part in _parts(len(world.users)):
+        columns = (
+            world.users[part] + 1,
+            ids[world.movies[part]],
+            world.ratings[part],
+            world.timestamps[part],
+        )
+        yield from zip(*(column.tolist() for column in columns), strict=True)
 
 
 def _sessions(

@@ -8,22 +8,15 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.csv as arrow_csv
 from numpy.typing import NDArray
 
 from retrieval.data import columns
-from retrieval.data.checks import Table
-from retrieval.data.plain import read_plain
+from retrieval.data.compressed import opened, unpacked
+from retrieval.data.names import usual
 from retrieval.data.report import Report
+from retrieval.data.stream import BLOCK, Column, regular_columns
+from retrieval.data.table import Table
 from retrieval.errors import LONGEST_VALUE
-
-# Every other column is text: a title may be 007 and an occupation 01.
-NUMBERS = {
-    columns.USER_ID: pa.int64(),
-    columns.MOVIE_ID: pa.int64(),
-    columns.RATING: pa.float64(),
-    columns.TIMESTAMP: pa.int64(),
-}
 
 # They come of bytes that are no latin-1 text, quotes of Windows for one.
 C1_CONTROLS = "".join(map(chr, range(0x80, 0xA0)))
@@ -42,35 +35,48 @@ class Separated(NamedTuple):
     names: Sequence[str]
 
 
-def read_csv(path: Path, report: Report) -> Table:
+def read_csv(path: Path, report: Report, expected: frozenset[str] = frozenset()) -> Table:
     """Read a file whose first line names the columns.
+
+    Args:
+        path: The file.
+        report: Takes bad lines and notes.
+        expected: Names of columns that are said to be there, beside the usual ones.
 
     Raises:
         DataError: It cannot be read at all, no column is known, or one comes twice.
     """
-    text = _decoded(path, report, latin_1=False)
-    first = text.partition("\n")[0]
+    first, empty = _first_line(path)
     headers = {separator: _header(first, separator) for separator in SEPARATORS}
-    separator = max(headers, key=lambda name: len(columns.ALL.intersection(headers[name])))
+
+    def known(separator: str) -> int:
+        names = headers[separator]
+        return usual(names) + len(expected.intersection(names))
+
+    separator = max(headers, key=lambda each: (known(each), len(headers[each])))
     header = headers[separator]
-    if separator != ",":
+    if separator != "," and path.suffix.lower() != ".tsv":
         report.note(f"{path.name}: fields are read as separated by {SEPARATORS[separator]}")
-    table = Table(path.name, pd.DataFrame(), np.zeros(0, np.int64), first)
-    if text.strip() and columns.ALL.isdisjoint(header):
+    table = Table(path.name, pd.DataFrame(), range(0), first)
+    if not empty and not known(separator):
         what = "the first line names no column that is known"
-        remedy = "begin with user_id,movie_id,rating,timestamp or movie_id,title,genres"
+        remedy = (
+            "begin with user_id,movie_id,rating,timestamp or movie_id,title,genres, or say which "
+            "column is which: --columns user_id=NAME,movie_id=NAME"
+        )
         report.add(path.name, 1, first, what, remedy)
         report.raise_any()
-    repeated = sorted({name for name in header if header.count(name) > 1})
+    ours = [columns.MOVIELENS.get(name, name) for name in header]
+    repeated = sorted({name for name, our in zip(header, ours, strict=True) if ours.count(our) > 1})
     if repeated:
         what, remedy = "a column comes twice", f"keep one of each: {', '.join(repeated)}"
         report.add(path.name, 1, first, what, remedy)
         report.raise_any()
-    frame = None
-    if text.count('"') % 2 == 0:  # else a quote may be open at the end
-        frame = _fast(text, separator, header, skip=1, quotes=True)
+    with opened(path) as stream:
+        frame = regular_columns(stream, header, separator, skip=1, quotes=True)
     if frame is not None:
-        return table._replace(frame=frame, lines=np.arange(2, len(frame) + 2))
+        return table._replace(frame=frame, lines=range(2, len(frame) + 2))
+    text = _decoded(path, report, latin_1=False)
     rows = list(_csv_rows(path.name, text, separator, report))[1:]
     frame, lines = _regular(path.name, rows, header, report)
     return table._replace(frame=frame, lines=lines)
@@ -82,33 +88,48 @@ def read_lines(path: Path, layout: Separated, report: Report) -> Table:
     Raises:
         DataError: It cannot be read at all.
     """
-    text, names = _decoded(path, report, latin_1=True), list(layout.names)
-    if len(layout.separator) == 1:
-        frame = _fast(text, layout.separator, names, skip=0, quotes=False)
-    else:
-        # The fast parser wants one character; read at the single colons and drop what is between.
-        spread = [part for name in names for part in (name, f"-{name}")][:-1]
-        frame = _fast(text, layout.separator[0], spread, skip=0, quotes=False)
-        if frame is not None and (frame[spread[1::2]] != "").to_numpy().any():
-            frame = None
-        if frame is not None:
-            frame = frame[names]
+    names = list(layout.names)
+    with opened(path) as stream:
+        if len(layout.separator) == 1:
+            frame = regular_columns(stream, names, layout.separator, skip=0, quotes=False)
+        else:
+            # The fast parser wants one character; read at the single colons and drop what is
+            # between.
+            spread = [part for name in names for part in (name, f"-{name}")][:-1]
+            frame = regular_columns(stream, spread, layout.separator[0], skip=0, quotes=False)
+            if frame is not None and any(_holds(frame[name]) for name in spread[1::2]):
+                frame = None
+            if frame is not None:
+                frame = frame[names]
     if frame is not None:
-        return Table(path.name, frame, np.arange(1, len(frame) + 1))
+        return Table(path.name, frame, range(1, len(frame) + 1))
+    text = _decoded(path, report, latin_1=True)
     # Not splitlines, which cuts at characters that may stand in a title.
     numbered = enumerate(text.split("\n"), start=1)
     rows = [(number, line.split(layout.separator)) for number, line in numbered if line]
     return Table(path.name, *_regular(path.name, rows, names, report))
 
 
+def _holds(column: pd.Series) -> bool:
+    """Return whether a column holds anything at all."""
+    return not isinstance(column.dtype, pd.CategoricalDtype) or any(column.cat.categories)
+
+
+def _first_line(path: Path) -> tuple[str, bool]:
+    """Return the line that names the columns, and whether there is nothing in the file."""
+    with opened(path) as stream:
+        begin = stream.read(BLOCK).removeprefix(b"\xef\xbb\xbf")
+    line = begin.replace(b"\r", b"\n").partition(b"\n")[0]
+    return line.decode(errors="replace"), not begin.strip()
+
+
 def _header(line: str, separator: str) -> list[str]:
-    """Return the names of the columns, ours for MovieLens'; nameless ones are numbered."""
+    """Return the names of the columns; nameless ones are numbered."""
     try:
         names = next(csv.reader([line], delimiter=separator), [])
     except csv.Error:  # longer than any header
         return [line[:LONGEST_VALUE]]
-    named = (columns.MOVIELENS.get(name.strip(), name.strip()) for name in names)
-    return [name or f"column {place}" for place, name in enumerate(named, start=1)]
+    return [name.strip() or f"column {place}" for place, name in enumerate(names, start=1)]
 
 
 def _csv_rows(
@@ -137,44 +158,14 @@ def _csv_rows(
         begins = ends + 1
 
 
-def _fast(
-    text: str, separator: str, names: Sequence[str], *, skip: int, quotes: bool
-) -> pd.DataFrame | None:
-    """Parse regular text at full speed; None where it is anything but regular.
-
-    Arrow refuses a line with too few or too many fields; pandas fills up the one and cuts the
-    other.
-    """
-    text = text.rstrip("\n")
-    # Where a number is malformed, text, which the checks report; Arrow takes 0x1a for a number.
-    for numbers in ({},) if "0x" in text or "0X" in text else (NUMBERS, {}):
-        try:
-            table = arrow_csv.read_csv(
-                pa.py_buffer(text.encode()),
-                arrow_csv.ReadOptions(use_threads=False, column_names=names, skip_rows=skip),
-                arrow_csv.ParseOptions(delimiter=separator, quote_char='"' if quotes else False),
-                arrow_csv.ConvertOptions(
-                    column_types={name: numbers.get(name, pa.string()) for name in names},
-                    null_values=[],
-                ),
-            )
-        except pa.ArrowException:
-            continue
-        # Blank lines and quoted fields over many lines would put rows on wrong line numbers.
-        if table.num_rows + skip == text.count("\n") + 1:
-            frame: pd.DataFrame = table.to_pandas()
-            return frame
-    return None
-
-
 def _regular(
-    name: str, rows: list[tuple[int, list[str]]], names: Sequence[str], report: Report
+    file: str, rows: list[tuple[int, list[str]]], names: Sequence[str], report: Report
 ) -> tuple[pd.DataFrame, NDArray[np.int64]]:
     """Return the rows with the right number of fields and their lines; report the others."""
     for line, row in rows:
         if len(row) != len(names):
             report.add(
-                name,
+                file,
                 line,
                 " ".join(row),
                 f"line does not have {len(names)} fields",
@@ -182,7 +173,12 @@ def _regular(
             )
     kept = [row for _, row in rows if len(row) == len(names)]
     lines = np.array([line for line, row in rows if len(row) == len(names)], dtype=np.int64)
-    return pd.DataFrame(kept, columns=list(names), dtype=str), lines
+    parsed = {}
+    for place, name in enumerate(names):
+        parsed[name] = Column()
+        parsed[name].add(pa.array([row[place] for row in kept], pa.large_string()))
+    frame = pd.DataFrame({name: column.taken() for name, column in parsed.items()})
+    return frame, lines
 
 
 def _decoded(path: Path, report: Report, *, latin_1: bool) -> str:
@@ -190,7 +186,7 @@ def _decoded(path: Path, report: Report, *, latin_1: bool) -> str:
 
     Lines end in LF, whatever they end in in the file: CR, LF, or both.
     """
-    raw = read_plain(path)
+    raw = unpacked(path)
     suspects = "\0\ufffd"
     try:
         text = raw.decode("utf-8-sig")

@@ -48,7 +48,9 @@ class Times(NamedTuple):
     unit: TimeUnit | None  # of most values; None: no unit makes most of them plausible
 
 
-def seconds_of(values: NDArray[Any]) -> Times:
+def seconds_of(
+    values: NDArray[Any], counts: NDArray[np.int64] | None = None, *, any_year: bool = False
+) -> Times:
     """Return the seconds of timestamps, in the unit that makes most of them plausible.
 
     Numbers are recognised by their range, dates and times by their type or form (ISO 8601, UTC
@@ -57,15 +59,20 @@ def seconds_of(values: NDArray[Any]) -> Times:
 
     Args:
         values: `(N,)` whole numbers, floats, datetime64, or texts and other objects.
+        counts: `(N,)` how often each value comes; None is once.
+        any_year: Whether times before 1990 and after 2100 are times too.
     """
+    weights = np.ones(len(values), dtype=np.int64) if counts is None else counts
     if values.dtype.kind == "M":
-        return _of_datetimes(values.astype("datetime64[s]").astype(np.int64))
+        seconds = values.astype("datetime64[s]").astype(np.int64)
+        return _of_datetimes(seconds, weights, any_year=any_year)
     numbers, wrong = whole_numbers(values, 2**63)
-    if values.dtype.kind not in "iuf" and 2 * wrong.sum() > len(values):
+    if values.dtype.kind not in "iuf" and 2 * weights[wrong].sum() > weights.sum():
         seconds, no_dates = _parsed(values, _iso_seconds)
-        if no_dates.sum() < wrong.sum():
-            return _of_datetimes(np.where(no_dates, NO_TIME, seconds))
-    return _of_numbers(numbers, wrong)
+        if weights[no_dates].sum() < weights[wrong].sum():
+            seconds = np.where(no_dates, NO_TIME, seconds)
+            return _of_datetimes(seconds, weights, any_year=any_year)
+    return _of_numbers(numbers, wrong, weights, any_year=any_year)
 
 
 def whole_numbers(
@@ -107,16 +114,27 @@ def _year(seconds: float) -> str:
         return "no year of a calendar"
 
 
-def _of_datetimes(seconds: NDArray[np.int64]) -> Times:
+def _of_datetimes(
+    seconds: NDArray[np.int64], weights: NDArray[np.int64], *, any_year: bool
+) -> Times:
     """Keep what is plausible: from 1990 to 2100, or from 1970 where most lie before 1990."""
+    there = seconds != NO_TIME
     plausible = (seconds >= EARLIEST) & (seconds < LATEST)
-    if 2 * plausible.sum() <= (seconds != NO_TIME).sum():
+    if 2 * weights[plausible].sum() <= weights[there].sum():
         plausible = (seconds >= 0) & (seconds < LATEST)
+    if any_year:
+        plausible = there
     unit = TimeUnit.DATETIMES if plausible.any() else None
     return Times(np.where(plausible, seconds, NO_TIME), unit)
 
 
-def _of_numbers(numbers: NDArray[np.int64], wrong: NDArray[np.bool_]) -> Times:
+def _of_numbers(
+    numbers: NDArray[np.int64],
+    wrong: NDArray[np.bool_],
+    weights: NDArray[np.int64],
+    *,
+    any_year: bool,
+) -> Times:
     """Choose the unit that makes most numbers plausible, a quarter of them at least."""
     ranges = {unit: (EARLIEST * per, LATEST * per) for unit, per in PER_SECOND.items()}
     ranges[TimeUnit.DATES] = (19_900_101, 21_001_232)
@@ -124,12 +142,16 @@ def _of_numbers(numbers: NDArray[np.int64], wrong: NDArray[np.bool_]) -> Times:
     most, unit, plausible = 0, None, wrong
     for each, (low, high) in ranges.items():
         inside = ~wrong & (numbers >= low) & (numbers < high)
-        if (count := int(inside.sum())) > most:
+        if (count := int(weights[inside].sum())) > most:
             most, unit, plausible = count, each, inside
-        if 2 * most > len(numbers):
+        if 2 * most > weights.sum():
             break
-    if unit is None or 4 * most < (~wrong).sum():
-        return Times(np.full(len(numbers), NO_TIME), None)
+    if unit is None or 4 * most < weights[~wrong].sum():
+        if not any_year:
+            return Times(np.full(len(numbers), NO_TIME), None)
+        unit = TimeUnit.SECONDS
+    if any_year and unit in PER_SECOND:
+        plausible = ~wrong
     if unit is TimeUnit.SECONDS and plausible.all():
         return Times(numbers, unit)
     seconds = numbers // PER_SECOND.get(unit, 1)

@@ -6,12 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.data.dataset import Dataset
-from retrieval.data.history import spans, time_order
+from retrieval.data.history import first_times, spans, time_order
 from retrieval.data.sittings import sittings
 
 
 class Visits(NamedTuple):
-    """The last sitting of V users who had others before, with E events in all."""
+    """The last sitting of V users who had others before, with E movies they had not seen."""
 
     users: NDArray[np.int64]  # (V,) numbers
     asked: NDArray[np.int64]  # (V,) seconds: any moment since the event before
@@ -51,21 +51,26 @@ def last_visits(
     histories = dataset.histories(np.ones(len(order), dtype=bool))
     parts = sittings(histories)
     ends = histories.offsets[1:][np.diff(histories.offsets) > 0]
-    came_back = ends[parts.later[ends - 1]]  # (R,) after the last event of each such user
-    count = min(most, int(len(came_back) * share))
-    ends = np.sort(rng.choice(came_back, count, replace=False))
-    starts = parts.starts[ends - 1]
+    fresh = first_times(histories)
+    until = np.append(0, np.cumsum(fresh))
+    last = parts.of(ends - 1)
+    came_back = last.later & (until[ends] > until[last.starts])
+    ends = ends[came_back]  # (R,) after the last event of each user who came back to another movie
+    count = min(most, int(len(ends) * share))
+    ends = np.sort(rng.choice(ends, count, replace=False))
+    starts = parts.of(ends - 1).starts
     sizes = ends - starts
     rows = order[spans(starts, sizes)]
     mask = np.zeros(len(order), dtype=bool)
     mask[rows] = True
+    fresh = fresh[spans(starts, sizes)]
     left, back = histories.timestamps[starts - 1], histories.timestamps[starts]
     visits = Visits(
         users=dataset.users[order[starts]],
         asked=left + (rng.random(count) * (back - left)).astype(np.int64),
         back=back,
-        owners=np.repeat(np.arange(count), sizes),
-        movies=dataset.movies[rows],
-        liked=dataset.liked(rows),
+        owners=np.repeat(np.arange(count), sizes)[fresh],
+        movies=dataset.movies[rows[fresh]],
+        liked=dataset.liked(rows[fresh]),
     )
     return mask, visits

@@ -17,6 +17,7 @@ from index.snapshot import Snapshot
 from index.synthetic import synthetic_vectors
 from index.tuning import Questions, Trial, fastest, tune
 from index.vectors import Vectors
+from retrieval.data.vocabulary import Id
 from retrieval.pipeline.indexing import check_target, questions
 from retrieval.run.folder import Run
 from retrieval.serving.events import Event
@@ -83,10 +84,10 @@ def _with_one_more(run: Run, user: int) -> Person:
     # A user who has rated everything rates one movie again.
     movie = run.catalogue.movies[int(np.append(unseen, 0)[0])].id
     added = Event(movie, run.config.scale.highest)
-    return Person(user_id=int(run.users.ids[user]), added=[added])
+    return Person(user_id=run.users.ids[user].item(), added=[added])
 
 
-def _latency(recommender: Recommender, users: Sequence[int | Person]) -> Latency:
+def _latency(recommender: Recommender, users: Sequence[Id | Person]) -> Latency:
     for user in users[:WARM_UP]:
         recommender.topk(user, K)
     times = []

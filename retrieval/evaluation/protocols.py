@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -188,7 +189,7 @@ def _new_users(trial: Trial, given: int) -> list[Result]:
     users, movies = data.users[rows], data.movies[rows]
     shown = shown[np.isin(data.users[shown], users)]
     ids, movie_ids = data.user_vocabulary.ids, data.movie_vocabulary.ids
-    histories: dict[int, list[Event]] = {user: [] for user in ids[np.unique(users)].tolist()}
+    histories: dict[Any, list[Event]] = {user: [] for user in ids[np.unique(users)].tolist()}
     for user, movie, rating, time in zip(
         ids[data.users[shown]].tolist(),
         movie_ids[data.movies[shown]].tolist(),

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.data.history import Histories, spans
+from retrieval.data.history import Histories, first_times, spans
 from retrieval.data.sittings import sittings
 from retrieval.options import Target
 
@@ -26,7 +26,8 @@ def questions_after(histories: Histories, cut: int, target: Target) -> LaterQues
     """Return what is asked about the events after a cut.
 
     Users who appear after it are asked from their second event on, with the events before that;
-    about a visit, or all that comes, users known before the cut are asked alone.
+    about a visit, or all that comes, users known before the cut are asked alone. Nothing is asked
+    where users only watch again what they have seen.
 
     Args:
         histories: All events, before and after.
@@ -57,8 +58,11 @@ def questions_after(histories: Histories, cut: int, target: Target) -> LaterQues
             away = histories.timestamps[first[there]] - histories.timestamps[first[there] - 1]
             users = there[away >= DAY]
             asked = first[users]
-            stops = sittings(histories).ends[asked]
+            stops = sittings(histories).of(asked).ends
         case Target.WINDOW:
             users = np.flatnonzero(known & comes)
             asked, stops = first[users], ends[users]
+    fresh = np.append(0, np.cumsum(first_times(histories)))
+    answered = fresh[stops] > fresh[asked]
+    users, asked, stops = users[answered], asked[answered], stops[answered]
     return LaterQuestions(users, starts[users], asked, stops)

@@ -21,9 +21,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from index.neighbours import NO_ID
 from retrieval.data.dataset import Dataset, encode
 from retrieval.data.frames import MovieData
-from retrieval.data.history import Histories, spans
+from retrieval.data.history import Histories, first_times, spans
 from retrieval.data.vocabulary import UNKNOWN
 from retrieval.errors import RequestError
 from retrieval.evaluation.baselines import fit_biases, most_rated
@@ -181,11 +182,12 @@ def _lists(trial: LaterTrial, rank_by: RankBy, when: When) -> NDArray[np.int64]:
         in_sitting=when is When.IN_SITTING,
     )
     lists = np.full((len(questions.users), depth), UNKNOWN, np.int64)
+    known = dataset.movie_vocabulary.numbers(trial.snapshot.run.catalogue.vocabulary.ids)  # (M,)
     for rows in _parts(questions):
         times = trial.histories.timestamps[questions.ends[rows]] if when is When.AT else None
         users = _users(trial, rows)
         found = best_movies(trial.snapshot, users, np.arange(len(rows)), times, options)
-        lists[rows] = dataset.movie_vocabulary.numbers(found.movie_ids)
+        lists[rows] = np.where(found.movies == NO_ID, UNKNOWN, known[found.movies])
     return lists
 
 
@@ -232,7 +234,9 @@ def _predicted(trial: LaterTrial) -> NDArray[np.float64]:
     for rows in _parts(questions):
         which = np.repeat(np.arange(len(rows)), sizes[rows])
         mine = spans(starts[rows], sizes[rows])
-        movies = dataset.movie_vocabulary.ids[trial.histories.movies[events[mine]]]
+        movies = trial.snapshot.run.catalogue.vocabulary.numbers(
+            dataset.movie_vocabulary.ids[trial.histories.movies[events[mine]]]
+        )
         users = _users(trial, rows)
         predicted[mine] = predict(trial.snapshot, users, which, movies, None, trial.threads).ratings
     return predicted
@@ -281,6 +285,8 @@ def scored(
     """
     dataset, questions, histories = trial.dataset, trial.questions, trial.histories
     owners, events = _answers(questions)
+    fresh = first_times(histories)[events]  # no list holds what the user has seen
+    owners, events = owners[fresh], events[fresh]
     users, count, asked = questions.users, len(dataset.movie_vocabulary), len(lists)
     keys = owners * count + histories.movies[events]  # of a question and a movie
     order = np.argsort(keys, kind="stable")

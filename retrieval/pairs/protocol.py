@@ -28,7 +28,7 @@ class Questions(NamedTuple):
 
     stored: Numbers  # (Q,) number of a user whose history is as stored, or UNKNOWN
     trained: Numbers  # (Q,) number of a user whose id the pairs were trained on, or UNKNOWN
-    codes: Numbers  # (Q, 3) of gender, age and occupation
+    codes: Numbers  # (Q, C) of the attributes of users, gender, age and occupation first
     histories: Histories
     windows: Windows  # Q of them, into the histories
     when: When  # the times of the windows count where it is AT
@@ -59,7 +59,7 @@ class RunFacts(NamedTuple):
     settings: Mapping[str, Any]  # of the pair, as saved
     scale: RatingScale
     centre: float  # average rating in training
-    demographics: tuple[int, int, int]  # number of codes of gender, age and occupation
+    attributes: tuple[int, ...]  # number of codes of each attribute of users
     histories: Histories  # of the U users, as stored
     users: int  # U
     movies: int  # M, those that were added after training included

@@ -14,21 +14,16 @@ class Sizes(NamedTuple):
     users: int
     movies: int
     content: int
-    genders: int
-    ages: int
-    occupations: int
+    attributes: tuple[int, ...]  # codes of each attribute of users, gender, age, occupation first
     classes: int
 
 
 def sizes_of(dataset: Dataset, content: NDArray[np.float32]) -> Sizes:
     """Return what a data set, and the content of its movies `(M, F)`, fix."""
-    genders, ages, occupations = dataset.demographics.sizes()
     return Sizes(
         users=len(dataset.user_vocabulary),
         movies=len(dataset.movie_vocabulary),
         content=content.shape[1],
-        genders=genders,
-        ages=ages,
-        occupations=occupations,
+        attributes=dataset.user_attributes.sizes,
         classes=dataset.scale.classes,
     )

@@ -161,6 +161,15 @@ class SavedPair(Protocol):
             RequestError: The pair knows nothing of movies that it was not trained on.
         """
 
+    def forget_user(self, user: int, events: slice, folder: Path) -> None:
+        """Write the pair anew without anything of one user; the numbers of later ones go down.
+
+        Args:
+            user: Number of the user.
+            events: Where the user's events are among those of all users.
+            folder: Folder of the next version, into which files that change are written.
+        """
+
 
 class TowerPair(Protocol[S]):
     """How a pair is trained; S are its settings."""

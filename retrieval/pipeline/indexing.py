@@ -14,14 +14,23 @@ from index.store import Card, read_card, save_index
 from index.tuning import SMALL, Questions, Trial, tune
 from retrieval.data import columns
 from retrieval.data.catalogue import Catalogue, write_catalogue
-from retrieval.data.listing import listed
+from retrieval.data.listing import listed, values_of
 from retrieval.data.vocabulary import UNKNOWN
 from retrieval.errors import RequestError, RunError
 from retrieval.pairs.content import load_content
 from retrieval.pairs.table import TOWER_PAIRS
 from retrieval.pairs.training import SavedPair
 from retrieval.run.config import RunConfig
-from retrieval.run.folder import ADDED, CONTENT, MOVIES, Run, open_index, open_run, open_version
+from retrieval.run.folder import (
+    ADDED,
+    ATTRIBUTES,
+    CONTENT,
+    MOVIES,
+    Run,
+    open_index,
+    open_run,
+    open_version,
+)
 from retrieval.run.manifest import INDEX, checked_sums, model_of, seal, write_sums
 from retrieval.run.versions import current, writing
 from retrieval.serving.encoder import Encoder, questions_of
@@ -65,7 +74,7 @@ def build_index(
     with writing(folder) as writer, writer.new_version() as partial:
         version = current(folder)
         sums = checked_sums(version, index=False, whole=True)
-        _carry_over(version, partial, sums)
+        carry_over(version, partial, sums)
         write_sums(partial, sums)
         return index_version(partial, folder, kind, target, report)
 
@@ -87,12 +96,13 @@ def index_version(
         report: See there.
     """
     run = open_version(version, home)
-    ids, vectors = run.catalogue.vocabulary.ids, _vectors(run)
-    if kind is Kind.EXACT or (kind is None and len(ids) < SMALL):
-        built = Built(_save(run, Index.build(ids, vectors)), [])
+    vectors = _vectors(run)
+    numbers = np.arange(len(vectors))
+    if kind is Kind.EXACT or (kind is None and len(vectors) < SMALL):
+        built = Built(_save(run, Index.build(numbers, vectors)), [])
     else:
         kinds = tuple(Kind) if kind is None else (kind,)
-        tuned = tune(ids, vectors, questions(run), target, kinds, report)
+        tuned = tune(numbers, vectors, questions(run), target, kinds, report)
         built = Built(_save(run, tuned.chosen), tuned.trials)
     write_sums(version, run.sums)
     return built
@@ -123,7 +133,7 @@ def questions(run: Run, count: int = USERS) -> Questions:
         queries[own] = encoder.queries(asked, rating[own], rank_by)
     ends = known.histories.offsets
     seen = [known.histories.movies[ends[row] : ends[row + 1]] for row in rows]
-    return Questions(queries, K, [run.catalogue.vocabulary.ids[movies] for movies in seen])
+    return Questions(queries, K, [movies.astype(np.int64) for movies in seen])
 
 
 def add_movies(folder: Path, movies: pd.DataFrame) -> int:
@@ -143,19 +153,19 @@ def add_movies(folder: Path, movies: pd.DataFrame) -> int:
     current(folder)  # before anything is written beside what is no run
     with writing(folder) as writer:
         run = open_run(folder)
-        index, kind = _index_of(run), _kind_of(run)
+        index, kind = index_of(run), _kind_of(run)
         unknown = run.catalogue.vocabulary.numbers(movies[columns.MOVIE_ID]) == UNKNOWN
         fresh = movies[unknown]
         if fresh.empty and index is not None:
             return 0
         with writer.new_version() as partial:
-            _carry_over(run.folder, partial, run.sums)
+            carry_over(run.folder, partial, run.sums)
             vectors = _add(run, partial, fresh)
             sums = seal(partial)
             if index is None:
                 index_version(partial, folder, kind)
                 return len(fresh)
-            index.put(fresh[columns.MOVIE_ID].to_numpy(), vectors)
+            index.put(len(run.catalogue) + np.arange(len(fresh)), vectors)
             (partial / INDEX).mkdir()
             save_index(partial / INDEX, index, model_of(sums))
             write_sums(partial, sums)
@@ -178,19 +188,24 @@ def _add(run: Run, version: Path, movies: pd.DataFrame) -> NDArray[np.float32]:
     added = np.vstack([run.added, vectors]) if len(run.added) else vectors
     with new_file(version / ADDED) as partial, partial.open("wb") as file:
         np.save(file, added)
+    attributes = run.attributes
+    attributes = attributes.extended(values_of(movies, attributes.attributes))
+    for path in version.glob(f"{ATTRIBUTES}*"):
+        path.unlink()  # which other versions may share
+    attributes.save(version, ATTRIBUTES)
     everything = [*run.catalogue.movies, *listed(movies)]
     with new_file(version / MOVIES) as partial:
         write_catalogue(partial, Catalogue(everything, len(added)))
     return vectors
 
 
-def _carry_over(version: Path, partial: Path, names: Iterable[str]) -> None:
+def carry_over(version: Path, partial: Path, names: Iterable[str]) -> None:
     """Take files of a version over into the next."""
     for name in names:
         link_or_copy(version / name, partial / name)
 
 
-def _index_of(run: Run) -> Index | None:
+def index_of(run: Run) -> Index | None:
     """Return the index of a run; None where it is missing, or was left behind by one killed."""
     try:
         return open_index(run, mapped=False)

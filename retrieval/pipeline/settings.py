@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, SerializeAsAny, ValidationError, field_validator
 
+from retrieval.data.section import SECTION
 from retrieval.errors import RequestError, shown, unknown
 from retrieval.options import Preset
 from retrieval.pairs.table import TOWER_PAIRS
@@ -47,6 +48,12 @@ class Settings(BaseModel):
                 raise _unknown_setting(name, self)
             of[pair] = _with(of[pair], name, field, value)
         return self.model_copy(update={"of": of})
+
+    def of_pairs(self, pairs: Sequence[str]) -> "Settings":
+        """Return the settings of some of the pairs alone."""
+        return self.model_copy(
+            update={"pairs": tuple(pairs), "of": {pair: self.of[pair] for pair in pairs}}
+        )
 
     def rows(self) -> "list[SettingRow]":
         """Return every setting with its value and its meaning."""
@@ -115,6 +122,8 @@ def checked_pairs(names: Iterable[str]) -> tuple[str, ...]:
 def read_config_file(path: Path) -> dict[str, object]:
     """Return the settings in a TOML file: "preset", "pairs", and such as "sequence.epochs".
 
+    Its section [data] says where data comes from, and is read by `retrieval.data.section`.
+
     Raises:
         RequestError: The file cannot be read, or is no TOML of tables of settings.
     """
@@ -124,6 +133,8 @@ def read_config_file(path: Path) -> dict[str, object]:
         raise RequestError(f"{path} cannot be read as TOML: {shown(error)}") from error
     flat: dict[str, object] = {}
     for name, value in found.items():
+        if name == SECTION:
+            continue
         if isinstance(value, dict):
             flat |= {f"{name}.{field}": each for field, each in value.items()}
         else:

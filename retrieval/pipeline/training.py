@@ -1,5 +1,6 @@
 """From data to a run: pairs trained, blended, and written with their index."""
 
+import logging
 import platform
 import time
 from collections.abc import Sequence
@@ -20,10 +21,12 @@ from retrieval.data.dataset import Dataset, encode
 from retrieval.data.frames import MovieData
 from retrieval.data.history import moment_after
 from retrieval.data.layouts import read_folder
-from retrieval.data.listing import listed
-from retrieval.data.split import last_of_each, random_rows
+from retrieval.data.listing import attributes_of, listed
+from retrieval.data.source import DataSource, read
+from retrieval.data.split import first_of_each, last_of_each, random_rows
 from retrieval.data.visits import last_visits
-from retrieval.errors import DataError, Problem
+from retrieval.data.vocabulary import Id
+from retrieval.errors import DataError, Problem, RequestError, RunError
 from retrieval.options import Device
 from retrieval.pairs.content import ContentEncoder, fit_content, save_content
 from retrieval.pairs.device import available
@@ -35,10 +38,20 @@ from retrieval.pipeline.indexing import index_version
 from retrieval.pipeline.settings import Settings, settings_of
 from retrieval.progress import SILENT, Progress, Stage
 from retrieval.run.config import FORMAT, RunConfig
-from retrieval.run.folder import CARD, CONTENT, METRICS, write_run
+from retrieval.run.folder import (
+    CARD,
+    CONTENT,
+    HIDDEN,
+    METRICS,
+    read_hidden,
+    write_hidden,
+    write_run,
+)
 from retrieval.run.manifest import seal
-from retrieval.run.versions import writing
+from retrieval.run.versions import current, writing
 from retrieval.storage.files import remove
+
+_log = logging.getLogger(__name__)
 
 # Rows held out to decide when to stop and how to blend: enough to tell epochs apart, too few to be
 # missed.
@@ -65,7 +78,7 @@ PACKAGES = ("two-tower-rec", "torch", "numpy", "scipy", "scikit-learn", "faiss-c
 
 
 def train(
-    data: MovieData | Path | str,
+    data: MovieData | DataSource | Path | str,
     settings: Settings | str,
     folder: Path | str,
     *,
@@ -80,7 +93,7 @@ def train(
     Interrupted, the same call goes on with the pairs that keep checkpoints from where they were.
 
     Args:
-        data: Ratings, movies and users, or the folder that holds them.
+        data: Ratings, movies and users, where they come from, or the folder that holds them.
         settings: Which pairs are trained, and how; or a preset.
         folder: Folder of the run.
         source: Name of the data in the run; None is the name of their folder, if they have one.
@@ -97,9 +110,9 @@ def train(
     """
     available(device)
     home = Path(folder)
-    chosen = settings_of(settings)
-    frames = data if isinstance(data, MovieData) else read_folder(Path(data))
+    frames = _frames(data)
     named = source or ("data" if isinstance(data, MovieData) else str(data))
+    chosen = learnable(settings_of(settings), frames)
     if len(frames.ratings) < FEWEST_RATINGS:
         raise DataError([_too_few(named, len(frames.ratings))])
     with writing(home) as writer:
@@ -109,13 +122,44 @@ def train(
         parts = _fit(encode(frames), chosen, options)
         config = _config(parts, chosen, seed, named)
         progress.stage(WRITING)
+        hidden = _hidden_before(home)
         with writer.new_version() as partial:
-            _write(partial, config, parts)
+            _write(partial, config, parts, hidden)
             if index:
                 progress.stage(INDEXING)
                 index_version(partial, home)
         remove(writer.checkpoint)
     return parts.trained
+
+
+def _frames(data: MovieData | DataSource | Path | str) -> MovieData:
+    """Return data as it is, or read it."""
+    match data:
+        case MovieData():
+            return data
+        case DataSource():
+            return read(data)
+        case _:
+            return read_folder(Path(data))
+
+
+def learnable(settings: Settings, data: MovieData) -> Settings:
+    """Return settings without the pairs that learn from ratings alone where there are none.
+
+    Raises:
+        RequestError: No pair is left.
+    """
+    if data.scale.tells_taste:
+        return settings
+    left = [pair for pair in settings.pairs if not TOWER_PAIRS[pair].rates]
+    if not left:
+        raise RequestError(
+            f"the data has no ratings, or one rating alone, from which {settings.pairs[0]} could "
+            "learn; train with --towers sequence"
+        )
+    if len(left) < len(settings.pairs):
+        _log.warning("without ratings that differ, only the pair that ranks is trained: %s", *left)
+    return settings.of_pairs(left)
 
 
 def request(source: str, settings: Settings, seed: int) -> dict[str, object]:
@@ -179,7 +223,7 @@ def _fit(dataset: Dataset, settings: Settings, options: TrainingOptions) -> _Par
     last = np.zeros_like(validation)
     if ranks:
         last = last_events(dataset, rng) & ~np.isin(dataset.users, visits.users)
-    encoder = fit_content(dataset.movie_frame, options.seed)
+    encoder = fit_content(dataset.movie_frame, options.seed, dataset.movie_attributes)
     content = encoder.describe(dataset.movie_frame)
     data = TrainingData(dataset, content, validation, last, visited, visits)
     for pair in settings.pairs:
@@ -210,11 +254,13 @@ def _fit(dataset: Dataset, settings: Settings, options: TrainingOptions) -> _Par
 
 
 def last_events(dataset: Dataset, rng: np.random.Generator) -> NDArray[np.bool_]:
-    """Return a mask `(N,)` of the last events of random users who have others before."""
-    users = np.flatnonzero(np.bincount(dataset.users, minlength=len(dataset.user_vocabulary)) > 1)
+    """Return a mask `(N,)` of the last events of random users, of movies not seen before."""
+    columns = dataset.users, dataset.movies, dataset.timestamps
+    last = last_of_each(dataset.users, dataset.timestamps) & first_of_each(*columns)
+    several = np.bincount(dataset.users, minlength=len(dataset.user_vocabulary)) > 1
+    users = np.unique(dataset.users[last & several[dataset.users]])
     count = min(VALIDATION_USERS, int(len(users) * VALIDATION_USER_SHARE))
-    chosen = rng.choice(users, count, replace=False)
-    return last_of_each(dataset.users, dataset.timestamps) & np.isin(dataset.users, chosen)
+    return last & np.isin(dataset.users, rng.choice(users, count, replace=False))
 
 
 def _config(parts: _Parts, settings: Settings, seed: int, source: str) -> RunConfig:
@@ -245,14 +291,22 @@ def _config(parts: _Parts, settings: Settings, seed: int, source: str) -> RunCon
         training_seconds=round(parts.trained.seconds, 1),
         scale=dataset.scale,
         centre=float(dataset.ratings[~parts.data.held_out].mean(dtype=np.float64)),
-        demographics=dataset.demographics,
+        user_attributes=dataset.user_attributes,
         packages={"python": platform.python_version()}
         | {package: _installed(package) for package in PACKAGES},
         threads=torch.get_num_threads(),
     )
 
 
-def _write(folder: Path, config: RunConfig, parts: _Parts) -> None:
+def _hidden_before(home: Path) -> list[Id]:
+    """Return the movies that the version before hides; none where it cannot be read."""
+    try:
+        return read_hidden(current(home) / HIDDEN)
+    except RunError:
+        return []
+
+
+def _write(folder: Path, config: RunConfig, parts: _Parts, hidden: Sequence[Id]) -> None:
     """Write everything but the index into the folder of a version, and seal it."""
     data, dataset = parts.data, parts.data.dataset
     users = dataset.users[~data.held_out]
@@ -263,10 +317,12 @@ def _write(folder: Path, config: RunConfig, parts: _Parts) -> None:
         config,
         Catalogue(listed(dataset.movie_frame)),
         dataset.user_vocabulary,
+        attributes_of(dataset.movie_frame, dataset.movie_attributes),
         dataset.user_codes,
         trained_users,
         histories,
     )
+    write_hidden(folder / HIDDEN, hidden)
     save_content(folder / CONTENT, parts.encoder)
     for pair in parts.pairs:
         pair.save(folder, histories)

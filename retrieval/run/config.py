@@ -9,8 +9,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from retrieval.blending.blend import Ranking, RatingBlend
 from retrieval.blending.link import Link
-from retrieval.data.demographics import Demographics
 from retrieval.data.scale import RatingScale
+from retrieval.data.user_attributes import UserAttributes
 from retrieval.errors import RunError
 from retrieval.pairs.layout import Part, VectorLayout
 from retrieval.storage.damage import readable
@@ -18,8 +18,8 @@ from retrieval.storage.damage import readable
 CONFIG_FILE = "config.json"
 
 # Of the folder of a run; one that is older is written anew by `rec runs upgrade`.
-FORMAT = 13
-PREVIOUS_FORMAT = 12
+FORMAT = 14
+PREVIOUS_FORMAT = 13
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +41,7 @@ class RunConfig:
     training_seconds: float
     scale: RatingScale
     centre: float  # the average rating in training
-    demographics: Demographics
+    user_attributes: UserAttributes
     packages: Mapping[str, str]  # versions of what trained it
     threads: int | None = None  # that trained it; another number rounds differently
 

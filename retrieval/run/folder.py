@@ -1,19 +1,22 @@
 """A run: one folder that holds everything a trained model needs to answer; see `versions`."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import TypeAdapter
 
 from index.arrays import load_array
 from index.search import Index
 from index.store import StaleIndexError, load_index, read_card
+from retrieval.data.attributes import AttributeColumns
 from retrieval.data.catalogue import Catalogue, read_catalogue, write_catalogue
 from retrieval.data.history import Histories
-from retrieval.data.vocabulary import Vocabulary
+from retrieval.data.vocabulary import Id, Vocabulary
 from retrieval.errors import RunError
 from retrieval.options import RankBy
 from retrieval.pairs.layout import Part
@@ -36,15 +39,20 @@ from retrieval.storage.damage import AGAIN, readable
 CARD = "README.md"
 METRICS = "metrics.json"
 MOVIES = "movies.json"
+ATTRIBUTES = "movie_attributes"  # stem of the files of what else is known of movies
 USERS = "users.npy"
 USER_CODES = "user_codes.npy"
 TRAINED_USERS = "trained_users.npy"
+HIDDEN = "hidden.json"  # ids of movies that no list shows
 HISTORY = "history_{}.npy"
 CONTENT = "content.safetensors"
 ADDED = "added_vectors.npy"
 
 # Beside the files of its pairs.
-FILES = (CONFIG_FILE, MOVIES, USERS, USER_CODES, TRAINED_USERS, ADDED, CONTENT, METRICS)
+FILES = (
+    *(CONFIG_FILE, MOVIES, f"{ATTRIBUTES}.json", USERS, USER_CODES, TRAINED_USERS, ADDED, CONTENT),
+    *(METRICS, HIDDEN),
+)
 
 # Of what `describe_run` returns.
 SCHEMA = 1
@@ -60,10 +68,20 @@ class Run:
     config: RunConfig
     catalogue: Catalogue
     users: Vocabulary
-    user_codes: NDArray[np.int64]  # (U, 3)
+    user_codes: NDArray[np.int64]  # (U, C) of attributes
     trained_users: NDArray[np.bool_]  # (U,) whether the user's own id was trained
     histories: Histories
     added: NDArray[np.float32]  # (A, D) vectors of the movies that were added after training
+    hidden: NDArray[np.bool_]  # (M,) whether no list shows the movie
+
+    @cached_property
+    def attributes(self) -> AttributeColumns:
+        """What else is known of the M movies, mapped from disk where it is asked for.
+
+        Raises:
+            RunError: A file of it is damaged.
+        """
+        return AttributeColumns.load(self.folder, ATTRIBUTES, len(self.catalogue))
 
     @property
     def model(self) -> str:
@@ -78,7 +96,7 @@ class Run:
             settings=config.settings.get(part.name, {}),
             scale=config.scale,
             centre=config.centre,
-            demographics=config.demographics.sizes(),
+            attributes=config.user_attributes.sizes,
             histories=self.histories,
             users=len(self.users),
             movies=len(self.catalogue),
@@ -92,6 +110,7 @@ def write_run(
     config: RunConfig,
     catalogue: Catalogue,
     users: Vocabulary,
+    attributes: AttributeColumns,
     user_codes: NDArray[np.int64],
     trained_users: NDArray[np.bool_],
     histories: Histories,
@@ -99,12 +118,29 @@ def write_run(
     """Write everything but the towers into an existing folder; `seal` it when all is there."""
     (folder / CONFIG_FILE).write_text(json.dumps(asdict(config), indent=2) + "\n")
     write_catalogue(folder / MOVIES, catalogue)
+    attributes.save(folder, ATTRIBUTES)
     np.save(folder / USERS, users.ids)
     np.save(folder / USER_CODES, user_codes)
     np.save(folder / TRAINED_USERS, trained_users)
     for name, column in histories._asdict().items():
         np.save(folder / HISTORY.format(name), column)
     np.save(folder / ADDED, np.zeros((0, 0), np.float32))
+    write_hidden(folder / HIDDEN, [])
+
+
+def write_hidden(path: Path, ids: Iterable[Id]) -> None:
+    """Write the ids of movies that no list shows, be they in the catalogue or not."""
+    path.write_text(json.dumps(list(ids)) + "\n", encoding="utf-8")
+
+
+def read_hidden(path: Path) -> list[Id]:
+    """Read what `write_hidden` wrote.
+
+    Raises:
+        RunError: The file is damaged.
+    """
+    with readable(path):
+        return TypeAdapter(list[Id]).validate_json(path.read_bytes())
 
 
 def open_run(folder: Path) -> Run:
@@ -142,13 +178,14 @@ def open_version(version: Path, home: Path) -> Run:
 
 def _opened(version: Path, home: Path, config: RunConfig, sums: Mapping[str, str]) -> Run:
     added = load_array(version / ADDED)
+    catalogue = read_catalogue(version / MOVIES, len(added))
     users = load_array(version / USERS)
     run = Run(
         home=home,
         folder=version,
         sums={name: total for name, total in sums.items() if name != INDEX_CARD},
         config=config,
-        catalogue=read_catalogue(version / MOVIES, len(added)),
+        catalogue=catalogue,
         users=Vocabulary(users),
         user_codes=load_array(version / USER_CODES),
         trained_users=load_array(version / TRAINED_USERS),
@@ -156,9 +193,10 @@ def _opened(version: Path, home: Path, config: RunConfig, sums: Mapping[str, str
             *(mapped_array(version / HISTORY.format(name)) for name in Histories._fields)
         ),
         added=added,
+        hidden=np.isin(catalogue.vocabulary.ids, read_hidden(version / HIDDEN)),
     )
-    if users.dtype != np.int64 or users.shape != (len(run.users),):
-        raise RunError("its users are not distinct whole numbers")
+    if users.dtype != run.users.ids.dtype or users.shape != (len(run.users),):
+        raise RunError("its users are not distinct whole numbers or texts")
     check_parts(config.parts, PAIRS, added)
     layout = config.layout
     if (config.ranking is None) == bool(layout.ranking):
@@ -166,7 +204,7 @@ def _opened(version: Path, home: Path, config: RunConfig, sums: Mapping[str, str
     check_numbers(asdict(config))
     check_scale(config.scale, config.link)
     check_blend(config.blend, len(layout.rating))
-    check_users(run.user_codes, run.trained_users, len(users), config.demographics.sizes())
+    check_users(run.user_codes, run.trained_users, len(users), config.user_attributes.sizes)
     movies = len(run.catalogue) - len(added)
     check_histories(run.histories, len(users), movies, config.scale)
     return run
@@ -194,7 +232,7 @@ def open_index(run: Run, *, mapped: bool = True) -> Index:
         raise RunError(f"stale index: {error}; {remedy}") from error
     except ValueError as error:
         raise RunError(f"broken index: {error}; {remedy}") from error
-    if not np.array_equal(np.sort(index.ids), np.sort(run.catalogue.vocabulary.ids)):
+    if not np.array_equal(np.sort(index.ids), np.arange(len(run.catalogue))):
         raise RunError(
             f"the index holds {len(index)} movies, the run {len(run.catalogue)}; {remedy}"
         )

@@ -1,7 +1,9 @@
 """The manifest of a version: what its files are, so that a change is noticed.
 
-A file that is as large as it was written, and was not written since, is taken for what it was;
-another is read whole and must have the sha256 that the manifest holds.
+A file that is as large as it was written, and was not written since, is taken for what it was. One
+of another time, as in a copy of a run, is read and must have the sha256 that the manifest holds if
+it is small; of a large one the size is enough, so that a run of any size is opened at once. All are
+read where everything is asked for: `rec runs verify` does.
 """
 
 import hashlib
@@ -23,6 +25,9 @@ INDEX = "index"
 # Of the manifest beside the run's own files; it holds the sums of what it stands for.
 INDEX_CARD = f"{INDEX}/{CARD_FILE}"
 
+# Files of up to so many bytes are read at opening where their time is another.
+SMALL = 2**20
+
 # What a manifest may name: files of the run, and nothing outside of it.
 LISTED = re.compile(rf"[A-Za-z0-9_]+\.[a-z]+|{re.escape(INDEX_CARD)}")
 
@@ -30,8 +35,8 @@ LISTED = re.compile(rf"[A-Za-z0-9_]+\.[a-z]+|{re.escape(INDEX_CARD)}")
 class Stamp(NamedTuple):
     """What tells without reading a file that it is as it was written."""
 
-    size: int  # bytes
-    written: int  # nanoseconds since 1970
+    size: int | None  # bytes; None where a manifest does not say
+    written: int | None  # nanoseconds since 1970; None likewise
 
 
 def seal(folder: Path) -> dict[str, str]:
@@ -68,7 +73,7 @@ def checked_sums(version: Path, *, index: bool = True, whole: bool = False) -> d
     Args:
         version: Folder of the version.
         index: Whether the card of the index belongs to it; what builds the index can do without.
-        whole: Whether every file is read, be it as large and as old as it was written.
+        whole: Whether every file is read, be it large, or as old as it was written.
 
     Raises:
         RunError: A file is missing, truncated or changed.
@@ -92,10 +97,17 @@ def checked_sums(version: Path, *, index: bool = True, whole: bool = False) -> d
         if not path.is_file():
             raise RunError(f"{path} is missing; {again}")
         with readable(path):
-            if not whole and _stamp(path) == stamps[name]:
+            size, written = path.stat().st_size, stamps[name]
+            if written.size is not None and size != written.size:
+                raise RunError(
+                    f"{path} is not what was written: it has {size:,} bytes instead of "
+                    f"{written.size:,}; {again}"
+                )
+            large = written.size is not None and size > SMALL
+            if not whole and (large or _stamp(path) == written):
                 continue
-            found = sha256(path)
-        if found != expected:
+            total = sha256(path)
+        if total != expected:
             raise RunError(f"{path} is not what was written: its sha256 differs; {again}")
     return sums
 

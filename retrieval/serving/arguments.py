@@ -18,6 +18,7 @@ from retrieval.data.times import (
     seconds_of,
     whole_numbers,
 )
+from retrieval.data.vocabulary import Id, Ids, Vocabulary
 from retrieval.errors import RequestError, shown
 
 LARGEST = 2**63 - 1
@@ -31,12 +32,31 @@ TIME_REMEDY = (
 NUMBER_REMEDY = "give whole seconds since 1970, or a numpy.datetime64, up to 2100"
 
 
-def checked_ids(values: ArrayLike, what: str) -> NDArray[np.int64]:
-    """Return ids as whole numbers, `(Q,)`.
+def checked_ids(values: ArrayLike, what: str, vocabulary: Vocabulary) -> Ids:
+    """Return ids of the kind that a vocabulary has, known or not, `(Q,)`.
 
     Args:
         values: `(Q,)` ids.
         what: Word for what has such ids.
+        vocabulary: The ids that are known.
+
+    Raises:
+        RequestError: The values are not one list, or one of them is no id of that kind.
+    """
+    given = _list(values, f"{what} ids")
+    if not vocabulary.texts:
+        return checked_whole(given, what)
+    if given.dtype.kind in "USiu":
+        return given.astype(str)
+    return np.array([checked_id(value, what, vocabulary) for value in given.tolist()], dtype=str)
+
+
+def checked_whole(values: ArrayLike, what: str) -> NDArray[np.int64]:
+    """Return whole numbers `(Q,)`.
+
+    Args:
+        values: `(Q,)` numbers.
+        what: Word for what has such numbers.
 
     Raises:
         RequestError: The values are not one list, or one of them is no whole number of 64 bits.
@@ -50,19 +70,27 @@ def checked_ids(values: ArrayLike, what: str) -> NDArray[np.int64]:
     return numbers
 
 
-def checked_id(value: object, what: str) -> int:
-    """Return one id as a whole number.
+def checked_id(value: object, what: str, vocabulary: Vocabulary) -> Id:
+    """Return one id of the kind that a vocabulary has, known or not.
+
+    Where ids are texts, a whole number is taken as it is written.
 
     Raises:
-        RequestError: It is none of 64 bits.
+        RequestError: It is no such id.
     """
-    if type(value) is int:
+    if type(value) is int and not vocabulary.texts:
         if abs(value) > LARGEST:
             raise _no_id(value, what)
         return value
+    if vocabulary.texts:
+        if isinstance(value, str):
+            return value.strip()
+        if isinstance(value, (int, np.integer)) and not isinstance(value, bool):
+            return str(value)
+        raise RequestError(f"{what} '{shown(value)}' is no id; {vocabulary.described()}")
     if not isinstance(value, (np.integer, np.floating, float, str)):
         raise _no_id(value, what)
-    return int(checked_ids(np.array([value]), what)[0])
+    return int(checked_whole(np.array([value]), what)[0])
 
 
 def checked_times(values: ArrayLike | None, count: int) -> NDArray[np.int64] | None:

@@ -19,6 +19,13 @@ from retrieval.serving.stopwatch import StageTimes, lap
 from retrieval.serving.users import QueryUsers
 
 
+def why_no_ratings(run: Run) -> str:
+    """Return why a run predicts no ratings, or does not rank, and what to do."""
+    if not run.config.scale.tells_taste:
+        return "the events it learned from have no ratings that differ"
+    return "train with --towers neural,bayesian,sequence"
+
+
 class Encoded(NamedTuple):
     """Q encoded questions about ratings: a score is the offset plus a dot product."""
 
@@ -80,8 +87,8 @@ class Encoder:
             ) from error
         if wanted not in self.rankings:
             raise RequestError(
-                f"this run cannot rank by {wanted}, only by {' or '.join(self.rankings)}; "
-                "train with --towers neural,bayesian,sequence"
+                f"this run cannot rank by {wanted}, only by {' or '.join(self.rankings)}: "
+                f"{why_no_ratings(self.run)}"
             )
         return wanted
 

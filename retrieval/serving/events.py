@@ -1,6 +1,6 @@
 """Events that a run does not store: checked, and put together with those that it stores."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
@@ -9,24 +9,28 @@ from numpy.typing import NDArray
 
 from retrieval.data.history import Histories
 from retrieval.data.times import NO_TIME
-from retrieval.data.vocabulary import UNKNOWN
+from retrieval.data.vocabulary import UNKNOWN, Id, Ids
 from retrieval.errors import RequestError, RunError, shown
 from retrieval.run.folder import Run
 from retrieval.serving.arguments import checked_ids, checked_numbers, checked_times
 
 
 class Event(NamedTuple):
-    """One rating in a history. Without a timestamp it happened just before the question.
+    """One event in a history. Without a timestamp it happened just before the question.
 
     Attributes:
         movie_id: Id of a movie of the run.
-        rating: Rating on the run's scale.
-        timestamp: Time of the rating, in seconds since 1970.
+        rating: Rating on the run's scale; None where the run knows no ratings.
+        timestamp: Time of the event, in seconds since 1970.
     """
 
-    movie_id: int
-    rating: float
+    movie_id: Id
+    rating: float | None = None
     timestamp: int | None = None
+
+
+# Events by user id. A mapping of either kind of id is none of both.
+GivenHistories = Mapping[int, Sequence[Event]] | Mapping[str, Sequence[Event]]
 
 
 class UserEvents(NamedTuple):
@@ -38,15 +42,15 @@ class UserEvents(NamedTuple):
 
 
 NO_EVENTS = UserEvents(np.zeros(0, np.int32), np.zeros(0, np.float32), np.zeros(0, np.int64))
-NO_IDS = np.zeros(0, np.int64)
+NO_MOVIES = np.zeros(0, np.int64)
 
 
 class OtherEvents(NamedTuple):
     """Events of one user that the run does not store, checked."""
 
     events: UserEvents  # of movies that were there at training
-    unlearned: NDArray[np.int64]  # ids of movies that were added after training
-    repeated: NDArray[np.int64]  # ids of movies that come more than once
+    unlearned: NDArray[np.int64]  # numbers of movies that were added after training
+    repeated: NDArray[np.int64]  # numbers of movies that come more than once
 
     @property
     def depends(self) -> bool:
@@ -54,7 +58,7 @@ class OtherEvents(NamedTuple):
         return bool(len(self.repeated) or (self.events.timestamps == NO_TIME).any())
 
 
-NOTHING = OtherEvents(NO_EVENTS, NO_IDS, NO_IDS)
+NOTHING = OtherEvents(NO_EVENTS, NO_MOVIES, NO_MOVIES)
 
 
 def events_of(histories: Histories, row: int) -> UserEvents:
@@ -104,22 +108,29 @@ def checked_events(run: Run, events: Sequence[Event]) -> OtherEvents:
             f"a history holds '{shown(next(event for event in events if not _is_event(event)))}'; "
             "give Event(movie_id, rating) or Event(movie_id, rating, timestamp)"
         ) from error
-    ids = checked_ids(given_ids, "movie")
-    ratings = checked_numbers(given_ratings, "rating")
+    ids = checked_ids(given_ids, "movie", run.catalogue.vocabulary)
+    scale = run.config.scale
+    missing = None if scale.tells_taste else scale.highest
+    rated = [missing if rating is None else rating for rating in given_ratings]
+    if None in rated:
+        raise RequestError(
+            f"movie {shown(ids[rated.index(None)])} in a history has no rating; "
+            f"ratings run from {scale.lowest:g} to {scale.highest:g}"
+        )
+    ratings = checked_numbers(rated, "rating")
     dated = [NO_TIME if moment is None else moment for moment in given_times]
     times = checked_times(dated, len(dated))
-    check_movies(run, ids)
-    scale = run.config.scale
+    movies = movie_numbers(run, ids)
     wrong = ~((ratings >= scale.lowest) & (ratings <= scale.highest))
     if wrong.any():
         raise RequestError(
-            f"rating {ratings[wrong][0]:g} of movie {ids[wrong][0]} is outside the scale: "
+            f"rating {ratings[wrong][0]:g} of movie {shown(ids[wrong][0])} is outside the scale: "
             f"ratings run from {scale.lowest:g} to {scale.highest:g}"
         )
     return sorted_out(
         run,
         UserEvents(
-            run.catalogue.vocabulary.numbers(ids).astype(np.int32),
+            movies.astype(np.int32),
             ratings.astype(np.float32),
             np.full(len(ids), NO_TIME) if times is None else times,
         ),
@@ -134,12 +145,12 @@ def sorted_out(run: Run, events: UserEvents) -> OtherEvents:
         events: Events of one user, in any order.
     """
     learned = events.movies < len(run.catalogue) - run.catalogue.added
-    unlearned, repeated = NO_IDS, NO_IDS
+    unlearned, repeated = NO_MOVIES, NO_MOVIES
     if not learned.all():
-        unlearned = _ids(run, np.unique(events.movies[~learned]))
-    if not _distinct(events.movies):
+        unlearned = np.unique(events.movies[~learned]).astype(np.int64)
+    if run.config.scale.tells_taste and not _distinct(events.movies):
         each, counts = np.unique(events.movies, return_counts=True)
-        repeated = _ids(run, each[counts > 1])
+        repeated = each[counts > 1].astype(np.int64)
     kept = UserEvents(events.movies[learned], events.ratings[learned], events.timestamps[learned])
     return OtherEvents(kept, unlearned, repeated)
 
@@ -149,11 +160,17 @@ def check_history(run: Run, events: Sequence[Event]) -> None:
     checked_events(run, events)
 
 
-def check_movies(run: Run, ids: NDArray[np.int64]) -> None:
-    """Raise a `RequestError` for the first id that is no movie."""
-    unknown = run.catalogue.vocabulary.numbers(ids) == UNKNOWN
+def movie_numbers(run: Run, ids: Ids) -> NDArray[np.int64]:
+    """Return the numbers of movies, given by id, `(Q,)`.
+
+    Raises:
+        RequestError: An id is no movie's.
+    """
+    numbers = run.catalogue.vocabulary.numbers(ids)
+    unknown = numbers == UNKNOWN
     if unknown.any():
-        run.catalogue.number(int(ids[unknown][0]))
+        run.catalogue.number(ids[unknown][0].item())
+    return numbers
 
 
 def merged(run: Run, stored: UserEvents, given: UserEvents, at: int | None) -> UserEvents:
@@ -182,8 +199,8 @@ def merged(run: Run, stored: UserEvents, given: UserEvents, at: int | None) -> U
         np.concatenate([stored.ratings, given.ratings]),
         np.concatenate([stored.timestamps, times]),
     )
-    if _distinct(events.movies):
-        return events
+    if not run.config.scale.tells_taste or _distinct(events.movies):
+        return events  # where nothing is rated, a movie watched twice is two events
     order = np.lexsort(
         (
             events.timestamps,
@@ -194,11 +211,6 @@ def merged(run: Run, stored: UserEvents, given: UserEvents, at: int | None) -> U
     _, first = np.unique(events.movies[order], return_index=True)
     kept = np.sort(order[first])
     return UserEvents(events.movies[kept], events.ratings[kept], events.timestamps[kept])
-
-
-def _ids(run: Run, movies: NDArray[np.int32]) -> NDArray[np.int64]:
-    """Return the ids of movies, ascending."""
-    return np.sort(run.catalogue.vocabulary.ids[movies])
 
 
 def _is_event(value: object) -> bool:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from index.exact import inner_products
 from retrieval.data.history import Histories, windows_until
-from retrieval.data.vocabulary import UNKNOWN
+from retrieval.data.vocabulary import UNKNOWN, Id
 from retrieval.options import RankBy
 from retrieval.serving.encoder import questions_of
 from retrieval.serving.results import Explanation, Influence
@@ -22,8 +22,8 @@ MOST = 200
 
 def explain(
     snapshot: ServingSnapshot,
-    user: int | Person,
-    movie: int | str,
+    user: Id | Person,
+    movie: Id,
     *,
     by: RankBy | None = None,
     at: int | None = None,
@@ -43,14 +43,15 @@ def explain(
     run, encoder = snapshot.run, snapshot.encoder
     by = encoder.ranking(by)
     wanted = run.catalogue.named(movie)
+    number = run.catalogue.number(wanted.id)
     users = one_user(run, user, at, snapshot.histories)
-    answer = _answers(snapshot, users, wanted.id, by, at, at)[0]
+    answer = _answers(snapshot, users, number, by, at, at)[0]
     if at is not None:
         users = _until(users, at)
     count = min(MOST, len(users.histories.movies))
     # Without the last event, the time of asking stays what it was.
     last = int(users.histories.timestamps.max(initial=0)) if at is None else at
-    answers = _answers(snapshot, _in_parts(users, count), wanted.id, by, last, at)
+    answers = _answers(snapshot, _in_parts(users, count), number, by, last, at)
     before, after = answers[: count + 1], answers[count + 1 :]
     effects = (np.diff(before) - np.diff(after)) / 2
     total = float(np.abs(effects).sum())
@@ -123,7 +124,7 @@ def _answers(
     Args:
         snapshot: What answers.
         users: The A users.
-        movie: Its id.
+        movie: Its number.
         by: Score that ranks, or the rating.
         rated_at: Time of asking for the pairs that predict ratings, in seconds; None is not known.
         watched_at: Time of asking for the sequence pair, likewise.

@@ -9,10 +9,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from retrieval.data import columns
 from retrieval.data.catalogue import COMPARED, Catalogue, rapidfuzz
-from retrieval.data.vocabulary import UNKNOWN
+from retrieval.data.vocabulary import UNKNOWN, Id, Ids
 from retrieval.errors import RequestError, shown
-from retrieval.serving.arguments import checked_id, checked_ids
+from retrieval.serving.arguments import checked_ids, checked_whole
+from retrieval.serving.conditions import Comparison, Condition, parse_condition
+from retrieval.serving.masks import Masks
 
 _log = logging.getLogger(__name__)
 
@@ -27,33 +30,41 @@ class Filter:
         allow: Ids of which the movie's is one; ids that no movie has are left out, unless they are
             all.
         deny: Ids of which the movie's is none, whether movies have them or not.
+        where: Conditions on what is known of the movie, all of which it meets, such as
+            `country=FR`, `minutes<100` or `kids`; see `serving.conditions`.
     """
 
     genres: Sequence[str] | None = None
     years: tuple[int, int] | None = None
-    allow: Sequence[int] | None = None
-    deny: Sequence[int] | None = None
+    allow: Sequence[Id] | None = None
+    deny: Sequence[Id] | None = None
+    where: Sequence[str] | None = None
 
-    def keeps(self, catalogue: Catalogue) -> NDArray[np.bool_]:
+    def keeps(self, catalogue: Catalogue, masks: Masks) -> NDArray[np.bool_]:
         """Return the mask `(M,)` of the movies that may be listed.
+
+        Args:
+            catalogue: The M movies.
+            masks: What is known of them, year and genres among it.
 
         Raises:
             RequestError: A genre that no movie has, no genre at all, years that end before they
-                begin, or none of the allowed ids is a movie's.
+                begin, none of the allowed ids is a movie's, or a condition on what is not known.
         """
         kept = np.ones(len(catalogue), dtype=bool)
+        conditions = _conditions(self.where)
         if self.genres is not None:
-            genres = _genres(self.genres, catalogue)
-            kept &= [not genres.isdisjoint(movie.genres) for movie in catalogue.movies]
+            genres = _genres(self.genres, masks.columns.columns[columns.GENRES].names)
+            conditions.append(Condition(columns.GENRES, Comparison.IS, genres))
         if self.years is not None:
             first, last = _years(self.years)
-            kept &= [
-                movie.year is not None and first <= movie.year <= last for movie in catalogue.movies
-            ]
+            conditions.append(Condition(columns.YEAR, Comparison.IS, (f"{first}-{last}",)))
+        if conditions:
+            kept &= masks.kept(conditions)
         if self.allow is not None:
             kept &= _allowed(self.allow, catalogue)
         if self.deny is not None:
-            kept &= ~np.isin(catalogue.vocabulary.ids, _ids(self.deny))
+            kept &= ~np.isin(catalogue.vocabulary.ids, _ids(self.deny, catalogue))
         return kept
 
 
@@ -72,7 +83,7 @@ def parse_years(text: str) -> tuple[int, int]:
 def _years(years: tuple[int, int]) -> tuple[int, int]:
     try:
         both = () if isinstance(years, (str, bytes)) else years
-        first, last = (checked_id(year, "year") for year in both)
+        first, last = checked_whole(list(both), "year").tolist()
     except (TypeError, ValueError, RequestError) as error:
         raise RequestError(
             f"years are '{shown(years)}'; give the first and the last, as in (1990, 1999)"
@@ -82,12 +93,23 @@ def _years(years: tuple[int, int]) -> tuple[int, int]:
     return first, last
 
 
-def _genres(names: Sequence[str], catalogue: Catalogue) -> set[str]:
+def _conditions(where: Sequence[str] | None) -> list[Condition]:
+    if where is None:
+        return []
+    try:
+        return [parse_condition(text) for text in ([where] if isinstance(where, str) else where)]
+    except TypeError as error:
+        raise RequestError(
+            f"where is '{shown(where)}'; give a list of conditions such as country=FR"
+        ) from error
+
+
+def _genres(names: Sequence[str], known: Sequence[str]) -> tuple[str, ...]:
     try:
         listed = [] if isinstance(names, str) else list(names)
     except TypeError as error:
         raise RequestError(f"genres are '{shown(names)}'; give a list of names") from error
-    genres = {_genre(name, catalogue) for name in listed}
+    genres = tuple(_genre(name, known) for name in listed)
     if not genres:
         raise RequestError(
             f"genres are '{shown(names)}', which allows nothing; give a list, or none for all"
@@ -95,10 +117,9 @@ def _genres(names: Sequence[str], catalogue: Catalogue) -> set[str]:
     return genres
 
 
-def _genre(name: str, catalogue: Catalogue) -> str:
+def _genre(name: str, genres: Sequence[str]) -> str:
     if not isinstance(name, str):
         raise RequestError(f"genre '{shown(name)}' is no text")
-    genres = sorted({genre for movie in catalogue.movies for genre in movie.genres})
     for genre in genres:
         if genre.casefold() == name.strip().casefold():
             return genre
@@ -110,15 +131,14 @@ def _genre(name: str, catalogue: Catalogue) -> str:
     raise RequestError(f"unknown genre '{shown(name)}'; {meant}")
 
 
-def _allowed(ids: Sequence[int], catalogue: Catalogue) -> NDArray[np.bool_]:
-    allowed = _ids(ids)
+def _allowed(ids: Sequence[Id], catalogue: Catalogue) -> NDArray[np.bool_]:
+    allowed = _ids(ids, catalogue)
     numbers = catalogue.vocabulary.numbers(allowed)
     there = numbers != UNKNOWN
     if len(allowed) and not there.any():
-        low, high = catalogue.vocabulary.range
         raise RequestError(
-            f"none of the {len(allowed):,} allowed ids is a movie's, {allowed[0]} the first; "
-            f"ids run from {low} to {high} with gaps"
+            f"none of the {len(allowed):,} allowed ids is a movie's, {shown(allowed[0])} the "
+            f"first; {catalogue.vocabulary.described()}"
         )
     if not there.all():
         _log.warning("of the allowed ids, %s are no movie's", f"{(~there).sum():,}")
@@ -127,5 +147,6 @@ def _allowed(ids: Sequence[int], catalogue: Catalogue) -> NDArray[np.bool_]:
     return mask
 
 
-def _ids(ids: Sequence[int]) -> NDArray[np.int64]:
-    return checked_ids(list(ids) if isinstance(ids, AbstractSet) else ids, "movie")
+def _ids(ids: Sequence[Id], catalogue: Catalogue) -> Ids:
+    listed = list(ids) if isinstance(ids, AbstractSet) else ids
+    return checked_ids(listed, "movie", catalogue.vocabulary)

@@ -36,8 +36,8 @@ class ListOptions(NamedTuple):
 class Lists(NamedTuple):
     """Lists for Q questions. Rows shorter than K end in `NO_ID`."""
 
-    movie_ids: NDArray[np.int64]  # (Q, K)
-    scores: NDArray[np.float64]  # (Q, K)
+    movies: NDArray[np.int64]  # (Q, K) numbers
+    scores: NDArray[np.float64]  # (Q, K), minus infinity where there is no movie
     ratings: NDArray[np.float64]  # (Q, K), NaN where no pair predicts ratings
 
 
@@ -71,14 +71,12 @@ def list_options(
     for name, value in (("include_seen", include_seen), ("in_sitting", in_sitting)):
         if not isinstance(value, (bool, int, np.bool_)):
             raise RequestError(f"{name} is '{shown(value)}'; give True or False")
-    allowed = None
+    allowed = snapshot.shown
     if filters is not None:
         if not isinstance(filters, Filter):
             raise RequestError(f"filters are '{shown(filters)}'; give a Filter")
-        catalogue, index = snapshot.run.catalogue, snapshot.index
-        ids = catalogue.vocabulary.ids[filters.keeps(catalogue)]
-        there = ids[np.isin(ids, index.ids)] if len(index) < len(catalogue) else ids
-        allowed = index.select(there)
+        kept = filters.keeps(snapshot.run.catalogue, snapshot.masks)
+        allowed = snapshot.selection(kept & ~snapshot.run.hidden)
     ranking = snapshot.encoder.ranking(rank_by)
     return ListOptions(k, ranking, allowed, diversity, include_seen, in_sitting)
 
@@ -119,7 +117,7 @@ def best_movies(
         depth = min(CANDIDATES * options.k, max(1, len(index)))
     seen = None
     if not options.include_seen:
-        seen = [_seen(snapshot, users, row) for row in rows]
+        seen = [_seen(users, row) for row in rows]
     found = index.search(queries, depth, seen, options.allowed)
     if options.diversity:
         found = _diverse(snapshot, found, options)
@@ -150,9 +148,9 @@ def _diverse(snapshot: ServingSnapshot, found: Neighbours, options: ListOptions)
     return Neighbours(ids, scores)
 
 
-def _seen(snapshot: ServingSnapshot, users: QueryUsers, row: int) -> NDArray[np.int64]:
-    """Return the ids of the movies in one user's history."""
+def _seen(users: QueryUsers, row: int) -> NDArray[np.int64]:
+    """Return the numbers of the movies in one user's history."""
     start, end = users.histories.offsets[row : row + 2]
-    seen = snapshot.run.catalogue.vocabulary.ids[users.histories.movies[start:end]]
+    seen = users.histories.movies[start:end].astype(np.int64)
     unlearned = users.unlearned[row]
     return np.concatenate([seen, unlearned]) if len(unlearned) else seen

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from index.exact import inner_products
 from retrieval.errors import RequestError
 from retrieval.serving.batching import encode_once
+from retrieval.serving.encoder import why_no_ratings
 from retrieval.serving.snapshot import ServingSnapshot
 from retrieval.serving.users import QueryUsers
 
@@ -37,7 +38,7 @@ def predict(
         snapshot: What answers.
         users: The users.
         rows: `(Q,)` which of them each pair is about.
-        movies: `(Q,)` ids of movies of the catalogue.
+        movies: `(Q,)` numbers of movies of the catalogue.
         times: `(Q,)` times of asking, in seconds, `NO_TIME` where a pair has none; None is none at
             all.
         threads: Number of threads that share the work.
@@ -47,9 +48,7 @@ def predict(
     """
     encoder, link = snapshot.encoder, snapshot.run.config.link
     if not encoder.rates:
-        raise RequestError(
-            "this run predicts no ratings; train with --towers neural,bayesian,sequence"
-        )
+        raise RequestError(f"this run predicts no ratings: {why_no_ratings(snapshot.run)}")
     if not len(movies):
         none = np.zeros(0)
         if link is None:

@@ -2,7 +2,6 @@
 
 import logging
 import warnings
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from threading import Lock
 
@@ -11,14 +10,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from index.neighbours import NO_ID
 from index.snapshot import Snapshot
-from retrieval.data.vocabulary import UNKNOWN
+from retrieval.data.vocabulary import Id, Ids
 from retrieval.errors import RequestError
 from retrieval.options import RankBy
 from retrieval.run.folder import Run
 from retrieval.serving.arguments import checked_count, checked_ids, checked_time, checked_times
 from retrieval.serving.batching import parts_of, shared, times_of
 from retrieval.serving.encoder import Encoder
-from retrieval.serving.events import Event, check_movies
+from retrieval.serving.events import GivenHistories, movie_numbers
 from retrieval.serving.explanation import explain
 from retrieval.serving.filters import Filter
 from retrieval.serving.history import StoredHistories
@@ -150,7 +149,7 @@ class Recommender:
 
     def topk(
         self,
-        user: int | Person,
+        user: Id | Person,
         k: int = 20,
         *,
         at: int | None = None,
@@ -196,16 +195,13 @@ class Recommender:
         )
         lap(timer, "history")
         found = best_movies(snapshot, users, np.zeros(1, np.int64), _times(at), options, timer)
-        there = found.movie_ids[0] != NO_ID
+        there = found.movies[0] != NO_ID
         catalogue, rates = snapshot.run.catalogue, snapshot.encoder.rates
-        numbers = catalogue.vocabulary.numbers(found.movie_ids[0, there])
-        if (numbers == UNKNOWN).any():  # put into the index, and not into the catalogue
-            check_movies(snapshot.run, found.movie_ids[0, there])
         rows = tuple(
             Recommendation(rank, catalogue.movies[number], score, rating if rates else None)
             for rank, (number, score, rating) in enumerate(
                 zip(
-                    numbers.tolist(),
+                    found.movies[0, there].tolist(),
                     found.scores[0, there].tolist(),
                     found.ratings[0, there].tolist(),
                     strict=True,
@@ -218,7 +214,7 @@ class Recommender:
         lap(timer, "titles")
         return Recommendations(rows)
 
-    def rate(self, user: int | Person, movie: int | str, *, at: int | None = None) -> Rating:
+    def rate(self, user: Id | Person, movie: Id, *, at: int | None = None) -> Rating:
         """Return how a user would rate a movie.
 
         Args:
@@ -233,11 +229,12 @@ class Recommender:
         found, at = snapshot.run.catalogue.named(movie), checked_time(at)
         users = one_user(snapshot.run, user, at, snapshot.histories)
         row = np.zeros(1, np.int64)
-        made = predict(snapshot, users, row, np.array([found.id]), _times(at), self._threads)
+        number = np.array([snapshot.run.catalogue.number(found.id)])
+        made = predict(snapshot, users, row, number, _times(at), self._threads)
         deviation = None if made.deviations is None else float(made.deviations[0])
         return Rating(found, float(made.ratings[0]), deviation)
 
-    def similar(self, movie: int | str, k: int = 10) -> Similars:
+    def similar(self, movie: Id, k: int = 10) -> Similars:
         """Return the movies whose vectors point most nearly the same way, biases left out.
 
         Args:
@@ -251,25 +248,26 @@ class Recommender:
         catalogue, index = snapshot.run.catalogue, snapshot.index
         named = catalogue.named(movie)
         k = checked_k(snapshot, k)
-        snapshot.vectors_of(np.array([named.id]))
-        ids, directions = index.ids, snapshot.encoder.directions(index.vectors)
+        number = catalogue.number(named.id)
+        snapshot.vectors_of(np.array([number]))
+        numbers, directions = index.ids, snapshot.encoder.directions(index.vectors)
         norms = np.linalg.norm(directions, axis=1)
-        row = int(np.flatnonzero(ids == named.id)[0])
+        row = int(np.flatnonzero(numbers == number)[0])
         cosines = directions @ directions[row] / np.maximum(norms * norms[row], 1e-12)
-        nearest = [place for place in np.lexsort((ids, -cosines)).tolist() if place != row]
+        out = snapshot.run.hidden[numbers]
+        out[row] = True
+        nearest = [place for place in np.lexsort((numbers, -cosines)).tolist() if not out[place]]
         return Similars(
             tuple(
-                Similar(
-                    rank, catalogue.movies[catalogue.number(int(ids[place]))], float(cosines[place])
-                )
+                Similar(rank, catalogue.movies[numbers[place]], float(cosines[place]))
                 for rank, place in enumerate(nearest[:k], start=1)
             )
         )
 
     def explain(
         self,
-        user: int | Person,
-        movie: int | str,
+        user: Id | Person,
+        movie: Id,
         *,
         by: RankBy | None = None,
         at: int | None = None,
@@ -299,7 +297,7 @@ class Recommender:
         movies: ArrayLike,
         *,
         times: ArrayLike | None = None,
-        histories: Mapping[int, Sequence[Event]] | None = None,
+        histories: GivenHistories | None = None,
     ) -> Ratings:
         """Return the predicted ratings of Q pairs.
 
@@ -315,15 +313,17 @@ class Recommender:
                 predict no ratings.
         """
         snapshot = self._snapshot
-        movie_ids, user_ids = checked_ids(movies, "movie"), checked_ids(users, "user")
+        run = snapshot.run
+        user_ids = checked_ids(users, "user", run.users)
+        movie_ids = checked_ids(movies, "movie", run.catalogue.vocabulary)
         if len(movie_ids) != len(user_ids):
             raise RequestError(f"{len(user_ids)} users and {len(movie_ids)} movies are no pairs")
-        check_movies(snapshot.run, movie_ids)
+        numbers = movie_numbers(run, movie_ids)
         at = checked_times(times, len(user_ids))
         found, rows = many_users(
-            snapshot.run, user_ids, {} if histories is None else histories, at, snapshot.histories
+            run, user_ids, {} if histories is None else histories, at, snapshot.histories
         )
-        made = predict(snapshot, found, rows, movie_ids, at, self._threads)
+        made = predict(snapshot, found, rows, numbers, at, self._threads)
         return Ratings(user_ids=user_ids, movie_ids=movie_ids, **made._asdict())
 
     def topk_many(
@@ -332,7 +332,7 @@ class Recommender:
         k: int = 20,
         *,
         times: ArrayLike | None = None,
-        histories: Mapping[int, Sequence[Event]] | None = None,
+        histories: GivenHistories | None = None,
         in_sitting: bool = False,
         rank_by: RankBy | None = None,
         filters: Filter | None = None,
@@ -360,7 +360,7 @@ class Recommender:
             RequestError: As `topk`; an unknown user without a history.
         """
         snapshot, filters = self._snapshot, _filters(filters, wanted)
-        user_ids = checked_ids(users, "user")
+        user_ids = checked_ids(users, "user", snapshot.run.users)
         at = checked_times(times, len(user_ids))
         found, rows = many_users(
             snapshot.run, user_ids, {} if histories is None else histories, at, snapshot.histories
@@ -386,10 +386,23 @@ class Recommender:
                 column[part] = values
 
         shared(fill, parts_of(order, at, USERS), self._threads)
-        if (empty := lists.movie_ids[:, 0] == NO_ID).any():
+        if (empty := lists.movies[:, 0] == NO_ID).any():
             of = enumerated(np.unique(user_ids[empty]).tolist())
             _log.warning("%s, for user %s", NOTHING_LEFT, of)
-        return TopK(user_ids=user_ids, **lists._asdict())
+        return TopK(
+            user_ids=user_ids,
+            movie_ids=_ids(snapshot.run, lists.movies),
+            scores=lists.scores,
+            ratings=lists.ratings,
+        )
+
+
+def _ids(run: Run, movies: NDArray[np.int64]) -> Ids:
+    """Return the ids of movies, given by number or `NO_ID`, of the same shape."""
+    ids, there = run.catalogue.vocabulary.ids, movies != NO_ID
+    found = np.full(movies.shape, "" if run.catalogue.vocabulary.texts else NO_ID, ids.dtype)
+    found[there] = ids[movies[there]]
+    return found
 
 
 def _times(at: int | None) -> NDArray[np.int64] | None:

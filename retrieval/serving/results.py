@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from index.neighbours import NO_ID
 from retrieval.data import columns
 from retrieval.data.catalogue import Movie
+from retrieval.data.vocabulary import Ids
 from retrieval.options import RankBy
 
 if TYPE_CHECKING:
@@ -173,8 +173,8 @@ class Explanation(NamedTuple):
 class Ratings:
     """The predicted ratings of Q pairs, and how sure they are where a Bayesian pair says so."""
 
-    user_ids: NDArray[np.int64]  # (Q,)
-    movie_ids: NDArray[np.int64]  # (Q,)
+    user_ids: Ids  # (Q,)
+    movie_ids: Ids  # (Q,)
     ratings: NDArray[np.float64]  # (Q,)
     deviations: NDArray[np.float64] | None  # (Q,) standard deviations of true ratings around them
     chances: NDArray[np.float64] | None  # (Q, L) of each of the link's rating values
@@ -193,16 +193,16 @@ class Ratings:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class TopK:
-    """Lists for Q users. Rows shorter than K end in `NO_ID`."""
+    """Lists for Q users. Rows shorter than K end in `NO_ID`, or in empty texts."""
 
-    user_ids: NDArray[np.int64]  # (Q,)
-    movie_ids: NDArray[np.int64]  # (Q, K)
-    scores: NDArray[np.float64]  # (Q, K)
+    user_ids: Ids  # (Q,)
+    movie_ids: Ids  # (Q, K)
+    scores: NDArray[np.float64]  # (Q, K), minus infinity where there is no movie
     ratings: NDArray[np.float64]  # (Q, K), NaN where no pair predicts ratings
 
     def to_frame(self) -> "pd.DataFrame":
         """Return a table of one row a movie in a list; a user without a list has no row."""
-        questions, places = np.nonzero(self.movie_ids != NO_ID)
+        questions, places = np.nonzero(np.isfinite(self.scores))
         return _frame(
             {
                 columns.USER_ID: self.user_ids[questions],
@@ -225,8 +225,6 @@ def _movie_columns(movies: Sequence[Movie]) -> dict[str, Column]:
 
 # Types of columns that an empty list, or one with gaps, does not show by itself.
 _TYPES = {
-    columns.USER_ID: "int64",
-    columns.MOVIE_ID: "int64",
     columns.RANK: "int64",
     columns.TIMESTAMP: "int64",
     columns.YEAR: "Int64",  # which has gaps
@@ -242,8 +240,11 @@ _TYPES = {
 def _frame(found: Mapping[str, Column]) -> "pd.DataFrame":
     import pandas as pd  # noqa: PLC0415 (answers need no pandas until somebody wants a frame)
 
+    types = {name: _TYPES.get(name, "str") for name in found}
+    for name in {columns.USER_ID, columns.MOVIE_ID} & found.keys():
+        types[name] = "str" if np.asarray(found[name]).dtype.kind == "U" else "int64"
     return pd.DataFrame(
-        {name: pd.Series(column, dtype=_TYPES.get(name, "str")) for name, column in found.items()}
+        {name: pd.Series(column, dtype=types[name]) for name, column in found.items()}
     )
 
 

@@ -2,18 +2,24 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from index.rows import Selection
 from index.snapshot import Snapshot
 from index.vectors import Vectors
-from retrieval.errors import RequestError
+from retrieval.errors import RequestError, shown
 from retrieval.run.folder import Run, open_index, open_version
 from retrieval.run.versions import current, read
 from retrieval.serving.encoder import Encoder
 from retrieval.serving.history import HistoryStore, StoredHistories
+from retrieval.serving.masks import Masks
+
+# Movies that a message names.
+NAMED = 5
 
 OpenStore = Callable[[Run], HistoryStore]
 
@@ -31,6 +37,23 @@ class ServingSnapshot:
     index: Snapshot
     histories: HistoryStore
     open_store: OpenStore  # what gave `histories`, and gives those of the next version
+
+    @cached_property
+    def masks(self) -> Masks:
+        """Which movies meet conditions on what is known of them."""
+        return Masks(self.run.attributes)
+
+    @cached_property
+    def shown(self) -> Selection | None:
+        """The movies that lists show, without those that are hidden; None is all."""
+        return self.selection(~self.run.hidden) if self.run.hidden.any() else None
+
+    def selection(self, kept: NDArray[np.bool_]) -> Selection:
+        """Return what restricts a search to movies that are kept, `(M,)`."""
+        numbers = np.flatnonzero(kept)
+        if len(self.index) < len(kept):
+            numbers = numbers[np.isin(numbers, self.index.ids)]
+        return self.index.select(numbers)
 
     @classmethod
     def load(
@@ -73,12 +96,12 @@ class ServingSnapshot:
         """Return a snapshot that answers from another index.
 
         Args:
-            index: Vectors under ids of the catalogue, of the same components as before.
+            index: Vectors under numbers of the catalogue, of the same components as before.
         """
         return replace(self, index=index)
 
     def vectors_of(self, movies: NDArray[np.int64]) -> Vectors:
-        """Return the vectors `(Q, D)` of movies of the catalogue, given by id, `(Q,)`.
+        """Return the vectors `(Q, D)` of movies of the catalogue, given by number, `(Q,)`.
 
         Raises:
             RequestError: One of them is not in the index.
@@ -86,6 +109,8 @@ class ServingSnapshot:
         try:
             return self.index.vectors_of(movies)
         except KeyError as error:
+            missing = movies[~np.isin(movies, self.index.ids)]
+            ids = self.run.catalogue.vocabulary.ids[missing[:NAMED]].tolist()
             raise RequestError(
-                f"movies are {error.args[0]}; ask about others, or build the index again"
+                f"movies are not in the index: {shown(ids)}; ask about others, or build it again"
             ) from error

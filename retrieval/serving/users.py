@@ -2,23 +2,25 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from retrieval.data import columns
 from retrieval.data.history import Histories, build_histories
 from retrieval.data.times import NO_TIME
-from retrieval.data.vocabulary import UNKNOWN
+from retrieval.data.vocabulary import UNKNOWN, Id, Ids
 from retrieval.errors import RequestError, shown
 from retrieval.run.folder import Run
-from retrieval.serving.arguments import checked_id, checked_numbers
+from retrieval.serving.arguments import checked_id
 from retrieval.serving.events import (
     NO_EVENTS,
-    NO_IDS,
+    NO_MOVIES,
     NOTHING,
     Event,
+    GivenHistories,
     OtherEvents,
     UserEvents,
     checked_events,
@@ -47,14 +49,30 @@ class Person:
         gender: Gender as the data spells it; None where it is not known.
         age: Age in years; None where it is not known.
         occupation: Occupation as the data spells it; None where it is not known.
+        attributes: What else is known, by the names of the data's attributes of users.
     """
 
-    user_id: int | None = None
+    user_id: Id | None = None
     history: Sequence[Event] | None = None
     added: Sequence[Event] = ()
     gender: str | None = None
     age: float | None = None
     occupation: str | None = None
+    attributes: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def known(self) -> dict[str, object]:
+        """What is known, by the names of attributes."""
+        usual = {
+            columns.GENDER: self.gender,
+            columns.AGE: self.age,
+            columns.OCCUPATION: self.occupation,
+        }
+        return {
+            name: value
+            for name, value in (usual | dict(self.attributes)).items()
+            if value is not None
+        }
 
 
 class QueryUsers(NamedTuple):
@@ -66,15 +84,15 @@ class QueryUsers(NamedTuple):
     trained: NDArray[np.int64]  # (A,) number of a user whose id was trained, or UNKNOWN
     stored: NDArray[np.int64]  # (A,) number of a user whose history is as stored, or UNKNOWN
     as_known: NDArray[np.bool_]  # (A,) whether the pairs are weighed as for a known user
-    codes: NDArray[np.int64]  # (A, 3) demographics
+    codes: NDArray[np.int64]  # (A, C) of attributes
     histories: Histories  # of A
-    # A times the ids of movies in the history that were added after training: they have been seen,
-    # but nothing is known of what their ratings say.
+    # A times the numbers of movies in the history that were added after training: they have been
+    # seen, but nothing is known of what their ratings say.
     unlearned: tuple[NDArray[np.int64], ...]
 
 
 def one_user(
-    run: Run, user: int | Person, at: int | None = None, store: HistoryStore | None = None
+    run: Run, user: Id | Person, at: int | None = None, store: HistoryStore | None = None
 ) -> QueryUsers:
     """Return the one user of a question.
 
@@ -88,20 +106,21 @@ def one_user(
     Raises:
         RequestError: An unknown user, movie, gender or occupation, or an impossible rating or age.
     """
-    person = user if isinstance(user, Person) else Person(user_id=checked_id(user, "user"))
+    person = user if isinstance(user, Person) else Person(user_id=user)
     number, trained, as_stored = UNKNOWN, UNKNOWN, False
-    codes, stored = np.zeros(3, np.int64), NOTHING
-    if person.user_id is not None:
-        number = int(run.users.numbers(checked_id(person.user_id, "user")))
+    codes, stored = np.zeros(run.user_codes.shape[1], np.int64), NOTHING
+    if person.user_id is not None or not isinstance(user, Person):
+        known = checked_id(person.user_id, "user", run.users)
+        number = int(run.users.numbers(known))
         if number == UNKNOWN:
-            raise unknown_users(run, [person.user_id])
+            raise unknown_users(run, [known])
         codes = run.user_codes[number]
         trained = number if run.trained_users[number] else UNKNOWN
         if person.history is None:
             stored, as_stored = _read_one(run, number, store)
     given = checked_events(run, [*listed(person.history), *listed(person.added)])
-    without_facts = person.gender is None and person.age is None and person.occupation is None
-    as_stored = as_stored and without_facts and not len(given.events.movies)
+    known_facts = person.known
+    as_stored = as_stored and not known_facts and not len(given.events.movies)
     if as_stored:
         histories = Histories(np.array([0, len(stored.events.movies)]), *stored.events)
     else:
@@ -110,9 +129,9 @@ def one_user(
     first = histories.timestamps[:1].tolist()
     if at is not None and first and at < first[0]:
         _log.warning("the time of asking lies before all events of the history: none counts")
-    _note_given([given])
-    if not without_facts:
-        chosen = _codes(run, person)
+    _note_given(run, [given])
+    if known_facts:
+        chosen = run.config.user_attributes.codes(known_facts)
         codes = np.where(chosen > 0, chosen, codes)
     return QueryUsers(
         trained=np.array([trained]),
@@ -126,8 +145,8 @@ def one_user(
 
 def many_users(
     run: Run,
-    users: NDArray[np.int64],
-    given: Mapping[int, Sequence[Event]],
+    users: Ids,
+    given: GivenHistories,
     times: NDArray[np.int64] | None = None,
     store: HistoryStore | None = None,
 ) -> tuple[QueryUsers, NDArray[np.int64]]:
@@ -149,16 +168,16 @@ def many_users(
     """
     distinct = np.unique(users)
     others = _checked_histories(run, distinct, given)
-    without = np.array([user for user in distinct.tolist() if user not in others], np.int64)
+    without = distinct[[user not in others for user in distinct.tolist()]]
     numbers = run.users.numbers(without)
     if (numbers == UNKNOWN).any():
         raise unknown_users(run, without[numbers == UNKNOWN].tolist())
-    _note_given(list(others.values()))
+    _note_given(run, list(others.values()))
     read = _store(run, store).read(numbers)
     for place in np.flatnonzero(~read.as_stored).tolist():
-        others[int(without[place])] = sorted_out(run, events_of(read.histories, place))
+        others[without[place].item()] = sorted_out(run, events_of(read.histories, place))
     ids, rows, moments = _distinct_users(users, times, others)
-    as_stored = ~np.isin(ids, list(others))
+    as_stored = np.array([user not in others for user in ids.tolist()], dtype=bool)
     histories = read.histories
     if not as_stored.all():
         places = np.searchsorted(without, ids).tolist()
@@ -174,7 +193,7 @@ def many_users(
     known = numbers != UNKNOWN
     trained = np.zeros(len(ids), dtype=bool)
     trained[known] = run.trained_users[numbers[known]]
-    codes = np.zeros((len(ids), 3), dtype=np.int64)
+    codes = np.zeros((len(ids), run.user_codes.shape[1]), dtype=np.int64)
     codes[known] = run.user_codes[numbers[known]]
     found = QueryUsers(
         trained=np.where(trained, numbers, UNKNOWN),
@@ -183,7 +202,7 @@ def many_users(
         codes=codes,
         histories=histories,
         unlearned=tuple(
-            others[user].unlearned if user in others else NO_IDS for user in ids.tolist()
+            others[user].unlearned if user in others else NO_MOVIES for user in ids.tolist()
         ),
     )
     if times is not None:
@@ -213,18 +232,17 @@ def selected(users: QueryUsers, rows: NDArray[np.int64]) -> tuple[QueryUsers, ND
     return some, which
 
 
-def unknown_users(run: Run, ids: Sequence[int]) -> RequestError:
+def unknown_users(run: Run, ids: Sequence[Id]) -> RequestError:
     """Return the error that names users whom a run does not have."""
-    low, high = run.users.range
     return RequestError(
-        f"unknown user {enumerated(ids)}: ids run from {low} to {high}; "
+        f"unknown user {enumerated(ids)}: {run.users.described()}; "
         "ask as a new user by giving a history"
     )
 
 
-def enumerated(ids: Sequence[int]) -> str:
+def enumerated(ids: Sequence[Id]) -> str:
     """Return the first few ids, and how many more there are, as words."""
-    named = ", ".join(str(user) for user in ids[:NAMED])
+    named = ", ".join(shown(user) for user in ids[:NAMED])
     return named if len(ids) <= NAMED else f"{named} and {len(ids) - NAMED:,} more"
 
 
@@ -237,13 +255,11 @@ def _read_one(run: Run, number: int, store: HistoryStore | None) -> tuple[OtherE
     read = _store(run, store).read(np.array([number]))
     events = events_of(read.histories, 0)
     if read.as_stored[0]:  # and so of movies that training knew, each once
-        return OtherEvents(events, NO_IDS, NO_IDS), True
+        return OtherEvents(events, NO_MOVIES, NO_MOVIES), True
     return sorted_out(run, events), False
 
 
-def _checked_histories(
-    run: Run, users: NDArray[np.int64], given: Mapping[int, Sequence[Event]]
-) -> dict[int, OtherEvents]:
+def _checked_histories(run: Run, users: Ids, given: GivenHistories) -> dict[Id, OtherEvents]:
     """Return the given histories of distinct users `(A,)`, by id.
 
     Raises:
@@ -251,32 +267,32 @@ def _checked_histories(
     """
     if not isinstance(given, Mapping):
         raise RequestError(f"histories are '{shown(given)}'; give a dict of user ids to events")
-    given = {checked_id(user, "user"): events for user, events in given.items()}
-    checked = {user: checked_events(run, given[user]) for user in users.tolist() if user in given}
-    if len(checked) < len(given):
+    named = {checked_id(user, "user", run.users): events for user, events in given.items()}
+    checked = {user: checked_events(run, named[user]) for user in users.tolist() if user in named}
+    if len(checked) < len(named):
         _log.warning(
-            "histories were given of %s users who are not asked about", len(given) - len(checked)
+            "histories were given of %s users who are not asked about", len(named) - len(checked)
         )
     return checked
 
 
 def _distinct_users(
-    users: NDArray[np.int64],
+    users: Ids,
     times: NDArray[np.int64] | None,
-    others: Mapping[int, OtherEvents],
-) -> tuple[NDArray[np.int64], NDArray[np.int64], Sequence[int | None]]:
+    others: Mapping[Id, OtherEvents],
+) -> tuple[Ids, NDArray[np.int64], Sequence[int | None]]:
     """Return A ids, `(Q,)` which of them each question is about, and A times of asking.
 
     There is such a time where the history depends on it.
     """
     depending = [user for user, events in others.items() if events.depends]
+    ids, which = np.unique(users, return_inverse=True)
     if times is None or not depending:
-        ids, rows = np.unique(users, return_inverse=True)
-        return ids, rows.reshape(-1), [None] * len(ids)
-    dated = np.stack([users, np.where(np.isin(users, depending), times, NO_TIME)], axis=1)
+        return ids, which.reshape(-1), [None] * len(ids)
+    dated = np.stack([which, np.where(np.isin(users, depending), times, NO_TIME)], axis=1)
     distinct, rows = np.unique(dated, axis=0, return_inverse=True)
     moments = [None if moment == NO_TIME else moment for moment in distinct[:, 1].tolist()]
-    return distinct[:, 0], rows.reshape(-1), moments
+    return ids[distinct[:, 0]], rows.reshape(-1), moments
 
 
 def _joined(parts: Sequence[UserEvents]) -> Histories:
@@ -288,31 +304,19 @@ def _joined(parts: Sequence[UserEvents]) -> Histories:
     return build_histories(owners, movies, ratings, timestamps, len(parts))
 
 
-def _codes(run: Run, person: Person) -> NDArray[np.int64]:
-    """Return the codes `(3,)` of a person's demographics."""
-    for name, value in (("gender", person.gender), ("occupation", person.occupation)):
-        if value is not None and not isinstance(value, str):
-            raise RequestError(f"{name} '{shown(value)}' is no text")
-    age = None
-    if person.age is not None:
-        age = float(checked_numbers([person.age], "age")[0])
-        if not np.isfinite(age):
-            raise RequestError(f"age {age} is no number of years; leave it out if unknown")
-    return run.config.demographics.codes(person.gender, age, person.occupation)
-
-
-def _note_given(given: Sequence[OtherEvents]) -> None:
+def _note_given(run: Run, given: Sequence[OtherEvents]) -> None:
     """Log what does not count as it was given."""
     if not any(len(each.unlearned) or len(each.repeated) for each in given):
         return
-    unlearned = np.unique(np.concatenate([NO_IDS, *(each.unlearned for each in given)]))
+    ids = run.catalogue.vocabulary.ids
+    unlearned = np.unique(ids[np.concatenate([NO_MOVIES, *(each.unlearned for each in given)])])
     if len(unlearned):
         _log.warning(
             "movie %s in a history was added after training: it counts as seen, and its rating "
             "says nothing yet",
             enumerated(unlearned.tolist()),
         )
-    repeated = np.unique(np.concatenate([NO_IDS, *(each.repeated for each in given)]))
+    repeated = np.unique(ids[np.concatenate([NO_MOVIES, *(each.repeated for each in given)])])
     if len(repeated):
         _log.warning(
             "movie %s comes more than once in a history: its last rating counts",
@@ -323,7 +327,7 @@ def _note_given(given: Sequence[OtherEvents]) -> None:
 def _note_early(
     histories: Histories,
     rows: NDArray[np.int64],
-    users: NDArray[np.int64],
+    users: Ids,
     times: NDArray[np.int64],
 ) -> None:
     """Log which users are asked about before all of their events."""

@@ -38,6 +38,10 @@ class Draws:
         """Read one draw after the other."""
         return (Draw(**load_file(path)) for path in self._paths)
 
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return len(self._paths)
+
 
 class Checkpoint:
     """A folder with the last state of a chain and the draws kept up to it.

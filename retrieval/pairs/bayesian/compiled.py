@@ -17,6 +17,9 @@ T = TypeVar("T")
 # Parts that work is cut into. Fixed, because sums over parts must not depend on the machine.
 PARTS = 16
 
+# Rows of a part, at most: what a part needs does not grow with the work.
+MOST_OF_A_PART = 2**16
+
 # So few rows are done before threads have started.
 FEW = 256
 
@@ -47,8 +50,9 @@ def cores() -> int:
 
 
 def equal_cuts(count: int) -> NDArray[np.int64]:
-    """Return where to cut rows that are equal work into parts, `(PARTS + 1,)`."""
-    return np.linspace(0, count, PARTS + 1).astype(np.int64)
+    """Return where to cut rows that are equal work into parts, `(P + 1,)`."""
+    parts = max(PARTS, -(-count // MOST_OF_A_PART))
+    return np.linspace(0, count, parts + 1).astype(np.int64)
 
 
 def even_cuts(work: NDArray[np.integer]) -> NDArray[np.int64]:

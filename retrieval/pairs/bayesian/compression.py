@@ -39,8 +39,6 @@ class CompressedPosterior(NamedTuple):
     movie_variance: Floats  # (C,) variance that a movie's vector, being uncertain, adds to scores
     thresholds: Floats  # (T,) around 0
     score_variance: Floats  # (C,) mean variance of a movie's scores over draws
-    slow: Floats  # (P,) session effects
-    quick: Floats  # (P,)
     session_law: Floats  # (3,)
 
 
@@ -49,14 +47,6 @@ class _Maps(NamedTuple):
 
     users: Floats  # (W, D + 1)
     movies: Floats  # (W, D + 1)
-
-
-class _Scores(NamedTuple):
-    """What the scores of one draw are made of."""
-
-    users: Vectors  # (R, W), the last a bias
-    movies: Vectors  # (C, W)
-    shift: float  # of the thresholds
 
 
 def compress_posterior(
@@ -69,8 +59,7 @@ def compress_posterior(
     """Return the mean over draws, in at most `dimension` dimensions.
 
     Args:
-        draws: S of them, gone through twice: what they hold beside vectors is never in memory all
-            at once if the draws are not.
+        draws: S of them, gone through several times, one after the other.
         user_counts: `(R,)` ratings of each user.
         movie_counts: `(C,)` ratings of each movie.
         dimension: D, if there are as many.
@@ -80,14 +69,13 @@ def compress_posterior(
         np.sqrt(np.maximum(user_counts, 1) / user_counts.mean()),
         np.sqrt(np.maximum(movie_counts, 1) / movie_counts.mean()),
     )
-    vectors = [_Scores(draw.users, draw.movies, middle(draw.thresholds)) for draw in draws]
-    left, sizes, right = _decompose(vectors, *roots, dimension, rng)
+    left, sizes, right = _decompose(draws, *roots, dimension, rng)
     mean = _mean_of_each(_mapped(draw, _maps(draw, roots, left, sizes, right)) for draw in draws)
     # By how much scores of a movie vary between users around their means; the rest is uncertainty.
     between = _forms(with_one(mean.movies), mean.covariance)
     return mean._replace(
         movie_variance=np.maximum(mean.movie_variance - between, 0.0),
-        score_variance=_score_variances(vectors, user_counts, rng),
+        score_variance=_score_variances(draws, user_counts, rng),
     )
 
 
@@ -112,8 +100,6 @@ def _mapped(draw: Draw, at: _Maps) -> CompressedPosterior:
         movie_variance=_forms(with_one(draw.movies), covariance),
         thresholds=draw.thresholds - shift,
         score_variance=np.zeros(len(draw.movies)),
-        slow=draw.slow.astype(np.float64),
-        quick=draw.quick.astype(np.float64),
         session_law=draw.session_law,
     )
 
@@ -123,13 +109,14 @@ def _mean_of_each(parts: Iterable[CompressedPosterior]) -> CompressedPosterior:
     parts = iter(parts)
     totals, count = [column.astype(np.float64) for column in next(parts)], 1
     for part in parts:
-        totals = [total + column for total, column in zip(totals, part, strict=True)]
+        for total, column in zip(totals, part, strict=True):
+            np.add(total, column, out=total)
         count += 1
-    return CompressedPosterior(*(total / count for total in totals))
+    return CompressedPosterior(*(np.divide(total, count, out=total) for total in totals))
 
 
 def _decompose(
-    draws: Sequence[_Scores],
+    draws: Sequence[Draw] | Draws,
     user_roots: Floats,
     movie_roots: Floats,
     dimension: int,
@@ -153,7 +140,8 @@ def _decompose(
             total += draw.movies[:, :-1] @ (draw.users[:, :-1].T @ block)
         return movie_roots[:, None] * total / len(draws)
 
-    most = min(len(user_roots), len(movie_roots), len(draws) * (draws[0].users.shape[1] - 1))
+    components = next(iter(draws)).users.shape[1] - 1
+    most = min(len(user_roots), len(movie_roots), len(draws) * components)
     width = min(dimension + SPARE, most)
     basis = np.linalg.qr(rng.standard_normal((len(movie_roots), width)))[0]
     for _ in range(PASSES):
@@ -185,17 +173,20 @@ def _and_bias(directions: Floats) -> Floats:
 
 
 def _score_variances(
-    draws: Sequence[_Scores], user_counts: NDArray[np.int64], rng: np.random.Generator
+    draws: Sequence[Draw] | Draws, user_counts: NDArray[np.int64], rng: np.random.Generator
 ) -> Floats:
     """Return the variance over draws of each movie's scores, a mean over some users `(C,)`."""
-    movies = len(draws[0].movies)
+    movies = len(next(iter(draws)).movies)
     chances = user_counts / user_counts.sum()
     rows = rng.choice(len(user_counts), size=movies * PARTNERS, p=chances).astype(np.int32)
     columns = np.repeat(np.arange(movies, dtype=np.int32), PARTNERS)
-    scores = np.array(
-        [pair_scores(draw.users, draw.movies, rows, columns) - draw.shift for draw in draws]
-    )  # (S, C * PARTNERS)
-    variances = scores.var(axis=0, ddof=min(1, len(draws) - 1))
+    mean, squares = np.zeros((2, len(rows)))  # so far, and of what is around it
+    for place, draw in enumerate(draws, start=1):
+        scores = pair_scores(draw.users, draw.movies, rows, columns) - middle(draw.thresholds)
+        away = scores - mean
+        mean += away / place
+        squares += away * (scores - mean)
+    variances = squares / max(1, len(draws) - 1)
     return np.asarray(variances.reshape(movies, PARTNERS).mean(axis=1), dtype=np.float64)
 
 

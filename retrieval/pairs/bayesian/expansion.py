@@ -3,6 +3,8 @@
 Users and movies without ratings have what their features make likely.
 """
 
+import math
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -11,63 +13,70 @@ from numpy.typing import NDArray
 from scipy import sparse
 from sklearn.linear_model import Ridge
 
-from retrieval.data.metrics import root_mean_square
 from retrieval.pairs.bayesian.compression import CompressedPosterior, with_one
+from retrieval.pairs.bayesian.features import movie_facts, user_facts
 from retrieval.pairs.bayesian.latents import expected_latents
 from retrieval.pairs.bayesian.problem import ObservedRatings
 from retrieval.pairs.bayesian.tower import Bayesian, Folded, fold_in, prior
 
 Floats = NDArray[np.float64]
 
+# Ratings that are looked at together.
+PART = 2**16
+
 
 def expand_to_catalogue(observed: ObservedRatings, compressed: CompressedPosterior) -> Bayesian:
     """Return the pair, with every user as uncertain as one without ratings."""
     problem, ratings = observed.problem, observed.ratings
     user_counts, movie_counts = observed.counts()
-    user_facts = observed.user_features.shape[1] - len(problem.content)
-    movie_facts = observed.movie_features.shape[1] - len(problem.codes)
     rating, rated = user_counts > 0, movie_counts > 0
-    of_users = _usual(
-        observed.user_features, user_facts, compressed.user_coefficients, problem.users[rating]
+    of_users = _side(
+        observed.user_features(),
+        user_facts(problem.codes, problem.sizes),
+        compressed.user_coefficients,
+        rating,
     )
-    of_movies = _usual(
-        observed.movie_features, movie_facts, compressed.movie_coefficients, problem.movies[rated]
+    of_movies = _side(
+        observed.movie_features(),
+        movie_facts(problem.content),
+        compressed.movie_coefficients,
+        rated,
     )
-    user_coefficients = compressed.user_coefficients[:user_facts] + of_users.coefficients
-    movie_coefficients = compressed.movie_coefficients[:movie_facts] + of_movies.coefficients
-    users = observed.user_features[:, :user_facts] @ user_coefficients
-    movies = observed.movie_features[:, :movie_facts] @ movie_coefficients
+    users, movies = of_users.expected, of_movies.expected
     users[problem.users[rating]] = compressed.users[rating]
     movies[problem.movies[rated]] = compressed.movies[rated]
     met = with_one(movies)  # (M, D + 1)
-    rows = problem.movies[ratings.movies]
-    stored = (users[problem.users[ratings.users]] * met[rows]).sum(axis=1) + movies[rows, -1]
     effects = compressed.session_law[1:].sum()
     meeting = with_one(users[problem.users])
-    covariance = compressed.movie_covariance + of_movies.covariance
+    covariance = compressed.movie_covariance + of_movies.usual.covariance
     variance = float(((meeting @ covariance) * meeting).sum(axis=1).mean())
     unrated = compressed.movie_noise.mean() + effects + variance
     noise = np.full(len(movies), unrated)
     rating_noise = compressed.movie_noise + effects  # (C,) noise of a rating
     noise[problem.movies[rated]] = (rating_noise + compressed.movie_variance)[rated]
-    latents = expected_latents(
-        stored, ratings.classes, compressed.thresholds, 1 / rating_noise[ratings.movies]
-    )
     counts = np.bincount(ratings.classes, minlength=len(problem.classes))
-    sums = np.bincount(ratings.classes, latents, minlength=len(problem.classes))
+    sums = np.zeros(len(problem.classes))
+    for part in _parts(len(ratings)):
+        of_part, classes = ratings.movies[part], ratings.classes[part]
+        rows = problem.movies[of_part]
+        stored = (users[problem.users[ratings.users[part]]] * met[rows]).sum(axis=1)
+        latents = expected_latents(
+            stored + movies[rows, -1], classes, compressed.thresholds, 1 / rating_noise[of_part]
+        )
+        sums += np.bincount(classes, latents, minlength=len(sums))
     seen = counts > 0
     products = (met[problem.movies] * movie_counts[:, None]).T @ met[problem.movies]
     products /= movie_counts.sum()
-    new_user = compressed.covariance + of_users.covariance
+    new_user = compressed.covariance + of_users.usual.covariance
     return Bayesian(
         users=users.astype(np.float32),
         movies=movies.astype(np.float32),
         user_variances=np.full(len(users), (new_user * products).sum(), np.float32),
         movie_variances=(noise - effects).astype(np.float32),
         user_coefficients=compressed.user_coefficients.astype(np.float32),
-        usual=of_users.coefficients.astype(np.float32),
-        usual_covariance=of_users.covariance,
-        movie_coefficients=movie_coefficients.astype(np.float32),
+        usual=of_users.usual.coefficients.astype(np.float32),
+        usual_covariance=of_users.usual.covariance,
+        movie_coefficients=of_movies.coefficients.astype(np.float32),
         unrated_variance=np.array([unrated - effects]),
         covariance=compressed.covariance,
         movie_noise=noise.astype(np.float32),
@@ -98,10 +107,12 @@ def fit_variances(
     variance = compressed.score_variance - np.average(variances, weights=user_counts)
     of_movies[problem.movies[rated]] = (compressed.movie_noise + np.maximum(variance, 0.0))[rated]
     away = np.array([user.vector for user in folded]) - compressed.users
-    met = with_one(compressed.movies)[ratings.movies]
-    differences = (away[ratings.users] * met).sum(axis=1)
+    met, squares = with_one(compressed.movies), 0.0
+    for part in _parts(len(ratings)):
+        differences = (away[ratings.users[part]] * met[ratings.movies[part]]).sum(axis=1)
+        squares += float((differences**2).sum())
     pair = pair._replace(user_variances=of_users, movie_variances=of_movies)
-    return pair, root_mean_square(differences)
+    return pair, math.sqrt(squares / len(ratings))
 
 
 class _Usual(NamedTuple):
@@ -111,8 +122,34 @@ class _Usual(NamedTuple):
     covariance: Floats  # (D + 1, D + 1) of the part around it
 
 
+class _Side(NamedTuple):
+    """What facts say of a side, of which nothing else may be known."""
+
+    usual: _Usual
+    coefficients: Floats  # (F, D + 1) of facts where nothing was rated
+    expected: Floats  # (S, D + 1) what they make likely, of everyone or the whole catalogue
+
+
+def _side(
+    features: sparse.csr_array,
+    facts: sparse.csr_array,
+    coefficients: Floats,
+    rows: NDArray[np.bool_],
+) -> _Side:
+    """Return what facts `(S, F)` say; the other arguments are those of `_usual`."""
+    count = facts.shape[1]
+    usual = _usual(features, count, coefficients, rows)
+    alone = coefficients[:count] + usual.coefficients
+    return _Side(usual, alone, facts @ alone)
+
+
+def _parts(count: int) -> Iterator[slice]:
+    """Return the parts of so many ratings that are looked at together."""
+    return (slice(start, start + PART) for start in range(0, count, PART))
+
+
 def _usual(
-    features: sparse.csr_array, facts: int, coefficients: Floats, rows: NDArray[np.int64]
+    features: sparse.csr_array, facts: int, coefficients: Floats, rows: NDArray[np.bool_]
 ) -> _Usual:
     """Return what to expect of who rated what, in place of knowing it.
 
@@ -122,15 +159,17 @@ def _usual(
         features: `(R, F + G)`: a constant and other facts, then who rated what.
         facts: F.
         coefficients: `(F + G, D + 1)`.
-        rows: `(C,)` numbers of the rows to learn from.
+        rows: `(R,)` mask of the rows to learn from.
     """
-    known, rated = features[rows, :facts].toarray(), features[rows, facts:]
-    parts = rated @ coefficients[facts:]  # (C, D + 1)
+    known = features[:, :facts][rows].toarray().astype(np.float64)
+    of_rated = coefficients.copy()
+    of_rated[:facts] = 0.0
+    parts = (features @ of_rated)[rows]  # (C, D + 1)
     ridge = Ridge().fit(known, parts)
     expected = ridge.coef_.T.copy()
     expected[0] += ridge.intercept_
     away = parts - known @ expected
-    return _Usual(expected, away.T @ away / max(1, len(rows)))
+    return _Usual(expected, away.T @ away / max(1, int(rows.sum())))
 
 
 def _fold_in_all(pair: Bayesian, observed: ObservedRatings) -> list[Folded]:

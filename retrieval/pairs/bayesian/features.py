@@ -1,6 +1,6 @@
 """Features that the priors of user and movie vectors depend on: sparse, one row each.
 
-A user has demographics and the movies that are rated; a movie has its content and the users who
+A user has attributes and the movies that are rated; a movie has its content and the users who
 rated it. Which, not how: of the ratings that a row explains, its features show only that they
 exist.
 
@@ -13,49 +13,49 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from retrieval.data.history import Histories
 from retrieval.pairs.bayesian.tower import fact_columns
 
 
-def user_features(
-    codes: NDArray[np.int64], sizes: tuple[int, int, int], histories: Histories, movies: int
-) -> sparse.csr_array:
-    """Return the features of U users, `(U, 1 + demographics + M)`.
+def user_facts(codes: NDArray[np.int64], sizes: tuple[int, ...]) -> sparse.csr_array:
+    """Return a constant and the attributes of users, `(U, 1 + attributes)`.
 
     Args:
-        codes: `(U, 3)` of gender, age and occupation.
-        sizes: How many codes each of the three has.
-        histories: Of the U users.
-        movies: M.
+        codes: `(U, C)` of attributes.
+        sizes: How many codes each of them has.
     """
-    facts = fact_columns(codes, sizes)  # (U, 4)
-    known = _rows(facts.ravel(), np.arange(len(codes) + 1) * facts.shape[1], 1 + sum(sizes))
-    rated = _rows(histories.movies, histories.offsets, movies)
-    return sparse.csr_array(sparse.hstack([known, _by_root_of_count(rated)], format="csr"))
+    facts = fact_columns(codes, sizes)  # (U, 1 + C)
+    ones, starts = np.ones(facts.size, np.float32), np.arange(len(facts) + 1) * facts.shape[1]
+    return sparse.csr_array((ones, facts.ravel(), starts), shape=(len(facts), 1 + sum(sizes)))
 
 
-def movie_features(content: NDArray[np.float32], histories: Histories) -> sparse.csr_array:
-    """Return the features of M movies, `(M, 1 + F + U)`.
+def movie_facts(content: NDArray[np.float32]) -> sparse.csr_array:
+    """Return a constant and the content of movies `(M, F)`, `(M, 1 + F)`."""
+    return sparse.csr_array(np.hstack([np.ones((len(content), 1), np.float32), content]))
+
+
+def with_rated(
+    facts: sparse.csr_array,
+    counts: NDArray[np.int64],
+    rated: NDArray[np.int32],
+    columns: int,
+) -> sparse.csr_array:
+    """Return features `(R, F + G)`: facts, then who rated what, by the root of the count.
 
     Args:
-        content: `(M, F)`.
-        histories: Of the U users.
+        facts: `(R, F)`.
+        counts: `(R,)` ratings of each row.
+        rated: `(N,)` numbers of what was rated, or of who did, of one row after the other.
+        columns: G.
     """
-    movies = len(content)
-    known = sparse.csr_array(np.hstack([np.ones((movies, 1)), content]))
-    raters = _rows(histories.movies, histories.offsets, movies).T.tocsr()
-    return sparse.csr_array(sparse.hstack([known, _by_root_of_count(raters)], format="csr"))
-
-
-def _rows(
-    places: NDArray[np.integer], offsets: NDArray[np.integer], columns: int
-) -> sparse.csr_array:
-    """Return a matrix with ones at the places of each row."""
-    return sparse.csr_array(
-        (np.ones(len(places)), places, offsets), shape=(len(offsets) - 1, columns)
-    )
-
-
-def _by_root_of_count(ones: sparse.csr_array) -> sparse.csr_array:
-    counts = np.maximum(np.diff(ones.indptr), 1)
-    return sparse.csr_array(sparse.diags_array(1 / np.sqrt(counts)) @ ones)
+    known = np.diff(facts.indptr)
+    # Where values stand, row by row: first the facts of a row, then its ratings.
+    own = np.repeat(np.tile([True, False], len(counts)), np.column_stack([known, counts]).ravel())
+    weights = (1 / np.sqrt(np.maximum(counts, 1))).astype(np.float32)
+    values, places = np.repeat(weights, known + counts), np.empty(len(own), np.int32)
+    values[own], places[own] = facts.data, facts.indices
+    np.logical_not(own, out=own)
+    places[own] = rated + np.int32(facts.shape[1])
+    # Of the type of the places, or scipy would make these twice as wide.
+    starts = (facts.indptr + np.append(0, np.cumsum(counts))).astype(places.dtype)
+    shape = (len(counts), facts.shape[1] + columns)
+    return sparse.csr_array((values, places, starts), shape=shape)

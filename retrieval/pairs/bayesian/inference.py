@@ -32,7 +32,7 @@ PATIENCE = 2
 SETTLING = 5
 
 # Of checkpoints; a new one where the sampler is no longer the same.
-FORMAT = 5
+FORMAT = 6
 
 # Stages that are shown.
 PREPARING, BURNING_IN, DRAWING, COMPRESSING = (
@@ -83,16 +83,25 @@ def infer(
     """
     problem = arrange(dataset, content)
     order = problem.order
-    back = np.argsort(order)  # from the order of histories to that of the file
-    training, whole = (
-        observed_ratings(problem, ~held_out[order]),
-        observed_ratings(problem, np.ones_like(held_out)),
-    )
+    whole = observed_ratings(problem, np.ones_like(held_out))
     kept = Checkpoint(checkpoint, _key(dataset, content, validation, held_out, settings, seed))
     progress.stage(PREPARING)
-    sampler = training.sampler(settings.dimension, np.random.default_rng(seed))
     asked = validation[order]
-    burned = _Chain(sampler, problem, whole, settings, kept, progress).run(asked)
+    chain = _Chain(
+        # Whose ratings are in memory until others count too.
+        observed_ratings(problem, ~held_out[order]).sampler(
+            settings.dimension, np.random.default_rng(seed)
+        ),
+        problem,
+        whole,
+        settings,
+        kept,
+        progress,
+    )
+    burned, sweeps = chain.run(asked), chain.sampler.sweeps
+    effects = chain.sampler.mean_effects[:, problem.ratings.groups]
+    del chain  # which holds the features
+    training = observed_ratings(problem, ~held_out[order])
     progress.stage(COMPRESSING)
     windows = len(burned.errors)
     draws = kept.draws(KEPT * (windows // 2), KEPT * windows)
@@ -101,20 +110,20 @@ def infer(
     compressed = _compress(draws, whole, settings, seed)
     pair, disagreement = fit_variances(expand_to_catalogue(whole, compressed), whole, compressed)
     ratings = problem.ratings
-    scores = np.zeros(len(ratings))
-    scores[asked] = burned.scores[windows // 2 :].mean(axis=0)
-    effects = np.stack([compressed.slow, compressed.quick])[:, ratings.groups]
+    scores, classes = np.zeros(len(ratings)), np.empty_like(ratings.classes)
+    scores[order[asked]] = burned.scores[windows // 2 :].mean(axis=0)
+    classes[order] = ratings.classes
     return Inferred(
         pair=pair,
         early=expand_to_catalogue(training, early),
-        effects=effects.astype(np.float32),
+        effects=effects,
         thresholds=early.thresholds,
         values=tuple(problem.values.tolist()),
-        classes=ratings.classes[back],
-        scores=scores[back],
+        classes=classes,
+        scores=scores,
         noise=_usual_noise(pair, problem, ratings.part(asked) if asked.any() else ratings),
         errors=burned.errors,
-        sweeps=sampler.sweeps,
+        sweeps=sweeps,
         disagreement=disagreement,
     )
 
@@ -160,6 +169,7 @@ class _Chain(NamedTuple):
             since = sampler.sweeps - begun - SETTLING
             if since > 0 and since % settings.spacing == 0:
                 kept.keep(sampler.draw())
+                sampler.average_effects()
                 number = since // settings.spacing
                 self.progress.say(f"{number} of {settings.draws}")
                 if number % SAVED == 0:
@@ -182,7 +192,7 @@ class _Chain(NamedTuple):
         return root_mean_square(errors), scores / WINDOW
 
     def _see_all(self) -> None:
-        self.sampler.observe(self.whole.ratings, *self.whole.regressions())
+        self.sampler.observe(self.whole.ratings, self.whole.regressions)
 
     def _sweep(self) -> None:
         self.sampler.sweep()
@@ -224,7 +234,7 @@ def _key(
     seed: int,
 ) -> str:
     """Return a hash of all that the chain follows from."""
-    fixed = (FORMAT, WINDOW, KEPT, PATIENCE, SETTLING, dataset.scale, dataset.demographics.sizes())
+    fixed = (FORMAT, WINDOW, KEPT, PATIENCE, SETTLING, dataset.scale, dataset.user_attributes.sizes)
     facts = (sorted(settings.model_dump().items()), seed, content.shape, fixed)
     arrays = (
         validation,

@@ -25,6 +25,9 @@ SMALLEST, LARGEST = 1e-300, 1 - 2.0**-53
 # drift without end. Its mean is where the threshold would start.
 FIRMNESS = 1.0
 
+# Latent values drawn at a time: what that needs beside them does not grow with the ratings.
+DRAWN = 2**18
+
 
 class Likelihood(NamedTuple):
     """The log-likelihood of the thresholds, and its derivatives."""
@@ -61,8 +64,23 @@ def draw_latents(
         weights: `(N,)` precisions.
         rng: Of the draw.
     """
-    uniform = rng.random(len(scores))
     latents = np.empty(len(scores), dtype=np.float32)
+    for start in range(0, len(scores), DRAWN):
+        part = slice(start, start + DRAWN)
+        _draw_part(latents[part], scores[part], classes[part], thresholds, weights[part], rng)
+    return latents
+
+
+def _draw_part(
+    latents: NDArray[np.float32],
+    scores: NDArray[np.float32],
+    classes: NDArray[np.int8],
+    thresholds: Floats,
+    weights: NDArray[np.float32],
+    rng: np.random.Generator,
+) -> None:
+    """Draw latent values into an array `(N,)`; see `draw_latents`."""
+    uniform = rng.random(len(scores))
 
     def work(begin: int, end: int) -> None:
         part = slice(begin, end)
@@ -75,7 +93,6 @@ def draw_latents(
         latents[part] = scores[part] + np.where(flip, -drawn, drawn) / scale
 
     in_parts(work, equal_cuts(len(scores)))
-    return latents
 
 
 def draw_thresholds(

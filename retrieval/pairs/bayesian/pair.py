@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import KFold, cross_val_predict
 
+from index.arrays import load_array
 from retrieval.data.dataset import Dataset
 from retrieval.data.history import Histories, Windows, whole_windows
 from retrieval.data.vocabulary import UNKNOWN
@@ -183,7 +184,7 @@ class FittedBayesian:
 
     def _early(self, histories: Histories) -> BayesianTower:
         """Return the user tower as it was before it saw the rows held out."""
-        sizes = self.dataset.demographics.sizes()
+        sizes = self.dataset.user_attributes.sizes
         effects = np.zeros((2, 0), np.float32)
         return BayesianTower(self.inferred.early, effects, histories, sizes, self.dataset.scale)
 
@@ -208,6 +209,18 @@ class SavedBayesian:
         with new_file(folder / ARRAYS_FILE) as partial:
             save_bayesian(partial, pair)
         return pair.movies[len(self._pair.movies) :]
+
+    def forget_user(self, user: int, events: slice, folder: Path) -> None:
+        """Write the pair without the vector of a user and the effects of the user's events."""
+        users, variances = self._pair.users, self._pair.user_variances
+        pair = self._pair._replace(
+            users=np.delete(users, user, axis=0), user_variances=np.delete(variances, user)
+        )
+        with new_file(folder / ARRAYS_FILE) as partial:
+            save_bayesian(partial, pair)
+        effects = np.delete(load_array(folder / EFFECTS_FILE), events, axis=1)
+        with new_file(folder / EFFECTS_FILE) as partial, partial.open("wb") as file:
+            np.save(file, effects)
 
 
 def guessed(content: NDArray[np.float32], vectors: Vectors) -> Vectors:

@@ -7,28 +7,30 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from retrieval.data.dataset import Dataset
-from retrieval.data.history import Histories, build_histories, time_order
-from retrieval.pairs.bayesian.features import movie_features, user_features
-from retrieval.pairs.bayesian.regression import Regression, regression
+from retrieval.data.history import time_order
+from retrieval.pairs.bayesian.features import movie_facts, user_facts, with_rated
+from retrieval.pairs.bayesian.regression import Directions, Regression
 from retrieval.pairs.bayesian.sampler import Ratings, Sampler
 from retrieval.pairs.bayesian.session import same_second_groups
 
 Floats = NDArray[np.float64]
+
+# Directions of the features of users and of movies, where they are known.
+Before = tuple[Directions | None, Directions | None]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
     """All N ratings, in the order of histories; rows are users and movies that have any."""
 
-    order: NDArray[np.int64]  # (N,) the row of the data set of each rating
+    order: NDArray[np.int32]  # (N,) the row of the data set of each rating
     ratings: Ratings
-    histories: Histories
     values: Floats  # (T + 1,) ratings of the classes that occur
     classes: NDArray[np.int64]  # (T + 1,) which of the scale's classes they are
     users: NDArray[np.int64]  # (R,) numbers of the rows
     movies: NDArray[np.int64]  # (C,)
-    codes: NDArray[np.int64]  # (U, 3) demographics
-    sizes: tuple[int, int, int]  # how many codes each of the three has
+    codes: NDArray[np.int64]  # (U, C) of attributes
+    sizes: tuple[int, ...]  # how many codes each of them has
     content: NDArray[np.float32]  # (M, F)
     scale_classes: int  # of the scale, whether they occur or not
 
@@ -39,15 +41,31 @@ class ObservedRatings:
 
     problem: Problem
     ratings: Ratings
-    user_features: sparse.csr_array  # (U, 1 + demographics + M)
-    movie_features: sparse.csr_array  # (M, 1 + F + U)
 
-    def regressions(self) -> tuple[Regression, Regression]:
-        """Return the regressions of user and movie rows on their features, made anew."""
-        users, movies = self.problem.users, self.problem.movies
+    def user_features(self) -> sparse.csr_array:
+        """Return the features of user rows, made anew, `(R, 1 + attributes + M)`."""
+        problem, ratings = self.problem, self.ratings
+        rated = problem.movies.astype(np.int32)[ratings.movies]
+        facts = user_facts(problem.codes[problem.users], problem.sizes)
+        return with_rated(facts, self.counts()[0], rated, len(problem.content))
+
+    def movie_features(self) -> sparse.csr_array:
+        """Return the features of movie rows, made anew, `(C, 1 + F + U)`."""
+        problem, ratings = self.problem, self.ratings
+        by_movie = problem.users.astype(np.int32)
+        by_movie = by_movie[ratings.users[np.argsort(ratings.movies, kind="stable")]]
+        facts = movie_facts(problem.content[problem.movies])
+        return with_rated(facts, self.counts()[1], by_movie, len(problem.codes))
+
+    def regressions(self, before: Before = (None, None)) -> tuple[Regression, Regression]:
+        """Return the regressions of user and movie rows on their features, made anew.
+
+        Args:
+            before: Directions of the features that fewer or more ratings give, to start from.
+        """
         return (
-            regression(sparse.csr_array(self.user_features[users])),
-            regression(sparse.csr_array(self.movie_features[movies])),
+            Regression(self.user_features(), before[0]),
+            Regression(self.movie_features(), before[1]),
         )
 
     def sampler(self, dimension: int, rng: np.random.Generator) -> Sampler:
@@ -65,36 +83,33 @@ class ObservedRatings:
 
 def arrange(dataset: Dataset, content: NDArray[np.float32]) -> Problem:
     """Return a data set, and the content of its movies, as the sampler sees it."""
-    order = time_order(dataset.users, dataset.timestamps)
-    users, movies = np.unique(dataset.users), np.unique(dataset.movies)
-    histories = build_histories(
-        dataset.users,
-        dataset.movies,
-        dataset.ratings,
-        dataset.timestamps,
-        len(dataset.user_vocabulary),
-    )
-    group_of, first_groups = same_second_groups(histories)
-    present, classes = np.unique(dataset.scale.class_of(histories.ratings), return_inverse=True)
+    order = time_order(dataset.users, dataset.timestamps).astype(np.int32)
+    users, user_rows = _rows(dataset.users, len(dataset.user_vocabulary))
+    movies, movie_rows = _rows(dataset.movies, len(dataset.movie_vocabulary))
+    rows = user_rows[dataset.users[order]]
+    group_of, first_groups = same_second_groups(rows, dataset.timestamps[order])
+    ratings = dataset.ratings[order]
+    classes = dataset.scale.class_of(ratings).astype(np.int8)
+    present, class_rows = _rows(classes, dataset.scale.classes)
+    classes = class_rows[classes].astype(np.int8)
     return Problem(
         order=order,
         ratings=Ratings(
-            users=np.searchsorted(users, dataset.users[order]).astype(np.int32),
-            movies=np.searchsorted(movies, histories.movies).astype(np.int32),
-            classes=classes.astype(np.int8),
+            users=rows,
+            movies=movie_rows[dataset.movies[order]],
+            classes=classes,
             groups=group_of,
             first_groups=first_groups,
             user_count=len(users),
             movie_count=len(movies),
             class_count=len(present),
         ),
-        histories=histories,
-        values=np.bincount(classes, histories.ratings) / np.bincount(classes),
+        values=np.bincount(classes, ratings) / np.bincount(classes),
         classes=present,
         users=users,
         movies=movies,
         codes=dataset.user_codes,
-        sizes=dataset.demographics.sizes(),
+        sizes=dataset.user_attributes.sizes,
         content=content,
         scale_classes=dataset.scale.classes,
     )
@@ -102,17 +117,11 @@ def arrange(dataset: Dataset, content: NDArray[np.float32]) -> Problem:
 
 def observed_ratings(problem: Problem, rows: NDArray[np.bool_]) -> ObservedRatings:
     """Return what the ratings of a mask `(N,)` say; nothing of the others enters."""
-    ratings = problem.ratings.part(rows)
-    histories = build_histories(
-        problem.users[ratings.users],
-        problem.movies[ratings.movies],
-        problem.histories.ratings[rows],
-        problem.histories.timestamps[rows],
-        len(problem.codes),
-    )
-    return ObservedRatings(
-        problem=problem,
-        ratings=ratings,
-        user_features=user_features(problem.codes, problem.sizes, histories, len(problem.content)),
-        movie_features=movie_features(problem.content, histories),
-    )
+    ratings = problem.ratings if rows.all() else problem.ratings.part(rows)
+    return ObservedRatings(problem=problem, ratings=ratings)
+
+
+def _rows(numbers: NDArray[np.integer], count: int) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    """Return which of `count` numbers occur, ascending, and the row `(count,)` of each of them."""
+    occurs = np.bincount(numbers, minlength=count) > 0
+    return np.flatnonzero(occurs), (np.cumsum(occurs) - 1).astype(np.int32)

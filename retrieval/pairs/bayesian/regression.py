@@ -4,16 +4,23 @@ Rows `Y = X B + E`, with the rows of E normal of precision `L` and `B` matrix no
 row precision `ridge` and column precision `L`; the ridge has a Gamma prior.
 """
 
-from typing import Protocol
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg, sparse
 
 Floats = NDArray[np.float64]
+Vectors = NDArray[np.float32]
 
-# Above this many rows and columns a decomposition takes too long: conjugate gradients take over.
-DENSE = 20_000
+# Above this many rows and columns a whole decomposition takes too long: the leading directions are
+# what is left, so many of them. Found by so many passes over the features, or by fewer from those
+# of nearly the same features, with some to spare.
+DENSE, LEADING, SPARE = 5_000, 512, 16
+PASSES, FEWER_PASSES = 5, 2
+
+# Rows of features that are multiplied at a time.
+ROWS = 16_384
 
 # A Gamma prior on the ridge that any data outweighs, and where it starts.
 SHAPE, RATE = 1e-3, 1e-3
@@ -23,20 +30,43 @@ START = 1.0
 NEGLIGIBLE = 1e-3
 
 
-class Regression(Protocol):
-    """The regression of one side's vectors on its features."""
+class Directions(NamedTuple):
+    """Singular directions of X on its smaller side, of S components."""
 
-    ridge: float
+    squares: Floats  # (I,) of the singular values, ascending
+    basis: Vectors  # (S, I) orthonormal
 
-    @property
-    def coefficients(self) -> Floats:
-        """The coefficients `(F, W)` of the last draw."""
-        ...
 
-    @property
-    def inner(self) -> Floats:
-        """Coordinates `(I, W)` of the last draw that are normal, of row precision `ridge`."""
-        ...
+class Regression:
+    """Exact draws from one decomposition, made once, of `X = P S Q'`.
+
+    What B has outside the row space of X moves no mean and is left out: the coefficients are those
+    of its projection, which is all that the rows say about it. Of large X the directions with small
+    singular values are left out too, of which the ridge leaves little.
+
+    Args:
+        features: X, `(R, F)`.
+        before: Directions of nearly the same features, which are a place to start from.
+    """
+
+    def __init__(self, features: sparse.csr_array, before: Directions | None = None) -> None:
+        self._features = features
+        rows, columns = features.shape
+        self._wide = columns > rows
+        narrow = features.T.tocsr() if self._wide else features
+        if narrow.shape[1] <= DENSE:
+            found = _all_directions(narrow)
+        else:
+            found = leading_directions(narrow, before)
+        kept = found.squares > NEGLIGIBLE**2 * found.squares[-1]
+        basis = np.ascontiguousarray(found.basis[:, kept])  # P, or Q
+        self.directions: Directions = Directions(found.squares[kept], basis)
+        self.inner = np.zeros((int(kept.sum()), 0))  # (I, W) Q' B of the last draw
+        self.ridge = START
+
+    def forget(self) -> None:
+        """Leave the features, without which nothing can be drawn any more, to the memory."""
+        self._features = sparse.csr_array((0, 0), dtype=np.float32)
 
     def draw(self, targets: Floats, precision: Floats, rng: np.random.Generator) -> Floats:
         """Draw coefficients and ridge; return the means `(R, W)` that they give the rows.
@@ -46,130 +76,77 @@ class Regression(Protocol):
             precision: `(W, W)` of the rows around their means.
             rng: Of the draw.
         """
-        ...
-
-
-def regression(features: sparse.csr_array) -> Regression:
-    """Return the regression on features `(R, F)`, in the way that suits their size."""
-    if min(features.shape) <= DENSE:
-        return DenseRegression(features)
-    return IterativeRegression(features)
-
-
-class DenseRegression:
-    """Exact draws from one decomposition, made once, of `X = P S Q'`.
-
-    What B has outside the row space of X moves no mean and is left out: the coefficients are those
-    of its projection, which is all that the rows say about it.
-    """
-
-    def __init__(self, features: sparse.csr_array) -> None:
-        self._features = features
-        rows, columns = features.shape
-        self._wide = columns > rows
-        gram = _gram(features.T if self._wide else features).astype(np.float32)
-        squares, basis = linalg.eigh(gram, driver="evd", overwrite_a=True)
-        kept = squares > NEGLIGIBLE**2 * squares[-1]
-        self._squares = squares[kept].astype(np.float64)
-        self._basis = np.ascontiguousarray(basis[:, kept])  # P, or Q
-        self.inner = np.zeros((len(self._squares), 0))  # Q' B
-        self.ridge = START
-
-    def draw(self, targets: Floats, precision: Floats, rng: np.random.Generator) -> Floats:
-        """Draw coefficients and ridge; return the means `(R, W)` that they give the rows."""
-        scale = np.sqrt(self._squares)[:, None]
-        projected = (
-            scale * (self._basis.T @ targets.astype(np.float32))
-            if self._wide
-            else (self._basis.T @ np.asarray(self._features.T @ targets, dtype=np.float32))
-        )  # S P' Y
-        weights = self._squares[:, None] + self.ridge
+        squares, basis = self.directions
+        scale = np.sqrt(squares)[:, None]
+        single = targets.astype(np.float32)
+        projected = (  # S P' Y
+            scale * (basis.T @ single) if self._wide else basis.T @ (self._features.T @ single)
+        )
+        weights = squares[:, None] + self.ridge
         inner = projected / weights + _rows(len(weights), precision, rng) / np.sqrt(weights)
         self.inner = inner
         self.ridge = _draw_ridge(inner, precision, rng)
         if self._wide:
-            return np.asarray(self._basis @ (scale * inner).astype(np.float32), dtype=np.float64)
+            return np.asarray(basis @ (scale * inner).astype(np.float32), dtype=np.float64)
         return np.asarray(self._features @ self.coefficients, dtype=np.float64)
 
     @property
-    def coefficients(self) -> Floats:
+    def coefficients(self) -> Vectors:
         """The coefficients `(F, W)` of the last draw."""
-        inner = self.inner.astype(np.float32)
+        squares, basis = self.directions
         if not self._wide:
-            return np.asarray(self._basis @ inner, dtype=np.float64)
-        scaled = self._basis @ (self.inner / np.sqrt(self._squares)[:, None]).astype(np.float32)
-        return np.asarray(self._features.T @ scaled, dtype=np.float64)
+            return np.asarray(basis @ self.inner.astype(np.float32))
+        scaled = basis @ (self.inner / np.sqrt(squares)[:, None]).astype(np.float32)
+        return np.asarray(self._features.T @ scaled)
 
 
-class IterativeRegression:
-    """Draws by solving one perturbed system with conjugate gradients; X may be of any size.
+def leading_directions(features: sparse.csr_array, before: Directions | None) -> Directions:
+    """Return the `LEADING` right singular directions of features `(R, S)`, nearly.
 
-    Source: Simm et al., Macau: scalable Bayesian multi-relational factorization with side
-    information using MCMC, MLSP 2017, section 3.2.
+    Source: Halko, Martinsson and Tropp, Finding structure with randomness, SIAM Review 2011,
+    algorithm 4.4, with a Rayleigh-Ritz step at the end.
+
+    Args:
+        features: X.
+        before: Directions of nearly the same features; None starts anywhere.
     """
+    rng = np.random.default_rng(0)  # of where to start, which the result hardly depends on
+    size = features.shape[1]
+    width = min(LEADING + SPARE, size)
+    basis = np.zeros((size, 0), np.float32) if before is None else before.basis[:, -width:]
+    more = rng.standard_normal((size, width - basis.shape[1]), dtype=np.float32)
+    image = np.hstack([basis, more])
+    for _ in range(PASSES if before is None else FEWER_PASSES):
+        basis = np.linalg.qr(image)[0]
+        image = _gram_times(features, basis)
+    squares, turn = np.linalg.eigh(basis.T.astype(np.float64) @ image)
+    last = slice(-min(LEADING, width), None)
+    return Directions(np.maximum(squares[last], 0.0), basis @ turn[:, last].astype(np.float32))
 
-    TOLERANCE = 1e-6
 
-    # Steps after which the best there is counts: rounding can keep the tolerance out of reach.
-    STEPS = 1000
-
-    def __init__(self, features: sparse.csr_array) -> None:
-        self._features = features
-        self._transposed = features.T.tocsr()
-        self._diagonal = np.asarray(features.multiply(features).sum(axis=0)).ravel()[:, None]
-        self.inner = np.zeros((features.shape[1], 0))
-        self.ridge = START
-
-    def draw(self, targets: Floats, precision: Floats, rng: np.random.Generator) -> Floats:
-        """Draw coefficients and ridge; return the means `(R, W)` that they give the rows."""
-        rows, columns = self._features.shape
-        perturbed = targets + _rows(rows, precision, rng)
-        right = self._transposed @ perturbed
-        right += np.sqrt(self.ridge) * _rows(columns, precision, rng)
-        self.inner = self._solve(right)
-        self.ridge = _draw_ridge(self.inner, precision, rng)
-        return np.asarray(self._features @ self.inner, dtype=np.float64)
-
-    @property
-    def coefficients(self) -> Floats:
-        """The coefficients `(F, W)` of the last draw."""
-        return self.inner
-
-    def _solve(self, right: Floats) -> Floats:
-        """Solve `(X'X + ridge) B = right` for all W columns together, preconditioned by scale."""
-        scale = self._diagonal + self.ridge
-        solution, left = np.zeros_like(right), right.copy()
-        enough = self.TOLERANCE**2 * (right**2 / scale).sum(axis=0)
-        direction = pulled = left / scale
-        energy = (left * pulled).sum(axis=0)
-        for _ in range(self.STEPS):
-            if not np.isfinite(energy).all():
-                return np.full_like(right, np.nan)  # which the sweep will find
-            if (energy <= enough).all():
-                break
-            image = self._apply(direction)
-            step = energy / np.maximum((direction * image).sum(axis=0), np.finfo(float).tiny)
-            solution += step * direction
-            left -= step * image
-            pulled = left / scale
-            before, energy = energy, (left * pulled).sum(axis=0)
-            direction = pulled + energy / np.maximum(before, np.finfo(float).tiny) * direction
-        return solution
-
-    def _apply(self, coefficients: Floats) -> Floats:
-        image = self._transposed @ (self._features @ coefficients)
-        return np.asarray(image + self.ridge * coefficients, dtype=np.float64)
+def _all_directions(features: sparse.csr_array) -> Directions:
+    gram = _gram(features).astype(np.float32)
+    squares, basis = linalg.eigh(gram, driver="evd", overwrite_a=True)
+    return Directions(squares.astype(np.float64), basis)
 
 
 def _gram(features: sparse.csr_array) -> Floats:
     """Return `X'X` as a dense matrix, from a few dense rows of X at a time."""
     rows, columns = features.shape
-    features = sparse.csr_array(features)
     gram = np.zeros((columns, columns))
     for start in range(0, rows, 1024):
         part = features[start : start + 1024].toarray().astype(np.float32)
         gram += part.T @ part
     return gram
+
+
+def _gram_times(features: sparse.csr_array, block: Vectors) -> Vectors:
+    """Return `X'X` times a block `(S, I)`, from some rows of X at a time."""
+    total = np.zeros_like(block)
+    for start in range(0, features.shape[0], ROWS):
+        part = features[start : start + ROWS]
+        total += part.T @ (part @ block)
+    return total
 
 
 def _rows(count: int, precision: Floats, rng: np.random.Generator) -> Floats:

@@ -10,7 +10,7 @@ A rating is the interval that `score + noise` falls in, and
 Everything is drawn in turn given all else; nothing is tuned but the dimension.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -26,7 +26,7 @@ from retrieval.pairs.bayesian.latents import (
     draw_thresholds,
     starting_thresholds,
 )
-from retrieval.pairs.bayesian.regression import Regression
+from retrieval.pairs.bayesian.regression import Directions, Regression
 from retrieval.pairs.bayesian.rows import Side, draw_vectors, side
 from retrieval.pairs.bayesian.session import (
     SessionEffects,
@@ -96,8 +96,6 @@ class Draw(NamedTuple):
     movie_precision: Floats  # (W, W)
     thresholds: Floats  # (T,)
     noise_precision: Vectors  # (C,) of ratings of each movie
-    slow: Vectors  # (P,)
-    quick: Vectors  # (P,)
     session_law: Floats  # (3,) correlation and variance of slow effects, variance of quick ones
 
 
@@ -129,13 +127,31 @@ class Sampler:
         self._user_regression, self._movie_regression = users, movies
         self.noise_precision = np.ones(ratings.movie_count, dtype=np.float32)
         self.effects = no_session_effects(len(ratings.first_groups))
+        # (2, P) slow and quick effects, the mean over so many states
+        self.mean_effects, self._averaged = np.zeros((2, 0), np.float32), 0
         self.thresholds = starting_thresholds(ratings.classes, ratings.class_count)
         self._hold(ratings)
 
-    def observe(self, ratings: Ratings, users: Regression, movies: Regression) -> None:
-        """Go on with other ratings, and features, of the same users, movies and groups."""
-        users.ridge, movies.ridge = self._user_regression.ridge, self._movie_regression.ridge
-        self._user_regression, self._movie_regression = users, movies
+    def observe(
+        self,
+        ratings: Ratings,
+        regressions: Callable[[tuple[Directions, Directions]], tuple[Regression, Regression]],
+    ) -> None:
+        """Go on with other ratings, and features, of the same users, movies and groups.
+
+        Args:
+            ratings: Ratings.
+            regressions: Makes the regressions of users and movies, from the directions of those
+                before; of these nothing else is in memory any more.
+        """
+        users, movies = self._user_regression, self._movie_regression
+        users.forget()
+        movies.forget()
+        ridges = users.ridge, movies.ridge
+        self._user_regression, self._movie_regression = regressions(
+            (users.directions, movies.directions)
+        )
+        self._user_regression.ridge, self._movie_regression.ridge = ridges
         before, after = (
             np.bincount(of.classes, minlength=of.class_count) > 0 for of in (self._ratings, ratings)
         )
@@ -152,8 +168,8 @@ class Sampler:
     def scores(self, ratings: Ratings) -> Vectors:
         """Return the scores of ratings, observed or not, in the present state: `(N,)`."""
         scores = pair_scores(self.user_vectors, self.movie_vectors, ratings.users, ratings.movies)
-        effects = (self.effects.slow + self.effects.quick).astype(np.float32)
-        return np.asarray(scores + effects[ratings.groups], dtype=np.float32)
+        scores += (self.effects.slow + self.effects.quick)[ratings.groups]
+        return scores
 
     def sweep(self) -> None:
         """Draw everything once, each given all else.
@@ -184,7 +200,7 @@ class Sampler:
                 self.thresholds, self._scores, ratings.classes, weights, rng
             )
         latents = draw_latents(self._scores, ratings.classes, self.thresholds, weights, rng)
-        residuals = latents - self._scores
+        residuals = np.subtract(latents, self._scores, out=self._scores)
         draw_vectors(
             self.user_vectors,
             self._by_user,
@@ -217,7 +233,7 @@ class Sampler:
                 self.effects, ratings.groups, ratings.first_groups, weights, residuals, rng
             )
             self.noise_precision = draw_noise_precision(residuals, self._by_movie, rng)
-        self._scores = latents - residuals
+        self._scores = np.subtract(latents, residuals, out=latents)
 
     def state(self) -> State:
         """Return all that the next sweep depends on but the ratings."""
@@ -234,6 +250,8 @@ class Sampler:
             "slow": self.effects.slow,
             "quick": self.effects.quick,
             "session_law": self.effects.law(),
+            "mean_effects": self.mean_effects,
+            "averaged": np.array([self._averaged]),
             "scores": self._scores,
         }
         return State(arrays, self.rng.bit_generator.state, self.sweeps)
@@ -249,26 +267,32 @@ class Sampler:
         self.effects = SessionEffects(
             arrays["slow"], arrays["quick"], *arrays["session_law"].tolist()
         )
+        self.mean_effects, self._averaged = arrays["mean_effects"], int(arrays["averaged"][0])
         self._scores = arrays["scores"]
         self.rng.bit_generator.state = state.rng
         self.sweeps = state.sweeps
 
     def draw(self) -> Draw:
         """Return the present state as a draw."""
-        effects = self.effects
         return Draw(
             users=self.user_vectors.copy(),
             movies=self.movie_vectors.copy(),
-            user_coefficients=self._user_regression.coefficients.astype(np.float32),
-            movie_coefficients=self._movie_regression.coefficients.astype(np.float32),
+            user_coefficients=self._user_regression.coefficients,
+            movie_coefficients=self._movie_regression.coefficients,
             user_precision=self.user_prior.precision,
             movie_precision=self.movie_prior.precision,
             thresholds=self.thresholds,
             noise_precision=self.noise_precision,
-            slow=effects.slow.astype(np.float32),
-            quick=effects.quick.astype(np.float32),
-            session_law=effects.law(),
+            session_law=self.effects.law(),
         )
+
+    def average_effects(self) -> None:
+        """Let the present session effects count in the mean over states."""
+        if not self._averaged:
+            self.mean_effects = np.zeros((2, len(self.effects.slow)), np.float32)
+        self._averaged += 1
+        for row, each in enumerate((self.effects.slow, self.effects.quick)):
+            self.mean_effects[row] += (each - self.mean_effects[row]) / np.float32(self._averaged)
 
 
 def draw_prior(prior: Prior, vectors: Vectors, of: Regression, rng: np.random.Generator) -> Prior:
@@ -289,16 +313,36 @@ def draw_noise_precision(residuals: Vectors, of: Side, rng: np.random.Generator)
     The shape of their Gamma distribution, of mean 1, is drawn first, with them integrated out.
     """
     counts = np.diff(of.starts)
-    sums = np.concatenate([[0.0], np.cumsum(residuals[of.order].astype(np.float64) ** 2)])
-    squares = np.diff(sums[of.starts])
-    shapes = NOISE_SHAPES[:, None]  # (G, 1)
-    logs = shapes * np.log(shapes) - gammaln(shapes) + gammaln(shapes + counts / 2)
-    logs -= (shapes + counts / 2) * np.log(shapes + squares / 2)  # (G, C)
-    chances = logs.sum(axis=1)
+    squares = np.zeros(len(counts))
+    _add_squares(of.order, of.starts, residuals, squares)
+    chances = np.array([_log_chance(shape, counts, squares) for shape in NOISE_SHAPES.tolist()])
     chances = np.exp(chances - chances.max())
     shape = rng.choice(NOISE_SHAPES, p=chances / chances.sum())
     noise = rng.gamma(shape + counts / 2) / (shape + squares / 2)
     return np.asarray(noise, dtype=np.float32)
+
+
+def _log_chance(shape: float, counts: NDArray[np.int64], squares: Floats) -> float:
+    """Return how likely a shape of the distribution of noise is, from what is known of movies.
+
+    Args:
+        shape: Of the Gamma distribution.
+        counts: `(C,)` ratings of each movie.
+        squares: `(C,)` sums of the squares of their residuals.
+    """
+    logs = shape * np.log(shape) - gammaln(shape) + gammaln(shape + counts / 2)
+    logs -= (shape + counts / 2) * np.log(shape + squares / 2)
+    return float(logs.sum())
+
+
+@compiled
+def _add_squares(
+    order: NDArray[np.int32], starts: NDArray[np.int64], residuals: Vectors, squares: Floats
+) -> None:
+    """Add the squares of each row's residuals to sums `(C,)`."""
+    for row in range(len(squares)):
+        for k in range(starts[row], starts[row + 1]):
+            squares[row] += np.float64(residuals[order[k]]) ** 2
 
 
 def pair_scores(

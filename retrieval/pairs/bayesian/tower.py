@@ -1,7 +1,7 @@
 """The Bayesian pair at query time: users as inferred, new users in closed form.
 
 A user who was there at training has a vector, the mean of the posterior. Anyone else, or a user
-with other ratings, gets one from the prior that demographics and the movies rated give, and one
+with other ratings, gets one from the prior that attributes and the movies rated give, and one
 solve with the ratings: the posterior of a linear regression. numpy is all it needs.
 """
 
@@ -32,7 +32,7 @@ Vectors = NDArray[np.float32]
 Floats = NDArray[np.float64]
 
 # Movies rated before which ones they are counts for half of what it counts for in the end; until
-# then the rest is as is usual for the demographics. The first few say less of taste than of what is
+# then the rest is as is usual for the attributes. The first few say less of taste than of what is
 # famous.
 USUAL_COUNT = 10
 
@@ -44,8 +44,8 @@ class Bayesian(NamedTuple):
     movies: Vectors  # (M, D + 1), the last the movie's bias
     user_variances: Vectors  # (U,) that uncertainty about a user adds to scores
     movie_variances: Vectors  # (M,) that uncertainty about a movie and its noise add to scores
-    user_coefficients: Vectors  # (1 + demographics + M, D + 1)
-    usual: Vectors  # (1 + demographics, D + 1) what demographics tell of what movies rated add
+    user_coefficients: Vectors  # (1 + attributes + M, D + 1)
+    usual: Vectors  # (1 + attributes, D + 1) what attributes tell of what movies rated add
     usual_covariance: Floats  # (D + 1, D + 1) of what they do add around it
     movie_coefficients: Vectors  # (1 + F, D + 1) of content, where nobody has rated the movie
     unrated_variance: (
@@ -137,31 +137,31 @@ def with_movies(pair: Bayesian, content: NDArray[np.float32]) -> Bayesian:
     )
 
 
-def fact_columns(codes: NDArray[np.int64], sizes: tuple[int, int, int]) -> NDArray[np.int64]:
-    """Return which features people have by demographics: the constant, then one of each fact.
+def fact_columns(codes: NDArray[np.int64], sizes: tuple[int, ...]) -> NDArray[np.int64]:
+    """Return which features people have by attributes: the constant, then one of each.
 
     The movies rated are the features from `1 + sum(sizes)` on.
 
     Args:
-        codes: `(..., 3)` of gender, age and occupation.
-        sizes: How many codes each of the three has.
+        codes: `(..., C)` of attributes.
+        sizes: How many codes each of them has.
 
     Returns:
-        `(..., 4)`.
+        `(..., 1 + C)`.
     """
     constant = np.zeros((*codes.shape[:-1], 1), dtype=np.int64)
-    return np.concatenate([constant, codes + np.cumsum([1, *sizes[:2]])], axis=-1)
+    return np.concatenate([constant, codes + np.cumsum([1, *sizes[:-1]])], axis=-1)
 
 
 def prior(
-    pair: Bayesian, codes: NDArray[np.int64], sizes: tuple[int, int, int], movies: NDArray[np.int64]
+    pair: Bayesian, codes: NDArray[np.int64], sizes: tuple[int, ...], movies: NDArray[np.int64]
 ) -> Prior:
     """Return what to expect of someone who rated these movies, no matter how.
 
     Args:
         pair: The pair.
-        codes: `(3,)` of gender, age and occupation.
-        sizes: How many codes each of the three has.
+        codes: `(C,)` of attributes.
+        sizes: How many codes each of them has.
         movies: `(E,)` numbers.
     """
     facts = fact_columns(codes, sizes)
@@ -202,7 +202,7 @@ class BayesianTower:
         pair: The pair.
         effects: `(2, N)` slow and quick session effects of the events of the histories.
         histories: Of the U users, as stored.
-        sizes: How many codes gender, age and occupation have.
+        sizes: How many codes each attribute has.
         scale: Of the ratings.
     """
 
@@ -211,7 +211,7 @@ class BayesianTower:
         pair: Bayesian,
         effects: Vectors,
         histories: Histories,
-        sizes: tuple[int, int, int],
+        sizes: tuple[int, ...],
         scale: RatingScale,
     ) -> None:
         self.pair = pair
@@ -292,7 +292,7 @@ def open_tower(folder: Path, facts: RunFacts) -> BayesianTower:
         RunError: A file is damaged, or of other users, movies or ratings than the run.
     """
     pair, events = load_bayesian(folder / ARRAYS_FILE), len(facts.histories.movies)
-    constants = 1 + sum(facts.demographics)
+    constants = 1 + sum(facts.attributes)
     fits = (
         pair.users.shape == (facts.users, facts.part.width)
         and len(pair.movies) == facts.movies
@@ -303,4 +303,4 @@ def open_tower(folder: Path, facts: RunFacts) -> BayesianTower:
     if not fits:
         raise RunError(f"{folder / ARRAYS_FILE} is of another run than the rest; train again")
     effects = mapped_vectors(folder / EFFECTS_FILE, (2, events), "session effects")
-    return BayesianTower(pair, effects, facts.histories, facts.demographics, facts.scale)
+    return BayesianTower(pair, effects, facts.histories, facts.attributes, facts.scale)

@@ -1,1 +1,1 @@
-"""The neural pair: ids, demographics, content and history through dense layers."""
+"""The neural pair: ids, attributes, content and history through dense layers."""

@@ -14,8 +14,6 @@ from retrieval.data.history import (
     Histories,
     Windows,
     shortened,
-    time_order,
-    windows_before_events,
     windows_until,
 )
 from retrieval.data.statistics import (
@@ -47,25 +45,30 @@ class TrainingStatistics:
 
     centre: float
     histories: Histories
-    codes: NDArray[np.int64]  # (N,) of the events in the histories
-    deviations: NDArray[np.float64]  # (N,)
-    running: RunningSums  # of the deviations
     movies: NDArray[np.float32]  # (M, 2) statistics of the movies over all training rows
     rated: NDArray[np.bool_]  # (M,)
     seen_users: NDArray[np.bool_]  # (U,) whether a user has training rows
 
 
+class Events(NamedTuple):
+    """What batches are made of beside the N events of the histories."""
+
+    codes: NDArray[np.int32]  # (N,) as `event_codes` returns them
+    running: RunningSums  # of the deviations
+
+
 @dataclass(frozen=True, kw_only=True)
 class Examples:
-    """N ratings to predict."""
+    """N ratings to predict, each after the events of its user from the first to some end."""
 
     statistics: TrainingStatistics
-    user_codes: NDArray[np.int64]  # (U, 3)
-    users: NDArray[np.int64]  # (N,) numbers
-    movies: NDArray[np.int64]  # (N,) numbers
+    events: Events
+    user_codes: NDArray[np.int64]  # (U, C)
+    users: NDArray[np.integer]  # (N,) numbers
+    movies: NDArray[np.integer]  # (N,) numbers
     targets: NDArray[np.float32]  # (N,) deviations
-    windows: Windows  # N of them, into the histories
-    user_statistics: NDArray[np.float32]  # (N, 3)
+    ends: NDArray[np.integer]  # (N,) places in the histories, of what comes after the last event
+    times: NDArray[np.int64]  # (N,) seconds
     movie_statistics: NDArray[np.float32]  # (N, 2)
 
     def __len__(self) -> int:
@@ -74,10 +77,9 @@ class Examples:
 
     def batch(self, rows: NDArray[np.int64], length: int) -> Batch:
         """Return rows `(B,)` with the last `length` events before each."""
-        users, movies = self.users[rows], self.movies[rows]
-        windows = self.windows.part(rows)
+        users, movies = (column[rows].astype(np.int64) for column in (self.users, self.movies))
         ids = np.where(self.statistics.seen_users[users], users + 1, UNKNOWN_USER)
-        inputs = self._inputs(rows, ids, self.user_statistics[rows], windows, length)
+        inputs = self._inputs(users, ids, self._windows(users, rows), length)
         movie_ids = np.where(self.statistics.rated[movies], movies + 1, 0)
         statistics = self.movie_statistics[rows]
         return Batch(
@@ -91,24 +93,23 @@ class Examples:
     ) -> UserBatch:
         """Return the first half of the rows, each as if asked by a new user with fewer ratings."""
         rows = rows[: math.ceil(len(rows) * NEW_USERS)]
-        windows = shortened(self.windows.part(rows), rng)
-        ids = np.full(len(rows), UNKNOWN_USER)
-        statistics = user_statistics(self.statistics.running, windows)
-        return self._inputs(rows, ids, statistics, windows, length)
+        users = self.users[rows].astype(np.int64)
+        windows = shortened(self._windows(users, rows), rng)
+        return self._inputs(users, np.full(len(rows), UNKNOWN_USER), windows, length)
+
+    def _windows(self, users: NDArray[np.int64], rows: NDArray[np.int64]) -> Windows:
+        """Return the windows of rows `(B,)` and their users `(B,)`."""
+        starts = self.statistics.histories.offsets[users]
+        return Windows(starts, self.ends[rows].astype(np.int64), self.times[rows])
 
     def _inputs(
-        self,
-        rows: NDArray[np.int64],
-        ids: NDArray[np.int64],
-        statistics: NDArray[np.float32],
-        windows: Windows,
-        length: int,
+        self, users: NDArray[np.int64], ids: NDArray[np.int64], windows: Windows, length: int
     ) -> UserBatch:
         inputs = event_inputs(
             ids,
-            self.user_codes[self.users[rows]],
-            statistics,
-            self.statistics.codes,
+            self.user_codes[users],
+            user_statistics(self.events.running, windows),
+            self.events.codes,
             self.statistics.histories.timestamps,
             windows,
             length,
@@ -120,59 +121,60 @@ def training_statistics(dataset: Dataset, rows: NDArray[np.bool_]) -> TrainingSt
     """Return what the training rows, a mask `(N,)`, say."""
     movies, ratings = dataset.movies[rows], dataset.ratings[rows]
     centre = float(ratings.mean(dtype=np.float64))
+    deviations = dataset.scale.deviations(ratings, centre)
     histories = dataset.histories(rows)
-    ordered = dataset.scale.deviations(histories.ratings, centre)
     movie_count = len(dataset.movie_vocabulary)
     return TrainingStatistics(
         centre=centre,
         histories=histories,
-        codes=event_codes(histories, dataset.scale),
-        deviations=ordered,
-        running=running_sums(ordered),
-        movies=movie_statistics_of_all(
-            movies, dataset.scale.deviations(ratings, centre), movie_count
-        ),
+        movies=movie_statistics_of_all(movies, deviations, movie_count),
         rated=np.bincount(movies, minlength=movie_count) > 0,
         seen_users=np.diff(histories.offsets) > 0,
     )
 
 
-def training_examples(
-    dataset: Dataset, statistics: TrainingStatistics, rows: NDArray[np.bool_]
-) -> Examples:
+def events_of(dataset: Dataset, statistics: TrainingStatistics) -> Events:
+    """Return what batches are made of beside the events of the training rows."""
+    histories, scale = statistics.histories, dataset.scale
+    return Events(
+        event_codes(histories, scale).astype(np.int32),
+        running_sums(scale.deviations(histories.ratings, statistics.centre)),
+    )
+
+
+def training_examples(dataset: Dataset, statistics: TrainingStatistics, events: Events) -> Examples:
     """Return the training rows themselves, each with only what came strictly before it."""
-    order = np.flatnonzero(rows)
-    order = order[time_order(dataset.users[order], dataset.timestamps[order])]
-    windows = windows_before_events(statistics.histories)
-    movies = dataset.movies[order]
+    histories = statistics.histories
+    deviations = dataset.scale.deviations(histories.ratings, statistics.centre)
+    of_movies = movie_statistics_before(histories.movies, deviations, histories.timestamps)
+    users = np.arange(len(histories.offsets) - 1, dtype=np.int32)
     return Examples(
         statistics=statistics,
+        events=events,
         user_codes=dataset.user_codes,
-        users=dataset.users[order],
-        movies=movies,
-        targets=statistics.deviations.astype(np.float32),
-        windows=windows,
-        user_statistics=user_statistics(statistics.running, windows),
-        movie_statistics=movie_statistics_before(
-            movies, statistics.deviations, statistics.histories.timestamps
-        ),
+        users=np.repeat(users, np.diff(histories.offsets)),
+        movies=histories.movies,
+        targets=deviations.astype(np.float32),
+        ends=np.arange(len(deviations), dtype=np.int32),
+        times=histories.timestamps,
+        movie_statistics=of_movies,
     )
 
 
 def held_out_examples(
-    dataset: Dataset, statistics: TrainingStatistics, rows: NDArray[np.bool_]
+    dataset: Dataset, statistics: TrainingStatistics, events: Events, rows: NDArray[np.bool_]
 ) -> Examples:
     """Return rows that are not trained on, each as it would be asked after training."""
-    users, movies = dataset.users[rows], dataset.movies[rows]
-    windows = windows_until(statistics.histories, users, dataset.timestamps[rows])
+    users, movies, times = dataset.users[rows], dataset.movies[rows], dataset.timestamps[rows]
     targets = dataset.scale.deviations(dataset.ratings[rows], statistics.centre)
     return Examples(
         statistics=statistics,
+        events=events,
         user_codes=dataset.user_codes,
         users=users,
         movies=movies,
         targets=targets.astype(np.float32),
-        windows=windows,
-        user_statistics=user_statistics(statistics.running, windows),
+        ends=windows_until(statistics.histories, users, times).ends,
+        times=times,
         movie_statistics=statistics.movies[movies],
     )

@@ -14,6 +14,7 @@ from retrieval.pairs.export import Axes, export
 from retrieval.pairs.layout import Part, Role
 from retrieval.pairs.neural.examples import (
     TrainingStatistics,
+    events_of,
     held_out_examples,
     training_examples,
 )
@@ -201,8 +202,9 @@ def train_module(
         options: Seed and progress.
     """
     dataset = data.dataset
-    examples = training_examples(dataset, statistics, ~data.held_out)
-    validation = held_out_examples(dataset, statistics, data.validation)
+    events = events_of(dataset, statistics)
+    examples = training_examples(dataset, statistics, events)
+    validation = held_out_examples(dataset, statistics, events, data.validation)
     unit = dataset.scale.unit
     fitted = fit(
         module, examples, validation, length, loop, options.seed, name, options.progress, unit

@@ -18,7 +18,7 @@ class UserInputs(NamedTuple):
     """B users with their recent history, latest event first."""
 
     users: NDArray[np.int64]  # (B,) number + 1, or UNKNOWN_USER
-    demographics: NDArray[np.int64]  # (B, 3) codes
+    attributes: NDArray[np.int64]  # (B, C) codes
     statistics: NDArray[np.float32]  # (B, 3)
     events: NDArray[np.int64]  # (B, L) movie number * classes + rating class
     present: NDArray[np.bool_]  # (B, L)
@@ -28,7 +28,7 @@ class UserInputs(NamedTuple):
         """Return some of the users."""
         return UserInputs(
             self.users[rows],
-            self.demographics[rows],
+            self.attributes[rows],
             self.statistics[rows],
             self.events[rows],
             self.present[rows],
@@ -47,7 +47,7 @@ class UserInputs(NamedTuple):
 
 def user_inputs(
     users: NDArray[np.int64],
-    demographics: NDArray[np.int64],
+    attributes: NDArray[np.int64],
     histories: Histories,
     windows: Windows,
     scale: RatingScale,
@@ -58,7 +58,7 @@ def user_inputs(
 
     Args:
         users: `(B,)` number + 1, or `UNKNOWN_USER`.
-        demographics: `(B, 3)` codes.
+        attributes: `(B, C)` codes.
         histories: The events that the windows point into.
         windows: B of them.
         scale: Of the ratings.
@@ -67,7 +67,7 @@ def user_inputs(
     """
     return event_inputs(
         users,
-        demographics,
+        attributes,
         user_statistics(running_sums(scale.deviations(histories.ratings, centre)), windows),
         event_codes(histories, scale),
         histories.timestamps,
@@ -83,9 +83,9 @@ def event_codes(histories: Histories, scale: RatingScale) -> NDArray[np.int64]:
 
 def event_inputs(
     users: NDArray[np.int64],
-    demographics: NDArray[np.int64],
+    attributes: NDArray[np.int64],
     statistics: NDArray[np.float32],
-    codes: NDArray[np.int64],
+    codes: NDArray[np.integer],
     timestamps: NDArray[np.int64],
     windows: Windows,
     length: int,
@@ -97,9 +97,9 @@ def event_inputs(
     seconds = np.where(present, windows.times[:, None] - timestamps[positions], 0)
     return UserInputs(
         users=users,
-        demographics=demographics,
+        attributes=attributes,
         statistics=statistics,
-        events=np.where(present, codes[positions], 0),
+        events=np.where(present, codes[positions].astype(np.int64), 0),
         present=present,
         ages=doublings(seconds).astype(np.int64),
     )

@@ -19,12 +19,20 @@ from retrieval.pairs.time_codes import AGE_BUCKETS
 
 UNKNOWN = 0  # the row of an id embedding for whatever was not trained on
 
+# In a batch an event comes about so often: with fewer in it than that, not everything is looked at.
+REPEATED = 4
+
+# Events whose rows of a whole table are made together.
+TOGETHER = 2**16
+# Components that say what an attribute of a user is.
+EACH = 8
+
 
 class UserBatch(NamedTuple):
     """`inputs.UserInputs` as tensors."""
 
     users: Tensor  # (B,)
-    demographics: Tensor  # (B, 3)
+    attributes: Tensor  # (B, C) codes
     statistics: Tensor  # (B, 3)
     events: Tensor  # (B, L)
     present: Tensor  # (B, L)
@@ -92,10 +100,10 @@ class NeuralPair(nn.Module):
         self.nothing_key = nn.Parameter(torch.full((settings.heads,), math.log(7)))
 
         self.user_ids = embedding(sizes.users + 1, d + 1)
-        self.genders = embedding(sizes.genders, 8)
-        self.age_codes = embedding(sizes.ages, 8)
-        self.occupations = embedding(sizes.occupations, 8)
-        self.user_dense = _dense(d + 24 + USER_STATISTICS + d, h, d + 1, settings.dropout)
+        self.attributes = nn.ModuleList(embedding(size, EACH) for size in sizes.attributes)
+        self.user_dense = _dense(
+            d + EACH * len(sizes.attributes) + USER_STATISTICS + d, h, d + 1, settings.dropout
+        )
         self.user_skip = nn.Linear(d, d + 1)
         for layer in (self.movie_skip, self.user_skip):
             _start_small(layer)
@@ -104,7 +112,8 @@ class NeuralPair(nn.Module):
         """Return deviations predicted for B pairs, `(B,)`."""
         described = self.describe(self.content)  # (M, D)
         movie = self.movie_vectors_of(movies, described)
-        pooled = self.pooled(users, self.event_table(described))
+        table, (users,) = self.event_table_of(described, users)
+        pooled = self.pooled(users, table)
         user, offset = self.user_vectors(users, pooled)
         return offset + (user * movie).sum(1)
 
@@ -123,7 +132,7 @@ class NeuralPair(nn.Module):
             new_users: S of them, who rate the first S of the movies.
         """
         described = self.describe(self.content)  # (M, D)
-        table = self.event_table(described)
+        table, (users, new_users) = self.event_table_of(described, users, new_users)
         movie = self.movie_vectors_of(self._hide(movies), described)  # (B, D + 1)
         known = self._error(users, table, movie, targets)
         count = len(new_users.users)
@@ -140,17 +149,48 @@ class NeuralPair(nn.Module):
         """Return the histories, each as one vector: `(B, D)`."""
         return pool(table.values, users.events, self.attention(users, table.keys))
 
-    def event_table(self, described: Tensor) -> EventTable:
-        """Return what every movie at every rating says, from descriptions `(M, D)`."""
+    def event_table_of(
+        self, described: Tensor, *batches: UserBatch
+    ) -> tuple[EventTable, list[UserBatch]]:
+        """Return what the events of batches say, and the batches with rows of the table as events.
+
+        Where the batches are large beside what there is, the table is that of everything.
+
+        Args:
+            described: `(M, D)` descriptions of the movies.
+            batches: Users with events.
+        """
+        events = [batch.events for batch in batches]
+        sizes = [each.numel() for each in events]
+        if self.sizes.movies * self.sizes.classes <= sum(sizes) / REPEATED:
+            return self.event_table(described), list(batches)
+        codes, rows = torch.unique(
+            torch.cat([each.flatten() for each in events]), return_inverse=True
+        )
+        parts = zip(batches, events, rows.split(sizes), strict=True)
+        return self.event_table(described, codes), [
+            batch._replace(events=part.view(each.shape)) for batch, each, part in parts
+        ]
+
+    def event_table(self, described: Tensor, codes: Tensor | None = None) -> EventTable:
+        """Return what every movie at every rating says, or some of them.
+
+        Args:
+            described: `(M, D)` descriptions of the movies.
+            codes: `(C,)` movie number * classes + rating class; None is all, in their order.
+        """
         ids = torch.arange(self.sizes.movies, device=described.device) + 1
         known = self.event_movies(torch.where(self.rated, ids, UNKNOWN)) + described  # (M, D)
         movie = torch.cat([known, self.statistics], 1)  # (M, D + 2)
         # The layer is linear: its parts for movies and for classes are made once, then added.
         of_movies, of_classes = self.event_hidden.weight.tensor_split([movie.shape[1]], dim=1)
-        hidden = F.linear(movie, of_movies, self.event_hidden.bias)[:, None] + F.linear(
-            self.event_classes.weight, of_classes
-        )  # (M, classes, hidden)
-        hidden = F.gelu(hidden).flatten(0, 1)  # (C, hidden)
+        movies = F.linear(movie, of_movies, self.event_hidden.bias)  # (M, hidden)
+        classes = F.linear(self.event_classes.weight, of_classes)  # (classes, hidden)
+        if codes is None:
+            hidden = (movies[:, None] + classes).flatten(0, 1)  # (C, hidden)
+        else:
+            hidden = movies[codes // len(classes)] + classes[codes % len(classes)]
+        hidden = F.gelu(hidden)
         return EventTable(self.event_value(hidden), self.event_key(hidden))
 
     def attention(self, users: UserBatch, keys: Tensor) -> Tensor:
@@ -171,8 +211,8 @@ class NeuralPair(nn.Module):
     def user_vectors(self, users: UserBatch, pooled: Tensor) -> tuple[Tensor, Tensor]:
         """Return user vectors `(B, D + 1)`, their last component 1, and offsets `(B,)`."""
         own = self.user_ids(users.users)  # (B, D + 1)
-        gender, age, occupation = users.demographics.unbind(1)
-        person = [self.genders(gender), self.age_codes(age), self.occupations(occupation)]
+        columns = zip(self.attributes, users.attributes.unbind(1), strict=True)
+        person = [embedded(column) for embedded, column in columns]
         known = torch.cat([own[:, :-1], *person, users.statistics, pooled], 1)
         out = self.user_dense(known) + self.user_skip(pooled) + own  # (B, D + 1)
         return torch.cat([out[:, :-1], torch.ones_like(out[:, :1])], 1), out[:, -1]
@@ -218,21 +258,23 @@ class NeuralUserTower(nn.Module):
         self.pair, self.centre, self.unit = pair, centre, unit
         pair.eval()  # no dropout in the table
         with torch.no_grad():
-            table = pair.event_table(pair.describe(pair.content))
-        self.register_buffer("values", table.values)
-        self.register_buffer("keys", table.keys)
+            described = pair.describe(pair.content)
+            codes = torch.arange(pair.sizes.movies * pair.sizes.classes)
+            parts = [pair.event_table(described, part) for part in torch.split(codes, TOGETHER)]
+        self.register_buffer("values", torch.cat([part.values for part in parts]))
+        self.register_buffer("keys", torch.cat([part.keys for part in parts]))
 
     def forward(  # one argument for each named input of the exported graph
         self,
         users: Tensor,
-        demographics: Tensor,
+        attributes: Tensor,
         statistics: Tensor,
         events: Tensor,
         present: Tensor,
         ages: Tensor,
     ) -> tuple[Tensor, Tensor]:
         """Return user vectors `(B, D + 1)` and offsets `(B,)`, in ratings."""
-        batch = UserBatch(users, demographics, statistics, events, present, ages)
+        batch = UserBatch(users, attributes, statistics, events, present, ages)
         weights = self.pair.attention(batch, self.keys)  # (B, L, H)
         vectors, offsets = self.pair.user_vectors(batch, pool(self.values, events, weights))
         return vectors * self.unit, self.centre + offsets * self.unit

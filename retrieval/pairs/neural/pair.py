@@ -17,7 +17,7 @@ from retrieval.pairs.neural.settings import NeuralSettings, preset_settings
 from retrieval.pairs.neural.tower import NAME, SIZES_FILE, TOWER_FILE, WEIGHTS_FILE
 from retrieval.pairs.neural.training import LoopSettings
 from retrieval.pairs.protocol import RunFacts, Vectors
-from retrieval.pairs.saved import load_module, save_module
+from retrieval.pairs.saved import SavedFiles, load_module, save_module, without_user
 from retrieval.pairs.sizes import sizes_of
 from retrieval.pairs.training import (
     SavedPair,
@@ -109,6 +109,11 @@ class SavedNeural:
     def add_movies(self, content: Content, _folder: Path) -> Vectors:
         """Return vectors `(A, W)` of movies that nobody has rated."""
         return unrated_vectors(self._module, content)
+
+    def forget_user(self, user: int, _events: slice, folder: Path) -> None:
+        """Write the pair and its tower without what they know of a user's id."""
+        files = SavedFiles(folder / WEIGHTS_FILE, folder / SIZES_FILE, folder / TOWER_FILE)
+        without_user(files, "user_ids.weight", 1 + user)
 
 
 def make_module(

@@ -17,7 +17,7 @@ from retrieval.pairs.neural.examples import Examples
 from retrieval.pairs.neural.model import MovieBatch, UserBatch
 from retrieval.progress import SILENT, Progress
 
-EVALUATION_BATCH = 16_384
+EVALUATION_BATCH = 4096
 
 
 class Optimizer(StrEnum):

@@ -51,8 +51,8 @@ class NotebookPair(nn.Module):
         self.register_buffer("ages", ages)
         self.user_ids = nn.Embedding(sizes.users + 1, IDS)
         self.movie_ids = nn.Embedding(sizes.movies, IDS)
-        self.gender = nn.Embedding(sizes.genders, 2)
-        self.occupation = nn.Embedding(sizes.occupations, 4)
+        self.gender = nn.Embedding(sizes.attributes[0], 2)
+        self.occupation = nn.Embedding(sizes.attributes[2], 4)
         self.genre = nn.Linear(genres.shape[1], 4, bias=False)
         self.user_dense = _dense(207, settings)
         self.movie_dense = _dense(105, settings)
@@ -73,7 +73,7 @@ class NotebookPair(nn.Module):
         present = users.present.unsqueeze(2)  # (B, L, 1)
         watched = self.movie_ids(users.events // self.sizes.classes)  # (B, L, 100)
         mean = (watched * present).sum(1) / present.sum(1).clamp(min=1)  # (B, 100)
-        gender, age, occupation = users.demographics.unbind(1)
+        gender, age, occupation = users.attributes.unbind(1)[:3]
         parts = [
             self.user_ids(users.users),
             self.gender(gender),
@@ -114,14 +114,14 @@ class NotebookUserTower(nn.Module):
     def forward(  # one argument for each named input of the exported graph
         self,
         users: Tensor,
-        demographics: Tensor,
+        attributes: Tensor,
         statistics: Tensor,
         events: Tensor,
         present: Tensor,
         ages: Tensor,
     ) -> tuple[Tensor, Tensor]:
         """Return user vectors `(B, 32)` and offsets of 0 `(B,)`, in ratings."""
-        batch = UserBatch(users, demographics, statistics, events, present, ages)
+        batch = UserBatch(users, attributes, statistics, events, present, ages)
         vectors = self.pair.user_vectors(batch)
         return vectors, vectors[:, 0] * 0.0
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from retrieval.data.demographics import AGE_EDGES
+from retrieval.data.user_attributes import AGE_EDGES
 from retrieval.errors import RequestError
 from retrieval.options import Preset
 from retrieval.pairs.content import Content
@@ -17,7 +17,7 @@ from retrieval.pairs.notebook.model import NotebookPair, NotebookUserTower, expo
 from retrieval.pairs.notebook.settings import NotebookSettings, preset_settings
 from retrieval.pairs.notebook.tower import NAME, SIZES_FILE, TOWER_FILE, WEIGHTS_FILE
 from retrieval.pairs.protocol import RunFacts, Vectors
-from retrieval.pairs.saved import load_module, save_module
+from retrieval.pairs.saved import SavedFiles, load_module, save_module, without_user
 from retrieval.pairs.sizes import sizes_of
 from retrieval.pairs.training import (
     SavedPair,
@@ -112,6 +112,11 @@ class SavedNotebook:
     def add_movies(self, _content: Content, _folder: Path) -> Vectors:
         """Raise a `RequestError`."""
         raise RequestError("the notebook pair knows no movie it was not trained on")
+
+    def forget_user(self, user: int, _events: slice, folder: Path) -> None:
+        """Write the pair and its tower without what they know of a user's id."""
+        files = SavedFiles(folder / WEIGHTS_FILE, folder / SIZES_FILE, folder / TOWER_FILE)
+        without_user(files, "user_ids.weight", 1 + user)
 
 
 def make_module(

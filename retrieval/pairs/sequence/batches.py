@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.data.history import Histories, Windows
+from retrieval.data.history import Histories, Windows, first_times
 from retrieval.data.scale import RatingScale
 from retrieval.data.sittings import NO_SITTING, Sittings, sittings
 from retrieval.pairs.sequence.tokens import NOT_KNOWN, Tokens, return_codes, tokens
@@ -52,7 +52,7 @@ class Sequences:
     """The last events of U users, and who they are."""
 
     histories: Histories
-    codes: NDArray[np.int64]  # (U, 3) codes
+    codes: NDArray[np.int64]  # (U, C) codes of attributes
     scale: RatingScale
     length: int  # of the longest history
     trends: Trends | None = None  # of movies; None where nobody comes back
@@ -61,6 +61,11 @@ class Sequences:
     def sittings(self) -> Sittings:
         """The sittings of all events."""
         return sittings(self.histories)
+
+    @cached_property
+    def first_times(self) -> NDArray[np.bool_]:
+        """Which events are the first of their user and movie, `(N,)`: no others are answers."""
+        return first_times(self.histories)
 
     @property
     def counts(self) -> NDArray[np.int64]:
@@ -112,7 +117,7 @@ class Sequences:
         after = places > made.last[:, None]
         return SequenceBatch(
             tokens=made,
-            targets=np.where(after | first, NOTHING, targets),
+            targets=np.where(after | first | ~self.first_times[answers], NOTHING, targets),
             positions=np.where(
                 after | (made.last == 0)[:, None],
                 NOTHING,
@@ -132,11 +137,11 @@ class Sequences:
             batch: The users.
             rng: Generator of what is asked, when, and of the answer among the next sitting.
         """
-        parts, times = self.sittings, self.histories.timestamps
-        following, ends = parts.following, parts.ends
+        times = self.histories.timestamps
         positions = np.maximum(batch.positions, 0)
-        goes_on = (batch.positions != NOTHING) & (following[positions] != NO_SITTING)
-        last = goes_on & (following[positions] == positions + 1)
+        following = self.sittings.of(positions).following
+        goes_on = (batch.positions != NOTHING) & (following != NO_SITTING)
+        last = goes_on & (following == positions + 1)
         last[:, 0] = False
         middle = goes_on & ~last & ~batch.timed[:, None]
         share = IN_THE_MIDDLE * last.sum() / max(1, middle.sum())
@@ -145,10 +150,15 @@ class Sequences:
             kept = rng.choice(len(rows), MOST_RETURNS, replace=False)
             rows, places = rows[kept], places[kept]
         asking = positions[rows, places]
-        opening = following[asking]
-        early = np.minimum(ends[opening] - opening, EARLY_EVENTS)
+        opening = following[rows, places]
+        early = np.minimum(self.sittings.of(opening).ends - opening, EARLY_EVENTS)
         within = (rng.random(len(rows)) * early).astype(np.int64)
         answers = opening + np.where(rng.random(len(rows)) < OPENING_SHARE, 0, within)
+        fresh = self.first_times[answers]
+        if not fresh.all():
+            rows, places, asking, opening, answers = (
+                column[fresh] for column in (rows, places, asking, opening, answers)
+            )
         until = times[opening] - times[asking]
         since = (rng.random(len(rows)) * until).astype(np.int64)
         known = np.where(batch.timed[rows], until, NOT_KNOWN)

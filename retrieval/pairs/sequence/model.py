@@ -55,9 +55,7 @@ class SequencePair(nn.Module):
         self.classes = embedding(sizes.classes + 1, d)  # the first is of the start
         self.time_gaps = embedding(TIME_GAP_CODES, d)
         self.places = embedding(settings.history_length + 1, d)
-        self.genders = embedding(sizes.genders, d)
-        self.ages = embedding(sizes.ages, d)
-        self.occupations = embedding(sizes.occupations, d)
+        self.attributes = nn.ModuleList(embedding(size, d) for size in sizes.attributes)
         self.blocks = nn.ModuleList(Block(settings) for _ in range(settings.blocks))
         self.norm = nn.LayerNorm(d)
         self.dropout = Dropout(settings.dropout)
@@ -87,7 +85,7 @@ class SequencePair(nn.Module):
             table: What `table` returned.
             movies: `(B, T)`, likewise the others: the columns of `Tokens`.
             classes: `(B, T)`.
-            codes: `(B, 3)`.
+            codes: `(B, C)`.
             time_gaps: `(B, T)`.
             relative_times: `(B, T, T)`.
         """
@@ -109,7 +107,7 @@ class SequencePair(nn.Module):
             known: What `with_nothing` made of the table; the others as for `forward`.
             movies: `(B, T)`.
             classes: `(B, T)`.
-            codes: `(B, 3)`.
+            codes: `(B, C)`.
             time_gaps: `(B, T)`.
         """
         x = F.embedding(movies, known) * math.sqrt(self.settings.dimension)  # (B, T, D)
@@ -134,8 +132,9 @@ class SequencePair(nn.Module):
         return F.normalize(self.describe(content), dim=-1)
 
     def _person(self, codes: Tensor) -> Tensor:
-        gender, age, occupation = codes.unbind(dim=1)
-        known: Tensor = self.genders(gender) + self.ages(age) + self.occupations(occupation)
+        columns = zip(self.attributes, codes.unbind(dim=1), strict=True)
+        first, *others = (embedded(column) for embedded, column in columns)
+        known: Tensor = sum(others, start=first)
         return known
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from index.arrays import load_array
 from retrieval.data.dataset import Dataset
 from retrieval.data.history import Histories, moment_after, whole_windows
 from retrieval.data.sittings import sittings
@@ -55,6 +56,7 @@ from retrieval.pairs.training import (
 from retrieval.pairs.when import When
 from retrieval.progress import Stage
 from retrieval.storage.damage import readable
+from retrieval.storage.files import new_file
 
 # Users on whom an exported tower is compared with its original.
 EXAMPLES = 8
@@ -278,6 +280,12 @@ class SavedSequence:
             made = self._ensemble.new_movie_vectors(matrix, torch.from_numpy(trends))
         vectors: Vectors = made.numpy()
         return vectors
+
+    def forget_user(self, user: int, _events: slice, folder: Path) -> None:
+        """Write the vectors of users without that of one; the towers know no user."""
+        users = np.delete(load_array(folder / USERS_FILE), user, axis=0)
+        with new_file(folder / USERS_FILE) as partial, partial.open("wb") as file:
+            np.save(file, users)
 
 
 def make_pair(

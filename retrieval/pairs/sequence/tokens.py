@@ -33,7 +33,7 @@ class Tokens(NamedTuple):
 
     movies: NDArray[np.int64]  # (B, T) number + 1; 0 for the start, and after the last event
     classes: NDArray[np.int64]  # (B, T) of the rating + 1; 0 likewise
-    codes: NDArray[np.int64]  # (B, 3) codes
+    codes: NDArray[np.int64]  # (B, C) codes of attributes
     time_gaps: NDArray[np.int64]  # (B, T) codes
     # (B, T, T) codes, from each question to each token: the code of the time between, plus
     # RELATIVE_CODES for the token before the question and for each one between; less than that is
@@ -84,7 +84,7 @@ def tokens(
     """Describe users by the last `length` events of their windows.
 
     Args:
-        codes: `(B, 3)` codes.
+        codes: `(B, C)` codes of attributes.
         histories: The events that the windows point into.
         windows: B of them, with the times of asking.
         timed: `(B,)` whether times of asking count, that of the window and those of its events.

@@ -4,6 +4,7 @@ How often a movie was watched lately beside ever, how new it is here and in the 
 those who come back begin with it. Nothing that happens at the moment or after it counts.
 """
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -66,21 +67,20 @@ def movie_trends(histories: Histories, parts: Sittings, years: Vectors) -> Trend
         parts: The sittings of their events.
         years: `(M,)` of release, NaN where unknown.
     """
-    order = np.argsort(histories.timestamps, kind="stable")
-    times, movies = histories.timestamps[order], histories.movies[order]
-    opening = np.arange(len(times)) - parts.starts < OPENING_EVENTS
-    returns = (parts.later & opening)[order]
+    returns = parts.first_events(OPENING_EVENTS)
+    came = _by_time(histories.timestamps[returns], histories.movies[returns])
+    times, movies = _by_time(histories.timestamps, histories.movies)
     count = len(years)
     moments = _moments(
         times, min(MOMENTS, max(FEWEST_MOMENTS, MOST_NUMBERS // (count * TREND_WIDTH)))
     )
     first = np.full(count, np.inf)
-    np.minimum.at(first, movies, times.astype(np.float64))
+    first[movies[::-1]] = times[::-1]  # of the times of a movie the last one stays: its earliest
     watched = _decayed(times, movies, moments, count, HALF_LIVES)
-    came = _decayed(times[returns], movies[returns], moments, count, RETURN_HALF_LIVES)
+    opened = _decayed(*came, moments, count, RETURN_HALF_LIVES)
     features = np.empty((len(moments), count, TREND_WIDTH), np.float32)
     unwatched = np.zeros(TREND_WIDTH, np.float32)
-    for place, (moment, events, openings) in enumerate(zip(moments, watched, came, strict=True)):
+    for place, (moment, events, openings) in enumerate(zip(moments, watched, opened, strict=True)):
         popular, unpopular = _popularity(events, openings)
         age = (moment - first) / DAY
         arrivals = np.exp(-np.maximum(age, 0) / np.array(ARRIVAL_DAYS)[:, None]) * (age > 0)
@@ -123,16 +123,23 @@ def _moments(times: NDArray[np.int64], count: int) -> NDArray[np.int64]:
     return np.unique(np.append(np.concatenate([even, by_events]), after))
 
 
+def _by_time(
+    times: NDArray[np.int64], movies: NDArray[np.int32]
+) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    """Return times and movies of events in order of time."""
+    order = np.argsort(times, kind="stable")
+    return times[order], movies[order]
+
+
 def _decayed(
     times: NDArray[np.int64],
     movies: NDArray[np.int32],
     moments: NDArray[np.int64],
     count: int,
     half_lives: tuple[float, ...],
-) -> Floats:
-    """Return how often each movie was watched before each moment, faded: `(G, K, M)`."""
+) -> Iterator[Floats]:
+    """Give how often each movie was watched before each moment, faded: `(K, M)`."""
     days = np.array(half_lives)
-    totals = np.zeros((len(moments), len(days), count))
     bounds = np.searchsorted(times, moments)
     before, start = np.zeros((len(days), count)), 0
     for place, (moment, end) in enumerate(zip(moments.tolist(), bounds.tolist(), strict=True)):
@@ -141,8 +148,8 @@ def _decayed(
         ago = (moment - times[start:end]) / DAY
         for row, half in enumerate(days):
             before[row] += np.bincount(movies[start:end], 0.5 ** (ago / half), count)
-        totals[place], start = before, end
-    return totals
+        start = end
+        yield before.copy()
 
 
 def _popularity(events: Floats, returns: Floats) -> tuple[Floats, Floats]:

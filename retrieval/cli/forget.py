@@ -1,0 +1,45 @@
+"""The command that forgets a user.
+
+`rec forget --json` prints run, user_id and events (how many were forgotten).
+"""
+
+from typing import Annotated
+
+import typer
+
+from retrieval.cli.display import agreed, note
+from retrieval.cli.options import JsonOption, RunOption, run_or_newest
+from retrieval.cli.output import print_json
+from retrieval.cli.question import user_id_of
+from retrieval.errors import RequestError, shown
+
+
+def forget(
+    user: Annotated[str, typer.Option("--user", metavar="ID", help="Id of the user.")],
+    run: RunOption = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Forget without asking.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Take a user out of a run: the id, every event and every vector of the user.
+
+    What all users together taught the run stays until the next training, whose data must not hold
+    the user any more.
+    """
+    from retrieval.pipeline.forgetting import events_of_user, forget_user
+    from retrieval.run.folder import open_run
+
+    folder = run_or_newest(run)
+    opened = open_run(folder)
+    events = events_of_user(opened, user)
+    what = f"user {shown(user)} and {events.stop - events.start:,} events"
+    question = f"forget {what} of {shown(folder)}? This cannot be undone."
+    if not yes and not agreed(question, "give --yes to forget the user"):
+        note("nothing is forgotten")
+        return
+    known = user_id_of(user, opened)
+    if known is None:
+        raise RequestError("which user? give --user 42")
+    count = forget_user(folder, known)
+    if as_json:
+        print_json({"run": str(folder), "user_id": known, "events": count})
+    note(f"forgot {what} of {folder}; keep the user out of the data of the next training too")

@@ -1,0 +1,71 @@
+"""Movies that lists do not show: hidden, and shown again, in new versions of a run."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from index.store import save_index
+from retrieval.data.vocabulary import Id
+from retrieval.pipeline.indexing import carry_over, index_of
+from retrieval.run.folder import HIDDEN, open_run, read_hidden, write_hidden
+from retrieval.run.manifest import INDEX, model_of, seal, write_sums
+from retrieval.run.versions import current, writing
+from retrieval.serving.arguments import checked_ids
+from retrieval.serving.events import movie_numbers
+from retrieval.storage.files import new_file
+
+
+def hide_movies(folder: Path, movies: Sequence[Id]) -> int:
+    """Keep movies out of all lists; their ratings can be asked for, and histories may hold them.
+
+    What is hidden stays so when the run is trained again.
+
+    Args:
+        folder: Folder of the run.
+        movies: Ids of the movies.
+
+    Returns:
+        How many were not hidden before.
+
+    Raises:
+        RequestError: An id is no movie's.
+        RunError: The run is missing or damaged, or somebody else is writing it.
+    """
+    return _changed(folder, movies, hide=True)
+
+
+def show_movies(folder: Path, movies: Sequence[Id]) -> int:
+    """Let lists show movies again; the arguments are those of `hide_movies`.
+
+    Returns:
+        How many had been hidden.
+
+    Raises:
+        RequestError: An id is no movie's.
+        RunError: The run is missing or damaged, or somebody else is writing it.
+    """
+    return _changed(folder, movies, hide=False)
+
+
+def _changed(folder: Path, movies: Sequence[Id], *, hide: bool) -> int:
+    current(folder)  # before anything is written beside what is no run
+    with writing(folder) as writer:
+        run = open_run(folder)
+        ids = checked_ids(list(movies), "movie", run.catalogue.vocabulary)
+        movie_numbers(run, ids)
+        before = read_hidden(run.folder / HIDDEN)
+        given = dict.fromkeys(ids.tolist())
+        changed = [each for each in given if (each in before) is not hide]
+        if not changed:
+            return 0
+        after = [*before, *changed] if hide else [each for each in before if each not in given]
+        index = index_of(run)
+        with writer.new_version() as partial:
+            carry_over(run.folder, partial, run.sums)
+            with new_file(partial / HIDDEN) as file:
+                write_hidden(file, after)
+            sums = seal(partial)
+            if index is not None:
+                (partial / INDEX).mkdir()
+                save_index(partial / INDEX, index, model_of(sums))
+                write_sums(partial, sums)
+    return len(changed)
