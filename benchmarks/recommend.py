@@ -1,22 +1,26 @@
 """Lists of each user's next movie from end to end, beside libraries that people would use.
 
-python benchmarks/recommend.py --data FOLDER [--preset default] [--run FOLDER]
+python benchmarks/recommend.py --data FOLDER [--preset default] [--run FOLDER] [--plays] [--bare]
                                [--rectools PYTHON] [--librecommender PYTHON]
 
 Everyone learns from all but each user's last rating, and is asked for ten movies that the user has
 not seen: of one user after another, and of all at once. implicit comes with the extra `bench`;
 RecTools and LibRecommender want environments of their own, whose interpreters are to be named:
 'rectools[torch,lightfm]'; 'LibRecommender==1.5.2' with 'tensorflow-cpu>=2.15,<2.16', 'numpy<2' and
-torch. Nothing is chosen on the last ratings.
+torch. Nothing is chosen on the last ratings. --plays forgets the ratings, and --bare all that is
+known of movies.
 """
 
 import time
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
+import pandas as pd
 from environment import lists_of_peer
 from implicit.als import AlternatingLeastSquares
 from implicit.bpr import BayesianPersonalizedRanking
@@ -30,10 +34,15 @@ from subset import train_on, who_saw_what
 from threadpoolctl import threadpool_limits
 
 from retrieval.data.dataset import Dataset, encode
+from retrieval.data.frames import MovieData
 from retrieval.data.layouts import read_folder
+from retrieval.data.scale import RatingScale
 from retrieval.data.split import held_out
+from retrieval.data.vocabulary import Id, Ids
 from retrieval.evaluation.metrics import discounted_gain, hit_rate, ranks
+from retrieval.evaluation.result import WAYS
 from retrieval.options import Preset, RankBy, Split
+from retrieval.pairs.when import When
 from retrieval.pipeline.settings import preset_settings
 from retrieval.serving.recommender import Recommender
 
@@ -50,10 +59,16 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder of the data")
     parser.add_argument("--preset", type=Preset, choices=list(Preset), default=Preset.DEFAULT)
     parser.add_argument("--run", type=Path, help="run trained on this split; none trains one")
+    parser.add_argument("--plays", action="store_true", help="learn from events without ratings")
+    parser.add_argument("--bare", action="store_true", help="learn from ids of movies alone")
     parser.add_argument("--rectools", type=Path, help="interpreter that has RecTools")
     parser.add_argument("--librecommender", type=Path, help="interpreter that has LibRecommender")
     asked = parser.parse_args()
     data = read_folder(asked.data)
+    if asked.plays:
+        data = without_ratings(data)
+    if asked.bare:
+        data = without_content(data)
     whole = encode(data)
     test = held_out(Split.LEAVE_ONE, whole.users, whole.movies, whole.timestamps, asked.seed)
     report = Report(asked, f"{asked.data.name}, the last movie of {test.sum():,} users")
@@ -74,6 +89,19 @@ def main() -> None:
                 ):
                     say(report, said.pop("name"), said.pop("lists"), targets, **said)
     report.save()
+
+
+def without_ratings(data: MovieData) -> MovieData:
+    """Return events that are all of one rating."""
+    ratings = data.ratings.assign(rating=np.ones(len(data.ratings), np.float32))
+    return replace(data, ratings=ratings, scale=RatingScale(lowest=1, highest=1, step=1))
+
+
+def without_content(data: MovieData) -> MovieData:
+    """Return movies of which nothing is known but their ids."""
+    years = pd.array([None] * len(data.movies), dtype="Int64")
+    movies = data.movies.assign(title="movie", genres="", directors="", actors="", year=years)
+    return replace(data, movies=movies, movie_attributes=())
 
 
 def say(
@@ -99,7 +127,7 @@ def say(
     )
 
 
-def median_milliseconds(ask: Callable[[int], object], users: NDArray[np.int64]) -> float:
+def median_milliseconds(ask: Callable[[Any], object], users: Ids) -> float:
     """Return what one user's list takes, one asked after another."""
     times = []
     for user in users[:ONE_BY_ONE].tolist():
@@ -117,19 +145,18 @@ def of_run(report: Report, folder: Path, data: Dataset, test: NDArray[np.bool_])
         raise SystemExit(f"{folder} was not trained on all but the last ratings")
     users, times = data.user_vocabulary.ids[data.users[test]], data.timestamps[test]
     moments = dict(zip(users.tolist(), times.tolist(), strict=True))
-    for timed in (False, True):
+    for when in (When.IN_SITTING, When.COMING_BACK, When.AT):
         began = time.perf_counter()
+        timed, stays = when is When.AT, when is When.IN_SITTING
         at = times if timed else None
-        found = recommender.topk_many(
-            users, K, times=at, in_sitting=not timed, rank_by=RankBy.WATCH
-        )
+        found = recommender.topk_many(users, K, times=at, in_sitting=stays, rank_by=RankBy.WATCH)
         everyone = time.perf_counter() - began
 
-        def ask(user: int, *, timed: bool = timed) -> object:
+        def ask(user: Id, *, timed: bool = timed, stays: bool = stays) -> object:
             at = moments[user] if timed else None
-            return recommender.topk(user, K, at=at, in_sitting=not timed, rank_by=RankBy.WATCH)
+            return recommender.topk(user, K, at=at, in_sitting=stays, rank_by=RankBy.WATCH)
 
-        name = f"rec, {run.config.preset}, {'time known' if timed else 'in the sitting'}"
+        name = f"rec, {run.config.preset}, {WAYS[when]}"
         lists = data.movie_vocabulary.numbers(found.movie_ids)
         one = median_milliseconds(ask, users)
         say(report, name, lists, data.movies[test], run.config.training_seconds, one, everyone)

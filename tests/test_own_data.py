@@ -297,7 +297,9 @@ def test_what_is_known_of_movies_and_users_is_a_feature(known: Path) -> None:
     assert content.facts[0].tolist()[:2] == [0.0, 1.0]  # of DE and FR
 
 
-def test_added_movies_have_attributes_too(known: Path, tmp_path: Path) -> None:
+def test_added_movies_have_attributes_too_and_stay_when_trained_again(
+    known: Path, tmp_path: Path
+) -> None:
     shutil.copytree(known, tmp_path / "run")
     more = described(small_world(watched())).movies.head(1).assign(movie_id=9001, country="IT")
     assert add_movies(tmp_path / "run", more) == 1
@@ -305,6 +307,16 @@ def test_added_movies_have_attributes_too(known: Path, tmp_path: Path) -> None:
     rows = recommender.topk(1, 31, filters=Filter(where=["country=IT"]))
     assert [row.movie.id for row in rows] == [9001]
     assert recommender.run.attributes.value(MOVIES)["minutes"] == 60
+    data = described(small_world(watched(), users=[*range(1, USERS + 1)]))
+    train(data, tiny_settings(["sequence", "bayesian"]), tmp_path / "run")
+    again = Recommender.load(tmp_path / "run")
+    assert again.run.catalogue.movies[-1] == recommender.run.catalogue.movies[-1]
+    assert again.run.attributes.value(MOVIES) == recommender.run.attributes.value(MOVIES)
+    assert len(again.topk(1, 31, filters=Filter(where=["country=IT"]))) == 1
+    joined = replace(data, movies=pd.concat([data.movies, more], ignore_index=True))
+    train(joined, tiny_settings(["sequence"]), tmp_path / "run")
+    learned = Recommender.load(tmp_path / "run").run.catalogue
+    assert (len(learned), learned.added) == (MOVIES + 1, 0)
 
 
 def test_hidden_movies_are_in_no_list_and_stay_so_when_trained_again(

@@ -209,7 +209,7 @@ class AttributeColumns:
         given = [{self.named(name).name: value for name, value in row.items()} for row in rows]
         columns = {}
         for attribute, column in zip(self.attributes, self.columns.values(), strict=True):
-            cells = [_cell(attribute, row.get(attribute.name)) for row in given]
+            cells = [cell_of(attribute, row.get(attribute.name)) for row in given]
             columns[attribute.name] = column.joined(_column(attribute.kind, cells))
         return AttributeColumns(rows=self.rows + len(rows), columns=columns)
 
@@ -343,7 +343,7 @@ def _recoded(column: AttributeColumn, names: tuple[str, ...]) -> NDArray[Any]:
     return recoded
 
 
-def _cell(attribute: Attribute, value: object) -> object:
+def cell_of(attribute: Attribute, value: object) -> object:
     """Return a value, or what stands for None, as a cell of a frame holds it.
 
     Raises:

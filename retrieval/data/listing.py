@@ -6,7 +6,13 @@ import numpy as np
 import pandas as pd
 
 from retrieval.data import columns
-from retrieval.data.attributes import Attribute, AttributeColumns, AttributeKind, columns_of
+from retrieval.data.attributes import (
+    Attribute,
+    AttributeColumns,
+    AttributeKind,
+    cell_of,
+    columns_of,
+)
 from retrieval.data.catalogue import Movie
 
 
@@ -40,6 +46,32 @@ def attributes_of(frame: pd.DataFrame, further: Sequence[Attribute] = ()) -> Att
         Attribute(columns.GENRES, AttributeKind.LIST),
     ]
     return columns_of(frame.assign(year=years), [*usual, *known, *further])
+
+
+def frame_of(movies: Sequence[Movie], known: AttributeColumns, rows: range) -> pd.DataFrame:
+    """Return movies as a frame with the columns `columns.MOVIES`, and those of attributes.
+
+    Args:
+        movies: The movies.
+        known: What else is known of them; texts are not.
+        rows: Their rows there.
+    """
+    values = [known.value(row) for row in rows]
+    attributes = {
+        attribute.name: [cell_of(attribute, each.get(attribute.name)) for each in values]
+        for attribute in known.attributes
+    }
+    people = {name: attributes.pop(name, [""] * len(movies)) for name in columns.PEOPLE}
+    return pd.DataFrame(
+        attributes
+        | {
+            columns.MOVIE_ID: [movie.id for movie in movies],
+            columns.TITLE: [movie.title for movie in movies],
+            columns.YEAR: pd.array([movie.year for movie in movies], dtype="Int64"),
+            columns.GENRES: ["|".join(movie.genres) for movie in movies],
+        }
+        | people
+    )
 
 
 def values_of(frame: pd.DataFrame, attributes: Sequence[Attribute]) -> list[dict[str, object]]:

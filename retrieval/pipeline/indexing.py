@@ -14,7 +14,7 @@ from index.store import Card, read_card, save_index
 from index.tuning import SMALL, Questions, Trial, tune
 from retrieval.data import columns
 from retrieval.data.catalogue import Catalogue, write_catalogue
-from retrieval.data.listing import listed, values_of
+from retrieval.data.listing import frame_of, listed, values_of
 from retrieval.data.vocabulary import UNKNOWN
 from retrieval.errors import RequestError, RunError
 from retrieval.pairs.content import load_content
@@ -33,6 +33,7 @@ from retrieval.run.folder import (
 )
 from retrieval.run.manifest import INDEX, checked_sums, model_of, seal, write_sums
 from retrieval.run.versions import current, writing
+from retrieval.serving.arguments import checked_ids
 from retrieval.serving.encoder import Encoder, questions_of
 from retrieval.serving.users import many_users
 from retrieval.storage.files import link_or_copy, new_file
@@ -154,8 +155,7 @@ def add_movies(folder: Path, movies: pd.DataFrame) -> int:
     with writing(folder) as writer:
         run = open_run(folder)
         index, kind = index_of(run), _kind_of(run)
-        unknown = run.catalogue.vocabulary.numbers(movies[columns.MOVIE_ID]) == UNKNOWN
-        fresh = movies[unknown]
+        fresh = _unknown(run.catalogue, movies)
         if fresh.empty and index is not None:
             return 0
         with writer.new_version() as partial:
@@ -170,6 +170,51 @@ def add_movies(folder: Path, movies: pd.DataFrame) -> int:
             save_index(partial / INDEX, index, model_of(sums))
             write_sums(partial, sums)
     return len(fresh)
+
+
+def added_before(home: Path) -> pd.DataFrame | None:
+    """Return the movies that were added to a run since it was trained; None where there are none.
+
+    Args:
+        home: Folder of the run, where one is.
+    """
+    try:
+        run = open_run(home)
+    except RunError:
+        return None
+    count, added = len(run.catalogue), run.catalogue.added
+    if not added:
+        return None
+    return frame_of(run.catalogue.movies[-added:], run.attributes, range(count - added, count))
+
+
+def add_again(version: Path, home: Path, movies: pd.DataFrame) -> int:
+    """Add movies to a version that is being written, which has no index yet, and seal it.
+
+    Args:
+        version: Its folder; its other files are sealed.
+        home: Folder of the run.
+        movies: With the columns `columns.MOVIES`; those that it has are left as they are.
+
+    Returns:
+        How many were added.
+    """
+    run = open_version(version, home)
+    fresh = _unknown(run.catalogue, movies)
+    _add(run, version, fresh)
+    seal(version)
+    return len(fresh)
+
+
+def _unknown(catalogue: Catalogue, movies: pd.DataFrame) -> pd.DataFrame:
+    """Return movies that a catalogue does not have, with ids of its kind.
+
+    Raises:
+        RequestError: Ids are texts, and those of the catalogue are not.
+    """
+    ids = checked_ids(movies[columns.MOVIE_ID].to_numpy(), "movie", catalogue.vocabulary)
+    fresh: pd.DataFrame = movies.assign(movie_id=ids)[catalogue.vocabulary.numbers(ids) == UNKNOWN]
+    return fresh
 
 
 def _add(run: Run, version: Path, movies: pd.DataFrame) -> NDArray[np.float32]:

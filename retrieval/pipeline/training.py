@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
 
@@ -34,7 +35,7 @@ from retrieval.pairs.table import TOWER_PAIRS
 from retrieval.pairs.training import FittedPair, TrainingData, TrainingOptions
 from retrieval.pipeline.card import Trained, measured, model_card
 from retrieval.pipeline.indexing import STAGE as INDEXING
-from retrieval.pipeline.indexing import index_version
+from retrieval.pipeline.indexing import add_again, added_before, index_version
 from retrieval.pipeline.settings import Settings, settings_of
 from retrieval.progress import SILENT, Progress, Stage
 from retrieval.run.config import FORMAT, RunConfig
@@ -122,9 +123,11 @@ def train(
         parts = _fit(encode(frames), chosen, options)
         config = _config(parts, chosen, seed, named)
         progress.stage(WRITING)
-        hidden = _hidden_before(home)
+        hidden, added = _hidden_before(home), added_before(home)
         with writer.new_version() as partial:
             _write(partial, config, parts, hidden)
+            if added is not None:
+                _keep(added, partial, home)
             if index:
                 progress.stage(INDEXING)
                 index_version(partial, home)
@@ -296,6 +299,14 @@ def _config(parts: _Parts, settings: Settings, seed: int, source: str) -> RunCon
         | {package: _installed(package) for package in PACKAGES},
         threads=torch.get_num_threads(),
     )
+
+
+def _keep(added: pd.DataFrame, version: Path, home: Path) -> None:
+    """Add movies that were added to the version before, or say why they are left out."""
+    try:
+        add_again(version, home, added)
+    except RequestError as error:
+        _log.warning("%s movies that were added are left out: %s", len(added), error)
 
 
 def _hidden_before(home: Path) -> list[Id]:
