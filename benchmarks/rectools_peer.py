@@ -9,7 +9,7 @@ drawn at random, as patience allows.
 import json
 import sys
 import time
-from functools import partial
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -54,22 +54,8 @@ def main(known: Path, scratch: Path, seed: int, k: int) -> None:
         return np.asarray(last & interactions[Columns.User].isin(chosen))
 
     for loss in LOSSES:
-        best = ModelCheckpoint(dirpath=scratch / loss, monitor="val_loss", filename="best")
-        model = SASRecModel(
-            n_factors=64,
-            n_blocks=2,
-            n_heads=1,
-            dropout_rate=0.1,
-            session_max_len=200,
-            loss=loss,
-            n_negatives=NEGATIVES,
-            batch_size=128,
-            get_val_mask_func=last_events,
-            get_trainer_func=partial(trainer, best),
-        )
         began = time.perf_counter()
-        model.fit(dataset)
-        model.load_weights_from_checkpoint(scratch / loss / "best.ckpt")
+        model = fitted(loss, dataset, last_events, scratch / loss)
         training = time.perf_counter() - began
         times = []
         for user in asked[:ONE_BY_ONE]:
@@ -93,16 +79,40 @@ def main(known: Path, scratch: Path, seed: int, k: int) -> None:
         print(json.dumps(said))
 
 
-def trainer(best: ModelCheckpoint) -> Trainer:
-    """Return what trains until validation gets worse, and keeps the best epoch."""
-    return Trainer(
-        max_epochs=EPOCHS,
-        callbacks=[EarlyStopping("val_loss", patience=PATIENCE), best],
-        accelerator="cpu",
-        logger=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
+def fitted(
+    loss: str,
+    dataset: Dataset,
+    last_events: Callable[[pd.DataFrame], np.ndarray],
+    scratch: Path,
+) -> SASRecModel:
+    """Return a model trained until validation got worse, with the weights of the best epoch."""
+
+    def trainer() -> Trainer:
+        best = ModelCheckpoint(dirpath=scratch, monitor="val_loss", filename="best")
+        return Trainer(
+            max_epochs=EPOCHS,
+            callbacks=[EarlyStopping("val_loss", patience=PATIENCE), best],
+            accelerator="cpu",
+            logger=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+
+    model = SASRecModel(
+        n_factors=64,
+        n_blocks=2,
+        n_heads=1,
+        dropout_rate=0.1,
+        session_max_len=200,
+        loss=loss,
+        n_negatives=NEGATIVES,
+        batch_size=128,
+        get_val_mask_func=last_events,
+        get_trainer_func=trainer,
     )
+    model.fit(dataset)
+    model.load_weights_from_checkpoint(scratch / "best.ckpt")
+    return model
 
 
 if __name__ == "__main__":
