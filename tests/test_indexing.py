@@ -175,7 +175,7 @@ def test_movies_and_their_index_come_at_once_or_not_at_all(
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("retrieval.pipeline.indexing.save_index", interrupt)
+    monkeypatch.setattr("retrieval.run.folder.save_index", interrupt)
     with pytest.raises(KeyboardInterrupt):
         add_movies(copy, later)
     assert len(open_run(copy).catalogue) == before

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from retrieval.data.history import Histories, build_histories
-from retrieval.evaluation.questions import DAY, questions_after
+from retrieval.data.times import DAY
+from retrieval.evaluation.questions import questions_after
 from retrieval.options import Target
 
 CUT = 2_000_000_000

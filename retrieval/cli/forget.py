@@ -10,8 +10,7 @@ import typer
 from retrieval.cli.display import agreed, note
 from retrieval.cli.options import JsonOption, RunOption, run_or_newest
 from retrieval.cli.output import print_json
-from retrieval.cli.question import user_id_of
-from retrieval.errors import RequestError, shown
+from retrieval.errors import shown
 
 
 def forget(
@@ -25,20 +24,20 @@ def forget(
     What all users together taught the run stays until the next training, whose data must not hold
     the user any more.
     """
-    from retrieval.pipeline.forgetting import events_of_user, forget_user
+    from retrieval.pipeline.forgetting import events_of, forget_user
     from retrieval.run.folder import open_run
+    from retrieval.serving.users import known_number
 
     folder = run_or_newest(run)
     opened = open_run(folder)
-    events = events_of_user(opened, user)
+    number = known_number(opened, user)
+    events = events_of(opened, number)
     what = f"user {shown(user)} and {events.stop - events.start:,} events"
     question = f"forget {what} of {shown(folder)}? This cannot be undone."
     if not yes and not agreed(question, "give --yes to forget the user"):
         note("nothing is forgotten")
         return
-    known = user_id_of(user, opened)
-    if known is None:
-        raise RequestError("which user? give --user 42")
+    known = opened.users.ids[number].item()
     count = forget_user(folder, known)
     if as_json:
         print_json({"run": str(folder), "user_id": known, "events": count})

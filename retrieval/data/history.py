@@ -85,9 +85,16 @@ def first_times(histories: Histories) -> NDArray[np.bool_]:
     for begin, end in pairwise(np.unique(cuts).tolist()):
         owners = np.searchsorted(histories.offsets, np.arange(begin, end), side="right")
         movies = histories.movies[begin:end]
-        order = np.lexsort((movies, owners))
-        again = (np.diff(owners[order]) == 0) & (np.diff(movies[order]) == 0)
-        first[begin:end][order] = np.append(True, ~again)
+        first[begin:end] = first_of_pairs(owners, movies)
+    return first
+
+
+def first_of_pairs(owners: NDArray[np.integer], movies: NDArray[np.integer]) -> NDArray[np.bool_]:
+    """Return which of N events, in order of time, are their owner's first of the movie, `(N,)`."""
+    order = np.lexsort((movies, owners))  # lexsort is stable
+    again = (np.diff(owners[order]) == 0) & (np.diff(movies[order]) == 0)
+    first = np.empty(len(order), dtype=bool)
+    first[order] = np.append(True, ~again)[: len(order)]
     return first
 
 

@@ -8,9 +8,7 @@ import pandas as pd
 
 from retrieval.data import columns
 from retrieval.data.source import Understood
-from retrieval.data.times import COUNTERS
-
-DAY = 86_400
+from retrieval.data.times import COUNTERS, DAY
 
 # Ratings of more values than this are told by classes of equal width.
 MOST_VALUES = 20

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.model_selection import KFold
 
-from retrieval.data.history import time_order
+from retrieval.data.history import first_of_pairs, time_order
 from retrieval.options import Split
 
 
@@ -62,10 +62,9 @@ def first_of_each(
     users: NDArray[np.int64], movies: NDArray[np.int64], timestamps: NDArray[np.int64]
 ) -> NDArray[np.bool_]:
     """Return the mask of each user's first event of a movie, ties in time by place in the file."""
-    order = np.lexsort((timestamps, movies, users))
-    changes = (np.diff(users[order], prepend=-1) != 0) | (np.diff(movies[order], prepend=-1) != 0)
-    mask = np.zeros(len(users), dtype=bool)
-    mask[order[changes]] = True
+    order = time_order(users, timestamps)
+    mask = np.empty(len(users), dtype=bool)
+    mask[order] = first_of_pairs(users[order], movies[order])
     return mask
 
 

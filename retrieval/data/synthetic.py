@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from retrieval.data.times import DAY
 from retrieval.data.user_attributes import AGE_EDGES
 from retrieval.errors import RequestError
 from retrieval.storage.files import new_folder
@@ -34,7 +35,7 @@ AGES = np.array([1, *AGE_EDGES])
 OCCUPATIONS = 21
 FEWEST_OF_A_USER = 20
 FIRST_SECOND = 956_700_000  # spring of 2000
-YEAR = 365 * 86_400
+YEAR = 365 * DAY
 SPAN = int(2.5 * YEAR)
 # Before it is cut to 1..5 stars, which brings the mean to about 3.6 as in MovieLens.
 MEAN_VALUE = 3.68
@@ -239,7 +240,7 @@ def _sessions(
     """
     gaps = rng.exponential(20, size=len(owners))
     pauses = rng.random(len(owners)) < 0.02
-    gaps[pauses] = rng.exponential(20 * 86_400, size=int(pauses.sum()))
+    gaps[pauses] = rng.exponential(20 * DAY, size=int(pauses.sum()))
     elapsed = np.cumsum(gaps)
     first = np.searchsorted(owners, np.arange(users))
     arrivals = rng.uniform(0, SPAN, size=users)

@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 EARLIEST = 631_152_000  # 1990
 LATEST = 4_102_444_800  # 2100
 
+# Seconds of a day.
+DAY = 86_400
+
 # Whole numbers below it, four months of seconds, are no times but count the ratings.
 COUNTERS = 10_000_000
 

@@ -7,10 +7,11 @@ from numpy.typing import NDArray
 
 from retrieval.data.history import Histories, first_times, spans
 from retrieval.data.sittings import sittings
+from retrieval.data.times import DAY
 from retrieval.options import Target
 
 # Seconds that a user must have been away for a visit.
-DAY = 86_400
+AWAY = DAY
 
 
 class LaterQuestions(NamedTuple):
@@ -56,7 +57,7 @@ def questions_after(histories: Histories, cut: int, target: Target) -> LaterQues
         case Target.VISIT:
             there = np.flatnonzero(known & comes)
             away = histories.timestamps[first[there]] - histories.timestamps[first[there] - 1]
-            users = there[away >= DAY]
+            users = there[away >= AWAY]
             asked = first[users]
             stops = sittings(histories).of(asked).ends
         case Target.WINDOW:

@@ -15,6 +15,7 @@ is asked more than once, intervals count users.
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,6 +26,7 @@ from index.neighbours import NO_ID
 from retrieval.data.dataset import Dataset, encode
 from retrieval.data.frames import MovieData
 from retrieval.data.history import Histories, first_times, spans
+from retrieval.data.times import DAY
 from retrieval.data.vocabulary import UNKNOWN
 from retrieval.errors import RequestError
 from retrieval.evaluation.baselines import fit_biases, most_rated
@@ -46,7 +48,6 @@ TOP, DEEP = 10, 100
 # Questions asked together: bounds the memory for their histories.
 ASKED = 256
 
-DAY = 86_400.0
 
 # Baselines by popularity: days that are counted, or in which what is counted fades by half.
 RECENT_DAYS, HALF_LIFE_DAYS = (7, 30), 30.0
@@ -75,6 +76,11 @@ class LaterTrial:
     questions: LaterQuestions
     snapshot: ServingSnapshot
     threads: int = 1
+
+    @cached_property
+    def first_times(self) -> NDArray[np.bool_]:
+        """Which of all events are their user's first of the movie: no list holds what is seen."""
+        return first_times(self.histories)
 
 
 def evaluate_later(
@@ -285,7 +291,7 @@ def scored(
     """
     dataset, questions, histories = trial.dataset, trial.questions, trial.histories
     owners, events = _answers(questions)
-    fresh = first_times(histories)[events]  # no list holds what the user has seen
+    fresh = trial.first_times[events]
     owners, events = owners[fresh], events[fresh]
     users, count, asked = questions.users, len(dataset.movie_vocabulary), len(lists)
     keys = owners * count + histories.movies[events]  # of a question and a movie

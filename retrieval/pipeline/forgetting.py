@@ -5,29 +5,18 @@ from pathlib import Path
 import numpy as np
 
 from index.arrays import load_array
-from index.store import save_index
 from retrieval.data.history import Histories
-from retrieval.data.vocabulary import UNKNOWN, Id
+from retrieval.data.vocabulary import Id
 from retrieval.pairs.table import TOWER_PAIRS
-from retrieval.pipeline.indexing import carry_over, index_of
+from retrieval.pipeline.indexing import changed_version
 from retrieval.run.folder import HISTORY, TRAINED_USERS, USER_CODES, USERS, Run, open_run
-from retrieval.run.manifest import INDEX, model_of, seal, write_sums
 from retrieval.run.versions import current, writing
-from retrieval.serving.arguments import checked_id
-from retrieval.serving.users import unknown_users
-from retrieval.storage.files import new_file
+from retrieval.serving.users import known_number
+from retrieval.storage.arrays import replace_array
 
 
-def events_of_user(run: Run, user: Id) -> slice:
-    """Return where the events of a user are among those of a run.
-
-    Raises:
-        RequestError: There is no such user.
-    """
-    known = checked_id(user, "user", run.users)
-    number = int(run.users.numbers(known))
-    if number == UNKNOWN:
-        raise unknown_users(run, [known])
+def events_of(run: Run, number: int) -> slice:
+    """Return where the events of a user, given by number, are among those of a run."""
     return slice(*run.histories.offsets[number : number + 2].tolist())
 
 
@@ -51,11 +40,9 @@ def forget_user(folder: Path, user: Id) -> int:
     current(folder)  # before anything is written beside what is no run
     with writing(folder) as writer:
         run = open_run(folder)
-        events = events_of_user(run, user)
-        number = int(run.users.numbers(checked_id(user, "user", run.users)))
-        index, count = index_of(run), int(events.stop - events.start)
-        with writer.new_version() as partial:
-            carry_over(run.folder, partial, run.sums)
+        number = known_number(run, user)
+        events = events_of(run, number)
+        with changed_version(writer, run) as partial:
             for part in run.config.parts:
                 saved = TOWER_PAIRS[part.name].saved(run.folder, run.facts(part))
                 saved.forget_user(number, events, partial)
@@ -64,25 +51,15 @@ def forget_user(folder: Path, user: Id) -> int:
             for name in Histories._fields[1:]:
                 _without(partial / HISTORY.format(name), events)
             _shorten_offsets(partial / HISTORY.format(Histories._fields[0]), number, events)
-            sums = seal(partial)
-            if index is not None:
-                (partial / INDEX).mkdir()
-                save_index(partial / INDEX, index, model_of(sums))
-                write_sums(partial, sums)
-    return count
+    return int(events.stop - events.start)
 
 
 def _without(path: Path, rows: int | slice) -> None:
     """Write an array anew without some rows; other versions may share its file."""
-    _replace(path, np.delete(load_array(path), rows, axis=0))
+    replace_array(path, np.delete(load_array(path), rows, axis=0))
 
 
 def _shorten_offsets(path: Path, number: int, events: slice) -> None:
     offsets = np.delete(load_array(path), number)
     offsets[number:] -= events.stop - events.start
-    _replace(path, offsets)
-
-
-def _replace(path: Path, array: np.ndarray) -> None:
-    with new_file(path) as partial, partial.open("wb") as file:
-        np.save(file, array)
+    replace_array(path, offsets)

@@ -3,11 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from index.store import save_index
 from retrieval.data.vocabulary import Id
-from retrieval.pipeline.indexing import carry_over, index_of
+from retrieval.pipeline.indexing import changed_version
 from retrieval.run.folder import HIDDEN, open_run, read_hidden, write_hidden
-from retrieval.run.manifest import INDEX, model_of, seal, write_sums
 from retrieval.run.versions import current, writing
 from retrieval.serving.arguments import checked_ids
 from retrieval.serving.events import movie_numbers
@@ -58,14 +56,6 @@ def _changed(folder: Path, movies: Sequence[Id], *, hide: bool) -> int:
         if not changed:
             return 0
         after = [*before, *changed] if hide else [each for each in before if each not in given]
-        index = index_of(run)
-        with writer.new_version() as partial:
-            carry_over(run.folder, partial, run.sums)
-            with new_file(partial / HIDDEN) as file:
-                write_hidden(file, after)
-            sums = seal(partial)
-            if index is not None:
-                (partial / INDEX).mkdir()
-                save_index(partial / INDEX, index, model_of(sums))
-                write_sums(partial, sums)
+        with changed_version(writer, run) as partial, new_file(partial / HIDDEN) as file:
+            write_hidden(file, after)
     return len(changed)

@@ -1,6 +1,7 @@
 """From a run to its index, and movies added to both."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 
 from index.kinds import Kind
 from index.search import Index
-from index.store import Card, read_card, save_index
+from index.store import Card, read_card
 from index.tuning import SMALL, Questions, Trial, tune
 from retrieval.data import columns
 from retrieval.data.catalogue import Catalogue, write_catalogue
@@ -30,12 +31,14 @@ from retrieval.run.folder import (
     open_index,
     open_run,
     open_version,
+    write_index,
 )
-from retrieval.run.manifest import INDEX, checked_sums, model_of, seal, write_sums
-from retrieval.run.versions import current, writing
+from retrieval.run.manifest import INDEX, checked_sums, seal, write_sums
+from retrieval.run.versions import Writer, current, writing
 from retrieval.serving.arguments import checked_ids
 from retrieval.serving.encoder import Encoder, questions_of
 from retrieval.serving.users import many_users
+from retrieval.storage.arrays import replace_array
 from retrieval.storage.files import link_or_copy, new_file
 
 STAGE = "building the index"
@@ -75,7 +78,7 @@ def build_index(
     with writing(folder) as writer, writer.new_version() as partial:
         version = current(folder)
         sums = checked_sums(version, index=False, whole=True)
-        carry_over(version, partial, sums)
+        _carry_over(version, partial, sums)
         write_sums(partial, sums)
         return index_version(partial, folder, kind, target, report)
 
@@ -100,12 +103,11 @@ def index_version(
     vectors = _vectors(run)
     numbers = np.arange(len(vectors))
     if kind is Kind.EXACT or (kind is None and len(vectors) < SMALL):
-        built = Built(_save(run, Index.build(numbers, vectors)), [])
+        built = Built(write_index(version, Index.build(numbers, vectors), run.sums), [])
     else:
         kinds = tuple(Kind) if kind is None else (kind,)
         tuned = tune(numbers, vectors, questions(run), target, kinds, report)
-        built = Built(_save(run, tuned.chosen), tuned.trials)
-    write_sums(version, run.sums)
+        built = Built(write_index(version, tuned.chosen, run.sums), tuned.trials)
     return built
 
 
@@ -154,21 +156,19 @@ def add_movies(folder: Path, movies: pd.DataFrame) -> int:
     current(folder)  # before anything is written beside what is no run
     with writing(folder) as writer:
         run = open_run(folder)
-        index, kind = index_of(run), _kind_of(run)
+        index, kind = _index_of(run), _kind_of(run)
         fresh = _unknown(run.catalogue, movies)
         if fresh.empty and index is not None:
             return 0
         with writer.new_version() as partial:
-            carry_over(run.folder, partial, run.sums)
+            _carry_over(run.folder, partial, run.sums)
             vectors = _add(run, partial, fresh)
             sums = seal(partial)
             if index is None:
                 index_version(partial, folder, kind)
                 return len(fresh)
             index.put(len(run.catalogue) + np.arange(len(fresh)), vectors)
-            (partial / INDEX).mkdir()
-            save_index(partial / INDEX, index, model_of(sums))
-            write_sums(partial, sums)
+            write_index(partial, index, sums)
     return len(fresh)
 
 
@@ -231,8 +231,7 @@ def _add(run: Run, version: Path, movies: pd.DataFrame) -> NDArray[np.float32]:
     parts = [pair.add_movies(content, version) for pair in _saved(run)]
     vectors = _as_unrated(run.config, run.config.layout.join_movies(parts))
     added = np.vstack([run.added, vectors]) if len(run.added) else vectors
-    with new_file(version / ADDED) as partial, partial.open("wb") as file:
-        np.save(file, added)
+    replace_array(version / ADDED, added)
     attributes = run.attributes
     attributes = attributes.extended(values_of(movies, attributes.attributes))
     for path in version.glob(f"{ATTRIBUTES}*"):
@@ -244,13 +243,32 @@ def _add(run: Run, version: Path, movies: pd.DataFrame) -> NDArray[np.float32]:
     return vectors
 
 
-def carry_over(version: Path, partial: Path, names: Iterable[str]) -> None:
+@contextmanager
+def changed_version(writer: Writer, run: Run) -> Iterator[Path]:
+    """Give a folder that holds the files of a run, for what changes none of its movies' vectors.
+
+    When the block succeeds it is sealed, with the index that the run had, and answers.
+
+    Args:
+        writer: Who writes the run.
+        run: As it was.
+    """
+    index = _index_of(run)
+    with writer.new_version() as partial:
+        _carry_over(run.folder, partial, run.sums)
+        yield partial
+        sums = seal(partial)
+        if index is not None:
+            write_index(partial, index, sums)
+
+
+def _carry_over(version: Path, partial: Path, names: Iterable[str]) -> None:
     """Take files of a version over into the next."""
     for name in names:
         link_or_copy(version / name, partial / name)
 
 
-def index_of(run: Run) -> Index | None:
+def _index_of(run: Run) -> Index | None:
     """Return the index of a run; None where it is missing, or was left behind by one killed."""
     try:
         return open_index(run, mapped=False)
@@ -264,11 +282,6 @@ def _kind_of(run: Run) -> Kind | None:
         return read_card(run.folder / INDEX).kind
     except ValueError:
         return None
-
-
-def _save(run: Run, index: Index) -> Card:
-    (run.folder / INDEX).mkdir()
-    return save_index(run.folder / INDEX, index, run.model)
 
 
 def _vectors(run: Run) -> NDArray[np.float32]:

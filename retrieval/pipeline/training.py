@@ -161,7 +161,8 @@ def learnable(settings: Settings, data: MovieData) -> Settings:
             "learn; train with --towers sequence"
         )
     if len(left) < len(settings.pairs):
-        _log.warning("without ratings that differ, only the pair that ranks is trained: %s", *left)
+        named = ", ".join(left)
+        _log.warning("without ratings that differ, only the pair that ranks is trained: %s", named)
     return settings.of_pairs(left)
 
 

@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 
 from index.arrays import load_array
 from index.search import Index
-from index.store import StaleIndexError, load_index, read_card
+from index.store import Card, StaleIndexError, load_index, read_card, save_index
 from retrieval.data.attributes import AttributeColumns
 from retrieval.data.catalogue import Catalogue, read_catalogue, write_catalogue
 from retrieval.data.history import Histories
@@ -31,7 +31,7 @@ from retrieval.run.checks import (
     check_users,
 )
 from retrieval.run.config import CONFIG_FILE, RunConfig, read_config
-from retrieval.run.manifest import INDEX, INDEX_CARD, checked_sums, model_of
+from retrieval.run.manifest import INDEX, INDEX_CARD, checked_sums, model_of, write_sums
 from retrieval.run.versions import CURRENT, MANIFEST, newest, read
 from retrieval.storage.arrays import mapped_array
 from retrieval.storage.damage import AGAIN, readable
@@ -242,6 +242,20 @@ def open_index(run: Run, *, mapped: bool = True) -> Index:
             f"{run.config.layout.dimension}; {remedy}"
         )
     return index
+
+
+def write_index(version: Path, index: Index, sums: Mapping[str, str]) -> Card:
+    """Write an index into a sealed version that has none, and seal it with it.
+
+    Args:
+        version: Folder of the version.
+        index: Index of all movies of the run, by number.
+        sums: What the version was sealed with.
+    """
+    (version / INDEX).mkdir()
+    card = save_index(version / INDEX, index, model_of(sums))
+    write_sums(version, sums)
+    return card
 
 
 def describe_run(run: Run) -> dict[str, object]:

@@ -12,24 +12,31 @@ from typing import Any
 
 import numpy as np
 import onnx
-import pandas as pd
 from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 from safetensors import safe_open
 
 from index.arrays import load_array
-from index.store import load_index, save_index
-from retrieval.data import columns
+from index.store import load_index
+from retrieval.data.attributes import AttributeColumns
 from retrieval.data.catalogue import Catalogue, read_catalogue
-from retrieval.data.listing import attributes_of
+from retrieval.data.listing import attributes_of, frame_of
 from retrieval.data.user_attributes import AGE_EDGES, USUAL
 from retrieval.errors import RunError
 from retrieval.pairs.neural import tower as neural
 from retrieval.pairs.notebook import tower as notebook
 from retrieval.pairs.sequence import tower as sequence
 from retrieval.run.config import CONFIG_FILE, FORMAT, PREVIOUS_FORMAT, RunConfig
-from retrieval.run.folder import ADDED, ATTRIBUTES, CONTENT, HIDDEN, MOVIES, write_hidden
-from retrieval.run.manifest import INDEX, checked_sums, model_of, seal, write_sums
+from retrieval.run.folder import (
+    ADDED,
+    ATTRIBUTES,
+    CONTENT,
+    HIDDEN,
+    MOVIES,
+    write_hidden,
+    write_index,
+)
+from retrieval.run.manifest import INDEX, checked_sums, model_of, seal
 from retrieval.run.versions import current, writing
 from retrieval.storage.arrays import save_arrays
 from retrieval.storage.damage import readable
@@ -92,7 +99,9 @@ def _write(version: Path, partial: Path, sums: dict[str, str], config: dict[str,
         link_or_copy(version / name, partial / name)
     _with_texts(version / CONTENT, partial / CONTENT)
     movies = _catalogue(version)
-    attributes_of(_frame(movies)).save(partial, ATTRIBUTES)
+    nothing = AttributeColumns(rows=len(movies), columns={})
+    frame = frame_of(movies.movies, nothing, range(len(movies)))
+    attributes_of(frame).save(partial, ATTRIBUTES)
     write_hidden(partial / HIDDEN, [])
     known = config.pop("demographics")
     facts = {"gender": {"names": known["genders"]}, "age": {"edges": AGE_EDGES}}
@@ -109,17 +118,6 @@ def _write(version: Path, partial: Path, sums: dict[str, str], config: dict[str,
 
 def _catalogue(version: Path) -> Catalogue:
     return read_catalogue(version / MOVIES, len(load_array(version / ADDED)))
-
-
-def _frame(catalogue: Catalogue) -> pd.DataFrame:
-    """Return what is known of movies as `attributes_of` takes it."""
-    return pd.DataFrame(
-        {
-            columns.YEAR: pd.array([movie.year for movie in catalogue.movies], dtype="Int64"),
-            columns.GENRES: ["|".join(movie.genres) for movie in catalogue.movies],
-            **dict.fromkeys(columns.PEOPLE, ""),
-        }
-    )
 
 
 def _renamed_sizes(old: Path, new: Path) -> None:
@@ -172,7 +170,4 @@ def _carry_index(version: Path, partial: Path, sums: dict[str, str]) -> None:
     except (ValueError, OSError):
         return
     index = index.with_ids(_catalogue(version).vocabulary.numbers(index.ids))
-    fresh = checked_sums(partial, index=False)
-    (partial / INDEX).mkdir()
-    save_index(partial / INDEX, index, model_of(fresh))
-    write_sums(partial, fresh)
+    write_index(partial, index, checked_sums(partial, index=False))

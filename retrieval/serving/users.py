@@ -110,10 +110,7 @@ def one_user(
     number, trained, as_stored = UNKNOWN, UNKNOWN, False
     codes, stored = np.zeros(run.user_codes.shape[1], np.int64), NOTHING
     if person.user_id is not None or not isinstance(user, Person):
-        known = checked_id(person.user_id, "user", run.users)
-        number = int(run.users.numbers(known))
-        if number == UNKNOWN:
-            raise unknown_users(run, [known])
+        number = known_number(run, person.user_id)
         codes = run.user_codes[number]
         trained = number if run.trained_users[number] else UNKNOWN
         if person.history is None:
@@ -230,6 +227,19 @@ def selected(users: QueryUsers, rows: NDArray[np.int64]) -> tuple[QueryUsers, ND
         unlearned=tuple(users.unlearned[place] for place in kept.tolist()),
     )
     return some, which
+
+
+def known_number(run: Run, user: object) -> int:
+    """Return the number of a known user, given by id.
+
+    Raises:
+        RequestError: There is no such user.
+    """
+    known = checked_id(user, "user", run.users)
+    number = int(run.users.numbers(known))
+    if number == UNKNOWN:
+        raise unknown_users(run, [known])
+    return number
 
 
 def unknown_users(run: Run, ids: Sequence[Id]) -> RequestError:

@@ -12,6 +12,7 @@ from safetensors.numpy import save_file
 from index.arrays import load_array
 from retrieval.errors import RunError
 from retrieval.storage.damage import readable
+from retrieval.storage.files import new_file
 
 
 def save_arrays(
@@ -21,6 +22,12 @@ def save_arrays(
     whole = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     save_file(whole, path, metadata=None if texts is None else dict(texts))
     path.chmod(0o644)  # safetensors lets only the owner read
+
+
+def replace_array(path: Path, array: NDArray[Any]) -> None:
+    """Write an array in place of a file that other versions may share."""
+    with new_file(path) as partial, partial.open("wb") as file:
+        np.save(file, array)
 
 
 def mapped_array(path: Path) -> NDArray[Any]:

@@ -45,6 +45,7 @@ from retrieval.pairs.protocol import (
 from retrieval.pairs.training import LatentScale, SavedPair, TrainingData, TrainingOptions
 from retrieval.pairs.when import When
 from retrieval.progress import Stage
+from retrieval.storage.arrays import replace_array
 from retrieval.storage.files import new_file
 
 # Parts of the catalogue, each of which the others say something about.
@@ -219,8 +220,7 @@ class SavedBayesian:
         with new_file(folder / ARRAYS_FILE) as partial:
             save_bayesian(partial, pair)
         effects = np.delete(load_array(folder / EFFECTS_FILE), events, axis=1)
-        with new_file(folder / EFFECTS_FILE) as partial, partial.open("wb") as file:
-            np.save(file, effects)
+        replace_array(folder / EFFECTS_FILE, effects)
 
 
 def guessed(content: NDArray[np.float32], vectors: Vectors) -> Vectors:

@@ -55,8 +55,8 @@ from retrieval.pairs.training import (
 )
 from retrieval.pairs.when import When
 from retrieval.progress import Stage
+from retrieval.storage.arrays import replace_array
 from retrieval.storage.damage import readable
-from retrieval.storage.files import new_file
 
 # Users on whom an exported tower is compared with its original.
 EXAMPLES = 8
@@ -284,8 +284,7 @@ class SavedSequence:
     def forget_user(self, user: int, _events: slice, folder: Path) -> None:
         """Write the vectors of users without that of one; the towers know no user."""
         users = np.delete(load_array(folder / USERS_FILE), user, axis=0)
-        with new_file(folder / USERS_FILE) as partial, partial.open("wb") as file:
-            np.save(file, users)
+        replace_array(folder / USERS_FILE, users)
 
 
 def make_pair(

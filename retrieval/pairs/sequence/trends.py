@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from retrieval.data.history import Histories, moment_after
 from retrieval.data.sittings import Sittings
+from retrieval.data.times import DAY
 
 Floats = NDArray[np.float64]
 Vectors = NDArray[np.float32]
 
-DAY = 86_400.0
 YEAR = 365.25 * DAY
 
 # Days in which what is counted fades by half; what comes last is never forgotten.
