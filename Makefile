@@ -11,7 +11,7 @@ RUN ?= runs/demo
 WORKERS ?= 2
 ALONE := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
 
-.PHONY: setup demo test slow check docs bench clean
+.PHONY: setup demo serve programs test slow check docs bench clean
 .DELETE_ON_ERROR:
 
 setup: $(VENV)/.dev
@@ -33,7 +33,13 @@ demo: $(READY)
 	$(BIN)/rec rate --run $(RUN) --user 42 --movie 1193
 	$(BIN)/rec topk --run $(RUN) --user 42 --k 20
 
-test: $(VENV)/.dev
+serve: $(VENV)/.serve
+	$(BIN)/rec serve --run $(RUN) --open
+
+programs:
+	@sh tests/programs.sh
+
+test: $(VENV)/.dev programs
 	$(ALONE) $(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile
 
 slow: $(VENV)/.dev

@@ -28,7 +28,7 @@ from retrieval.pairs.bayesian.latents import expected_ratings
 from retrieval.pairs.bayesian.problem import arrange, observed_ratings
 from retrieval.pairs.bayesian.sampler import Draw, pair_scores
 from retrieval.pairs.bayesian.settings import preset_settings as bayesian_settings
-from retrieval.pairs.content import fit_content
+from retrieval.pairs.content_training import fit_content
 from retrieval.pipeline.settings import preset_settings
 from retrieval.serving.events import Event
 from retrieval.serving.recommender import Recommender

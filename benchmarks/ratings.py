@@ -34,7 +34,7 @@ from retrieval.options import Preset, Split
 from retrieval.pairs.bayesian.features import movie_facts, user_facts, with_rated
 from retrieval.pairs.bayesian.latents import expected_ratings
 from retrieval.pairs.bayesian.problem import arrange, observed_ratings
-from retrieval.pairs.content import fit_content
+from retrieval.pairs.content_training import fit_content
 from retrieval.pipeline.settings import preset_settings
 
 DIMENSION, SWEEPS, BURN_IN = 32, 200, 20

@@ -11,7 +11,7 @@ from retrieval.cli.progress import progress
 from retrieval.data.dataset import Dataset
 from retrieval.data.frames import MovieData
 from retrieval.data.visits import last_visits
-from retrieval.pairs.content import fit_content
+from retrieval.pairs.content_training import fit_content
 from retrieval.pairs.training import TrainingData
 from retrieval.pipeline.settings import Settings
 from retrieval.pipeline.training import train

@@ -12,6 +12,15 @@ class Preset(StrEnum):
     NOTEBOOK = "notebook"  # the published model, to the letter
 
 
+class LogLevel(StrEnum):
+    """The least that a service logs."""
+
+    DEBUG = "debug"  # each request too
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
 class Device(StrEnum):
     """Where the sequence pair is trained."""
 

@@ -164,3 +164,28 @@ def test_a_file_that_is_no_catalogue_is_named(tmp_path: Path, text: str) -> None
         read_catalogue(tmp_path / "movies.json", 0)
     with pytest.raises(RunError, match="is no catalogue"):
         read_catalogue(tmp_path / "none.json", 0)
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("silense of the lambs", "Silence of the Lambs, The"),
+        ("the matrx", "Matrix, The"),
+        ("star wrs", "Star Wars: Episode IV - A New Hope"),
+        ("matrx 1999", "Matrix, The"),
+        ("it happned one nite", "It Happened One Night"),
+    ],
+)
+def test_little_words_that_titles_share_do_not_make_them_alike(typed: str, meant: str) -> None:
+    titles = [
+        "Father of the Bride Part II",
+        "City of Lost Children, The",
+        "It Happened One Night",
+        "Matrix, The",
+        "Silence of the Lambs, The",
+        "Star Maker, The (Uomo delle stelle, L')",
+        "Star Wars: Episode IV - A New Hope",
+        "What's Love Got to Do with It?",
+    ]
+    movies = [Movie(number, title, 1999, ()) for number, title in enumerate(titles)]
+    assert Catalogue(movies).search(typed, 3)[0].title == meant

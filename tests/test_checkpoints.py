@@ -17,7 +17,7 @@ from retrieval.pairs.bayesian.inference import WINDOW, infer
 from retrieval.pairs.bayesian.sampler import Draw
 from retrieval.pairs.bayesian.sampler import State as ChainState
 from retrieval.pairs.bayesian.settings import BayesianSettings
-from retrieval.pairs.content import fit_content
+from retrieval.pairs.content_training import fit_content
 from retrieval.pairs.sequence.checkpoint import SequenceCheckpoint, State
 from retrieval.progress import SILENT, Progress
 
@@ -67,7 +67,6 @@ def draw(seed: int) -> Draw:
         user_coefficients=vectors(1, 2),
         movie_coefficients=vectors(1, 2),
         user_precision=floats(2, 2),
-        movie_precision=floats(2, 2),
         thresholds=floats(4),
         noise_precision=vectors(4),
         session_law=floats(3),

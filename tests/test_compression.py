@@ -19,7 +19,6 @@ def draw(rng: np.random.Generator) -> Draw:
         user_coefficients=users.copy(),
         movie_coefficients=movies.copy(),
         user_precision=root @ root.T + np.eye(SIZE),
-        movie_precision=root @ root.T + 2 * np.eye(SIZE),
         thresholds=np.sort(rng.standard_normal(3)),
         noise_precision=rng.gamma(3.0, 1 / 3, MOVIES).astype(np.float32),
         session_law=np.array([0.5, 0.1, 0.2]),

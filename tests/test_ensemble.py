@@ -1,16 +1,19 @@
 """Tests of sequence pairs joined into one."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from torch.nn.functional import normalize
 
 from retrieval.pairs.sequence.ensemble import EnsembleUserTower, SequenceEnsemble
 from retrieval.pairs.sequence.model import SequencePair, SequenceUserTower
 from retrieval.pairs.sequence.pair import load, save
 from retrieval.pairs.sequence.settings import SequenceSettings
 from retrieval.pairs.sequence.tokens import RELATIVE_CODES, TIME_GAP_CODES, Tokens
+from retrieval.pairs.sequence.tower import SIZES_FILE
 from retrieval.pairs.sizes import Sizes
 
 MOVIES, USERS, PLACES = 30, 5, 7
@@ -71,14 +74,15 @@ def test_movies_nobody_has_rated_are_what_their_content_says(pairs: list[Sequenc
     ensemble = SequenceEnsemble(pairs).eval()
     with torch.no_grad():
         vectors = ensemble.movie_vectors()[25:]
-        new = ensemble.new_movie_vectors(pairs[0].content[25:], pairs[0].trends[25:])
-        torch.testing.assert_close(new, vectors)
+        said = [normalize(pair.describe(pair.content[25:]), dim=-1) for pair in pairs]
+        trends = pairs[0].trends[25:] * pairs[0].settings.temperature
+        torch.testing.assert_close(torch.cat([*said, trends], dim=1), vectors)
 
 
 def test_what_is_saved_comes_back(pairs: list[SequencePair], tmp_path: Path) -> None:
     ensemble = SequenceEnsemble(pairs)
     save(tmp_path, ensemble, {"present": 7})
-    again, facts = load(tmp_path, ensemble.settings)
+    again = load(tmp_path, ensemble.settings)
     assert len(again.members()) == 3
-    assert facts["present"] == 7
+    assert json.loads((tmp_path / SIZES_FILE).read_text())["present"] == 7
     assert torch.equal(again.movie_vectors(), ensemble.eval().movie_vectors())

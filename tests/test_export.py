@@ -16,7 +16,7 @@ from retrieval.data.frames import MovieData
 from retrieval.data.history import whole_windows
 from retrieval.errors import RequestError, RunError
 from retrieval.pairs import export as module
-from retrieval.pairs.content import fit_content
+from retrieval.pairs.content_training import fit_content
 from retrieval.pairs.neural import pair as neural_pair
 from retrieval.pairs.neural.examples import TrainingStatistics, training_statistics
 from retrieval.pairs.neural.fitted import HistoryReader

@@ -30,7 +30,8 @@ class OneMoreEvent:
         self.movie = run.catalogue.number(event.movie_id)
 
     def read(self, users: np.ndarray) -> KnownHistories:
-        (offsets, movies, ratings, timestamps), as_stored = self.stored.read(users)
+        stored = self.stored.read(users)
+        (offsets, movies, ratings, timestamps), as_stored = stored.histories, stored.as_stored
         own = users == self.user
         ends = offsets[1:][own]
         histories = Histories(

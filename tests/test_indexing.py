@@ -13,7 +13,8 @@ from retrieval.data.frames import MovieData
 from retrieval.data.layouts import read_movies
 from retrieval.errors import DataError, RequestError, RunError
 from retrieval.options import Preset
-from retrieval.pairs.bayesian.tower import ARRAYS_FILE, load_bayesian, unrated_vectors
+from retrieval.pairs.bayesian.new_movies import unrated_vectors
+from retrieval.pairs.bayesian.tower import ARRAYS_FILE, load_bayesian
 from retrieval.pairs.content import load_content
 from retrieval.pairs.neural.pair import SavedNeural
 from retrieval.pipeline.indexing import add_movies, build_index, questions
@@ -109,7 +110,8 @@ def test_movies_without_ratings_count_as_validation_wants(copy: Path, later: pd.
     blend, layout = before.config.blend, before.config.layout
     assert blend.unrated_factors != (1.0, 1.0)
     content = load_content(before.folder / CONTENT).describe(later[later["movie_id"] > 200])
-    inferred = unrated_vectors(load_bayesian(before.folder / ARRAYS_FILE), content.matrix())
+    coefficients = load_bayesian(before.folder / ARRAYS_FILE).movie_coefficients
+    inferred = unrated_vectors(coefficients, content.matrix())
     neural, bayesian = layout.rating
     saved = SavedNeural(before.folder, before.facts(neural))
     unrated = saved.add_movies(content, before.folder)

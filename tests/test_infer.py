@@ -21,7 +21,7 @@ from retrieval.pairs.bayesian.problem import arrange, observed_ratings
 from retrieval.pairs.bayesian.sampler import Sampler
 from retrieval.pairs.bayesian.settings import BayesianSettings
 from retrieval.pairs.bayesian.tower import Bayesian, fold_in, prior
-from retrieval.pairs.content import fit_content
+from retrieval.pairs.content_training import fit_content
 
 SETTINGS = BayesianSettings(dimension=3, compressed=8, burn_in_windows=1, draws=12, spacing=1)
 SWEEPS = WINDOW + 5 + 12

@@ -10,7 +10,7 @@ from retrieval.data.dataset import Dataset, encode
 from retrieval.data.frames import MovieData
 from retrieval.data.split import random_rows
 from retrieval.errors import RecError
-from retrieval.pairs.content import fit_content
+from retrieval.pairs.content_training import fit_content
 from retrieval.pairs.neural import model
 from retrieval.pairs.neural.examples import (
     Examples,

@@ -10,7 +10,7 @@ from retrieval.data.dataset import encode
 from retrieval.data.frames import MovieData
 from retrieval.errors import RequestError
 from retrieval.options import Preset
-from retrieval.pairs.content import fit_content
+from retrieval.pairs.content_training import fit_content
 from retrieval.pairs.neural.examples import training_statistics
 from retrieval.pairs.notebook.pair import make_module
 from retrieval.pairs.notebook.settings import Activation, NotebookSettings

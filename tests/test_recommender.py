@@ -114,7 +114,7 @@ def test_what_ranks_by_watch_is_what_the_trained_pair_says(
 ) -> None:
     run = recommender.run
     settings = SequenceSettings(**run.config.settings["sequence"])
-    ensemble, _ = load(run.folder, settings)
+    ensemble = load(run.folder, settings)
     ids = run.catalogue.vocabulary.ids[:events].tolist()
     history = [Event(movie, 1.0 + movie % 5, 978_000_000 + 3000 * movie) for movie in ids]
     users = one_user(run, Person(history=history))
@@ -333,6 +333,23 @@ def test_a_ranking_may_be_named_by_a_string(recommender: Recommender) -> None:
     named = recommender.topk(1, 10, rank_by=cast("RankBy", "rating"))
     assert named == recommender.topk(1, 10, rank_by=RankBy.RATING)
     assert named != recommender.topk(1, 10, rank_by=RankBy.WATCH)
+
+
+def test_how_sure_a_rating_is_says_what_is_known_of_its_own_movie(
+    recommender: Recommender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = (movie.id for movie in recommender.run.catalogue.movies[7:9])
+    before = [recommender.rate(1, movie).deviation for movie in (first, second)]
+    tower, number = recommender.encoder.tower("bayesian"), recommender.run.catalogue.number(first)
+    usual = tower.movie_variances
+
+    def unsure(numbers: np.ndarray) -> np.ndarray:
+        return np.asarray(usual(numbers) + 100.0 * (numbers == number))
+
+    monkeypatch.setattr(tower, "movie_variances", unsure)
+    after = [recommender.rate(1, movie).deviation for movie in (first, second)]
+    assert after[0] != before[0]
+    assert after[1] == before[1]
 
 
 def test_no_pairs_have_no_ratings(recommender: Recommender) -> None:

@@ -10,7 +10,7 @@ from retrieval.data.dataset import Dataset, encode
 from retrieval.data.frames import MovieData
 from retrieval.data.visits import Visits, last_visits
 from retrieval.options import Device, Preset
-from retrieval.pairs.content import fit_content
+from retrieval.pairs.content_training import fit_content
 from retrieval.pairs.sequence.pair import FittedSequence, SequenceTowers
 from retrieval.pairs.sequence.training import sequence_vectors
 from retrieval.pairs.sequence.trends import TREND_WIDTH

@@ -14,7 +14,7 @@ from retrieval.options import Device
 from retrieval.pairs.bayesian.inference import infer
 from retrieval.pairs.bayesian.pair import BayesianTowers
 from retrieval.pairs.bayesian.settings import BayesianSettings
-from retrieval.pairs.content import fit_content
+from retrieval.pairs.content_training import fit_content
 from retrieval.pairs.neural.fitted import HistoryReader
 from retrieval.pairs.sequence import pair as sequence
 from retrieval.pairs.training import TrainingOptions

@@ -11,10 +11,12 @@ from retrieval.errors import RunError
 from retrieval.run.versions import (
     CHECKPOINT,
     CURRENT,
+    KEPT,
     LOCK,
     MANIFEST,
     check_target,
     current,
+    kept,
     newest,
     read,
     unfinished,
@@ -284,3 +286,142 @@ def test_an_interrupted_training_is_found_again_by_what_was_asked_for(tmp_path: 
     check_target(tmp_path / "1")
     with pytest.raises(RunError, match="its training has not ended; the same rec train goes on"):
         current(tmp_path / "1")
+
+
+def keep(folder: Path, text: str, count: int) -> str:
+    """Write a version whose run keeps so many that answered before; return its name."""
+    with writing(folder) as writer, writer.new_version(count) as partial:
+        for name in FILES:
+            (partial / name).write_text(text)
+    return current(folder).name
+
+
+def candidate(folder: Path, text: str) -> str:
+    """Write a version that does not answer; return its name."""
+    with writing(folder) as writer, writer.new_candidate() as partial:
+        for name in FILES:
+            (partial / name).write_text(text)
+    return kept(folder).others[0]
+
+
+def there(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir() if path.name.startswith("v")}
+
+
+def test_so_many_versions_that_answered_are_kept_and_smaller_changes_leave_them(
+    tmp_path: Path,
+) -> None:
+    first, second, third = (keep(tmp_path, text, 1) for text in ("1", "2", "3"))
+    assert kept(tmp_path) == ((second,), ())
+    assert there(tmp_path) == {second, third}
+    write(tmp_path, "3 with a movie hidden")  # nobody needs to go back before that
+    fourth = current(tmp_path).name
+    assert kept(tmp_path) == ((second,), ())
+    assert there(tmp_path) == {second, fourth}
+    fifth = keep(tmp_path, "5", 5)
+    assert kept(tmp_path) == ((fourth, second), ())
+    sixth = keep(tmp_path, "6", 0)
+    assert there(tmp_path) == {sixth}
+    assert len({first, second, third, fourth, fifth, sixth}) == 6
+
+
+def test_a_candidate_does_not_answer_until_it_is_promoted(tmp_path: Path) -> None:
+    first = keep(tmp_path, "first", 3)
+    refused = candidate(tmp_path, "refused")
+    second = candidate(tmp_path, "second")
+    assert there(tmp_path) == {first, second}  # the next candidate takes the place of one
+    assert refused not in kept(tmp_path).names
+    assert read(tmp_path, found) == "first"
+    with writing(tmp_path) as writer:
+        writer.promote(second)
+    assert read(tmp_path, found) == "second"
+    assert kept(tmp_path) == ((first,), ())
+    third = candidate(tmp_path, "third")
+    with writing(tmp_path) as writer:
+        writer.roll_back(first)
+    assert read(tmp_path, found) == "first"
+    assert kept(tmp_path) == ((), (second, third))
+    with writing(tmp_path) as writer:
+        writer.promote(third)
+        assert kept(tmp_path) == ((first,), (second,))
+        writer.promote(first)
+        assert kept(tmp_path) == ((third,), (second,))
+        writer.drop(third)
+    assert there(tmp_path) == {first, second}
+    last = keep(tmp_path, "last", 3)
+    assert there(tmp_path) == {first, last}
+
+
+def test_a_version_that_is_kept_is_rewritten_in_its_place(tmp_path: Path) -> None:
+    first, second = keep(tmp_path, "1", 1), keep(tmp_path, "2", 1)
+    with writing(tmp_path) as writer, writer.in_place_of(first) as partial:
+        (partial / "rewritten").touch()
+    [name] = kept(tmp_path).before
+    assert name.partition("-")[0] == first.partition("-")[0]
+    assert there(tmp_path) == {name, second}
+    assert (tmp_path / name / "rewritten").exists()
+
+
+def test_killed_anywhere_while_the_pointer_moves_no_version_is_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for move in ("promote", "roll_back"):
+        for step in range(100):
+            folder = tmp_path / f"{move} {step}"
+            first, second = keep(folder, "1", 2), keep(folder, "2", 2)
+            other = candidate(folder, "3")
+            try:
+                with monkeypatch.context() as patch:
+                    opened = kill_at(step, patch)
+                    with writing(folder) as writer:
+                        getattr(writer, move)(first)
+                died = False
+            except Killed:
+                died = True
+                for file in opened:
+                    os.close(file)
+            with writing(folder) as writer:
+                writer.clean()
+            assert there(folder) == {first, second, other}
+            assert {current(folder).name, *kept(folder).names} == there(folder)
+            assert read(folder, found) in {"1", "2"}
+            if not died:
+                assert current(folder).name == first
+                break
+        else:
+            pytest.fail("it never ends")
+
+
+def test_what_says_which_versions_are_kept_is_refused_when_damaged(tmp_path: Path) -> None:
+    first, second = keep(tmp_path, "1", 1), keep(tmp_path, "2", 1)
+    (tmp_path / KEPT).write_text("[" * 9)
+    with pytest.raises(RunError, match="does not say which versions are kept; remove it"):
+        write(tmp_path, "3")
+    assert there(tmp_path) == {first, second}
+    assert read(tmp_path, found) == "2"
+    (tmp_path / KEPT).unlink()
+    write(tmp_path, "3")
+    assert len(there(tmp_path)) == 1
+
+
+def test_readers_follow_the_pointer_back_and_forth(tmp_path: Path) -> None:
+    names = [keep(tmp_path, text, 1) for text in ("1", "2")]
+    seen, failures, stop = set[str](), list[BaseException](), threading.Event()
+
+    def follow() -> None:
+        while not stop.is_set():
+            try:
+                seen.add(read(tmp_path, found))
+            except BaseException as error:
+                failures.append(error)
+                raise
+
+    reader = threading.Thread(target=follow)
+    reader.start()
+    for turn in range(60):
+        with writing(tmp_path) as writer:
+            writer.promote(names[turn % 2])
+    stop.set()
+    reader.join()
+    assert failures == []
+    assert seen == {"1", "2"}

@@ -1,10 +1,11 @@
 """The link: from a score to the rating to expect, and how far from it the rating may be."""
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+from retrieval.pairs.normal import normal_distribution
 
 Floats = NDArray[np.float64]
 
@@ -52,11 +53,3 @@ class Link:
         """
         squares = (np.array(self.values) - ratings[..., None]) ** 2  # (..., T + 1)
         return np.asarray(np.sqrt((chances * squares).sum(axis=-1)), dtype=np.float64)
-
-
-def normal_distribution(values: Floats) -> Floats:
-    """Return how likely a standard normal number is at most each value, of the same shape."""
-    # scipy's function is faster for very many values, but for the import: a third of a cold start.
-    scaled = (values * -math.sqrt(0.5)).ravel().tolist()
-    below = np.fromiter(map(math.erfc, scaled), np.float64, len(scaled))
-    return 0.5 * below.reshape(values.shape)

@@ -22,7 +22,8 @@ from retrieval.cli.signals import SIGNALLED, orderly_exits
 from retrieval.errors import RecError, shown
 
 # Panels of commands in the help.
-MAKE, ASK, KEEP, MEASURE = "Make a run", "Ask", "Look after runs", "Measure"
+MAKE, ASK, SERVE, KEEP = "Make a run", "Ask", "Serve", "Look after runs"
+MEASURE = "Measure"
 
 
 class _Command(NamedTuple):
@@ -80,8 +81,21 @@ _RUNS = {
         "runs.prune",
         examples=("rec runs prune --keep 3 --dry-run", "rec runs prune --keep 3 --yes"),
     ),
+    "versions": _Command("runs.versions", examples=("rec runs versions --run runs/demo",)),
+    "promote": _Command(
+        "runs.promote", examples=("rec runs promote v000003-4f1c09ab --run runs/demo",)
+    ),
+    "rollback": _Command("runs.rollback", examples=("rec runs rollback --run runs/demo",)),
     "upgrade": _Command("runs.upgrade", examples=("rec runs upgrade --run runs/old",)),
     "verify": _Command("runs.verify", examples=("rec runs verify --run runs/demo",)),
+}
+
+_EVENTS = {
+    "export": _Command(
+        "events.export",
+        examples=("rec events export --run runs/demo --out data/next",),
+    ),
+    "show": _Command("events.show", examples=("rec events show --run runs/demo",)),
 }
 
 _COMMANDS: Mapping[str, _Command | _Group] = {
@@ -100,6 +114,14 @@ _COMMANDS: Mapping[str, _Command | _Group] = {
             "rec train --data data/ml-1m --run runs/first --preset quick",
             "rec train --data data/ml-1m --set sequence.epochs=40 --set neural.dropout=0.3",
             "rec train --preset best --show-settings",
+        ),
+    ),
+    "retrain": _Command(
+        "retrain.retrain",
+        MAKE,
+        (
+            "rec retrain --run runs/demo",
+            "rec retrain --run runs/demo --database postgresql://localhost/rec --keep 5",
         ),
     ),
     "build-index": _Command(
@@ -154,8 +176,18 @@ _COMMANDS: Mapping[str, _Command | _Group] = {
         ),
     ),
     "bench": _Command("bench.bench", MEASURE, ("rec bench --run runs/first --sizes 4000,100000",)),
+    "serve": _Command(
+        "serve.serve",
+        SERVE,
+        (
+            "rec serve --run runs/demo",
+            "rec serve --run runs/demo --host 0.0.0.0 --keys keys.txt --workers 2",
+            "rec serve --run runs/demo --database postgresql://localhost/rec",
+        ),
+    ),
     "data": _Group(MAKE, _DATA, help="Fetch, check or make data."),
     "batch": _Group(ASK, _BATCH, help="Answer files of questions."),
+    "events": _Group(KEEP, _EVENTS, help="Look at what the service was told, and export it."),
     "runs": _Group(KEEP, _RUNS, function="runs.runs"),
 }
 

@@ -21,16 +21,13 @@ def forget(
 ) -> None:
     """Take a user out of a run: the id, every event and every vector of the user.
 
-    What all users together taught the run stays until the next training, whose data must not hold
-    the user any more.
+    Versions that the run keeps are written anew without the user too. What all users together
+    taught the run stays until the next training, whose data must not hold the user any more.
     """
-    from retrieval.pipeline.forgetting import events_of, forget_user
-    from retrieval.run.folder import open_run
-    from retrieval.serving.users import known_number
+    from retrieval.pipeline.forgetting import events_of, forget_user, holder_of
 
     folder = run_or_newest(run)
-    opened = open_run(folder)
-    number = known_number(opened, user)
+    opened, number = holder_of(folder, user)
     events = events_of(opened, number)
     what = f"user {shown(user)} and {events.stop - events.start:,} events"
     question = f"forget {what} of {shown(folder)}? This cannot be undone."

@@ -129,6 +129,23 @@ DeviceOption = Annotated[
 SeedOption = Annotated[
     int, typer.Option(min=0, help="Seed of everything random.", rich_help_panel=MODEL)
 ]
+DatabaseOption = Annotated[
+    str | None,
+    typer.Option(
+        "--database",
+        metavar="URL|PATH",
+        help="Log of events: a SQLite file, by default beside the run, or postgresql://...",
+    ),
+]
+KeepOption = Annotated[
+    int,
+    typer.Option(
+        "--keep",
+        min=0,
+        help="Number of versions that answered before which the run keeps, to go back to.",
+        rich_help_panel=OUTPUT,
+    ),
+]
 QuietOption = Annotated[
     bool, typer.Option("--quiet", help="Show no progress.", rich_help_panel=OUTPUT)
 ]

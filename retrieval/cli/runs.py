@@ -5,9 +5,12 @@ folder and runs: run, created, data, preset, pairs, validation_rmse, validation_
 versions, whole, state (a word, or what is the matter), being_written, and checkpoint_bytes (null
 without one).
 `rec runs prune --json` prints folder, dry_run and removed: run, bytes, and checkpoint (true where
-only the checkpoint goes).
+only the checkpoint goes). `rec runs versions --json` prints run and versions: what
+`retrieval.run.promotion.VersionSummary` has of each, and promotable. `rec runs promote --json` and
+`rec runs rollback --json` print run and answering.
 """
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,6 +23,7 @@ from retrieval.errors import RequestError, RunError, shown
 
 if TYPE_CHECKING:
     from retrieval.run.listing import ListedRun
+    from retrieval.run.promotion import VersionSummary
     from retrieval.run.pruning import Removal
 
 FolderOption = Annotated[Path, typer.Option("--in", help="Folder that the runs lie in.")]
@@ -145,6 +149,75 @@ def verify(run: RunOption = None) -> None:
     files = checked_sums(current(folder), whole=True)
     open_index(open_run(folder))
     note(f"{shown(folder)} is whole: {len(files)} files and the index are as they were written")
+
+
+def versions(run: RunOption = None, as_json: JsonOption = False) -> None:
+    """List the versions that a run keeps, and which of them answers."""
+    from retrieval.run.promotion import versions as versions_of
+
+    folder = run_or_newest(run)
+    found = versions_of(folder)
+    if as_json:
+        facts = [{**asdict(each), "promotable": each.promotable} for each in found]
+        print_json({"run": str(folder), "versions": facts})
+        return
+    print_table(
+        f"Versions of {folder}",
+        ("", "version", "created", "preset", "RMSE", "NDCG@10", "events", "users", "state"),
+        [
+            (
+                "*" if each.answering else "",
+                each.name,
+                each.created and each.created[:16].replace("T", " "),
+                each.preset,
+                None if each.validation_rmse is None else f"{each.validation_rmse:.4f}",
+                None if each.validation_ndcg is None else f"{each.validation_ndcg:.4f}",
+                None if each.events is None else f"{each.events:,}",
+                None if each.users is None else f"{each.users:,}",
+                _standing(each),
+            )
+            for each in found
+        ],
+        spare=("preset", "users", "events", "created"),
+    )
+
+
+def promote(
+    version: Annotated[
+        str, typer.Argument(metavar="VERSION", help="Name of the version, as rec runs versions.")
+    ],
+    run: RunOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Let another version answer that the run keeps; the one that answered is kept."""
+    from retrieval.run.promotion import promote as promote_version
+
+    folder = run_or_newest(run)
+    promote_version(folder, version)
+    _answering(folder, version, as_json=as_json)
+
+
+def rollback(run: RunOption = None, as_json: JsonOption = False) -> None:
+    """Let the version answer that answered before; the one that answered is kept."""
+    from retrieval.run.promotion import rollback as roll_back
+
+    folder = run_or_newest(run)
+    _answering(folder, roll_back(folder), as_json=as_json)
+
+
+def _answering(folder: Path, version: str, *, as_json: bool) -> None:
+    if as_json:
+        print_json({"run": str(folder), "answering": version})
+    note(f"{shown(folder)} answers from {shown(version)}")
+
+
+def _standing(version: "VersionSummary") -> str:
+    """Return what a version is to its run, or what is the matter with it."""
+    if not version.answering and not version.promotable:
+        return version.state
+    if version.answering:
+        return "answers"
+    return "answered before" if version.answered else "candidate"
 
 
 def _state(run: "ListedRun") -> str:

@@ -13,6 +13,7 @@ from retrieval.cli.options import (
     RUNS,
     ConfigOption,
     DeviceOption,
+    KeepOption,
     PresetOption,
     QuietOption,
     SeedOption,
@@ -60,6 +61,7 @@ def train(
     index: Annotated[
         bool, typer.Option("--index/--no-index", help="Build the index of the catalogue too.")
     ] = True,
+    keep: KeepOption = 1,
     quiet: QuietOption = False,
 ) -> None:
     """Train tower pairs on data, and build the index of the catalogue."""
@@ -92,9 +94,11 @@ def train(
             settings,
             folder,
             source=str(source),
+            origin=source,
             seed=seed,
             device=device,
             index=index,
+            keep=keep,
             progress=shows,
         )
     note(_said(trained))
@@ -131,7 +135,7 @@ def chosen_settings(
     names = towers.split(",") if towers is not None else map(str, pairs)
     chosen = preset or Preset(str(named or Preset.DEFAULT))
     settings = preset_settings(chosen, [name.strip() for name in names])
-    return settings.changed(given).changed(dict(map(_change, changes or [])))
+    return settings.changed(given).changed(settings_changes(changes or []))
 
 
 def print_settings(settings: "Settings") -> None:
@@ -142,6 +146,15 @@ def print_settings(settings: "Settings") -> None:
         [(row.name, _value(row.value), row.meaning) for row in settings.rows()],
         spare=("meaning",),
     )
+
+
+def settings_changes(changes: Sequence[str]) -> dict[str, object]:
+    """Return changes of settings by name, each given as in sequence.epochs=40.
+
+    Raises:
+        RequestError: One of them is malformed.
+    """
+    return dict(map(_change, changes))
 
 
 def _change(text: str) -> tuple[str, object]:

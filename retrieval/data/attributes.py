@@ -210,7 +210,7 @@ class AttributeColumns:
         columns = {}
         for attribute, column in zip(self.attributes, self.columns.values(), strict=True):
             cells = [cell_of(attribute, row.get(attribute.name)) for row in given]
-            columns[attribute.name] = column.joined(_column(attribute.kind, cells))
+            columns[attribute.name] = column.joined(column_of(attribute.kind, cells))
         return AttributeColumns(rows=self.rows + len(rows), columns=columns)
 
     def save(self, folder: Path, stem: str) -> None:
@@ -274,7 +274,7 @@ def columns_of(frame: "pd.DataFrame", attributes: Sequence[Attribute]) -> Attrib
             cells = frame[name].to_numpy(np.float64, na_value=np.nan)  # of nullable columns too
         else:
             cells = frame[name].to_numpy()
-        columns[name] = _column(kind, cells)
+        columns[name] = column_of(kind, cells)
     return AttributeColumns(rows=len(frame), columns=columns)
 
 
@@ -295,7 +295,7 @@ def _folded(name: str) -> str:
     return name.strip().casefold()
 
 
-def _column(kind: AttributeKind, cells: Sequence[Any] | NDArray[Any]) -> AttributeColumn:
+def column_of(kind: AttributeKind, cells: Sequence[Any] | NDArray[Any]) -> AttributeColumn:
     """Return a column of cells, which are as `columns_of` takes them."""
     names: tuple[str, ...] = ()
     offsets = np.zeros(0, np.int64)

@@ -18,6 +18,9 @@ from retrieval.errors import RequestError, RunError, shown
 # Of 100: below this a title is too far from what was typed to be offered.
 SIMILAR = 60.0
 
+# What a title counts of which only a part is like what was typed.
+PART = 0.9
+
 # A title typed by hand is taken without asking when it is this near and nothing else is as near.
 CERTAIN = 90.0
 
@@ -109,9 +112,15 @@ class Catalogue:
         text = _natural(text[:COMPARED])
         fuzzy = rapidfuzz()
         wanted, bare = fuzzy.utils.default_process(text), _bare(text)
-        found = fuzzy.process.extract(
-            wanted, self._names, scorer=fuzzy.fuzz.WRatio, limit=None, score_cutoff=SIMILAR
-        )
+        scorer, cdist = fuzzy.fuzz, fuzzy.process.cdist
+        titles = cdist([bare], self._titles, scorer=scorer.ratio)[0]
+        names = cdist([wanted], self._names, scorer=scorer.ratio)[0]  # with the year
+        parts = cdist([bare], self._titles, scorer=scorer.partial_ratio)[0]
+        # That a short title is within what was typed says little.
+        longer = np.array([len(title) > len(bare) for title in self._titles], dtype=bool)
+        nearness = np.maximum(np.maximum(titles, names), np.where(longer, PART * parts, 0.0))
+        near = np.flatnonzero(nearness >= SIMILAR).tolist() if bare else []
+        found = [(self._names[number], float(nearness[number]), number) for number in near]
         held: set[int] = set()
         if written != wanted:
             held = {
@@ -119,8 +128,7 @@ class Catalogue:
                 for number, movie in enumerate(self.movies)
                 if written and written in str(movie).casefold()
             }
-            near = {number for _, _, number in found}
-            found += [(self._names[number], 0.0, number) for number in held - near]
+            found += [(self._names[number], 0.0, number) for number in held.difference(near)]
 
         def order(row: tuple[str, float, int]) -> tuple[bool, bool, bool, bool, float]:
             name, nearness, number = row

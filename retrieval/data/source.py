@@ -3,7 +3,9 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+from pydantic import TypeAdapter, ValidationError
 
 from retrieval.data import columns
 from retrieval.data.checks import Wanted, checked
@@ -60,6 +62,20 @@ class DataSource:
         """Return how messages call it."""
         return str(self.folder or self.events or next(iter(self.tables), "data"))
 
+    def saved(self) -> dict[str, Any]:
+        """Return it as JSON holds it, files named from the root: `saved_source` reads it again."""
+        paths = {str(role): path for role, path in self.files.items()}
+        if self.folder is not None:
+            paths["folder"] = self.folder
+        return {
+            **{name: str(path.absolute()) for name, path in paths.items()},
+            "tables": [str(path.absolute()) for path in self.tables],
+            "columns": dict(self.columns),
+            "attributes": dict(self.attributes),
+            "repeats": self.repeats,
+            "any_year": self.any_year,
+        }
+
 
 class Understood(NamedTuple):
     """Data, and what was taken for what."""
@@ -68,6 +84,19 @@ class Understood(NamedTuple):
     source: DataSource  # in which everything is said
     fates: tuple[Fate, ...]
     facts: Mapping[str, int]  # counts that are of what was read, not of what it came to
+
+
+def saved_source(saved: Mapping[str, Any]) -> DataSource:
+    """Return the source that `DataSource.saved` wrote.
+
+    Raises:
+        RequestError: It is none.
+    """
+    try:
+        return TypeAdapter(DataSource).validate_python(dict(saved))
+    except ValidationError as error:
+        what = error.errors()[0]["msg"]
+        raise RequestError(f"what the run says of its data is no source: {what}") from error
 
 
 def source_of(path: Path) -> DataSource:

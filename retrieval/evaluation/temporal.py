@@ -82,6 +82,12 @@ class LaterTrial:
         """Which of all events are their user's first of the movie: no list holds what is seen."""
         return first_times(self.histories)
 
+    @cached_property
+    def movies(self) -> NDArray[np.int64]:
+        """Numbers in the run of the movies of the data, `(M,)`, `UNKNOWN` where it has none."""
+        known = self.snapshot.run.catalogue.vocabulary
+        return known.numbers(self.dataset.movie_vocabulary.ids)
+
 
 def evaluate_later(
     data: MovieData,
@@ -159,9 +165,9 @@ def score_lists(trial: LaterTrial) -> list[Result]:
     default = encoder.ranking(None)
     ways = [(rank_by, When.COMING_BACK) for rank_by in encoder.rankings]
     ways += [(default, When.AT), (default, When.IN_SITTING)]
-    auc = _auc(trial, _predicted(trial)) if encoder.rates else NO_METRIC
+    auc = _auc(trial, predicted_ratings(trial)) if encoder.rates else NO_METRIC
     results = [
-        scored(trial, f"two towers by {rank_by}, {WAYS[when]}", _lists(trial, rank_by, when), auc)
+        scored(trial, f"two towers by {rank_by}, {WAYS[when]}", lists_of(trial, rank_by, when), auc)
         for rank_by, when in ways
     ]
     seen = [
@@ -174,13 +180,14 @@ def score_lists(trial: LaterTrial) -> list[Result]:
     return results
 
 
-def _lists(trial: LaterTrial, rank_by: RankBy, when: When) -> NDArray[np.int64]:
+def lists_of(trial: LaterTrial, rank_by: RankBy, when: When) -> NDArray[np.int64]:
     """Return the lists `(Q, K)` of the run, as movie numbers of the data, -1 where it ends."""
     dataset, questions = trial.dataset, trial.questions
     depth = min(DEEP, len(dataset.movie_vocabulary))
+    longest = min(depth, len(trial.snapshot.run.catalogue))
     options = list_options(
         trial.snapshot,
-        depth,
+        longest,
         rank_by,
         None,
         0.0,
@@ -193,7 +200,7 @@ def _lists(trial: LaterTrial, rank_by: RankBy, when: When) -> NDArray[np.int64]:
         times = trial.histories.timestamps[questions.ends[rows]] if when is When.AT else None
         users = _users(trial, rows)
         found = best_movies(trial.snapshot, users, np.arange(len(rows)), times, options)
-        lists[rows] = np.where(found.movies == NO_ID, UNKNOWN, known[found.movies])
+        lists[rows, :longest] = np.where(found.movies == NO_ID, UNKNOWN, known[found.movies])
     return lists
 
 
@@ -204,53 +211,67 @@ def _parts(questions: LaterQuestions) -> list[NDArray[np.int64]]:
 
 
 def _users(trial: LaterTrial, rows: NDArray[np.int64]) -> QueryUsers:
-    """Return the users of some questions, each with what had happened when asked."""
+    """Return the users of some questions, each with what had happened when asked.
+
+    Events of movies that the run does not have are left out.
+    """
     run, dataset, histories = trial.snapshot.run, trial.dataset, trial.histories
     users, starts, ends, _ = (column[rows] for column in trial.questions)
-    counts = ends - starts
+    events = spans(starts, ends - starts)
+    movies = trial.movies[histories.movies[events]]
+    owners = np.repeat(np.arange(len(rows)), ends - starts)[movies != UNKNOWN]
+    events, movies = events[movies != UNKNOWN], movies[movies != UNKNOWN]
+    counts = np.bincount(owners, minlength=len(rows))
     offsets = np.append(0, np.cumsum(counts))
-    events = spans(starts, counts)
+    timestamps = histories.timestamps[events]
     numbers = run.users.numbers(dataset.user_vocabulary.ids[users])
     known = numbers != UNKNOWN
     own = np.where(known, np.diff(run.histories.offsets)[numbers], -1)
     trained = known & run.trained_users[numbers]
-    as_stored = known & (own == counts)  # which are then the same events
+    as_stored = known & (own == counts)
+    # As many events that end at the same time are the same ones.
+    ending = np.flatnonzero(as_stored & (counts > 0))
+    stored_ends = run.histories.offsets[numbers[ending] + 1] - 1
+    as_stored[ending] = run.histories.timestamps[stored_ends] == timestamps[offsets[ending + 1] - 1]
     return QueryUsers(
         trained=np.where(trained, numbers, UNKNOWN),
         stored=np.where(as_stored, numbers, UNKNOWN),
         as_known=trained & as_stored,
         codes=np.where(known[:, None], run.user_codes[numbers], 0),
         histories=Histories(
-            offsets,
-            histories.movies[events],
-            histories.ratings[events],
-            histories.timestamps[events],
+            offsets, movies.astype(np.int32), histories.ratings[events], timestamps
         ),
-        unlearned=(np.zeros(0, np.int64),) * len(rows),
+        also_seen=(np.zeros(0, np.int64),) * len(rows),
     )
 
 
-def _predicted(trial: LaterTrial) -> NDArray[np.float64]:
-    """Return the rating that the run predicts of each answer, `(E,)`, at no time."""
-    dataset, questions = trial.dataset, trial.questions
-    events = _answers(questions).events
+def predicted_ratings(trial: LaterTrial) -> NDArray[np.float64]:
+    """Return the rating that the run predicts of each answer, `(E,)`, at no time.
+
+    That of a movie that the run does not have is not a number.
+    """
+    questions = trial.questions
+    movies = trial.movies[trial.histories.movies[_answers(questions).events]]
     sizes = questions.stops - questions.ends
     starts = np.cumsum(sizes) - sizes
-    predicted = np.zeros(len(events))
+    predicted = np.full(len(movies), np.nan)
     for rows in _parts(questions):
         which = np.repeat(np.arange(len(rows)), sizes[rows])
         mine = spans(starts[rows], sizes[rows])
-        movies = trial.snapshot.run.catalogue.vocabulary.numbers(
-            dataset.movie_vocabulary.ids[trial.histories.movies[events[mine]]]
-        )
+        there = movies[mine] != UNKNOWN
+        which, mine = which[there], mine[there]
         users = _users(trial, rows)
-        predicted[mine] = predict(trial.snapshot, users, which, movies, None, trial.threads).ratings
+        predicted[mine] = predict(
+            trial.snapshot, users, which, movies[mine], None, trial.threads
+        ).ratings
     return predicted
 
 
 def _auc(trial: LaterTrial, predicted: NDArray[np.float64]) -> Metric:
     """Return how often a liked movie is predicted a higher rating `(E,)` than another."""
     owners, events = _answers(trial.questions)
+    there = np.isfinite(predicted)
+    owners, events, predicted = owners[there], events[there], predicted[there]
     users = trial.questions.users[owners]
     liked = trial.dataset.likes(trial.histories.ratings[events])
     order = np.argsort(users, kind="stable")

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from retrieval.data.vocabulary import Id
-from retrieval.pipeline.indexing import changed_version
+from retrieval.pipeline.indexing import changed_kept_version, changed_version
 from retrieval.run.folder import HIDDEN, open_run, read_hidden, write_hidden
+from retrieval.run.promotion import kept_versions
 from retrieval.run.versions import current, writing
 from retrieval.serving.arguments import checked_ids
 from retrieval.serving.events import movie_numbers
@@ -15,7 +16,8 @@ from retrieval.storage.files import new_file
 def hide_movies(folder: Path, movies: Sequence[Id]) -> int:
     """Keep movies out of all lists; their ratings can be asked for, and histories may hold them.
 
-    What is hidden stays so when the run is trained again.
+    What is hidden stays so when the run is trained again, and when it goes back to a version that
+    it keeps.
 
     Args:
         folder: Folder of the run.
@@ -56,6 +58,15 @@ def _changed(folder: Path, movies: Sequence[Id], *, hide: bool) -> int:
         if not changed:
             return 0
         after = [*before, *changed] if hide else [each for each in before if each not in given]
-        with changed_version(writer, run) as partial, new_file(partial / HIDDEN) as file:
-            write_hidden(file, after)
+        for version in kept_versions(folder):
+            with changed_kept_version(writer, version) as partial:
+                _write_hidden(partial, after)
+        with changed_version(writer, run) as partial:
+            _write_hidden(partial, after)
     return len(changed)
+
+
+def _write_hidden(version: Path, ids: Sequence[Id]) -> None:
+    """Write what is hidden anew; other versions may share the file."""
+    with new_file(version / HIDDEN) as file:
+        write_hidden(file, ids)

@@ -1,7 +1,7 @@
 """From a run to its index, and movies added to both."""
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -253,8 +253,26 @@ def changed_version(writer: Writer, run: Run) -> Iterator[Path]:
         writer: Who writes the run.
         run: As it was.
     """
+    with _changed(run, writer.new_version()) as partial:
+        yield partial
+
+
+@contextmanager
+def changed_kept_version(writer: Writer, run: Run) -> Iterator[Path]:
+    """Do as `changed_version` with a version that is kept, whose place the new one takes.
+
+    Args:
+        writer: Who writes the run.
+        run: The version as it was.
+    """
+    with _changed(run, writer.in_place_of(run.folder.name)) as partial:
+        yield partial
+
+
+@contextmanager
+def _changed(run: Run, written: AbstractContextManager[Path]) -> Iterator[Path]:
     index = _index_of(run)
-    with writer.new_version() as partial:
+    with written as partial:
         _carry_over(run.folder, partial, run.sums)
         yield partial
         sums = seal(partial)

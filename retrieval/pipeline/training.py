@@ -2,6 +2,7 @@
 
 import logging
 import platform
+import shutil
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -21,15 +22,15 @@ from retrieval.data.catalogue import Catalogue
 from retrieval.data.dataset import Dataset, encode
 from retrieval.data.frames import MovieData
 from retrieval.data.history import moment_after
-from retrieval.data.layouts import read_folder
 from retrieval.data.listing import attributes_of, listed
-from retrieval.data.source import DataSource, read
+from retrieval.data.source import DataSource, read, source_of
 from retrieval.data.split import first_of_each, last_of_each, random_rows
 from retrieval.data.visits import last_visits
 from retrieval.data.vocabulary import Id
 from retrieval.errors import DataError, Problem, RequestError, RunError
 from retrieval.options import Device
-from retrieval.pairs.content import ContentEncoder, fit_content, save_content
+from retrieval.pairs.content import ContentEncoder, save_content
+from retrieval.pairs.content_training import fit_content
 from retrieval.pairs.device import available
 from retrieval.pairs.table import TOWER_PAIRS
 from retrieval.pairs.training import FittedPair, TrainingData, TrainingOptions
@@ -43,6 +44,7 @@ from retrieval.run.folder import (
     CARD,
     CONTENT,
     HIDDEN,
+    LOG_MARK,
     METRICS,
     read_hidden,
     write_hidden,
@@ -68,6 +70,9 @@ VISITS_SHARE, MOST_VISITS = 0.25, 1000
 
 FEWEST_RATINGS = 100
 
+# Versions that answered before which a run keeps when it is trained again.
+KEPT_VERSIONS = 1
+
 PREPARING, BLENDING, WRITING = "preparing", "blending", "writing"
 
 # Seconds that these cost on the reference machine: for each rating, the index for each movie, and
@@ -84,23 +89,32 @@ def train(
     folder: Path | str,
     *,
     source: str | None = None,
+    origin: DataSource | None = None,
     seed: int = 0,
     device: Device = Device.AUTO,
     index: bool = True,
+    keep: int = KEPT_VERSIONS,
+    answers: bool = True,
     progress: Progress = SILENT,
 ) -> Trained:
     """Train tower pairs and write them as a run with its index: a new version of one that is there.
 
     Interrupted, the same call goes on with the pairs that keep checkpoints from where they were.
 
+    Data that were exported with the log of a service say how far into the log they go, and which
+    movies are hidden; so does the version then.
+
     Args:
         data: Ratings, movies and users, where they come from, or the folder that holds them.
         settings: Which pairs are trained, and how; or a preset.
         folder: Folder of the run.
         source: Name of the data in the run; None is the name of their folder, if they have one.
+        origin: Where the run says that its data can be read again; None is where they are read.
         seed: Seed of everything random.
         device: Device that the sequence pair is trained on.
         index: Whether to build the index, of the kind that is fastest for so many movies.
+        keep: Number of versions that answered before which the run keeps.
+        answers: Whether the version answers; if not, the run keeps it as a candidate.
         progress: Who shows how far it is.
 
     Raises:
@@ -111,7 +125,7 @@ def train(
     """
     available(device)
     home = Path(folder)
-    frames = _frames(data)
+    frames, read_from = _read(data, origin)
     named = source or ("data" if isinstance(data, MovieData) else str(data))
     chosen = learnable(settings_of(settings), frames)
     if len(frames.ratings) < FEWEST_RATINGS:
@@ -121,10 +135,12 @@ def train(
         progress.plan(stages(chosen, len(frames.ratings), len(frames.movies), index=index))
         options = TrainingOptions(seed, writer.checkpoint, device, progress)
         parts = _fit(encode(frames), chosen, options)
-        config = _config(parts, chosen, seed, named)
+        config = _config(parts, chosen, seed, named, origin or read_from)
         progress.stage(WRITING)
-        hidden, added = _hidden_before(home), added_before(home)
-        with writer.new_version() as partial:
+        exported = None if read_from is None else read_from.folder
+        hidden, added = _hidden(home, exported), added_before(home)
+        with writer.new_version(keep) if answers else writer.new_candidate() as partial:
+            _copy_mark(exported, partial)
             _write(partial, config, parts, hidden)
             if added is not None:
                 _keep(added, partial, home)
@@ -135,15 +151,18 @@ def train(
     return parts.trained
 
 
-def _frames(data: MovieData | DataSource | Path | str) -> MovieData:
-    """Return data as it is, or read it."""
+def _read(
+    data: MovieData | DataSource | Path | str, origin: DataSource | None
+) -> tuple[MovieData, DataSource | None]:
+    """Return data as they are, or read them; and where they come from, if anybody knows."""
     match data:
         case MovieData():
-            return data
+            return data, origin
         case DataSource():
-            return read(data)
+            return read(data), data
         case _:
-            return read_folder(Path(data))
+            source = source_of(Path(data))
+            return read(source), source
 
 
 def learnable(settings: Settings, data: MovieData) -> Settings:
@@ -267,7 +286,9 @@ def last_events(dataset: Dataset, rng: np.random.Generator) -> NDArray[np.bool_]
     return last & np.isin(dataset.users, rng.choice(users, count, replace=False))
 
 
-def _config(parts: _Parts, settings: Settings, seed: int, source: str) -> RunConfig:
+def _config(
+    parts: _Parts, settings: Settings, seed: int, source: str, origin: DataSource | None
+) -> RunConfig:
     """Return what a run was made of; see `train`."""
     dataset, choice = parts.data.dataset, parts.trained.ranking
     ranking = (
@@ -299,6 +320,7 @@ def _config(parts: _Parts, settings: Settings, seed: int, source: str) -> RunCon
         packages={"python": platform.python_version()}
         | {package: _installed(package) for package in PACKAGES},
         threads=torch.get_num_threads(),
+        source=None if origin is None else origin.saved(),
     )
 
 
@@ -310,12 +332,20 @@ def _keep(added: pd.DataFrame, version: Path, home: Path) -> None:
         _log.warning("%s movies that were added are left out: %s", len(added), error)
 
 
-def _hidden_before(home: Path) -> list[Id]:
-    """Return the movies that the version before hides; none where it cannot be read."""
+def _hidden(home: Path, exported: Path | None) -> list[Id]:
+    """Return the movies that a version hides: what its data say, else those hidden before."""
+    if exported is not None and (exported / HIDDEN).is_file():
+        return read_hidden(exported / HIDDEN)
     try:
         return read_hidden(current(home) / HIDDEN)
     except RunError:
         return []
+
+
+def _copy_mark(exported: Path | None, version: Path) -> None:
+    """Take over how far into the log of a service the data go, if they say."""
+    if exported is not None and (exported / LOG_MARK).is_file():
+        shutil.copyfile(exported / LOG_MARK, version / LOG_MARK)
 
 
 def _write(folder: Path, config: RunConfig, parts: _Parts, hidden: Sequence[Id]) -> None:

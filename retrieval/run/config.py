@@ -44,6 +44,7 @@ class RunConfig:
     user_attributes: UserAttributes
     packages: Mapping[str, str]  # versions of what trained it
     threads: int | None = None  # that trained it; another number rounds differently
+    source: Mapping[str, Any] | None = None  # the data, so that it can be read again
 
     @property
     def layout(self) -> VectorLayout:

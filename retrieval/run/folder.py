@@ -48,6 +48,10 @@ HISTORY = "history_{}.npy"
 CONTENT = "content.safetensors"
 ADDED = "added_vectors.npy"
 
+# How far into the log of a service the data went, where they came from one; a data folder that was
+# exported holds it too.
+LOG_MARK = "log_mark.json"
+
 # Beside the files of its pairs.
 FILES = (
     *(CONFIG_FILE, MOVIES, f"{ATTRIBUTES}.json", USERS, USER_CODES, TRAINED_USERS, ADDED, CONTENT),
@@ -73,6 +77,7 @@ class Run:
     histories: Histories
     added: NDArray[np.float32]  # (A, D) vectors of the movies that were added after training
     hidden: NDArray[np.bool_]  # (M,) whether no list shows the movie
+    opened: AttributeColumns | None = None  # attributes, where they are not those on disk
 
     @cached_property
     def attributes(self) -> AttributeColumns:
@@ -81,6 +86,8 @@ class Run:
         Raises:
             RunError: A file of it is damaged.
         """
+        if self.opened is not None:
+            return self.opened
         return AttributeColumns.load(self.folder, ATTRIBUTES, len(self.catalogue))
 
     @property

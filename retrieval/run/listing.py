@@ -72,7 +72,7 @@ def listed_run(folder: Path) -> ListedRun:
     metrics = _json(version / METRICS) if version else {}
     checkpoint, asked = folder / CHECKPOINT, _json(folder / CHECKPOINT / REQUEST)
     if version:
-        state = state or _state(version, config)
+        state = state or version_state(version)
     versions = sum(NAME.fullmatch(path.name) is not None for path in folder.iterdir())
     left = _seconds(checkpoint) if (checkpoint / REQUEST).is_file() else None
     return ListedRun(
@@ -108,8 +108,9 @@ def _version(folder: Path) -> tuple[Path | None, str]:
     return folder / name, missing
 
 
-def _state(version: Path, config: dict[str, object]) -> str:
+def version_state(version: Path) -> str:
     """Return whether a version is whole, or what is the matter with it."""
+    config = _json(version / CONFIG_FILE)
     if not config:
         return f"damaged: {CONFIG_FILE} cannot be read"
     if config.get("version") != FORMAT:

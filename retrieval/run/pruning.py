@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from retrieval.errors import RunError, shown
 from retrieval.run.listing import ListedRun, listed_run
-from retrieval.run.versions import CHECKPOINT, CURRENT, LOCK, NAME, writing
+from retrieval.run.versions import CHECKPOINT, CURRENT, KEPT, LOCK, NAME, RETRAINING, writing
 from retrieval.storage.files import remove
 
 
@@ -95,7 +95,7 @@ def _files(folder: Path) -> list[Path]:
         for path in folder.iterdir()
         if NAME.fullmatch(path.name.removeprefix(".").removesuffix(".partial"))
     ]
-    return [folder / name for name in (CURRENT, *versions, CHECKPOINT, LOCK)]
+    return [folder / name for name in (CURRENT, KEPT, *versions, CHECKPOINT, RETRAINING, LOCK)]
 
 
 def _before(one: datetime | None, other: datetime | None) -> bool:

@@ -1,12 +1,16 @@
 """The folder of a run: whole versions that never change, and a pointer to the one that answers.
 
     FOLDER/CURRENT        one line, the name of the version that answers
+    FOLDER/KEPT           the names of versions beside it that may answer again
     FOLDER/v000003-.../   all its files
     FOLDER/.lock          held by whoever writes
     FOLDER/.checkpoint/   what an interrupted training goes on from
+    FOLDER/.retraining/   what an interrupted retraining goes on from
 
 A writer makes a new version beside the old one and moves the pointer, which is one rename: whoever
-reads finds the old version whole or the new one, at any moment. Readers repair and remove nothing.
+reads finds the old version whole or the new one, at any moment. The pointer may move back to a
+version that is kept, so readers follow its name and compare no numbers. Readers repair and remove
+nothing.
 """
 
 import errno
@@ -15,10 +19,12 @@ import json
 import os
 import re
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
 
 from retrieval.errors import RunError
 from retrieval.storage.files import flush, flush_all, new_file, remove
@@ -26,8 +32,10 @@ from retrieval.storage.files import flush, flush_all, new_file, remove
 T = TypeVar("T")
 
 CURRENT = "CURRENT"
+KEPT = "KEPT"
 LOCK = ".lock"
 CHECKPOINT = ".checkpoint"
+RETRAINING = ".retraining"
 REQUEST = "training.json"
 MANIFEST = "MANIFEST.json"
 
@@ -36,6 +44,47 @@ NAME = re.compile(r"v(\d{6,})-[0-9a-f]{8}")
 
 # Versions that a reader tries to read before it gives up, each removed while it was read.
 ATTEMPTS = 100
+
+
+class Kept(NamedTuple):
+    """Names of versions that are kept beside the one that answers."""
+
+    before: tuple[str, ...] = ()  # those that answered before it, the last one first
+    others: tuple[str, ...] = ()  # candidates, and versions that were rolled back
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All of them."""
+        return (*self.before, *self.others)
+
+    def only(self, names: Container[str]) -> "Kept":
+        """Return those of them that are among some names."""
+        return Kept(*(tuple(name for name in part if name in names) for part in self))
+
+    def renamed(self, old: str, new: str) -> "Kept":
+        """Return them with another name for one of them."""
+        return Kept(*(tuple(new if name == old else name for name in part) for part in self))
+
+
+def kept(folder: Path) -> Kept:
+    """Return the versions of a run that are kept beside the one that answers.
+
+    Raises:
+        RunError: The folder holds no run, or the list of what is kept is damaged.
+    """
+    path = folder / KEPT
+    try:
+        found = TypeAdapter(Kept).validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return Kept()
+    except (OSError, ValidationError) as error:
+        raise RunError(
+            f"{path} does not say which versions are kept; remove it to keep none but the one "
+            "that answers"
+        ) from error
+    # A writer that was killed lists the one that answers too, which is not beside itself.
+    there = {path.name for path in folder.iterdir() if NAME.fullmatch(path.name) is not None}
+    return found.only(there - {current(folder).name})
 
 
 def current(folder: Path) -> Path:
@@ -53,6 +102,11 @@ def current(folder: Path) -> Path:
     if NAME.fullmatch(name) is None:
         raise RunError(f"{folder / CURRENT} names no version but {name[:40]!r}; train again")
     return folder / name
+
+
+def name_of(path: Path) -> str:
+    """Return the name of the version that a folder is, or becomes when it is whole."""
+    return path.name.removeprefix(".").removesuffix(".partial")
 
 
 def read(folder: Path, reader: Callable[[Path], T]) -> T:
@@ -164,36 +218,113 @@ class Writer:
             partial.write_text(json.dumps(request), encoding="utf-8")
 
     @contextmanager
-    def new_version(self) -> Iterator[Path]:
-        """Give a folder to write into, which answers from when the block succeeds."""
+    def new_version(self, keep: int | None = None) -> Iterator[Path]:
+        """Give a folder to write into, which answers from when the block succeeds.
+
+        Args:
+            keep: Number of versions that answered before which are kept, the one that is replaced
+                first of all; candidates go. None keeps what was kept, and not the one that is
+                replaced.
+        """
         self.clean()
+        name = self._next_name()
+        with self._whole(name) as partial:
+            yield partial
+        if keep is not None and (self.folder / CURRENT).exists():
+            replaced = current(self.folder).name
+            self._keep(Kept((replaced, *kept(self.folder).before)[:keep]))
+        self._answer_with(name)
+        self.clean()
+
+    @contextmanager
+    def new_candidate(self) -> Iterator[Path]:
+        """Give a folder to write into, which is kept from when the block succeeds.
+
+        It takes the place of the candidate before it, and answers once it is promoted.
+        """
+        self.clean()
+        name = self._next_name()
+        with self._whole(name) as partial:
+            yield partial
+        self._keep(Kept(kept(self.folder).before, (name,)))
+        self.clean()
+
+    @contextmanager
+    def in_place_of(self, name: str) -> Iterator[Path]:
+        """Give a folder to write into, which is kept in place of a version when the block succeeds.
+
+        Its number is that of the version, its name another.
+        """
+        fresh = f"{name.partition('-')[0]}-{secrets.token_hex(4)}"
+        with self._whole(fresh) as partial:
+            yield partial
+        self._keep(kept(self.folder).renamed(name, fresh))
+        self.clean()
+
+    def drop(self, name: str) -> None:
+        """Remove a version that is kept."""
+        whole = kept(self.folder)
+        self._keep(whole.only({*whole.names} - {name}))
+        self.clean()
+
+    def promote(self, name: str) -> None:
+        """Let a version that is kept answer, and keep the one that answered."""
+        whole = kept(self.folder)
+        self._keep(Kept((current(self.folder).name, *whole.before), whole.others))
+        self._answer_with(name)
+
+    def keep_last(self, count: int) -> None:
+        """Remove all versions that answered before but the last ones."""
+        whole = kept(self.folder)
+        self._keep(Kept(whole.before[:count], whole.others))
+        self.clean()
+
+    def roll_back(self, name: str) -> None:
+        """Let a version that answered before answer again; the one that answered is kept aside."""
+        whole = kept(self.folder)
+        self._keep(Kept(whole.before, (current(self.folder).name, *whole.others)))
+        self._answer_with(name)
+
+    def clean(self) -> None:
+        """Remove versions that neither answer nor are kept, and what a killed writer left."""
+        used: set[str] = set()
+        if (self.folder / CURRENT).exists():
+            used = {current(self.folder).name, *kept(self.folder).names}
+        for path in self.folder.iterdir():
+            if NAME.fullmatch(name_of(path)) and path.name not in used:
+                remove(path)
+
+    def _next_name(self) -> str:
         numbers = [0]
         for path in self.folder.iterdir():
             found = NAME.fullmatch(path.name)
             numbers += [] if found is None else [int(found[1])]
-        name = f"v{max(numbers) + 1:06}-{secrets.token_hex(4)}"
-        partial = self.folder / f".{name}.partial"
+        return f"v{max(numbers) + 1:06}-{secrets.token_hex(4)}"
+
+    @contextmanager
+    def _whole(self, name: str) -> Iterator[Path]:
+        """Give a folder to write into, which has a name when the block succeeds."""
+        partial = self.folder / f".{name}.partial"  # see `name_of`
         partial.mkdir()
         try:
             yield partial
             flush_all(partial)
             partial.rename(self.folder / name)
             flush(self.folder)
-            with new_file(self.folder / CURRENT) as pointer:
-                pointer.write_text(name + "\n", encoding="ascii")
         finally:
             remove(partial)
-        self.clean()
 
-    def clean(self) -> None:
-        """Remove versions that do not answer, and what a killed writer left."""
-        answering = None
-        if (self.folder / CURRENT).exists():
-            answering = current(self.folder).name
-        for path in self.folder.iterdir():
-            name = path.name.removeprefix(".").removesuffix(".partial")
-            if NAME.fullmatch(name) and path.name != answering:
-                remove(path)
+    def _answer_with(self, name: str) -> None:
+        with new_file(self.folder / CURRENT) as pointer:
+            pointer.write_text(name + "\n", encoding="ascii")
+
+    def _keep(self, names: Kept) -> None:
+        """Write which versions are kept, before the pointer moves: none is lost in between."""
+        if any(names):
+            with new_file(self.folder / KEPT) as file:
+                file.write_text(json.dumps(names._asdict()) + "\n", encoding="utf-8")
+        else:
+            (self.folder / KEPT).unlink(missing_ok=True)
 
 
 @contextmanager
@@ -256,9 +387,8 @@ def _is_ours(path: Path) -> bool:
     if path.name == CHECKPOINT:
         names = [part.name for part in path.iterdir()] if path.is_dir() else [path.name]
         return not names or any(name.lstrip(".").startswith(REQUEST) for name in names)
-    version = path.name.removeprefix(".").removesuffix(".partial")
     started = path.name == LOCK or path.name.startswith(f".{CURRENT}.")
-    return started or NAME.fullmatch(version) is not None
+    return started or NAME.fullmatch(name_of(path)) is not None
 
 
 def _holds_run(folder: Path) -> bool:

@@ -3,6 +3,7 @@
 Needs no torch: a user tower is a file that ONNX Runtime runs, or one that numpy solves.
 """
 
+from copy import copy
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from retrieval.data.history import whole_windows, windows_until
 from retrieval.errors import RequestError, shown
 from retrieval.options import RankBy
-from retrieval.pairs.protocol import Questions
+from retrieval.pairs.protocol import Questions, UserTower
 from retrieval.pairs.towers import PAIRS
 from retrieval.pairs.when import When, comes_back, last_times
 from retrieval.run.folder import Run
@@ -53,10 +54,27 @@ class Encoder:
 
     def __init__(self, run: Run) -> None:
         self.run, self.layout = run, run.config.layout
+        # Variances that uncertainty about movies which the towers do not know adds to scores.
+        self.further = np.zeros(0)
         self._towers = {
             part.name: PAIRS[part.name].open_tower(run.folder, run.facts(part))
             for part in self.layout.parts
         }
+
+    def with_movies(self, run: Run, variances: NDArray[np.float64]) -> "Encoder":
+        """Return an encoder of the same towers for a run with further movies.
+
+        Args:
+            run: The run with them, at the end of its catalogue.
+            variances: `(A,)` that uncertainty about each of them adds to scores.
+        """
+        encoder = copy(self)
+        encoder.run, encoder.further = run, variances
+        return encoder
+
+    def tower(self, pair: str) -> UserTower:
+        """Return the user tower of a pair of the run, by the name of the pair."""
+        return self._towers[pair]
 
     @property
     def rates(self) -> bool:
@@ -170,15 +188,17 @@ class Encoder:
         Args:
             encoded: Encoded users.
             which: `(Q,)` which of them each question is about.
-            movies: `(Q,)` ids.
+            movies: `(Q,)` numbers.
         """
         usual = self.run.config.noise
         if usual is None:
             return np.ones(len(movies))
-        numbers = self.run.catalogue.vocabulary.numbers(movies)
         variances = encoded.variances[which].astype(np.float64)
+        count = len(self.run.catalogue) - len(self.further)
+        told = movies < count
         for part in self.layout.rating:
-            variances = variances + self._towers[part.name].movie_variances(numbers)
+            variances[told] += self._towers[part.name].movie_variances(movies[told])
+        variances[~told] += self.further[movies[~told] - count]
         return variances / usual
 
     def directions(self, vectors: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -45,29 +45,54 @@ def explain(
     wanted = run.catalogue.named(movie)
     number = run.catalogue.number(wanted.id)
     users = one_user(run, user, at, snapshot.histories)
-    answer = _answers(snapshot, users, number, by, at, at)[0]
-    if at is not None:
-        users = _until(users, at)
-    count = min(MOST, len(users.histories.movies))
-    # Without the last event, the time of asking stays what it was.
-    last = int(users.histories.timestamps.max(initial=0)) if at is None else at
-    answers = _answers(snapshot, _in_parts(users, count), number, by, last, at)
-    before, after = answers[: count + 1], answers[count + 1 :]
-    effects = (np.diff(before) - np.diff(after)) / 2
+    answer = _answers(snapshot, users, np.array([number]), by, at, at)[0, 0]
+    effects, places = effects_of(snapshot, users, np.array([number]), by, at)
+    effects, events = effects[:, 0], users.histories
     total = float(np.abs(effects).sum())
-    events = users.histories
-    first = len(events.movies) - count
     influences = [
         Influence(
-            movie=run.catalogue.movies[events.movies[first + place]],
-            rating=float(events.ratings[first + place]),
-            timestamp=int(events.timestamps[first + place]),
-            effect=float(effects[place]),
-            share=abs(float(effects[place])) / total if total else 0.0,
+            movie=run.catalogue.movies[events.movies[places[row]]],
+            rating=float(events.ratings[places[row]]),
+            timestamp=int(events.timestamps[places[row]]),
+            effect=float(effects[row]),
+            share=abs(float(effects[row])) / total if total else 0.0,
         )
-        for place in np.argsort(-np.abs(effects), kind="stable").tolist()
+        for row in np.argsort(-np.abs(effects), kind="stable").tolist()
     ]
     return Explanation(wanted, by, float(answer), float(answer - effects.sum()), influences)
+
+
+def effects_of(
+    snapshot: ServingSnapshot,
+    users: QueryUsers,
+    movies: NDArray[np.int64],
+    by: RankBy,
+    at: int | None,
+    most: int = MOST,
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Return what each of the latest events of one user adds to answers about M movies, `(E, M)`.
+
+    Args:
+        snapshot: What answers.
+        users: The user.
+        movies: `(M,)` numbers.
+        by: Score that ranks, or the rating.
+        at: Time of asking, in seconds; None is not known.
+        most: How many events are looked at.
+
+    Returns:
+        The effects, and `(E,)` the places of the events in the history.
+    """
+    if at is not None:
+        users = _until(users, at)
+    events = users.histories
+    count = min(most, len(events.movies))
+    # Without the last event, the time of asking stays what it was.
+    last = int(events.timestamps.max(initial=0)) if at is None else at
+    answers = _answers(snapshot, _in_parts(users, count), movies, by, last, at)
+    before, after = answers[: count + 1], answers[count + 1 :]
+    effects = (np.diff(before, axis=0) - np.diff(after, axis=0)) / 2
+    return effects, len(events.movies) - count + np.arange(count)
 
 
 def _until(users: QueryUsers, at: int) -> QueryUsers:
@@ -107,35 +132,36 @@ def _in_parts(users: QueryUsers, count: int) -> QueryUsers:
         as_known=np.repeat(users.as_known, len(kept)),
         codes=np.repeat(users.codes, len(kept), axis=0),
         histories=histories,
-        unlearned=users.unlearned * len(kept),
+        also_seen=users.also_seen * len(kept),
     )
 
 
 def _answers(
     snapshot: ServingSnapshot,
     users: QueryUsers,
-    movie: int,
+    movies: NDArray[np.int64],
     by: RankBy,
     rated_at: int | None,
     watched_at: int | None,
 ) -> NDArray[np.float64]:
-    """Return the answers about one movie, `(A,)`.
+    """Return the answers about M movies, `(A, M)`.
 
     Args:
         snapshot: What answers.
         users: The A users.
-        movie: Its number.
+        movies: `(M,)` their numbers.
         by: Score that ranks, or the rating.
         rated_at: Time of asking for the pairs that predict ratings, in seconds; None is not known.
         watched_at: Time of asking for the sequence pair, likewise.
     """
     encoder = snapshot.encoder
     rows = np.arange(len(users.trained))
-    vectors = snapshot.vectors_of(np.full(len(rows), movie))
+    vectors = snapshot.vectors_of(movies)
     times = None if rated_at is None else np.full(len(rows), rated_at)
     encoded = encoder.encode(questions_of(users, rows, times))
     if by is RankBy.RATING:
-        return encoder.ratings(encoded.offsets, inner_products(encoded.vectors, vectors))
+        scores = inner_products(encoded.vectors[:, None, :], vectors)
+        return encoder.ratings(encoded.offsets[:, None], scores)
     times = None if watched_at is None else np.full(len(rows), watched_at)
     queries = encoder.queries(questions_of(users, rows, times), encoded.vectors, by)
-    return inner_products(queries, vectors)
+    return inner_products(queries[:, None, :], vectors)

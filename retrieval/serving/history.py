@@ -4,6 +4,7 @@ A run keeps them in arrays. A service that takes events while it answers has fur
 elsewhere, and gives a store of its own, which joins both.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -14,13 +15,16 @@ from retrieval.run.folder import Run
 
 
 class KnownHistories(NamedTuple):
-    """The events of Q known users, oldest first, and whether they are those of the run."""
+    """What Q known users did, oldest first, and whether it is what the run stores."""
 
     histories: Histories  # of Q users; movies are numbers in the catalogue of the run
     # (Q,) whether a user has the very events that the run stores: what training inferred of the
     # user then holds. Of other events, a movie may come twice, and may be one that was added after
     # training.
     as_stored: NDArray[np.bool_]
+    # Q times the numbers of movies that were seen and not rated, where the run learns from ratings;
+    # empty where nobody has seen any.
+    watched: Sequence[NDArray[np.int64]] = ()
 
 
 class HistoryStore(Protocol):

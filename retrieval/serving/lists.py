@@ -12,7 +12,7 @@ from retrieval.errors import RequestError, shown
 from retrieval.options import RankBy
 from retrieval.serving.arguments import checked_count, checked_numbers
 from retrieval.serving.diversity import diversify
-from retrieval.serving.encoder import questions_of
+from retrieval.serving.encoder import Encoded, questions_of
 from retrieval.serving.filters import Filter
 from retrieval.serving.snapshot import ServingSnapshot
 from retrieval.serving.stopwatch import StageTimes, lap
@@ -31,6 +31,14 @@ class ListOptions(NamedTuple):
     diversity: float
     include_seen: bool
     in_sitting: bool
+
+
+class AskedLists(NamedTuple):
+    """Q questions for lists, encoded: all that lists and ratings need of their users."""
+
+    encoded: Encoded
+    queries: NDArray[np.float32]  # (Q, D) that rank
+    seen: list[NDArray[np.int64]]  # Q times the numbers of the movies in a history
 
 
 class Lists(NamedTuple):
@@ -108,17 +116,61 @@ def best_movies(
         options: What the lists are to be.
         timer: Stage times of the request, if anybody measures.
     """
-    encoder, index = snapshot.encoder, snapshot.index
-    questions = questions_of(users, rows, times, in_sitting=options.in_sitting)
+    asked = ask_lists(
+        snapshot, users, rows, times, options.rank_by, in_sitting=options.in_sitting, timer=timer
+    )
+    return listed(snapshot, asked, options, timer)
+
+
+def ask_lists(
+    snapshot: ServingSnapshot,
+    users: QueryUsers,
+    rows: NDArray[np.int64],
+    times: NDArray[np.int64] | None,
+    rank_by: RankBy,
+    *,
+    in_sitting: bool = False,
+    timer: StageTimes | None = None,
+) -> AskedLists:
+    """Encode Q questions for lists.
+
+    Args:
+        snapshot: What answers.
+        users: The users.
+        rows: `(Q,)` which of them each question is about.
+        times: `(Q,)` times of asking, in seconds; None is not known.
+        rank_by: Score that ranks.
+        in_sitting: Whether users who are asked at no time are in the sitting of their last event.
+        timer: Stage times of the request, if anybody measures.
+    """
+    encoder = snapshot.encoder
+    questions = questions_of(users, rows, times, in_sitting=in_sitting)
     encoded = encoder.encode(questions, timer)
-    queries = encoder.queries(questions, encoded.vectors, options.rank_by, timer)
+    queries = encoder.queries(questions, encoded.vectors, rank_by, timer)
+    return AskedLists(encoded, queries, [_seen(users, row) for row in rows])
+
+
+def listed(
+    snapshot: ServingSnapshot,
+    asked: AskedLists,
+    options: ListOptions,
+    timer: StageTimes | None = None,
+) -> Lists:
+    """Return the lists of Q questions that were encoded by the same snapshot.
+
+    Args:
+        snapshot: What answers.
+        asked: The questions, ranked by what the options say.
+        options: What the lists are to be.
+        timer: Stage times of the request, if anybody measures.
+    """
+    encoder, index = snapshot.encoder, snapshot.index
+    encoded = asked.encoded
     depth = options.k
     if options.diversity:
         depth = min(CANDIDATES * options.k, max(1, len(index)))
-    seen = None
-    if not options.include_seen:
-        seen = [_seen(users, row) for row in rows]
-    found = index.search(queries, depth, seen, options.allowed)
+    seen = None if options.include_seen else asked.seen
+    found = index.search(asked.queries, depth, seen, options.allowed)
     if options.diversity:
         found = _diverse(snapshot, found, options)
     lap(timer, "search")
@@ -152,5 +204,5 @@ def _seen(users: QueryUsers, row: int) -> NDArray[np.int64]:
     """Return the numbers of the movies in one user's history."""
     start, end = users.histories.offsets[row : row + 2]
     seen = users.histories.movies[start:end].astype(np.int64)
-    unlearned = users.unlearned[row]
-    return np.concatenate([seen, unlearned]) if len(unlearned) else seen
+    also = users.also_seen[row]
+    return np.concatenate([seen, also]) if len(also) else seen

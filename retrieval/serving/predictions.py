@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from index.exact import inner_products
 from retrieval.errors import RequestError
 from retrieval.serving.batching import encode_once
-from retrieval.serving.encoder import why_no_ratings
+from retrieval.serving.encoder import Encoded, Encoder, why_no_ratings
 from retrieval.serving.snapshot import ServingSnapshot
 from retrieval.serving.users import QueryUsers
 
@@ -60,7 +60,26 @@ def predict(
         part = slice(start, start + SCORED)
         vectors = encoded.vectors[which[part]]  # (C, D)
         scores[part] = inner_products(vectors, snapshot.vectors_of(movies[part]))
-    offsets = encoded.offsets[which]
+    return judged(encoder, encoded, which, movies, scores)
+
+
+def judged(
+    encoder: Encoder,
+    encoded: Encoded,
+    which: NDArray[np.int64],
+    movies: NDArray[np.int64],
+    scores: NDArray[np.float64],
+) -> Predictions:
+    """Return the ratings that inner products stand for, and how sure they are.
+
+    Args:
+        encoder: Who encoded the users.
+        encoded: Users.
+        which: `(Q,)` which of them each pair is about.
+        movies: `(Q,)` numbers.
+        scores: `(Q,)` inner products of the vectors of both.
+    """
+    offsets, link = encoded.offsets[which], encoder.run.config.link
     ratings = encoder.ratings(offsets, scores)
     if link is None:
         return Predictions(ratings, None, None)

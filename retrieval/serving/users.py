@@ -14,7 +14,7 @@ from retrieval.data.times import NO_TIME
 from retrieval.data.vocabulary import UNKNOWN, Id, Ids
 from retrieval.errors import RequestError, shown
 from retrieval.run.folder import Run
-from retrieval.serving.arguments import checked_id
+from retrieval.serving.arguments import checked_id, checked_ids
 from retrieval.serving.events import (
     NO_EVENTS,
     NO_MOVIES,
@@ -27,9 +27,15 @@ from retrieval.serving.events import (
     events_of,
     listed,
     merged,
+    movie_numbers,
     sorted_out,
 )
-from retrieval.serving.history import HistoryStore, StoredHistories, histories_of
+from retrieval.serving.history import (
+    HistoryStore,
+    KnownHistories,
+    StoredHistories,
+    histories_of,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -46,6 +52,7 @@ class Person:
         history: Events that replace the stored ones; None keeps those.
         added: Events that come after the history; a movie in them replaces an earlier rating of
             that movie.
+        seen: Ids of movies that were seen and not rated: lists leave them out.
         gender: Gender as the data spells it; None where it is not known.
         age: Age in years; None where it is not known.
         occupation: Occupation as the data spells it; None where it is not known.
@@ -55,6 +62,7 @@ class Person:
     user_id: Id | None = None
     history: Sequence[Event] | None = None
     added: Sequence[Event] = ()
+    seen: Sequence[Id] = ()
     gender: str | None = None
     age: float | None = None
     occupation: str | None = None
@@ -86,9 +94,9 @@ class QueryUsers(NamedTuple):
     as_known: NDArray[np.bool_]  # (A,) whether the pairs are weighed as for a known user
     codes: NDArray[np.int64]  # (A, C) of attributes
     histories: Histories  # of A
-    # A times the numbers of movies in the history that were added after training: they have been
-    # seen, but nothing is known of what their ratings say.
-    unlearned: tuple[NDArray[np.int64], ...]
+    # A times the numbers of movies that have been seen and say nothing: those in the history that
+    # were added after training, and those that nobody rated.
+    also_seen: tuple[NDArray[np.int64], ...]
 
 
 def one_user(
@@ -116,6 +124,7 @@ def one_user(
         if person.history is None:
             stored, as_stored = _read_one(run, number, store)
     given = checked_events(run, [*listed(person.history), *listed(person.added)])
+    watched = _watched(run, person.seen)
     known_facts = person.known
     as_stored = as_stored and not known_facts and not len(given.events.movies)
     if as_stored:
@@ -136,7 +145,7 @@ def one_user(
         as_known=np.array([as_stored and trained != UNKNOWN]),
         codes=codes[None, :],
         histories=histories,
-        unlearned=(np.concatenate([stored.unlearned, given.unlearned]),),
+        also_seen=(np.concatenate([stored.unlearned, given.unlearned, watched]),),
     )
 
 
@@ -172,7 +181,8 @@ def many_users(
     _note_given(run, list(others.values()))
     read = _store(run, store).read(numbers)
     for place in np.flatnonzero(~read.as_stored).tolist():
-        others[without[place].item()] = sorted_out(run, events_of(read.histories, place))
+        others[without[place].item()] = _other_events(run, read, place)
+    watched = dict(zip(without.tolist(), read.watched, strict=True)) if len(read.watched) else {}
     ids, rows, moments = _distinct_users(users, times, others)
     as_stored = np.array([user not in others for user in ids.tolist()], dtype=bool)
     histories = read.histories
@@ -198,8 +208,9 @@ def many_users(
         as_known=trained & as_stored,
         codes=codes,
         histories=histories,
-        unlearned=tuple(
-            others[user].unlearned if user in others else NO_MOVIES for user in ids.tolist()
+        also_seen=tuple(
+            others[user].unlearned if user in others else watched.get(user, NO_MOVIES)
+            for user in ids.tolist()
         ),
     )
     if times is not None:
@@ -224,7 +235,7 @@ def selected(users: QueryUsers, rows: NDArray[np.int64]) -> tuple[QueryUsers, ND
         as_known=users.as_known[kept],
         codes=users.codes[kept],
         histories=histories_of(users.histories, kept),
-        unlearned=tuple(users.unlearned[place] for place in kept.tolist()),
+        also_seen=tuple(users.also_seen[place] for place in kept.tolist()),
     )
     return some, which
 
@@ -263,10 +274,29 @@ def _store(run: Run, store: HistoryStore | None) -> HistoryStore:
 def _read_one(run: Run, number: int, store: HistoryStore | None) -> tuple[OtherEvents, bool]:
     """Return the events of one user, and whether they are those that the run stores."""
     read = _store(run, store).read(np.array([number]))
-    events = events_of(read.histories, 0)
     if read.as_stored[0]:  # and so of movies that training knew, each once
-        return OtherEvents(events, NO_MOVIES, NO_MOVIES), True
-    return sorted_out(run, events), False
+        watched = read.watched[0] if len(read.watched) else NO_MOVIES
+        return OtherEvents(events_of(read.histories, 0), watched, NO_MOVIES), True
+    return _other_events(run, read, 0), False
+
+
+def _other_events(run: Run, read: KnownHistories, place: int) -> OtherEvents:
+    """Return what one of some users did, who has other events than the run stores."""
+    events = sorted_out(run, events_of(read.histories, place))
+    if not len(read.watched):
+        return events
+    return events._replace(unlearned=np.concatenate([events.unlearned, read.watched[place]]))
+
+
+def _watched(run: Run, movies: Sequence[Id]) -> NDArray[np.int64]:
+    """Return the numbers of movies that were seen and not rated, given by id.
+
+    Raises:
+        RequestError: An id is no movie's.
+    """
+    if not len(movies):
+        return NO_MOVIES
+    return movie_numbers(run, checked_ids(movies, "movie", run.catalogue.vocabulary))
 
 
 def _checked_histories(run: Run, users: Ids, given: GivenHistories) -> dict[Id, OtherEvents]:

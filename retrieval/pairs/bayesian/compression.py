@@ -3,7 +3,8 @@
 The mean score over draws is the dot product of the concatenated draws. It is compressed to D
 dimensions by a singular value decomposition in which users and movies count as often as they rate
 and are rated, so that what is lost is lost where it is seldom asked for. Each draw has a linear map
-into the D dimensions; coefficients and covariances of the priors go through the same maps.
+into the D dimensions; coefficients, and the covariance of the prior of users, go through the same
+maps.
 """
 
 from collections.abc import Iterable, Sequence
@@ -34,7 +35,6 @@ class CompressedPosterior(NamedTuple):
     user_coefficients: Floats  # (F, D + 1)
     movie_coefficients: Floats  # (G, D + 1)
     covariance: Floats  # (D + 1, D + 1) of a user around the mean that the features give
-    movie_covariance: Floats  # (D + 1, D + 1) likewise of a movie
     movie_noise: Floats  # (C,) variance of a rating's noise
     movie_variance: Floats  # (C,) variance that a movie's vector, being uncertain, adds to scores
     thresholds: Floats  # (T,) around 0
@@ -95,7 +95,6 @@ def _mapped(draw: Draw, at: _Maps) -> CompressedPosterior:
         user_coefficients=user_coefficients,
         movie_coefficients=draw.movie_coefficients @ at.movies,
         covariance=at.users.T @ covariance @ at.users,
-        movie_covariance=at.movies.T @ _inverse(draw.movie_precision) @ at.movies,
         movie_noise=1 / draw.noise_precision.astype(np.float64),
         movie_variance=_forms(with_one(draw.movies), covariance),
         thresholds=draw.thresholds - shift,

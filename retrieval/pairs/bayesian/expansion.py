@@ -16,6 +16,7 @@ from sklearn.linear_model import Ridge
 from retrieval.pairs.bayesian.compression import CompressedPosterior, with_one
 from retrieval.pairs.bayesian.features import movie_facts, user_facts
 from retrieval.pairs.bayesian.latents import expected_latents
+from retrieval.pairs.bayesian.new_movies import UnratedPrior
 from retrieval.pairs.bayesian.problem import ObservedRatings
 from retrieval.pairs.bayesian.tower import Bayesian, Folded, fold_in, prior
 
@@ -25,7 +26,14 @@ Floats = NDArray[np.float64]
 PART = 2**16
 
 
-def expand_to_catalogue(observed: ObservedRatings, compressed: CompressedPosterior) -> Bayesian:
+class Expanded(NamedTuple):
+    """The pair, and what it says of movies that it does not know."""
+
+    pair: Bayesian
+    unrated: UnratedPrior
+
+
+def expand_to_catalogue(observed: ObservedRatings, compressed: CompressedPosterior) -> Expanded:
     """Return the pair, with every user as uncertain as one without ratings."""
     problem, ratings = observed.problem, observed.ratings
     user_counts, movie_counts = observed.counts()
@@ -44,14 +52,19 @@ def expand_to_catalogue(observed: ObservedRatings, compressed: CompressedPosteri
     )
     users, movies = of_users.expected, of_movies.expected
     users[problem.users[rating]] = compressed.users[rating]
+    # Movies count as often as they are rated: what is asked about is seldom an obscure one.
+    away = (compressed.movies - movies[problem.movies]) * np.sqrt(movie_counts)[:, None]
     movies[problem.movies[rated]] = compressed.movies[rated]
     met = with_one(movies)  # (M, D + 1)
     effects = compressed.session_law[1:].sum()
     meeting = with_one(users[problem.users])
-    covariance = compressed.movie_covariance + of_movies.usual.covariance
-    variance = float(((meeting @ covariance) * meeting).sum(axis=1).mean())
-    unrated = compressed.movie_noise.mean() + effects + variance
-    noise = np.full(len(movies), unrated)
+    unrated = UnratedPrior(
+        covariance=away.T @ away / movie_counts.sum(),
+        user_products=meeting.T @ meeting / len(meeting),
+        noise=compressed.movie_noise.mean(keepdims=True),
+    )
+    variance = (unrated.covariance * unrated.user_products).sum()
+    noise = np.full(len(movies), unrated.noise[0] + effects + variance)
     rating_noise = compressed.movie_noise + effects  # (C,) noise of a rating
     noise[problem.movies[rated]] = (rating_noise + compressed.movie_variance)[rated]
     counts = np.bincount(ratings.classes, minlength=len(problem.classes))
@@ -68,7 +81,7 @@ def expand_to_catalogue(observed: ObservedRatings, compressed: CompressedPosteri
     products = (met[problem.movies] * movie_counts[:, None]).T @ met[problem.movies]
     products /= movie_counts.sum()
     new_user = compressed.covariance + of_users.usual.covariance
-    return Bayesian(
+    pair = Bayesian(
         users=users.astype(np.float32),
         movies=movies.astype(np.float32),
         user_variances=np.full(len(users), (new_user * products).sum(), np.float32),
@@ -77,7 +90,7 @@ def expand_to_catalogue(observed: ObservedRatings, compressed: CompressedPosteri
         usual=of_users.usual.coefficients.astype(np.float32),
         usual_covariance=of_users.usual.covariance,
         movie_coefficients=of_movies.coefficients.astype(np.float32),
-        unrated_variance=np.array([unrated - effects]),
+        unrated_variance=unrated.noise + variance,
         covariance=compressed.covariance,
         movie_noise=noise.astype(np.float32),
         movie_products=products,
@@ -86,6 +99,7 @@ def expand_to_catalogue(observed: ObservedRatings, compressed: CompressedPosteri
         ).astype(np.float32),
         session_law=compressed.session_law,
     )
+    return Expanded(pair, unrated)
 
 
 def fit_variances(

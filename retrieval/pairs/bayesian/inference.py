@@ -12,6 +12,7 @@ from retrieval.pairs.bayesian.checkpoint import BurnIn, Checkpoint, Draws
 from retrieval.pairs.bayesian.compression import CompressedPosterior, compress_posterior
 from retrieval.pairs.bayesian.expansion import expand_to_catalogue, fit_variances
 from retrieval.pairs.bayesian.latents import expected_ratings, middle
+from retrieval.pairs.bayesian.new_movies import UnratedPrior
 from retrieval.pairs.bayesian.problem import ObservedRatings, Problem, arrange, observed_ratings
 from retrieval.pairs.bayesian.sampler import Ratings, Sampler
 from retrieval.pairs.bayesian.settings import BayesianSettings
@@ -32,7 +33,7 @@ PATIENCE = 2
 SETTLING = 5
 
 # Of checkpoints; a new one where the sampler is no longer the same.
-FORMAT = 6
+FORMAT = 7
 
 # Stages that are shown.
 PREPARING, BURNING_IN, DRAWING, COMPRESSING = (
@@ -47,6 +48,7 @@ class Inferred(NamedTuple):
     """What inference came to."""
 
     pair: Bayesian
+    unrated: UnratedPrior  # of movies that it does not know
     early: Bayesian  # as it was before it saw the rows held out
     effects: NDArray[np.float32]  # (2, N) slow and quick session effects, in the order of histories
     thresholds: Floats  # (T,) likewise, before it saw them
@@ -108,14 +110,16 @@ def infer(
     early = _compress(draws, training, settings, seed)
     draws = kept.draws(KEPT * windows, KEPT * windows + settings.draws)
     compressed = _compress(draws, whole, settings, seed)
-    pair, disagreement = fit_variances(expand_to_catalogue(whole, compressed), whole, compressed)
+    expanded = expand_to_catalogue(whole, compressed)
+    pair, disagreement = fit_variances(expanded.pair, whole, compressed)
     ratings = problem.ratings
     scores, classes = np.zeros(len(ratings)), np.empty_like(ratings.classes)
     scores[order[asked]] = burned.scores[windows // 2 :].mean(axis=0)
     classes[order] = ratings.classes
     return Inferred(
         pair=pair,
-        early=expand_to_catalogue(training, early),
+        unrated=expanded.unrated,
+        early=expand_to_catalogue(training, early).pair,
         effects=effects,
         thresholds=early.thresholds,
         values=tuple(problem.values.tolist()),

@@ -22,6 +22,7 @@ from retrieval.pairs.bayesian.inference import (
     Inferred,
     infer,
 )
+from retrieval.pairs.bayesian.new_movies import PRIOR_FILE, save_unrated_prior, with_movies
 from retrieval.pairs.bayesian.settings import BayesianSettings, preset_settings
 from retrieval.pairs.bayesian.tower import (
     ARRAYS_FILE,
@@ -30,7 +31,6 @@ from retrieval.pairs.bayesian.tower import (
     BayesianTower,
     load_bayesian,
     save_bayesian,
-    with_movies,
 )
 from retrieval.pairs.content import Content
 from retrieval.pairs.layout import Part, Role
@@ -174,6 +174,7 @@ class FittedBayesian:
         """Write the pair, which is its own user tower, into a folder."""
         save_bayesian(folder / ARRAYS_FILE, self.inferred.pair)
         np.save(folder / EFFECTS_FILE, self.inferred.effects)
+        save_unrated_prior(folder / PRIOR_FILE, self.inferred.unrated)
 
     def metrics(self) -> dict[str, object]:
         """Return what training measured."""

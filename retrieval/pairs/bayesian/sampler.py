@@ -93,7 +93,6 @@ class Draw(NamedTuple):
     user_coefficients: Vectors  # (F, W)
     movie_coefficients: Vectors  # (G, W)
     user_precision: Floats  # (W, W)
-    movie_precision: Floats  # (W, W)
     thresholds: Floats  # (T,)
     noise_precision: Vectors  # (C,) of ratings of each movie
     session_law: Floats  # (3,) correlation and variance of slow effects, variance of quick ones
@@ -280,7 +279,6 @@ class Sampler:
             user_coefficients=self._user_regression.coefficients,
             movie_coefficients=self._movie_regression.coefficients,
             user_precision=self.user_prior.precision,
-            movie_precision=self.movie_prior.precision,
             thresholds=self.thresholds,
             noise_precision=self.noise_precision,
             session_law=self.effects.law(),

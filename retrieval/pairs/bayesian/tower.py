@@ -115,28 +115,6 @@ def _shapes(pair: Bayesian) -> dict[str, tuple[int, ...]]:
     }
 
 
-def unrated_vectors(pair: Bayesian, content: NDArray[np.float32]) -> Floats:
-    """Return the vectors `(A, D + 1)` that content `(A, F)` makes likely for unrated movies."""
-    facts = np.hstack([np.ones((len(content), 1), np.float32), content])  # (A, 1 + F)
-    return np.asarray(facts @ pair.movie_coefficients, dtype=np.float64)
-
-
-def with_movies(pair: Bayesian, content: NDArray[np.float32]) -> Bayesian:
-    """Return the pair with movies that nobody has rated, described by content `(A, F)`, at the end.
-
-    Their vectors are what their content makes likely; those of unrated movies that training knew
-    are as uncertain.
-    """
-    vectors = unrated_vectors(pair, content)
-    variance = np.full(len(content), pair.unrated_variance[0], np.float32)
-    effects = pair.session_law[1:].sum()
-    return pair._replace(
-        movies=np.vstack([pair.movies, vectors.astype(np.float32)]),
-        movie_variances=np.concatenate([pair.movie_variances, variance]),
-        movie_noise=np.concatenate([pair.movie_noise, variance + np.float32(effects)]),
-    )
-
-
 def fact_columns(codes: NDArray[np.int64], sizes: tuple[int, ...]) -> NDArray[np.int64]:
     """Return which features people have by attributes: the constant, then one of each.
 

@@ -13,6 +13,7 @@ from retrieval.pairs.export import check_size
 from retrieval.pairs.neural.examples import TrainingStatistics, training_statistics
 from retrieval.pairs.neural.fitted import FittedHistoryPair, HistoryReader, train_module
 from retrieval.pairs.neural.model import MovieBatch, NeuralPair, NeuralUserTower, exported_bytes
+from retrieval.pairs.neural.new_movies import new_movie_vectors
 from retrieval.pairs.neural.settings import NeuralSettings, preset_settings
 from retrieval.pairs.neural.tower import NAME, SIZES_FILE, TOWER_FILE, WEIGHTS_FILE
 from retrieval.pairs.neural.training import LoopSettings
@@ -100,6 +101,7 @@ class SavedNeural:
     """
 
     def __init__(self, folder: Path, facts: RunFacts) -> None:
+        self._folder, self._facts = folder, facts
         self._module = load(folder, NeuralSettings.model_validate(facts.settings))
 
     def movies(self) -> Vectors:
@@ -108,7 +110,7 @@ class SavedNeural:
 
     def add_movies(self, content: Content, _folder: Path) -> Vectors:
         """Return vectors `(A, W)` of movies that nobody has rated."""
-        return unrated_vectors(self._module, content)
+        return new_movie_vectors(self._folder, self._facts, content)
 
     def forget_user(self, user: int, _events: slice, folder: Path) -> None:
         """Write the pair and its tower without what they know of a user's id."""

@@ -42,20 +42,9 @@ class SequenceEnsemble(nn.Module):
     def movie_vectors(self) -> Tensor:
         """Return the vectors of the whole catalogue, `(M, W)`."""
         members = self.members()
-        return self._joined([pair.movie_vectors() for pair in members], members[0].trends)
-
-    def new_movie_vectors(self, content: Tensor, trends: Tensor) -> Tensor:
-        """Return the vectors `(A, W)` of movies that nobody has rated.
-
-        Args:
-            content: `(A, F)` their content.
-            trends: `(A, J)` their trends.
-        """
-        return self._joined([pair.new_movie_vectors(content) for pair in self.members()], trends)
-
-    def _joined(self, vectors: Sequence[Tensor], trends: Tensor) -> Tensor:
         # So that a weight of 1 adds the trend itself to a logit.
-        return torch.cat([*vectors, trends * self.settings.temperature], dim=1)
+        trends = members[0].trends * self.settings.temperature
+        return torch.cat([*(pair.movie_vectors() for pair in members), trends], dim=1)
 
 
 class EnsembleUserTower(nn.Module):

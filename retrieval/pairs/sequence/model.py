@@ -127,10 +127,6 @@ class SequencePair(nn.Module):
         """Return the vectors of the whole catalogue, `(M, D)`, without trends."""
         return F.normalize(self.table(), dim=-1)
 
-    def new_movie_vectors(self, content: Tensor) -> Tensor:
-        """Return the vectors `(A, D)` of movies that nobody has rated, from content `(A, F)`."""
-        return F.normalize(self.describe(content), dim=-1)
-
     def _person(self, codes: Tensor) -> Tensor:
         columns = zip(self.attributes, codes.unbind(dim=1), strict=True)
         first, *others = (embedded(column) for embedded, column in columns)

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -23,6 +22,7 @@ from retrieval.pairs.saved import load_module, save_module
 from retrieval.pairs.sequence.batches import Sequences
 from retrieval.pairs.sequence.ensemble import EnsembleUserTower, SequenceEnsemble
 from retrieval.pairs.sequence.model import SequencePair, exported_bytes
+from retrieval.pairs.sequence.new_movies import new_movie_vectors
 from retrieval.pairs.sequence.settings import SequenceSettings, preset_settings
 from retrieval.pairs.sequence.tokens import Tokens, tokens
 from retrieval.pairs.sequence.tower import (
@@ -43,7 +43,7 @@ from retrieval.pairs.sequence.training import (
     sequence_vectors,
     validation_gains,
 )
-from retrieval.pairs.sequence.trends import Trends, movie_trends, unwatched_trends
+from retrieval.pairs.sequence.trends import Trends, movie_trends
 from retrieval.pairs.sizes import sizes_of
 from retrieval.pairs.training import (
     Asked,
@@ -260,7 +260,8 @@ class SavedSequence:
 
     def __init__(self, folder: Path, facts: RunFacts) -> None:
         settings = SequenceSettings.model_validate(facts.settings)
-        self._ensemble, self._facts = load(folder, settings)
+        self._folder, self._facts = folder, facts
+        self._ensemble = load(folder, settings)
 
     def movies(self) -> Vectors:
         """Return the movie vectors `(M, W)` of the catalogue that it was trained on."""
@@ -268,18 +269,7 @@ class SavedSequence:
 
     def add_movies(self, content: Content, _folder: Path) -> Vectors:
         """Return vectors `(A, W)` of movies that nobody has rated."""
-        trends = np.zeros((len(content.years), self._ensemble.trends), np.float32)
-        if self._ensemble.trends:
-            trends = unwatched_trends(
-                np.array(self._facts["unwatched"], np.float32),
-                content.years,
-                int(self._facts["present"]),
-            )
-        with torch.no_grad():
-            matrix = torch.from_numpy(content.matrix())
-            made = self._ensemble.new_movie_vectors(matrix, torch.from_numpy(trends))
-        vectors: Vectors = made.numpy()
-        return vectors
+        return new_movie_vectors(self._folder, self._facts, content)
 
     def forget_user(self, user: int, _events: slice, folder: Path) -> None:
         """Write the vectors of users without that of one; the towers know no user."""
@@ -363,15 +353,8 @@ def save(folder: Path, ensemble: SequenceEnsemble, more: Mapping[str, object]) -
     save_module(folder / WEIGHTS_FILE, folder / SIZES_FILE, ensemble, ensemble.sizes, facts)
 
 
-class LoadedSequence(NamedTuple):
-    """What `save` wrote."""
-
-    ensemble: SequenceEnsemble
-    facts: Mapping[str, Any]
-
-
-def load(folder: Path, settings: SequenceSettings) -> LoadedSequence:
-    """Read back what `save` wrote.
+def load(folder: Path, settings: SequenceSettings) -> SequenceEnsemble:
+    """Read back the pair that `save` wrote.
 
     Raises:
         RunError: A file is damaged.
@@ -392,7 +375,7 @@ def load(folder: Path, settings: SequenceSettings) -> LoadedSequence:
         )
         ensemble.load_state_dict(weights)
     ensemble.eval()
-    return LoadedSequence(ensemble, facts)
+    return ensemble
 
 
 def _stage(member: int, settings: SequenceSettings) -> str:

@@ -1,0 +1,239 @@
+"""What the log says of movies, laid over the snapshot of a run: added, changed, hidden, removed."""
+
+from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from index.kinds import Kind as IndexKind
+from index.search import Index
+from retrieval.data import columns
+from retrieval.data.attributes import cell_of
+from retrieval.data.catalogue import Catalogue, Movie
+from retrieval.data.vocabulary import UNKNOWN, Id
+from retrieval.errors import RequestError, shown
+from retrieval.pairs.bayesian.tower import NAME
+from retrieval.pairs.protocol import UserVectors
+from retrieval.run.folder import Run, open_index
+from retrieval.service.live import LiveEvents, id_of
+from retrieval.service.log import Entry, Kind
+from retrieval.serving.encoder import questions_of
+from retrieval.serving.newcomers import (
+    MovieFolding,
+    content_vectors,
+    newcomer_variance,
+    newcomer_vectors,
+)
+from retrieval.serving.snapshot import ServingSnapshot
+from retrieval.serving.users import one_user
+
+MOVIES = frozenset({Kind.MOVIE, Kind.HIDE, Kind.SHOW, Kind.REMOVE})
+
+USUAL = frozenset({columns.TITLE, columns.YEAR, columns.GENRES})
+
+
+class Shelf(StrEnum):
+    """Where a movie is."""
+
+    LISTED = "listed"
+    HIDDEN = "hidden"  # no list shows it, everything else does
+    REMOVED = "removed"  # nothing shows it, though histories keep it
+
+
+@dataclass(frozen=True)
+class ToldMovies:
+    """What the log says of movies, by their ids as texts, in its order."""
+
+    facts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    shelves: Mapping[str, Shelf] = field(default_factory=dict)
+
+    def with_entries(self, entries: Iterable[Entry]) -> "ToldMovies":
+        """Return what the log says after more of its entries, all of them about movies."""
+        facts, shelves = dict(self.facts), dict(self.shelves)
+        for entry in entries:
+            movie = entry.movie_id or ""
+            match entry.kind:
+                case Kind.MOVIE:
+                    facts[movie] = dict(entry.body or {})
+                    if shelves.get(movie) is Shelf.REMOVED:
+                        shelves[movie] = Shelf.LISTED
+                case Kind.HIDE:
+                    shelves[movie] = Shelf.HIDDEN
+                case Kind.REMOVE:
+                    shelves[movie] = Shelf.REMOVED
+                case _:
+                    shelves[movie] = Shelf.LISTED
+        return ToldMovies(facts, shelves)
+
+
+@dataclass(frozen=True)
+class Overlay:
+    """A snapshot of a run with what the log says of movies.
+
+    Args:
+        snapshot: What answers.
+        removed: `(M,)` which of its movies were removed.
+        newcomers: Facts of the movies that the run does not have, by number.
+    """
+
+    snapshot: ServingSnapshot
+    removed: NDArray[np.bool_]
+    newcomers: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)  # facts, by number
+
+    def shelf(self, number: int) -> Shelf:
+        """Return where a movie is, given by number."""
+        if self.removed[number]:
+            return Shelf.REMOVED
+        return Shelf.HIDDEN if self.snapshot.run.hidden[number] else Shelf.LISTED
+
+
+def overlaid(base: ServingSnapshot, told: ToldMovies) -> Overlay:
+    """Lay what the log says of movies over the snapshot of a run.
+
+    A movie that the run has keeps its vector until the next training, whatever its facts are now; a
+    new one gets the vector that its facts make likely. Facts that the log took from another run,
+    with other attributes, are read as far as they fit.
+
+    Args:
+        base: Snapshot as it was loaded.
+        told: What the log says.
+    """
+    run = base.run
+    vocabulary = run.catalogue.vocabulary
+    by_id = {id_of(movie, vocabulary): facts for movie, facts in told.facts.items()}
+    new = {}
+    movies = list(run.catalogue.movies)
+    for movie, facts in by_id.items():
+        if movie is None:
+            continue
+        number = int(vocabulary.numbers(movie))
+        if number == UNKNOWN:
+            new[movie] = facts
+        else:
+            movies[number] = movie_of(movie, facts)
+    snapshot = _extended(base, movies, new) if by_id else base
+    overlay = _shelved(snapshot, told)
+    return replace(overlay, newcomers=dict(enumerate(new.values(), start=len(run.catalogue))))
+
+
+def moved(
+    overlay: Overlay, folding: MovieFolding, live: LiveEvents, movies: Collection[int]
+) -> Overlay:
+    """Move the vectors of new movies to where their first ratings say.
+
+    Args:
+        overlay: What answers.
+        folding: Moves them.
+        live: Who rated them how.
+        movies: Their numbers.
+    """
+    snapshot = overlay.snapshot
+    encoder, run = snapshot.encoder, snapshot.run
+    vectors, variances = [], encoder.further.copy()
+    first = len(run.catalogue) - len(variances)
+    for number in movies:
+        raters = live.raters(number)
+        content = content_vectors(run, [overlay.newcomers[number]])[0]
+        made = folding.moved(content, _known_raters(snapshot, live, raters), _ratings(raters))
+        vectors.append(made.vector)
+        variances[number - first] = made.variance
+    index = Index(snapshot.index)
+    index.put(np.array(list(movies)), np.stack(vectors))
+    changed = replace(snapshot, index=index.snapshot, encoder=encoder.with_movies(run, variances))
+    return replace(overlay, snapshot=changed)
+
+
+def _known_raters(
+    snapshot: ServingSnapshot, live: LiveEvents, raters: Mapping[Id, float]
+) -> UserVectors:
+    """Return users as the Bayesian user tower knows them."""
+    tower = snapshot.encoder.tower(NAME)
+    said = [
+        tower.encode(
+            questions_of(
+                one_user(snapshot.run, live.asking(user), None, snapshot.histories),
+                np.zeros(1, np.int64),
+                None,
+            ).questions
+        )
+        for user in raters
+    ]
+    return UserVectors(*(np.concatenate(column) for column in zip(*said, strict=True)))
+
+
+def _ratings(raters: Mapping[Id, float]) -> NDArray[np.float64]:
+    return np.array(list(raters.values()))
+
+
+def movie_of(movie: Id, facts: Mapping[str, Any]) -> Movie:
+    """Return a movie as people see it."""
+    return Movie(
+        movie,
+        str(facts.get(columns.TITLE, movie)),
+        facts.get(columns.YEAR),
+        tuple(facts.get(columns.GENRES) or ()),
+    )
+
+
+def _extended(
+    base: ServingSnapshot, movies: list[Movie], new: Mapping[Id, Mapping[str, Any]]
+) -> ServingSnapshot:
+    """Return a snapshot with other words for its movies, and with new ones at the end."""
+    run = base.run
+    described = [_fitting(run, facts) for facts in new.values()]
+    count = len(movies)
+    movies += [movie_of(movie, facts) for movie, facts in new.items()]
+    catalogue = Catalogue(movies, run.catalogue.added + len(new))
+    if not new:
+        return replace(base, run=replace(run, catalogue=catalogue, opened=run.attributes))
+    vectors = newcomer_vectors(run, list(new.values()))
+    # An approximate index that is mapped from its file takes no more vectors.
+    exact = base.index.kind is IndexKind.EXACT
+    index = Index(base.index) if exact else open_index(run, mapped=False)
+    index.put(np.arange(count, len(movies)), vectors)
+    grown = replace(
+        run,
+        catalogue=catalogue,
+        added=np.vstack([run.added, vectors]) if len(run.added) else vectors,
+        hidden=np.append(run.hidden, np.zeros(len(new), bool)),
+        opened=run.attributes.extended(described),
+    )
+    variances = np.full(len(new), newcomer_variance(run))
+    return replace(
+        base, run=grown, index=index.snapshot, encoder=base.encoder.with_movies(grown, variances)
+    )
+
+
+def _fitting(run: Run, facts: Mapping[str, Any]) -> dict[str, object]:
+    """Return the facts that fit the attributes of a run."""
+    fitting = {}
+    for attribute in run.attributes.attributes:
+        with suppress(RequestError):
+            cell_of(attribute, facts.get(attribute.name))
+            fitting[attribute.name] = facts.get(attribute.name)
+    return fitting
+
+
+def _shelved(snapshot: ServingSnapshot, told: ToldMovies) -> Overlay:
+    """Return a snapshot whose lists leave out what is hidden or removed."""
+    run = snapshot.run
+    vocabulary = run.catalogue.vocabulary
+    hidden, removed = run.hidden.copy(), np.zeros(len(run.catalogue), dtype=bool)
+    for movie, shelf in told.shelves.items():
+        known = id_of(movie, vocabulary)
+        number = UNKNOWN if known is None else int(vocabulary.numbers(known))
+        if number != UNKNOWN:
+            hidden[number] = shelf is not Shelf.LISTED
+            removed[number] = shelf is Shelf.REMOVED
+    if not np.array_equal(hidden, run.hidden):
+        snapshot = replace(snapshot, run=replace(run, hidden=hidden, opened=run.attributes))
+    return Overlay(snapshot, removed)
+
+
+def unlisted(movie: Id) -> RequestError:
+    """Return the error of a movie that was removed."""
+    return RequestError(f"movie {shown(movie)} was removed; put it again with its facts")

@@ -1,0 +1,350 @@
+"""The engine of a service: one run and one log, followed and told in one process."""
+
+import logging
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import groupby
+from threading import Event as Signal
+from threading import Lock, Thread
+from typing import Any
+
+from retrieval.data.vocabulary import Id
+from retrieval.errors import RecError, RequestError, RunError, shown
+from retrieval.run.promotion import VersionSummary, promote, rollback, versions
+from retrieval.run.versions import current
+from retrieval.service.catalogue import MOVIES, Shelf, ToldMovies, moved, overlaid
+from retrieval.service.live import EVENTS, LiveEvents, checked_event_time, id_of
+from retrieval.service.log import Appended, Entry, Kind, Log, LogError, NewEvent, open_log
+from retrieval.service.mark import read_mark
+from retrieval.service.settings import ServiceSettings
+from retrieval.service.view import Cache, State, View, as_id
+from retrieval.serving.newcomers import MovieFolding, check_facts
+from retrieval.serving.snapshot import ServingSnapshot
+
+_log = logging.getLogger(__name__)
+
+# Entries of the log that are brought in together.
+TOGETHER = 10_000
+
+# Seconds for which nobody asks a log that could not be reached.
+AWAY = 1.0
+
+# Seconds that the clock of whoever tells an event may be ahead of ours.
+AHEAD = 24 * 3600
+
+# Users who told something and whose next list is prepared at once: nobody waits for more of them.
+PREPARED = 4
+
+# Users whose lists are made before a snapshot answers, so that what is mapped is in memory.
+WARMED = 32
+
+
+class Engine:
+    """Answers from a run and a log, and takes what it is told, in one process.
+
+    It follows the run's pointer and the log, so that any number of processes agree: what one of
+    them acknowledged, the next question to any of them knows. Another version of the run is loaded
+    and brought up to date beside the one that answers, and then takes its place; a request that has
+    begun ends from the one that it began with.
+
+    Args:
+        settings: Where the run and the log are.
+
+    Raises:
+        RunError: The run is missing or damaged.
+        LogError: The log cannot be opened.
+    """
+
+    def __init__(self, settings: ServiceSettings) -> None:
+        self.settings = settings
+        self._log: Log = open_log(settings.database)
+        self._telling, self._loading = Lock(), Lock()
+        self._away_until = 0.0
+        self._stop = Signal()
+        try:
+            self._state = self._loaded()
+        except RecError:
+            self._log.close()
+            raise
+        self._follower = Thread(target=self._follow, name="follower", daemon=True)
+        self._follower.start()
+
+    @classmethod
+    def open(cls, settings: ServiceSettings) -> "Engine":
+        """Open the run and the log of a service."""
+        return cls(settings)
+
+    @property
+    def ready(self) -> bool:
+        """Whether it can answer."""
+        return not self._stop.is_set()
+
+    def view(self) -> View:
+        """Return what answers one request, with all that the log has by now."""
+        stale = not self._caught_up()
+        return View(self._state, self.settings, stale)
+
+    def add_events(self, events: Sequence[NewEvent], key: str | None = None) -> Appended:
+        """Keep events for good, and let the next answer know them.
+
+        Args:
+            events: The events.
+            key: Idempotency key of the request: told twice, its events count once.
+
+        Raises:
+            RequestError: An event that no history can hold; nothing is kept then.
+            LogError: They could not be kept.
+        """
+        view, now = self.view(), int(time.time())
+        for event in events:
+            _check_event(view, event, now)
+        appended = self._log.append(events, key)
+        users = {event.user_id for event in events}
+        view = self.view()  # which brings them in, should the database go away next
+        if len(users) <= PREPARED:
+            for user in users:
+                view.prepare(view.user_id(user))
+        return appended
+
+    def forget(self, user: Id) -> int:
+        """Forget a user, now and in every training to come; return how many events there were.
+
+        Raises:
+            RequestError: Nothing is known of such a user.
+            LogError: It could not be kept.
+        """
+        view = self.view()
+        known = view.user_id(user)
+        if not view.state.live.is_known(known):
+            raise RequestError(f"unknown user {shown(user)}: there is nothing to forget")
+        stored = len(view.state.live.stored(known).movies)
+        return stored + self._log.forget(str(known)).events
+
+    def set_movie(self, movie: Id, facts: Mapping[str, Any]) -> Shelf:
+        """Add a movie, or change what is known of one; return where it is.
+
+        Raises:
+            RequestError: Facts that the run cannot read.
+            LogError: It could not be kept.
+        """
+        view = self.view()
+        vocabulary = view.catalogue.vocabulary
+        known = as_id(movie, "movie", vocabulary)
+        check_facts(view.state.base.run, facts)
+        self._log.set_movie(str(known), facts)
+        return self._shelf_of(known)
+
+    def hide(self, movie: Id) -> Shelf:
+        """Keep a movie out of all lists; return where it is."""
+        return self._moved(movie, self._log.hide)
+
+    def show(self, movie: Id) -> Shelf:
+        """Let lists show a movie again; return where it is."""
+        return self._moved(movie, self._log.show)
+
+    def remove(self, movie: Id) -> Shelf:
+        """Show a movie nowhere any more, though histories keep it; return where it is."""
+        return self._moved(movie, self._log.remove)
+
+    def versions(self) -> list[VersionSummary]:
+        """Return the versions of the run that are kept, the newest first."""
+        return versions(self.settings.run)
+
+    def promote(self, name: str) -> str:
+        """Answer from a version that is kept; return its name.
+
+        Raises:
+            RunError: There is no such version, or it is not whole.
+        """
+        promote(self.settings.run, name)
+        self._reload()
+        return name
+
+    def rollback(self) -> str:
+        """Answer from the version before; return its name.
+
+        Raises:
+            RunError: There is none.
+        """
+        name = rollback(self.settings.run)
+        self._reload()
+        return name
+
+    def close(self) -> None:
+        """Stop following, and let go of the log."""
+        self._stop.set()
+        self._follower.join(timeout=5)
+        self._log.close()
+
+    def _moved(self, movie: Id, move: Callable[[str], int]) -> Shelf:
+        view = self.view()
+        known = as_id(movie, "movie", view.catalogue.vocabulary)
+        view.catalogue.number(known)
+        move(str(known))
+        return self._shelf_of(known)
+
+    def _shelf_of(self, movie: Id) -> Shelf:
+        view = self.view()
+        return view.state.overlay.shelf(view.catalogue.number(movie))
+
+    def _caught_up(self) -> bool:
+        """Bring in what the log has by now; return whether it could be asked."""
+        if time.monotonic() < self._away_until:
+            return False
+        try:
+            head = self._log.head()
+            if head > self._state.sequence:
+                with self._telling:
+                    self._state = self._told(self._state, head)
+        except LogError as error:
+            _log.warning("the log is away, and answers are without its newest events: %s", error)
+            self._away_until = time.monotonic() + AWAY
+            return False
+        except RunError:  # the version was removed, because another one answers by now
+            if not self._reload():
+                raise
+        return True
+
+    def _told(self, state: State, head: int) -> State:
+        """Return a state that knows the log up to an entry."""
+        while state.sequence < head:
+            entries = self._log.entries(state.sequence, TOGETHER)
+            if not entries:
+                break
+            for kind, some in groupby(entries, key=_sort):
+                state = self._with(state, kind, list(some))
+            state = replace(state, sequence=entries[-1].sequence)
+        return state
+
+    def _with(self, state: State, kind: str, entries: list[Entry]) -> State:
+        """Return a state that knows more entries, all of one sort."""
+        if kind == "events":
+            told_of = state.live.tell(entries, state.overlay.snapshot.run)
+            state = _moved(state, told_of & state.overlay.newcomers.keys())
+        elif kind == "movies":
+            told = state.told.with_entries(entries)
+            overlay = overlaid(state.base, told)
+            cache = Cache(self.settings.cached_users)
+            state = replace(state, told=told, overlay=overlay, cache=cache)
+            state = _moved(state, overlay.newcomers)
+        else:
+            gone = self._gone(state, entries)
+            state.live.forget(gone)
+        return state
+
+    def _gone(self, state: State, entries: list[Entry]) -> list[Id]:
+        """Return the users whom entries forget, of those who are known."""
+        users = state.base.run.users
+        known = [str(user) for user in (*users.ids.tolist(), *state.live.new_users)]
+        gone = self._log.is_forgotten(known, after=entries[0].sequence - 1)
+        found = (id_of(user, users) for user in gone)
+        return [user for user in found if user is not None]
+
+    def _loaded(self) -> State:
+        """Load the version that answers, with all that the log says beside it."""
+        base = ServingSnapshot.load(self.settings.run, open_store=LiveEvents)
+        _ = (
+            base.run.attributes
+        )  # opened now: the folder of a version may be removed while it answers
+        live = base.histories
+        if not isinstance(live, LiveEvents):  # which the line above opened
+            raise TypeError(f"the histories are {type(live).__name__}, not live")
+        mark = read_mark(base.run.folder)
+        since = 0 if mark is None or mark.log != self._log.identity else mark.until
+        told = ToldMovies()
+        for entries in self._until(since, MOVIES):
+            told = told.with_entries(entries)
+        state = State(
+            base,
+            overlaid(base, told),
+            told,
+            live,
+            MovieFolding.of(base.run, base.encoder),
+            since,
+            Cache(self.settings.cached_users),
+        )
+        if base.run.config.scale.tells_taste:  # nobody trains on what was only watched
+            for entries in self._until(since, {Kind.PLAY}):
+                live.tell(entries, state.overlay.snapshot.run)
+        state = self._told(state, self._log.head())
+        self._warm(state)
+        return state
+
+    def _until(self, sequence: int, kinds: Collection[Kind]) -> Iterator[list[Entry]]:
+        """Go through the entries of some kinds up to one, many at a time."""
+        last = 0
+        while last < sequence:
+            found = self._log.entries(last, TOGETHER, kinds)
+            entries = [entry for entry in found if entry.sequence <= sequence]
+            if not entries:
+                return
+            yield entries
+            last = entries[-1].sequence
+
+    def _warm(self, state: State) -> None:
+        """Ask a few questions, so that the first request is as fast as the others."""
+        view = View(state, self.settings, stale=False)
+        ids = state.base.run.users.ids
+        k = min(20, len(view.catalogue))
+        for user in ids[:: max(1, len(ids) // WARMED)][:WARMED].tolist():
+            view.recommend(user, k)
+
+    def _reload(self) -> bool:
+        """Answer from the version that the pointer names by now; return whether it is another."""
+        with self._loading:
+            if current(self.settings.run) == self._state.base.run.folder:
+                return False
+            loaded = self._loaded()
+            with self._telling:
+                self._state = self._told(loaded, self._log.head())
+            _log.info("answering from %s", loaded.base.run.folder.name)
+            return True
+
+    def _follow(self) -> None:
+        """Look for another version of the run, until the end."""
+        said = ""
+        while not self._stop.wait(self.settings.poll_seconds):
+            try:
+                self._reload()
+                said = ""
+            except (RecError, OSError) as error:  # the one that answers goes on
+                if str(error) != said:
+                    _log.warning("the newest version cannot answer: %s", error)
+                said = str(error)
+
+
+def _moved(state: State, movies: Collection[int]) -> State:
+    """Return a state in which new movies, given by number, are where their ratings say."""
+    rated = [number for number in movies if state.live.raters(number)]
+    if state.folding is None or not rated:
+        return state
+    return replace(state, overlay=moved(state.overlay, state.folding, state.live, rated))
+
+
+def _sort(entry: Entry) -> str:
+    """Return what sort of entry it is."""
+    if entry.kind in EVENTS:
+        return "events"
+    return "movies" if entry.kind in MOVIES else "forgotten"
+
+
+def _check_event(view: View, event: NewEvent, now: int) -> None:
+    """Raise a `RequestError` for an event that no history of the run can hold."""
+    view.user_id(event.user_id)
+    number = view.movie_number(event.movie_id)
+    scale = view.snapshot.run.config.scale
+    checked_event_time(event.timestamp, now, AHEAD)
+    if event.kind is not Kind.RATING or not scale.tells_taste:
+        return
+    title = shown(view.catalogue.movies[number])
+    if event.rating is None:
+        raise RequestError(
+            f"the rating of {title} has no value; ratings run from {scale.lowest:g} to "
+            f"{scale.highest:g}, and what was only watched is of kind play"
+        )
+    if not scale.lowest <= event.rating <= scale.highest:
+        raise RequestError(
+            f"rating {event.rating:g} of {title} is outside the scale: ratings run from "
+            f"{scale.lowest:g} to {scale.highest:g}"
+        )

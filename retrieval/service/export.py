@@ -1,0 +1,452 @@
+"""The data of the next training: those of a run, and what its log was told since, as one folder.
+
+    FOLDER/ratings.parquet   one row an event: user, movie, rating where there are ratings, time
+    FOLDER/movies.parquet    the movies with their attributes, those that the log added too
+    FOLDER/users.parquet     the users with their attributes, where any are known
+    FOLDER/hidden.json       ids of movies that no list shows
+    FOLDER/log_mark.json     how far into the log the events go
+    FOLDER/rec.toml          what the columns are, for `rec train --config`
+
+Users who were forgotten are left out. Where the data are ratings, a like counts as the highest of
+the scale, and what was only watched is no rating: it stays in the log. Where they are plays, every
+event is one.
+"""
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from sqlalchemy.engine import make_url
+
+from retrieval.data import columns
+from retrieval.data.attributes import SEPARATOR, Attribute, AttributeKind
+from retrieval.data.frames import MovieData
+from retrieval.data.kinds import attribute_values
+from retrieval.data.report import Report
+from retrieval.data.roles import Role
+from retrieval.data.scale import HALF_STARS, WHOLE_STARS
+from retrieval.data.source import DataSource, saved_source, source_of, understood
+from retrieval.data.table import Table
+from retrieval.data.times import COUNTERS, NO_TIME
+from retrieval.data.values import lists, numbers, plain_texts
+from retrieval.data.vocabulary import Id
+from retrieval.errors import RequestError, shown
+from retrieval.options import Repeats
+from retrieval.progress import SILENT, Progress
+from retrieval.run.folder import HIDDEN, Run, open_run, read_hidden, write_hidden
+from retrieval.service.catalogue import MOVIES, Shelf, ToldMovies
+from retrieval.service.live import EVENTS
+from retrieval.service.log import Entry, Kind, Log, open_log
+from retrieval.service.mark import Mark, read_mark, write_mark
+from retrieval.storage.files import new_folder
+
+RATINGS_FILE, MOVIES_FILE, USERS_FILE = "ratings.parquet", "movies.parquet", "users.parquet"
+SETTINGS_FILE = "rec.toml"
+
+# Rows that are written together, and entries of the log that are read together.
+ROWS, ENTRIES = 1_000_000, 10_000
+
+# What MovieLens calls the ids: with these names, ratings can only be stars.
+STARS = {columns.USER_ID: "userId", columns.MOVIE_ID: "movieId"}
+
+# What the log may say of any movie beside its attributes; a fact that is not named is none.
+WHOLE = (columns.TITLE, columns.YEAR, columns.GENRES)
+
+
+class Exported(NamedTuple):
+    """What was exported."""
+
+    source: DataSource  # how the folder is read
+    events: int  # of all
+    from_log: int  # of the log
+    forgotten_users: int  # who were left out
+    movies: int
+    new_movies: int  # that the log added
+    mark: Mark
+
+
+def existing_log(url: str) -> Log:
+    """Open a log that is there.
+
+    Args:
+        url: Path of a SQLite file, or a URL.
+
+    Raises:
+        RequestError: There is no such file.
+        LogError: The database cannot be reached.
+    """
+    path = url if "://" not in url else None
+    if url.startswith("sqlite"):
+        path = make_url(url).database
+    if path is not None and not Path(path).is_file():
+        raise RequestError(f"there is no log {shown(path)}; name the database of the service")
+    return open_log(url)
+
+
+def recorded_source(run: Run) -> DataSource:
+    """Return what a run was trained on.
+
+    Raises:
+        RequestError: The run does not say where the data can be read again, or they are not there.
+    """
+    config = run.config
+    source = source_of(Path(config.data)) if config.source is None else saved_source(config.source)
+    files = [*source.files.values(), *source.tables]
+    for path in files if source.folder is None else [source.folder, *files]:
+        if not path.exists():
+            raise RequestError(
+                f"{run.home} was trained on {shown(path)}, which is not there; name the data of "
+                "the training with --data"
+            )
+    return source
+
+
+def export(
+    folder: Path,
+    log: Log,
+    out: Path,
+    data: DataSource | None = None,
+    until: int | None = None,
+    progress: Progress = SILENT,
+) -> Exported:
+    """Write the data of the next training into a new folder.
+
+    Args:
+        folder: Folder of the run.
+        log: What the service was told.
+        out: Folder to write.
+        data: Data that the run was trained on; None are those that it names itself.
+        until: Last entry of the log whose events are written; None is the last there is.
+        progress: Who shows how far it is.
+
+    Raises:
+        RequestError: The data are not there, were exported from another log, or do not go with it.
+        DataError: Something is wrong with the data.
+        LogError: The log cannot be read.
+        RunError: The run is missing or damaged.
+        RecError: The folder to write is there and not empty.
+    """
+    run = open_run(folder)
+    source = data or recorded_source(run)
+    mark = None if source.folder is None else read_mark(source.folder)
+    if mark is not None and mark.log != log.identity:
+        raise RequestError(
+            f"{shown(source)} was exported from another log; name that database, or with --data "
+            "what was there before it"
+        )
+    since = 0 if mark is None else mark.until
+    until = log.head() if until is None else until
+    progress.stage(f"reading {source}")
+    read = understood(source)
+    writer = _Writer(read.data, log, since, until)
+    hidden = read_hidden(run.folder / HIDDEN)
+    with new_folder(out) as partial:
+        progress.stage("exporting", len(read.data.ratings) + until - since)
+        count = writer.write_events(partial / RATINGS_FILE, progress)
+        told = _told_movies(log, until)
+        movies = _movies_with(read.data, told, writer)
+        _write_frame(partial / MOVIES_FILE, movies, read.data.movie_attributes)
+        users = read.data.users
+        gone = writer.is_forgotten(users[columns.USER_ID])
+        if not gone.all():
+            _write_frame(partial / USERS_FILE, users[~gone], read.data.user_attributes)
+        write_hidden(partial / HIDDEN, _hidden(hidden, told, writer))
+        write_mark(partial, Mark(log.identity, until))
+        exported = exported_source(out, read.data, read.source)
+        _write_settings(partial / SETTINGS_FILE, exported)
+    return Exported(
+        source=exported,
+        events=count,
+        from_log=writer.from_log,
+        forgotten_users=len(writer.forgotten),
+        movies=len(movies),
+        new_movies=len(movies) - len(read.data.movies),
+        mark=Mark(log.identity, until),
+    )
+
+
+def exported_source(folder: Path, data: MovieData, source: DataSource) -> DataSource:
+    """Return how an exported folder is read, so that its columns are what they were."""
+    kinds = {Role.MOVIES: data.movie_attributes, Role.USERS: data.user_attributes}
+    if data.users.empty:
+        del kinds[Role.USERS]
+    return DataSource(
+        folder=folder,
+        attributes={
+            f"{role}.{attribute.name}": attribute.kind
+            for role, attributes in kinds.items()
+            for attribute in attributes
+        },
+        repeats=source.repeats or Repeats.LAST,
+        any_year=source.any_year,
+    )
+
+
+def events_between(data: MovieData, log: Log, after: int, until: int) -> pd.DataFrame:
+    """Return events of a log as rows of data, with the columns `columns.RATINGS`.
+
+    Args:
+        data: Data whose kinds of ids and ratings the rows have.
+        log: The log.
+        after: Entry after which they come.
+        until: The last entry.
+    """
+    writer = _Writer(data, log, after, until)
+    parts = [writer.frame_of(entries) for entries in _entries(log, after, until, EVENTS)]
+    return pd.concat([data.ratings.iloc[:0], *parts], ignore_index=True)
+
+
+class _Writer:
+    """Rows of events, from data and from a log.
+
+    Args:
+        data: The data.
+        log: The log.
+        since: Entry of the log up to which its events are in the data.
+        until: Last entry whose events are written.
+    """
+
+    def __init__(self, data: MovieData, log: Log, since: int, until: int) -> None:
+        self._data, self._log, self._since, self._until = data, log, since, until
+        self.rates = data.scale.tells_taste
+        self.from_log = 0
+        self._texts = {
+            name: data.ratings[name].dtype != np.int64
+            for name in (columns.USER_ID, columns.MOVIE_ID)
+        }
+        users = pd.unique(
+            pd.concat([data.ratings[columns.USER_ID], data.users[columns.USER_ID]])
+        ).tolist()
+        gone = log.is_forgotten(map(str, users), after=since)
+        self.forgotten = {user for user in users if str(user) in gone}
+
+    def is_forgotten(self, users: pd.Series) -> NDArray[np.bool_]:
+        """Return which users of a column `(N,)` were forgotten."""
+        return np.asarray(users.isin(self.forgotten), dtype=bool)
+
+    def id_of(self, text: str, column: str) -> Id:
+        """Return an id of the log as the data have it.
+
+        Raises:
+            RequestError: The data have whole numbers, and it is none.
+        """
+        if self._texts[column]:
+            return text
+        try:
+            return int(text)
+        except ValueError:
+            raise RequestError(
+                f"the log has the {column} '{shown(text)}', and those of the data are whole "
+                "numbers; name the log of this run with --database"
+            ) from None
+
+    def write_events(self, path: Path, progress: Progress) -> int:
+        """Write the events of the data and then those of the log; return how many there are."""
+        ratings = self._data.ratings
+        stars = self._data.scale in {WHOLE_STARS, HALF_STARS}
+        names = [STARS.get(name, name) if stars else name for name in self._columns]
+        types = [_arrow_type(ratings[name]) for name in self._columns]
+        schema = pa.schema(list(zip(names, types, strict=True)))
+        count = 0
+        with pq.ParquetWriter(path, schema) as file:
+            for frame in self._frames(progress):
+                rows = [frame[name] for name in self._columns]
+                arrays = [pa.array(row, kind) for row, kind in zip(rows, types, strict=True)]
+                file.write_table(pa.Table.from_arrays(arrays, schema=schema))
+                count += len(frame)
+        return count
+
+    def frame_of(self, entries: Sequence[Entry]) -> pd.DataFrame:
+        """Return entries that are events as rows of the data; what is no rating is left out."""
+        rows = [
+            (
+                self.id_of(entry.user_id or "", columns.USER_ID),
+                self.id_of(entry.movie_id or "", columns.MOVIE_ID),
+                rating,
+                entry.received if entry.timestamp is None else entry.timestamp,
+            )
+            for entry in entries
+            if (rating := self._rating(entry)) is not None
+        ]
+        frame = pd.DataFrame(rows, columns=columns.RATINGS)
+        return frame.astype(self._data.ratings.dtypes.to_dict())
+
+    @property
+    def _columns(self) -> list[str]:
+        return [name for name in columns.RATINGS if self.rates or name != columns.RATING]
+
+    def _rating(self, entry: Entry) -> float | None:
+        """Return the rating that an event is; None if it is none."""
+        highest = self._data.scale.highest
+        if not self.rates or entry.kind is Kind.LIKE:
+            return highest
+        return entry.rating if entry.kind is Kind.RATING else None
+
+    def _frames(self, progress: Progress) -> Iterator[pd.DataFrame]:
+        ratings = self._data.ratings
+        for start in range(0, len(ratings), ROWS):
+            part = ratings.iloc[start : start + ROWS]
+            yield part[~self.is_forgotten(part[columns.USER_ID])]
+            progress.advance(len(part))
+        for entries in _entries(self._log, self._since, self._until, EVENTS):
+            frame = self.frame_of(entries)
+            if len(frame) and ratings[columns.TIMESTAMP].max() < COUNTERS:
+                raise RequestError(
+                    "the data have no times, and the events of the log do; name data with times "
+                    "with --data"
+                )
+            self.from_log += len(frame)
+            yield frame
+            progress.advance(len(entries))
+
+
+def _entries(log: Log, after: int, until: int, kinds: frozenset[Kind]) -> Iterator[list[Entry]]:
+    """Return entries of a log in parts, up to one of them."""
+    while after < until and (found := log.entries(after, ENTRIES, kinds)):
+        yield [entry for entry in found if entry.sequence <= until]
+        after = found[-1].sequence
+
+
+def _told_movies(log: Log, until: int) -> ToldMovies:
+    """Return what a log says of movies up to an entry."""
+    told = ToldMovies()
+    for entries in _entries(log, 0, until, MOVIES):
+        told = told.with_entries(entries)
+    return told
+
+
+def _hidden(before: Sequence[Id], told: ToldMovies, writer: _Writer) -> list[Id]:
+    """Return which movies no list shows: those hidden before, and what the log says since."""
+    hidden = dict.fromkeys(before)
+    for text, shelf in told.shelves.items():
+        movie = writer.id_of(text, columns.MOVIE_ID)
+        if shelf is Shelf.LISTED:
+            hidden.pop(movie, None)
+        else:
+            hidden[movie] = None
+    return list(hidden)
+
+
+def _movies_with(data: MovieData, told: ToldMovies, writer: _Writer) -> pd.DataFrame:
+    """Return the movies of data with what the log says of them, those that it added last."""
+    if not told.facts:
+        return data.movies
+    frame = _told_frame(data, told, writer)
+    movies = data.movies.set_index(columns.MOVIE_ID)
+    known = frame.index[frame.index.isin(movies.index)]
+    named = {writer.id_of(text, columns.MOVIE_ID): facts for text, facts in told.facts.items()}
+    for name in movies.columns:
+        rows = [movie for movie in known if name in WHOLE or name in named[movie]]
+        movies.loc[rows, name] = frame.loc[rows, name]
+    added = frame.loc[~frame.index.isin(movies.index), movies.columns]
+    whole = pd.concat([movies, added]).astype(movies.dtypes.to_dict())
+    return whole.rename_axis(columns.MOVIE_ID).reset_index()
+
+
+def _told_frame(data: MovieData, told: ToldMovies, writer: _Writer) -> pd.DataFrame:
+    """Return the facts of the log by movie, with the columns of the data; what fits in none goes.
+
+    A value that is none of the kind of its attribute is taken for missing.
+    """
+    ids = [writer.id_of(text, columns.MOVIE_ID) for text in told.facts]
+    names = [name for name in data.movies.columns if name != columns.MOVIE_ID]
+    raw = pd.DataFrame(
+        {name: [_cell(facts.get(name)) for facts in told.facts.values()] for name in names},
+        dtype=str,
+    )
+    report, table = Report(), Table("the log", raw, range(len(raw)))
+    years = pd.Series(numbers(raw[columns.YEAR])).round().astype("Int64")
+    titles = plain_texts(raw[columns.TITLE])
+    values = {
+        columns.TITLE: titles.where(titles != "", pd.Series(map(str, ids), dtype=str)),
+        columns.YEAR: years,
+        **{name: lists(table, name, report) for name in columns.LISTS},
+        **{
+            attribute.name: attribute_values(table, attribute.name, attribute.kind, report)
+            for attribute in data.movie_attributes
+        },
+    }
+    kind = data.movies[columns.MOVIE_ID].dtype
+    return pd.DataFrame(values).set_index(pd.Index(ids, dtype=kind))
+
+
+def _cell(value: object) -> str:
+    """Return a fact as a table of text has it."""
+    match value:
+        case None:
+            return ""
+        case list() | tuple():
+            return SEPARATOR.join(map(str, value))
+        case _:
+            return str(value)
+
+
+def _arrow_type(column: pd.Series) -> pa.DataType:
+    match column.dtype:
+        case np.dtype(kind="i"):
+            return pa.int64()
+        case np.dtype(kind="f"):
+            return pa.float32()
+        case _:
+            return pa.string()
+
+
+def _write_frame(path: Path, frame: pd.DataFrame, attributes: Sequence[Attribute]) -> None:
+    """Write movies or users, each column so that it is read as what it is."""
+    kinds = {attribute.name: attribute.kind for attribute in attributes}
+    arrays = {
+        str(name): _attribute_array(column, kinds[str(name)])
+        if name in kinds
+        else pa.array(column, from_pandas=True)
+        for name, column in frame.items()
+    }
+    pq.write_table(pa.table(arrays), path)
+
+
+def _attribute_array(column: pd.Series, kind: AttributeKind) -> pa.Array:
+    match kind:
+        case AttributeKind.LIST:
+            split = [text.split(SEPARATOR) if text else [] for text in column]
+            return pa.array(split, pa.list_(pa.string()))
+        case AttributeKind.YES_NO:
+            said = [None if math.isnan(value) else bool(value) for value in column]
+            return pa.array(said, pa.bool_())
+        case AttributeKind.DATE:
+            seconds = column.to_numpy()
+            return pa.array(seconds, pa.timestamp("s"), mask=seconds == NO_TIME)
+        case AttributeKind.NUMBER:
+            return pa.array(column, pa.float64(), from_pandas=True)
+        case AttributeKind.CATEGORY | AttributeKind.TEXT:
+            return pa.array(column, pa.string())
+
+
+def _write_settings(path: Path, source: DataSource) -> None:
+    """Write what says how the folder is read, itself named from its own place."""
+    lines = [
+        f"# Train with: rec train --config {path.name}",
+        "[data]",
+        'folder = "."',
+        f"repeats = {json.dumps(source.repeats)}",
+        *['years = "any"'] * source.any_year,
+    ]
+    for role in (Role.MOVIES, Role.USERS):
+        own = _of_role(source.attributes, role)
+        if own:
+            lines += ["", f"[data.attributes.{role}]"]
+            lines += [f"{json.dumps(name)} = {json.dumps(kind)}" for name, kind in own.items()]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _of_role(attributes: Mapping[str, Any], role: Role) -> dict[str, Any]:
+    return {
+        name.removeprefix(f"{role}."): kind
+        for name, kind in attributes.items()
+        if name.startswith(f"{role}.")
+    }

@@ -1,0 +1,186 @@
+"""Lists: for one user, for many, and for a person whom the service need not know."""
+
+from functools import partial
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from retrieval.data.vocabulary import Id
+from retrieval.errors import RequestError
+from retrieval.service.http.answers import answer
+from retrieval.service.http.context import Context, context_of
+from retrieval.service.http.documentation import Route
+from retrieval.service.http.ids import id_in_path
+from retrieval.service.http.reading import body_of, parameters_of
+from retrieval.service.http.record import record_of
+from retrieval.service.http.schemas import USUAL_MOVIES, ListOptions, Question
+from retrieval.service.http.shapes import ListShape, ListsShape
+from retrieval.service.view import View, as_id
+from retrieval.serving.events import Event
+from retrieval.serving.filters import Filter, parse_years
+from retrieval.serving.stopwatch import StageTimes
+from retrieval.serving.users import Person
+
+# Events that a movie is in a list because of.
+REASONS = 3
+
+
+async def recommendations(request: Request) -> Response:
+    """What to watch next.
+
+    A user who is not known gets the list of a new user. Without a time the list is asked now.
+    """
+    record = record_of(request)
+    record.timer.lap("routing")
+    context = context_of(request)
+    user_id = id_in_path(request.path_params["user_id"])
+    options = parameters_of(request, ListOptions)
+    work = partial(_one_user, request, context, user_id, options, record.timer)
+    # What a list is because of takes many times as long as the list.
+    return await (context.slow(work) if options.explain else context.quick(work))
+
+
+async def lists(request: Request) -> Response:
+    """Lists for many users, or one for a person by history and attributes.
+
+    Users who are not known get the list of a new user. Events without a timestamp happened just
+    before the question.
+    """
+    context, timer = context_of(request), record_of(request).timer
+    question = await body_of(request, Question, context.settings.most_body)
+    settings = context.settings
+    if len(question.users or ()) > settings.most_users:
+        raise RequestError(
+            f"there are {len(question.users or ())} users; ask for at most "
+            f"{settings.most_users} at once"
+        )
+    if len(question.history or ()) > settings.most_history:
+        raise RequestError(
+            f"the history has {len(question.history or ())} events; give at most "
+            f"{settings.most_history}"
+        )
+    return await context.slow(partial(_asked, request, context, question, timer))
+
+
+ROUTES = (
+    Route(
+        method="GET",
+        path="/v1/users/{user_id}/recommendations",
+        handler=recommendations,
+        query=ListOptions,
+        shape=ListShape,
+        tag="lists",
+    ),
+    Route(
+        method="POST",
+        path="/v1/recommendations",
+        handler=lists,
+        body=Question,
+        shape=ListsShape,
+        tag="lists",
+    ),
+)
+
+
+def _one_user(
+    request: Request, context: Context, user_id: str, options: ListOptions, timer: StageTimes
+) -> Response:
+    view = context.engine.view()
+    timer.lap("view")
+    user = view.user_id(user_id)
+    found = _list(context, view, user, user, options, timer)
+    return answer(request, found, view.version)
+
+
+def _asked(request: Request, context: Context, question: Question, timer: StageTimes) -> Response:
+    view = context.engine.view()
+    if question.users is None:
+        history = [
+            Event(_movie(view, event.movie_id), event.rating, event.timestamp)
+            for event in question.history or ()
+        ]
+        person = Person(history=history, attributes=question.attributes or {})
+        found = _list(context, view, person, None, question, timer)
+        return answer(request, found, view.version)
+    users = [view.user_id(user) for user in question.users]
+    made = [_list(context, view, user, user, question, timer) for user in users]
+    return answer(request, {"lists": made}, view.version)
+
+
+def _movie(view: View, movie_id: Id) -> Id:
+    return as_id(movie_id, "movie", view.catalogue.vocabulary)
+
+
+def _list(
+    context: Context,
+    view: View,
+    user: Id | Person,
+    user_id: Id | None,
+    options: ListOptions,
+    timer: StageTimes,
+) -> dict[str, Any]:
+    """Return the list of one user or person, and count it."""
+    k = options.k
+    if k is None:
+        k = min(USUAL_MOVIES, len(view.catalogue))
+    elif k > context.settings.most_k:
+        raise RequestError(f"k is {k}; it must be from 1 to {context.settings.most_k}")
+    listed = view.recommend(
+        user,
+        k,
+        at=options.at,
+        when=options.when.value,
+        rank_by=options.rank_by,
+        filters=_filter(view, options),
+        diversity=options.diversity,
+        include_seen=options.include_seen,
+        reasons=REASONS if options.explain else 0,
+        timer=timer,
+    )
+    rows = listed.rows
+    context.metrics.listed([row.movie.id for row in rows], k, known=listed.known)
+    found = {
+        "user_id": user_id,
+        "known": listed.known,
+        "run": view.version,
+        "at": listed.at,
+        "rank_by": listed.rank_by,
+        "stale": view.stale,
+        "movies": [
+            {
+                "rank": row.rank,
+                "movie_id": row.movie.id,
+                "title": row.movie.title,
+                "year": row.movie.year,
+                "genres": row.movie.genres,
+                "score": row.score,
+                "rating": row.rating,
+                "deviation": row.deviation,
+                "because": [
+                    {
+                        "movie_id": reason.movie.id,
+                        "title": reason.movie.title,
+                        "rating": reason.rating,
+                        "effect": reason.effect,
+                    }
+                    for reason in row.reasons
+                ],
+            }
+            for row in rows
+        ],
+    }
+    timer.lap("writing")
+    return found
+
+
+def _filter(view: View, options: ListOptions) -> Filter | None:
+    """Return which movies may be listed; None is all."""
+    if not (options.where or options.genre or options.year is not None or options.deny):
+        return None
+    return Filter(
+        genres=options.genre or None,
+        years=None if options.year is None else parse_years(options.year),
+        deny=[_movie(view, each) for each in options.deny] or None,
+        where=options.where or None,
+    )

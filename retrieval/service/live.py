@@ -1,0 +1,284 @@
+"""What users did after a run was trained, as the log tells it: a source of histories."""
+
+import re
+from collections.abc import Iterable, Sequence
+from threading import Lock
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retrieval.data.catalogue import IDS
+from retrieval.data.history import Histories
+from retrieval.data.vocabulary import UNKNOWN, Id, Vocabulary
+from retrieval.errors import RequestError
+from retrieval.run.folder import Run
+from retrieval.service.log import Entry, Kind
+from retrieval.serving.events import NO_EVENTS, NO_MOVIES, Event, UserEvents
+from retrieval.serving.history import KnownHistories, StoredHistories, histories_of
+from retrieval.serving.users import Person
+
+EVENTS = frozenset({Kind.RATING, Kind.PLAY, Kind.LIKE})
+
+
+WHOLE_NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,18})", re.ASCII)
+
+# Ratings of a new movie that move it, the latest ones: by the time there are more, training does.
+MOST_RATERS = 200
+
+
+class LiveEvent(NamedTuple):
+    """One event of the log, about a movie of the run."""
+
+    movie: int  # number
+    kind: Kind
+    rating: float | None
+    timestamp: int
+
+
+class Deeds(NamedTuple):
+    """What one user did since the run was trained, in the order of the log."""
+
+    told: tuple[LiveEvent, ...]
+    events: UserEvents  # those that count in a history
+    watched: NDArray[np.int64]  # numbers of movies that were only seen
+
+
+NO_DEEDS = Deeds((), NO_EVENTS, NO_MOVIES)
+
+
+class LiveEvents:
+    """The events of one run and those of the log, for any number of threads.
+
+    A known user's events are those that the run stores and then those of the log. A new user is
+    there from the first event on. A user who was forgotten is nobody, and may come again.
+
+    Args:
+        run: The run; movies that came later are known to `movies_of` alone.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self._run, self._stored = run, StoredHistories(run)
+        self._known: dict[int, Deeds] = {}  # by number in the run
+        self._new: dict[Id, Deeds] = {}
+        self._forgotten: frozenset[int] = frozenset()
+        self._rated: dict[int, tuple[int, float]] = {}  # events and sum of ratings, by movie
+        # Ratings of movies that training did not know, by movie and then by user.
+        self._raters: dict[int, dict[Id, float]] = {}
+        self._writing = Lock()
+
+    def number(self, user: Id) -> int:
+        """Return the number of a user of the run, `UNKNOWN` for others and for the forgotten."""
+        number = int(self._run.users.numbers(user))
+        return UNKNOWN if number in self._forgotten else number
+
+    def deeds(self, user: Id) -> Deeds:
+        """Return what a user did since the run was trained."""
+        number = self.number(user)
+        found = self._new.get(user) if number == UNKNOWN else self._known.get(number)
+        return NO_DEEDS if found is None else found
+
+    def is_known(self, user: Id) -> bool:
+        """Return whether the run or the log knows anything of a user."""
+        return self.number(user) != UNKNOWN or user in self._new
+
+    def asking(self, user: Id) -> Id | Person:
+        """Return the user of a question as the recommender takes it."""
+        if self.number(user) != UNKNOWN:
+            return user
+        deeds, ids = self.deeds(user), self._run.catalogue.vocabulary.ids
+        return Person(
+            history=[
+                Event(movie, rating, timestamp)
+                for movie, rating, timestamp in zip(
+                    ids[deeds.events.movies].tolist(),
+                    deeds.events.ratings.tolist(),
+                    deeds.events.timestamps.tolist(),
+                    strict=True,
+                )
+            ],
+            seen=ids[deeds.watched].tolist(),
+        )
+
+    def read(self, users: NDArray[np.int64]) -> KnownHistories:
+        """Return the events of users `(Q,)` of the run, those of the log after those stored."""
+        stored = self._stored.read(users)
+        deeds = [self._known.get(user, NO_DEEDS) for user in users.tolist()]
+        if all(each is NO_DEEDS for each in deeds):
+            return stored
+        watched = tuple(each.watched for each in deeds)
+        if not any(len(each.events.movies) for each in deeds):
+            return stored._replace(watched=watched)
+        parts = [_joined(stored.histories, row, each.events) for row, each in enumerate(deeds)]
+        movies, ratings, timestamps = (
+            np.concatenate(column) for column in zip(*parts, strict=True)
+        )
+        counts = [len(part.movies) for part in parts]
+        return KnownHistories(
+            Histories(np.append(0, np.cumsum(counts)), movies, ratings, timestamps),
+            stored.as_stored & np.array([not len(each.events.movies) for each in deeds]),
+            watched,
+        )
+
+    def last(self, user: Id) -> int:
+        """Return when a user did something last, in seconds; 0 for who never did anything."""
+        times = (self.stored(user).timestamps[-1:], self.deeds(user).events.timestamps)
+        return max(int(each.max(initial=0)) for each in times)
+
+    def stored(self, user: Id) -> UserEvents:
+        """Return the events of a user that the run stores, oldest first."""
+        number = self.number(user)
+        if number == UNKNOWN:
+            return NO_EVENTS
+        return UserEvents(*histories_of(self._run.histories, np.array([number]))[1:])
+
+    def tell(self, entries: Iterable[Entry], run: Run) -> set[int]:
+        """Take in events of the log, in its order.
+
+        Args:
+            entries: Entries that are events.
+            run: The run with the movies that came later.
+
+        Returns:
+            The numbers of the movies that they are about.
+        """
+        listed = list(entries)
+        movies = _numbers([entry.movie_id for entry in listed], run.catalogue.vocabulary)
+        users = _numbers([entry.user_id for entry in listed], run.users)
+        told: dict[Id, list[LiveEvent]] = {}
+        numbers: dict[Id, int] = {}
+        for entry, number, movie in zip(listed, users.tolist(), movies.tolist(), strict=True):
+            user = id_of(entry.user_id, run.users)
+            if user is not None and movie != UNKNOWN:
+                told.setdefault(user, []).append(_event(entry, movie))
+                numbers[user] = number
+        with self._writing:
+            self._run = run
+            for user, events in told.items():
+                number = UNKNOWN if numbers[user] in self._forgotten else numbers[user]
+                before = self._new.get(user) if number == UNKNOWN else self._known.get(number)
+                deeds = _with(NO_DEEDS if before is None else before, events, run)
+                self._note_raters(user, deeds, run)
+                if number == UNKNOWN:
+                    self._new[user] = deeds
+                else:
+                    self._known[number] = deeds
+            for event in (event for events in told.values() for event in events):
+                count, total = self.rated(event.movie)
+                self._rated[event.movie] = count + 1, total + (event.rating or 0.0)
+        return {event.movie for events in told.values() for event in events}
+
+    def rated(self, movie: int) -> tuple[int, float]:
+        """Return how many events of a movie the log has, and the sum of their ratings."""
+        return self._rated.get(movie, (0, 0.0))
+
+    def raters(self, movie: int) -> dict[Id, float]:
+        """Return the ratings of a movie that training did not know, by user, as the log has them.
+
+        Args:
+            movie: Its number.
+        """
+        return self._raters.get(movie, {})
+
+    def _note_raters(self, user: Id, deeds: Deeds, run: Run) -> None:
+        learned = len(run.catalogue) - run.catalogue.added
+        for place in np.flatnonzero(deeds.events.movies >= learned).tolist():
+            movie, rating = int(deeds.events.movies[place]), float(deeds.events.ratings[place])
+            raters = {who: said for who, said in self.raters(movie).items() if who != user}
+            self._raters[movie] = dict([*raters.items(), (user, rating)][-MOST_RATERS:])
+
+    def forget(self, users: Sequence[Id]) -> None:
+        """Know nothing more of users, until they come again."""
+        with self._writing:
+            for user in users:
+                number = self.number(user)
+                for movie, raters in self._raters.items():
+                    self._raters[movie] = {who: raters[who] for who in raters if who != user}
+                self._new.pop(user, None)
+                if number != UNKNOWN:
+                    self._known.pop(number, None)
+                    self._forgotten |= {number}
+
+    @property
+    def new_users(self) -> list[Id]:
+        """The users whom only the log knows."""
+        return list(self._new)
+
+
+def id_of(text: str | None, vocabulary: Vocabulary) -> Id | None:
+    """Return an id of the log as a run has ids; None where it can be none of their kind."""
+    if text is None or vocabulary.texts:
+        return text
+    # Nothing else that `int` reads: an id has one way of being written.
+    number = int(text) if WHOLE_NUMBER.fullmatch(text) else IDS
+    return number if abs(number) < IDS else None
+
+
+def checked_event_time(timestamp: int, now: int, ahead: int) -> None:
+    """Raise a `RequestError` for an event that lies in the future."""
+    if timestamp > now + ahead:
+        raise RequestError(
+            f"the event happens at {timestamp}, in the future; it is {now}: leave the timestamp "
+            "out, or set the clock"
+        )
+
+
+def _numbers(texts: Sequence[str | None], vocabulary: Vocabulary) -> NDArray[np.int64]:
+    """Return the numbers of ids of the log, `UNKNOWN` for those that a run does not have."""
+    numbers = np.full(len(texts), UNKNOWN, np.int64)
+    ids = {
+        place: found
+        for place, text in enumerate(texts)
+        if (found := id_of(text, vocabulary)) is not None
+    }
+    if ids:
+        numbers[list(ids)] = vocabulary.numbers(list(ids.values()))
+    return numbers
+
+
+def _event(entry: Entry, movie: int) -> LiveEvent:
+    """Return an entry as an event about a movie, given by number."""
+    moment = entry.received if entry.timestamp is None else entry.timestamp
+    return LiveEvent(movie, entry.kind, entry.rating, moment)
+
+
+def _with(deeds: Deeds, events: Sequence[LiveEvent], run: Run) -> Deeds:
+    """Return what a user did, with some more."""
+    scale = run.config.scale
+    counting: list[tuple[int, float, int]] = []
+    watched: list[int] = []
+    for event in events:
+        rating = scale.highest
+        if scale.tells_taste and event.kind is Kind.RATING and event.rating is not None:
+            rating = min(max(event.rating, scale.lowest), scale.highest)
+        elif scale.tells_taste and event.kind is not Kind.LIKE:
+            watched.append(event.movie)
+            continue
+        counting.append((event.movie, rating, event.timestamp))
+    movies, ratings, timestamps = zip(*counting, strict=True) if counting else ((), (), ())
+    more = UserEvents(
+        np.array(movies, np.int32), np.array(ratings, np.float32), np.array(timestamps, np.int64)
+    )
+    return Deeds(
+        (*deeds.told, *events),
+        _after(deeds.events, more),
+        np.concatenate([deeds.watched, np.array(watched, np.int64)]),
+    )
+
+
+def _joined(stored: Histories, row: int, live: UserEvents) -> UserEvents:
+    """Return the stored events of one of some users with those of the log, oldest first."""
+    part = slice(*stored.offsets[row : row + 2].tolist())
+    own = UserEvents(stored.movies[part], stored.ratings[part], stored.timestamps[part])
+    both = _after(own, live)
+    order = np.argsort(both.timestamps, kind="stable")
+    return UserEvents(both.movies[order], both.ratings[order], both.timestamps[order])
+
+
+def _after(events: UserEvents, more: UserEvents) -> UserEvents:
+    """Return events, and then more of them."""
+    return UserEvents(
+        np.concatenate([events.movies, more.movies]),
+        np.concatenate([events.ratings, more.ratings]),
+        np.concatenate([events.timestamps, more.timestamps]),
+    )

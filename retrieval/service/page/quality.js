@@ -1,0 +1,228 @@
+// Runs side by side: how good each was in validation, which one answers, promoting, going back.
+
+import { api, part } from "./api.js";
+import { ask } from "./dialog.js";
+import { h } from "./dom.js";
+import { problemPanel } from "./problem.js";
+import * as words from "./words.js";
+
+// What lies within one and two standard deviations of a normal distribution.
+const WITHIN = [
+  { field: "within_one_deviation", name: "the ±", goal: 0.683 },
+  { field: "within_two_deviations", name: "twice the ±", goal: 0.954 },
+];
+
+const MEASURES = [
+  { field: "validation_ndcg", name: "NDCG in time", help: "order of what was liked next; higher is better", digits: 4, better: 1 },
+  { field: "validation_rmse", name: "RMSE", help: "error of predicted ratings; lower is better", digits: 4, better: -1 },
+];
+
+export function qualityView(main, route, context) {
+  context.name("Quality");
+  const body = h("div", { class: "stack" });
+  const back = h("button", { type: "button", class: "quiet", on: { click: () => rollBack() } }, "Roll back …");
+  main.append(
+    h(
+      "div",
+      { class: "page" },
+      h("header", { class: "page-head" }, h("div", {}, h("h1", {}, "Quality"), h("p", { class: "muted" }, "Each run is one training. One of them answers; any other can take over without a failed request.")), back),
+      body,
+    ),
+  );
+  let runs = [];
+  let answering = "";
+
+  async function load() {
+    try {
+      const [versions, stats] = await Promise.all([api.get("v1/runs"), api.get("v1/stats")]);
+      ({ runs, answering } = versions);
+      back.disabled = runs.length < 2;
+      body.replaceChildren(
+        h("ul", { class: "runs", "aria-label": "Runs" }, runs.map((run) => runCard(run)), runs.length > 1 ? null : nextCard()),
+        gradingPanel(stats),
+      );
+    } catch (error) {
+      body.replaceChildren(problemPanel(error, load));
+    }
+  }
+
+  const runNow = () => runs.find((run) => run.name === answering);
+
+  function runCard(run) {
+    const now = runNow();
+    return h(
+      "li",
+      { class: run.answering ? "panel run answering" : "panel run" },
+      h(
+        "header",
+        {},
+        h("h2", { class: "mono" }, run.name),
+        run.answering ? h("span", { class: "badge good" }, "Answering") : null,
+      ),
+      h("p", { class: "muted" }, `${run.preset ?? "own settings"} · trained ${whenOf(run.created)}`),
+      h("dl", { class: "measures" }, MEASURES.map((measure) => measureOf(measure, run, now))),
+      h(
+        "dl",
+        { class: "facts" },
+        [["Events", run.events], ["Users", run.users], ["Movies", run.movies]].map(([name, value]) =>
+          h("div", { class: "fact" }, h("dt", {}, name), h("dd", {}, words.count(value))),
+        ),
+      ),
+      run.answering || !run.promotable
+        ? null
+        : h("button", { type: "button", class: "primary", on: { click: () => promote(run) } }, "Promote …", h("span", { class: "unseen" }, ` ${run.name}`)),
+    );
+  }
+
+  function measureOf({ field, name, help, digits, better }, run, now) {
+    const value = run[field];
+    const values = runs.map((each) => each[field]).filter((each) => each !== null && each !== undefined);
+    const difference = now && now !== run && value !== null && now[field] !== null ? value - now[field] : null;
+    return h(
+      "div",
+      { class: "measure" },
+      h("dt", {}, name, h("span", { class: "muted small-text" }, help)),
+      h(
+        "dd",
+        {},
+        h("strong", {}, words.decimal(value, digits)),
+        difference === null ? null : differenceOf(difference, digits, better),
+        stripOf(value, values, better),
+      ),
+    );
+  }
+
+  async function promote(run) {
+    const now = runNow();
+    const answer = await ask({
+      title: "Let this run answer?",
+      body: [
+        h("p", {}, h("b", { class: "mono" }, run.name), ` is loaded beside `, h("b", { class: "mono" }, answering), ", warmed, and takes over in one step. Requests under way are finished by the run that began them; no request fails."),
+        h("p", {}, "Everything that came in since its training counts there, too. You can roll back at any time."),
+        comparison(run, now),
+      ],
+      confirm: "Promote",
+    });
+    if (answer) await change(`v1/runs/${part(run.name)}/promote`);
+  }
+
+  async function rollBack() {
+    const answer = await ask({
+      title: "Go back to the run before?",
+      body: [
+        h("p", {}, "The run that answered before ", h("b", { class: "mono" }, answering), " takes over again. No request fails, and no event is lost: what came in counts there, too."),
+        h("p", {}, "This run stays, and can be promoted again."),
+      ],
+      confirm: "Roll back",
+      danger: true,
+    });
+    if (answer) await change("v1/runs/rollback");
+  }
+
+  async function change(path) {
+    try {
+      const { answering: name } = await api.post(path);
+      context.say(`${name} answers from here on.`);
+      await load();
+    } catch (error) {
+      context.fail(error);
+    }
+  }
+
+  load();
+  return { update: () => true };
+}
+
+/** Say where the next run comes from, if there is only one. */
+const nextCard = () =>
+  h(
+    "li",
+    { class: "run-next muted" },
+    h("p", {}, "The next run stands here, beside this one, as soon as ", h("code", {}, "rec retrain"), " has made it."),
+  );
+
+/** Say what changes in numbers between two runs. */
+function comparison(next, now) {
+  if (!now) return null;
+  return h(
+    "table",
+    { class: "compare" },
+    h("thead", {}, h("tr", {}, h("td"), ["Now", "Then"].map((name) => h("th", { scope: "col" }, name)))),
+    h(
+      "tbody",
+      {},
+      MEASURES.map(({ field, name, digits }) =>
+        h("tr", {}, h("th", { scope: "row" }, name), [now, next].map((run) => h("td", { class: "number" }, words.decimal(run[field], digits)))),
+      ),
+    ),
+  );
+}
+
+function differenceOf(difference, digits, better) {
+  if (Math.abs(difference) < 0.5 * 10 ** -digits) return h("span", { class: "muted" }, "the same");
+  const good = difference * better > 0;
+  return h("span", { class: good ? "good-text" : "bad-text" }, `${words.decimal(difference, digits, true)} ${good ? "better" : "worse"}`);
+}
+
+/** Draw where a run lies among all runs: the best on the right. */
+function stripOf(value, values, better) {
+  if (values.length < 2 || value === null || value === undefined) return null;
+  const lowest = Math.min(...values);
+  const width = Math.max(...values) - lowest;
+  const placeOf = (each) => {
+    const share = width ? (each - lowest) / width : 0.5;
+    return `${100 * (better > 0 ? share : 1 - share)}%`;
+  };
+  return h(
+    "span",
+    { class: "strip", "aria-hidden": "true" },
+    values.map((each) => h("span", { class: "strip-run", vars: { "--at": placeOf(each) } })),
+    h("span", { class: "strip-run strip-own", vars: { "--at": placeOf(value) } }),
+  );
+}
+
+function whenOf(created) {
+  const seconds = typeof created === "number" ? created : Date.parse(created) / 1000;
+  return Number.isFinite(seconds) ? words.ago(seconds) : String(created);
+}
+
+/** Show how the run that answers did on what came in: each event was predicted before it counted. */
+export function gradingPanel({ grading }) {
+  return h(
+    "section",
+    { class: "panel", "aria-labelledby": "grading-title" },
+    h("h2", { id: "grading-title" }, "Graded live"),
+    h("p", { class: "muted" }, "Every rating that comes in is predicted before it counts, so the run grades itself."),
+    h("div", { class: "gradings" }, gradeOf("Last hour", grading?.hour), gradeOf("Last day", grading?.day)),
+  );
+}
+
+function gradeOf(name, grade) {
+  const ratings = grade?.ratings ?? 0;
+  const plays = grade?.plays ?? 0;
+  return h(
+    "section",
+    { class: "grade" },
+    h("h3", {}, name),
+    h(
+      "dl",
+      { class: "facts" },
+      h("div", { class: "fact" }, h("dt", {}, `RMSE of ${words.plural(ratings, "rating")}`), h("dd", {}, words.decimal(ratings ? grade.rmse : null, 3))),
+      h("div", { class: "fact" }, h("dt", {}, `Found in the list of 20, of ${words.plural(plays, "play")}`), h("dd", {}, words.share(plays ? grade.hit_at_20 : null))),
+    ),
+    ratings ? WITHIN.map((each) => calibrationOf(each, grade[each.field])) : null,
+  );
+}
+
+/** Show how many ratings lay within the ±, and how many should. */
+function calibrationOf({ name, goal }, within) {
+  if (within === null || within === undefined) return null;
+  return [
+    h("p", { class: "calibration-text" }, `${words.share(within)} lie within ${name}; ${words.share(goal)} should.`),
+    h(
+      "div",
+      { class: "calibration", "aria-hidden": "true", vars: { "--width": `${100 * within}%`, "--goal": `${100 * goal}%` } },
+      h("span", { class: "calibration-goal" }),
+    ),
+  ];
+}

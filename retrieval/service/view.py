@@ -1,0 +1,509 @@
+"""What answers one request: one snapshot of a run, and the log as it was when the request came."""
+
+import time
+from collections import OrderedDict
+from dataclasses import dataclass
+from functools import cached_property
+from threading import Lock
+from typing import Literal, NamedTuple, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from index.exact import inner_products
+from index.neighbours import NO_ID
+from retrieval.data.catalogue import Catalogue, Movie
+from retrieval.data.vocabulary import Id, Vocabulary
+from retrieval.errors import RequestError, shown
+from retrieval.options import RankBy
+from retrieval.service.catalogue import Overlay, Shelf, ToldMovies, unlisted
+from retrieval.service.live import NO_DEEDS, Deeds, LiveEvents, id_of
+from retrieval.service.log import Kind
+from retrieval.service.settings import ServiceSettings
+from retrieval.serving.arguments import checked_id, checked_time
+from retrieval.serving.explanation import effects_of, explain
+from retrieval.serving.filters import Filter
+from retrieval.serving.lists import AskedLists, ask_lists, list_options, listed
+from retrieval.serving.newcomers import MovieFolding
+from retrieval.serving.predictions import judged, predict
+from retrieval.serving.recommender import Recommender
+from retrieval.serving.results import Explanation, Rating, Similars
+from retrieval.serving.snapshot import ServingSnapshot
+from retrieval.serving.stopwatch import StageTimes, lap
+from retrieval.serving.users import Person, QueryUsers, one_user
+
+When = Literal["now", "coming-back", "in-sitting"]
+WHENS: tuple[When, ...] = get_args(When)
+
+# Events, the latest ones, that reasons are looked for among.
+REASONED = 50
+
+
+class Reason(NamedTuple):
+    """One event that speaks for a movie of a list."""
+
+    movie: Movie
+    rating: float | None  # None where nothing is rated
+    effect: float  # what the event adds to the score that ranks
+
+
+class ListedMovie(NamedTuple):
+    """One movie of a list."""
+
+    rank: int  # from 1
+    movie: Movie
+    score: float
+    rating: float | None  # where a pair predicts ratings
+    deviation: float | None  # standard deviation of the true rating around it, if that is known
+    reasons: tuple[Reason, ...]  # the strongest first
+
+
+class Listed(NamedTuple):
+    """A list, and what it is a list of."""
+
+    known: bool  # whether anything is known of the user
+    at: int | None  # the moment that it is made for, in seconds
+    rank_by: RankBy
+    rows: tuple[ListedMovie, ...]
+
+
+class HistoryRow(NamedTuple):
+    """One event of a user."""
+
+    movie: Movie
+    kind: Kind
+    rating: float | None
+    timestamp: int  # seconds
+
+
+class MovieFacts(NamedTuple):
+    """One movie, and what is known of it."""
+
+    movie: Movie
+    attributes: dict[str, object]
+    shelf: Shelf
+    ratings: int  # events of it
+    mean: float | None  # rating; None where nothing is rated
+
+
+class _Asked(NamedTuple):
+    """A user's state, as of one moment."""
+
+    deeds: Deeds  # what the log had of the user
+    at: int | None
+    until: float  # the monotonic second after which another moment has come
+    lists: AskedLists
+
+
+class Cache:
+    """The states of the users who asked last, for any number of threads."""
+
+    def __init__(self, most: int) -> None:
+        self._most, self._kept = most, OrderedDict[tuple[object, ...], _Asked]()
+        self._changing = Lock()
+
+    def get(self, key: tuple[object, ...]) -> _Asked | None:
+        """Return what is kept under a key; None is nothing."""
+        with self._changing:
+            found = self._kept.get(key)
+            if found is not None:
+                self._kept.move_to_end(key)
+            return found
+
+    def asked_by(self, user: Id) -> list[tuple[When, RankBy]]:
+        """Return for when, and by what ranked, a user's state is kept."""
+        with self._changing:
+            return [
+                (when, rank_by)
+                for when in WHENS
+                for rank_by in RankBy
+                if (user, when, rank_by) in self._kept
+            ]
+
+    def put(self, key: tuple[object, ...], asked: _Asked) -> None:
+        """Keep a state, and let go of the one that was asked for longest ago if there are many."""
+        with self._changing:
+            self._kept[key] = asked
+            self._kept.move_to_end(key)
+            if len(self._kept) > self._most:
+                self._kept.popitem(last=False)
+
+
+@dataclass(frozen=True)
+class State:
+    """What answers: a snapshot, what the log says beside it, and how far the log was read."""
+
+    base: ServingSnapshot  # as loaded
+    overlay: Overlay
+    told: ToldMovies
+    live: LiveEvents
+    folding: MovieFolding | None  # moves new movies with their first ratings
+    sequence: int
+    cache: Cache
+
+    @cached_property
+    def ratings(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """How many events of each movie the run stores, and the sum of their ratings, `(M,)`."""
+        histories, count = self.base.run.histories, len(self.base.run.catalogue)
+        counts = np.bincount(histories.movies, minlength=count)
+        sums = np.bincount(histories.movies, histories.ratings, minlength=count)
+        return np.asarray(counts, np.int64), np.asarray(sums, np.float64)
+
+
+@dataclass(frozen=True)
+class View:
+    """What answers one request: one snapshot, and the log as it was when the request came."""
+
+    state: State
+    settings: ServiceSettings
+    stale: bool  # whether the log could not be asked what it has by now
+
+    @property
+    def snapshot(self) -> ServingSnapshot:
+        """The snapshot, with the movies of the log."""
+        return self.state.overlay.snapshot
+
+    @property
+    def catalogue(self) -> Catalogue:
+        """The movies."""
+        return self.snapshot.run.catalogue
+
+    @property
+    def version(self) -> str:
+        """Name of the version of the run."""
+        return self.snapshot.run.folder.name
+
+    @property
+    def created(self) -> str:
+        """When the version was trained, as ISO 8601 has it."""
+        return self.snapshot.run.config.created
+
+    def user_id(self, text: Id) -> Id:
+        """Return the id of a user, known or not, as the run has ids.
+
+        Raises:
+            RequestError: It can be nobody's.
+        """
+        return as_id(text, "user", self.snapshot.run.users)
+
+    def known(self, user: Id) -> bool:
+        """Return whether anything is known of a user."""
+        return self.state.live.is_known(self.user_id(user))
+
+    def recommend(
+        self,
+        user: Id | Person,
+        k: int = 20,
+        *,
+        at: int | None = None,
+        when: When = "now",
+        rank_by: RankBy | None = None,
+        filters: Filter | None = None,
+        diversity: float = 0.0,
+        include_seen: bool = False,
+        reasons: int = 0,
+        timer: StageTimes | None = None,
+    ) -> Listed:
+        """Return what a user, or a person, may want to watch.
+
+        Args:
+            user: Id, known or not, or a person.
+            k: Length of the list.
+            at: Time of asking, in seconds; None is what `when` says.
+            when: Without a time, the present moment, before the user comes back, whenever that is,
+                or the sitting of the last event.
+            rank_by: Score that ranks; None is what validation chose.
+            filters: Condition on movies; None lets all through.
+            diversity: Weight of unlikeness, from 0 to 1.
+            include_seen: Whether movies of the history may come back.
+            reasons: How many events are named that speak for each movie.
+            timer: Stage times of the request, if anybody measures.
+
+        Raises:
+            RequestError: One of them is impossible, or the run's pairs cannot rank so.
+        """
+        snapshot = self.snapshot
+        options = list_options(
+            snapshot,
+            k,
+            rank_by,
+            filters,
+            diversity,
+            include_seen=include_seen,
+            in_sitting=when == "in-sitting" and at is None,
+        )
+        asked, known = self._asked(user, at, when, options.rank_by, timer)
+        found = listed(snapshot, asked.lists, options, timer)
+        there = found.movies[0] != NO_ID
+        numbers = found.movies[0, there]
+        why = self._reasons(user, asked.at, numbers, options.rank_by, reasons)
+        rates = snapshot.encoder.rates
+        deviations: list[float] | None = None
+        if rates and len(numbers):
+            vectors = snapshot.index.vectors_of(numbers)
+            encoded, which = asked.lists.encoded, np.zeros(len(numbers), np.int64)
+            scores = inner_products(encoded.vectors[which], vectors)
+            made = judged(snapshot.encoder, encoded, which, numbers, scores)
+            deviations = None if made.deviations is None else made.deviations.tolist()
+        movies = self.catalogue.movies
+        rows = tuple(
+            ListedMovie(
+                place + 1,
+                movies[number],
+                score,
+                rating if rates else None,
+                None if deviations is None else deviations[place],
+                why[place],
+            )
+            for place, (number, score, rating) in enumerate(
+                zip(
+                    numbers.tolist(),
+                    found.scores[0, there].tolist(),
+                    found.ratings[0, there].tolist(),
+                    strict=True,
+                )
+            )
+        )
+        lap(timer, "titles")
+        return Listed(known, asked.at, options.rank_by, rows)
+
+    def prepare(self, user: Id) -> None:
+        """Bring up to date what is kept of a user who did something, before the next question.
+
+        Args:
+            user: Id of whom the log has news of.
+        """
+        for when, rank_by in self.state.cache.asked_by(user):
+            self._asked(user, None, when, rank_by)
+
+    def rate(
+        self, user: Id | Person, movie: Id, *, at: int | None = None, when: When = "now"
+    ) -> Rating:
+        """Return how a user would rate a movie: the number that lists show beside it.
+
+        Args:
+            user: Id, known or not, or a person.
+            movie: Id of a movie.
+            at: Time of asking, in seconds; None is what `when` says.
+            when: As `recommend` takes it.
+
+        Raises:
+            RequestError: An unknown movie, or a run whose pairs predict no ratings.
+        """
+        snapshot, number = self.snapshot, self.movie_number(movie)
+        row, numbers = np.zeros(1, np.int64), np.array([number])
+        if not snapshot.encoder.rates:
+            predict(snapshot, self._users(user, at)[0], row, numbers, None, 1)  # which says why
+        encoded = self._asked(user, at, when, snapshot.encoder.ranking(None))[0].lists.encoded
+        scores = inner_products(encoded.vectors, snapshot.vectors_of(numbers))
+        made = judged(snapshot.encoder, encoded, row, numbers, scores)
+        deviation = None if made.deviations is None else float(made.deviations[0])
+        return Rating(self.catalogue.movies[number], float(made.ratings[0]), deviation)
+
+    def explain(
+        self,
+        user: Id | Person,
+        movie: Id,
+        *,
+        by: RankBy | None = None,
+        at: int | None = None,
+    ) -> Explanation:
+        """Return which events of the history carry a rating, or the score that ranks.
+
+        Args:
+            user: Id, known or not, or a person.
+            movie: Id of a movie.
+            by: Explain the rating, or the score that ranks by this; None is what lists are ranked
+                by.
+            at: Time of asking, in seconds; None is now.
+
+        Raises:
+            RequestError: An unknown movie, or a ranking that the run's pairs cannot give.
+        """
+        number = self.movie_number(movie)
+        asked, _ = self._asked(user, at, "now", self.snapshot.encoder.ranking(None))
+        person = user if isinstance(user, Person) else self.state.live.asking(self.user_id(user))
+        named = self.catalogue.movies[number].id
+        return explain(self.snapshot, person, named, by=by, at=asked.at)
+
+    def history(self, user: Id) -> list[HistoryRow]:
+        """Return the events of a user, the latest first; none of one who is not known."""
+        live, movies = self.state.live, self.catalogue.movies
+        user = self.user_id(user)
+        stored, rated = live.stored(user), self.snapshot.run.config.scale.tells_taste
+        kind = Kind.RATING if rated else Kind.PLAY
+        rows = [
+            HistoryRow(movies[movie], kind, rating if rated else None, timestamp)
+            for movie, rating, timestamp in zip(
+                *(column.tolist() for column in stored), strict=True
+            )
+        ]
+        rows += [
+            HistoryRow(movies[event.movie], event.kind, event.rating, event.timestamp)
+            for event in live.deeds(user).told
+        ]
+        return sorted(rows, key=lambda row: row.timestamp)[::-1]
+
+    def similar(self, movie: Id, k: int) -> Similars:
+        """Return the movies whose vectors point most nearly the same way.
+
+        Raises:
+            RequestError: An unknown movie or an impossible k.
+        """
+        number = self.movie_number(movie)
+        return Recommender(self.snapshot).similar(self.catalogue.movies[number].id, k)
+
+    def search(self, text: str, limit: int) -> list[Movie]:
+        """Return movies whose titles resemble a text, those that were removed left out."""
+        removed = self.state.overlay.removed
+        found = self.catalogue.search(text, limit + int(removed.sum()))
+        return [movie for movie in found if not removed[self.catalogue.number(movie.id)]][:limit]
+
+    def movie_number(self, movie: Id) -> int:
+        """Return the number of a movie, given by id.
+
+        Raises:
+            RequestError: There is no such movie, or it was removed.
+        """
+        number = self.catalogue.number(as_id(movie, "movie", self.catalogue.vocabulary))
+        if self.state.overlay.removed[number]:
+            raise unlisted(movie)
+        return number
+
+    def movie(self, movie: Id) -> MovieFacts:
+        """Return what is known of a movie.
+
+        Raises:
+            RequestError: There is no such movie, or it was removed.
+        """
+        number, run = self.movie_number(movie), self.snapshot.run
+        counts, sums = self.state.ratings
+        stored = number < len(counts)
+        count, total = (int(counts[number]), float(sums[number])) if stored else (0, 0.0)
+        more, more_total = self.state.live.rated(number)
+        count, total = count + more, total + more_total
+        rated = count and run.config.scale.tells_taste
+        return MovieFacts(
+            self.catalogue.movies[number],
+            run.attributes.value(number),
+            self.state.overlay.shelf(number),
+            count,
+            total / count if rated else None,
+        )
+
+    def _users(self, user: Id | Person, at: int | None) -> tuple[QueryUsers, bool]:
+        snapshot = self.snapshot
+        known = not isinstance(user, Person) and self.state.live.is_known(user)
+        person = user if isinstance(user, Person) else self.state.live.asking(user)
+        return one_user(snapshot.run, person, at, snapshot.histories), known
+
+    def _asked(
+        self,
+        user: Id | Person,
+        at: int | None,
+        when: When,
+        rank_by: RankBy,
+        timer: StageTimes | None = None,
+    ) -> tuple[_Asked, bool]:
+        """Return a user's state, kept where nothing has changed since, and whether we know them."""
+        at, live = checked_time(at), self.state.live
+        if isinstance(user, Person) or at is not None:
+            given = user if isinstance(user, Person) else self.user_id(user)
+            moment = self._moment() if at is None and when == "now" else at
+            users, known = self._users(given, moment)
+            lap(timer, "history")
+            return self._encoded(users, None, moment, when, rank_by, timer), known
+        user = self.user_id(user)
+        known = live.is_known(user)
+        key = (user if known else None, when, rank_by)
+        deeds, kept = live.deeds(user), self.state.cache.get(key)
+        if kept is None or kept.deeds is not deeds or kept.until < time.monotonic():
+            moment = None
+            if when == "now":
+                moment = max(self._moment(), live.last(user))  # also where the clock is behind
+            users, _ = self._users(user, moment)
+            lap(timer, "history")
+            kept = self._encoded(users, deeds, moment, when, rank_by, timer)
+            self.state.cache.put(key, kept)
+        else:
+            lap(timer, "history")
+        return kept, known
+
+    def _encoded(
+        self,
+        users: QueryUsers,
+        deeds: Deeds | None,
+        at: int | None,
+        when: When,
+        rank_by: RankBy,
+        timer: StageTimes | None,
+    ) -> _Asked:
+        times = None if at is None else np.array([at])
+        asked = ask_lists(
+            self.snapshot,
+            users,
+            np.zeros(1, np.int64),
+            times,
+            rank_by,
+            in_sitting=when == "in-sitting" and at is None,
+            timer=timer,
+        )
+        until = time.monotonic() + self.settings.refresh_seconds
+        return _Asked(NO_DEEDS if deeds is None else deeds, at, until, asked)
+
+    def _moment(self) -> int:
+        """Return the present moment, which is the same for a while, so that answers agree."""
+        now = int(time.time())
+        return now - now % self.settings.refresh_seconds
+
+    def _reasons(
+        self,
+        user: Id | Person,
+        at: int | None,
+        movies: NDArray[np.int64],
+        by: RankBy,
+        count: int,
+    ) -> list[tuple[Reason, ...]]:
+        """Return for each of M movies the events that speak for it most."""
+        if not count or not len(movies):
+            return [()] * len(movies)
+        users, _ = self._users(user if isinstance(user, Person) else self.user_id(user), at)
+        events = users.histories
+        if not len(events.movies):
+            return [()] * len(movies)
+        effects, places = effects_of(self.snapshot, users, movies, by, at, REASONED)
+        rated = self.snapshot.run.config.scale.tells_taste
+        known = self.catalogue.movies
+        found = []
+        for column in effects.T:
+            best = [row for row in np.argsort(-column, kind="stable")[:count] if column[row] > 0]
+            found.append(
+                tuple(
+                    Reason(
+                        known[events.movies[places[row]]],
+                        float(events.ratings[places[row]]) if rated else None,
+                        float(column[row]),
+                    )
+                    for row in best
+                )
+            )
+        return found
+
+
+def as_id(given: Id, what: str, vocabulary: Vocabulary) -> Id:
+    """Return an id from an address or a log, where whole numbers are texts too.
+
+    Args:
+        given: The id.
+        what: Word for what has such ids.
+        vocabulary: The ids of the run.
+
+    Raises:
+        RequestError: It is no id of the kind that the run has.
+    """
+    if isinstance(given, str) and not vocabulary.texts:
+        number = id_of(given, vocabulary)
+        if number is None:
+            raise RequestError(f"{what} '{shown(given)}' is no id; {vocabulary.described()}")
+        given = number
+    return checked_id(given, what, vocabulary)

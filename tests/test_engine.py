@@ -1,0 +1,326 @@
+"""What a service answers: the run, and what the log says by then."""
+
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from retrieval.data.vocabulary import Id
+from retrieval.errors import RequestError
+from retrieval.options import RankBy
+from retrieval.pipeline.hiding import hide_movies
+from retrieval.pipeline.indexing import changed_version
+from retrieval.run.folder import open_run
+from retrieval.run.versions import writing
+from retrieval.service.catalogue import Shelf
+from retrieval.service.engine import Engine
+from retrieval.service.log import Kind, LogError, NewEvent, open_log
+from retrieval.service.mark import Mark, write_mark
+from retrieval.service.settings import ServiceSettings
+from retrieval.service.view import View, When
+from retrieval.serving.events import Event
+from retrieval.serving.recommender import Recommender
+from retrieval.serving.users import Person
+
+USER = 4
+NOBODY = 987_654
+WAIT = 20.0  # seconds, far more than a swap takes
+
+
+def settings_of(run: Path, folder: Path) -> ServiceSettings:
+    return ServiceSettings(run=run, database=str(folder / "log.db"), poll_seconds=0.05)
+
+
+@pytest.fixture
+def engine(run: Path, tmp_path: Path) -> Iterator[Engine]:
+    engine = Engine.open(settings_of(run, tmp_path))
+    yield engine
+    engine.close()
+
+
+def told(engine: Engine, kind: Kind, user: int, movie: Id, rating: float | None = None) -> None:
+    event = NewEvent(
+        kind=kind,
+        user_id=str(user),
+        movie_id=str(movie),
+        rating=rating,
+        timestamp=int(time.time()),
+    )
+    engine.add_events([event])
+
+
+def movies(view: View, user: int | Person, k: int = 10) -> list[Id]:
+    return [row.movie.id for row in view.recommend(user, k).rows]
+
+
+def test_a_user_whom_nobody_knows_gets_the_list_of_a_new_user(engine: Engine) -> None:
+    listed = engine.view().recommend(NOBODY, 5)
+    assert not listed.known
+    assert [row.movie.id for row in listed.rows] == movies(engine.view(), Person(), 5)
+    assert engine.view().recommend(USER, 5).known
+
+
+def test_the_list_of_a_known_user_is_that_of_the_recommender(
+    engine: Engine, recommender: Recommender
+) -> None:
+    moments: tuple[tuple[When, bool], ...] = (("coming-back", False), ("in-sitting", True))
+    for when, sitting in moments:
+        listed = engine.view().recommend(USER, 10, when=when)
+        wanted = recommender.topk(USER, 10, in_sitting=sitting)
+        assert [(row.movie, row.score, row.rating) for row in listed.rows] == [
+            (row.movie, row.score, row.rating) for row in wanted
+        ]
+    asked = engine.view().recommend(USER, 10)
+    assert asked.at is not None
+    assert abs(asked.at - time.time()) <= engine.settings.refresh_seconds
+    wanted = recommender.topk(USER, 10, at=asked.at)
+    assert [(row.movie, row.rating) for row in asked.rows] == [
+        (row.movie, row.rating) for row in wanted
+    ]
+
+
+def test_the_rating_of_a_movie_is_the_one_that_the_list_shows(engine: Engine) -> None:
+    for row in engine.view().recommend(USER, 20).rows:
+        rating = engine.view().rate(USER, row.movie.id)
+        assert (rating.rating, rating.deviation) == (row.rating, row.deviation)
+
+
+def test_an_event_counts_in_the_next_answer(engine: Engine) -> None:
+    before = movies(engine.view(), USER)
+    told(engine, Kind.RATING, USER, before[0], 1.0)
+    after = movies(engine.view(), USER)
+    assert before[0] not in after
+    row = engine.view().history(USER)[0]
+    assert (row.movie.id, row.kind, row.rating) == (before[0], Kind.RATING, 1.0)
+
+
+def test_an_event_of_the_log_counts_as_one_that_comes_with_the_question(
+    engine: Engine, recommender: Recommender
+) -> None:
+    movie = movies(engine.view(), USER)[0]
+    told(engine, Kind.RATING, USER, movie, 1.0)
+    asked = engine.view().recommend(USER, 10)
+    event = engine.view().history(USER)[0]
+    added = Event(event.movie.id, event.rating, event.timestamp)
+    wanted = recommender.topk(Person(user_id=USER, added=[added]), 10, at=asked.at)
+    assert [(row.movie, row.score, row.rating) for row in asked.rows] == [
+        (row.movie, row.score, row.rating) for row in wanted
+    ]
+
+
+def test_of_several_ratings_of_a_movie_the_last_counts(engine: Engine) -> None:
+    movie = movies(engine.view(), USER)[0]
+    told(engine, Kind.RATING, USER, movie, 1.0)
+    low = engine.view().recommend(USER, 10)
+    told(engine, Kind.RATING, USER, movie, 5.0)
+    told(engine, Kind.RATING, USER, movie, 1.0)
+    again = engine.view().recommend(USER, 10)
+    assert [row.rating for row in again.rows] == [row.rating for row in low.rows]
+    assert [row.rating for row in engine.view().history(USER)[:3]] == [1.0, 5.0, 1.0]
+
+
+def test_what_was_only_watched_leaves_lists_and_says_nothing_of_taste(engine: Engine) -> None:
+    before = engine.view().recommend(USER, 10)
+    told(engine, Kind.PLAY, USER, before.rows[0].movie.id)
+    after = engine.view().recommend(USER, 9)
+    assert [row.movie for row in after.rows] == [row.movie for row in before.rows[1:]]
+    assert [row.rating for row in after.rows] == [row.rating for row in before.rows[1:]]
+
+
+def test_a_new_user_is_there_from_the_first_event(engine: Engine) -> None:
+    first, second = movies(engine.view(), NOBODY)[:2]
+    told(engine, Kind.LIKE, NOBODY, first)
+    told(engine, Kind.PLAY, NOBODY, second)
+    listed = engine.view().recommend(NOBODY, 10)
+    assert listed.known
+    assert not {first, second} & {row.movie.id for row in listed.rows}
+    assert [row.movie.id for row in engine.view().history(NOBODY)] == [second, first]
+
+
+def test_what_one_worker_acknowledged_every_other_knows(engine: Engine) -> None:
+    other = Engine.open(engine.settings)
+    try:
+        movie = movies(other.view(), USER)[0]
+        told(engine, Kind.RATING, USER, movie, 5.0)
+        assert movie not in movies(other.view(), USER)
+        assert movies(other.view(), USER) == movies(engine.view(), USER)
+    finally:
+        other.close()
+
+
+def test_a_service_that_starts_again_knows_what_it_was_told(engine: Engine) -> None:
+    told(engine, Kind.RATING, USER, movies(engine.view(), USER)[0], 5.0)
+    told(engine, Kind.RATING, NOBODY, movies(engine.view(), NOBODY)[0], 5.0)
+    engine.hide(movies(engine.view(), USER)[0])
+    again = Engine.open(engine.settings)
+    try:
+        for user in (USER, NOBODY):
+            assert movies(again.view(), user) == movies(engine.view(), user)
+            assert again.view().history(user) == engine.view().history(user)
+    finally:
+        again.close()
+
+
+def test_a_forgotten_user_is_nobody_and_may_come_again(engine: Engine) -> None:
+    movie = movies(engine.view(), USER)[0]
+    told(engine, Kind.RATING, USER, movie, 5.0)
+    events = len(engine.view().history(USER))
+    assert engine.forget(USER) == events
+    for service in (engine, again := Engine.open(engine.settings)):
+        assert not service.view().known(USER)
+        assert service.view().history(USER) == []
+        assert movies(service.view(), USER) == movies(service.view(), NOBODY)
+    again.close()
+    told(engine, Kind.RATING, USER, movie, 5.0)
+    assert [row.movie.id for row in engine.view().history(USER)] == [movie]
+    with pytest.raises(RequestError, match="nothing to forget"):
+        engine.forget(NOBODY)
+
+
+def test_a_hidden_movie_is_in_no_list_and_a_removed_one_nowhere(engine: Engine) -> None:
+    first = movies(engine.view(), USER)[0]
+    assert engine.hide(first) is Shelf.HIDDEN
+    assert first not in movies(engine.view(), USER)
+    assert engine.view().movie(first).shelf is Shelf.HIDDEN
+    assert engine.show(first) is Shelf.LISTED
+    assert movies(engine.view(), USER)[0] == first
+    title = engine.view().movie(first).movie.title
+    assert engine.remove(first) is Shelf.REMOVED
+    assert first not in movies(engine.view(), USER)
+    assert first not in [movie.id for movie in engine.view().search(title, 5)]
+    with pytest.raises(RequestError, match="was removed"):
+        engine.view().movie(first)
+
+
+def test_events_that_no_history_can_hold_are_refused_together(engine: Engine) -> None:
+    movie, now = movies(engine.view(), USER)[0], int(time.time())
+
+    good = NewEvent(
+        kind=Kind.RATING, user_id=str(USER), movie_id=str(movie), rating=4.0, timestamp=now
+    )
+    for bad, said in (
+        (replace(good, movie_id="99999"), "unknown movie"),
+        (replace(good, rating=9.0), "outside the scale"),
+        (replace(good, rating=None), "has no value"),
+        (replace(good, user_id="somebody"), "is no id"),
+        (replace(good, timestamp=now + 10**7), "in the future"),
+    ):
+        with pytest.raises(RequestError, match=said):
+            engine.add_events([good, bad])
+    assert movies(engine.view(), USER)[0] == movie
+
+
+def test_answers_go_on_while_the_log_is_away(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = movies(engine.view(), USER)
+
+    def away() -> int:
+        raise LogError("the database is away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(engine, "_log", type("Away", (), {"head": staticmethod(away)})())
+        assert engine.view().stale
+        assert movies(engine.view(), USER) == before
+    time.sleep(1.1)
+    assert not engine.view().stale
+
+
+def test_another_version_takes_over_and_what_was_told_stays(run: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(run, folder)
+    engine = Engine.open(settings_of(folder, tmp_path))
+    try:
+        begun = engine.view()
+        first, second = movies(begun, USER, 2)
+        told(engine, Kind.RATING, USER, second, 5.0)
+        hide_movies(folder, [first])
+        end = time.monotonic() + WAIT
+        while engine.view().version == begun.version and time.monotonic() < end:
+            time.sleep(0.02)
+        after = engine.view()
+        assert after.version != begun.version
+        assert not {first, second} & set(movies(after, USER, 10))
+        assert begun.version == begun.snapshot.run.folder.name
+        assert first in movies(begun, USER, 10)  # which ends from what it began with
+        assert after.history(USER)[0].movie.id == second
+    finally:
+        engine.close()
+
+
+def test_reasons_are_events_of_the_user_and_the_strongest_comes_first(engine: Engine) -> None:
+    listed = engine.view().recommend(USER, 5, rank_by=RankBy.RATING, reasons=3)
+    rated = {row.movie.id for row in engine.view().history(USER)}
+    for row in listed.rows:
+        effects = [reason.effect for reason in row.reasons]
+        assert {reason.movie.id for reason in row.reasons} <= rated
+        assert effects == sorted(effects, reverse=True)
+        assert all(effect > 0 for effect in effects)
+    assert any(row.reasons for row in listed.rows)
+    row = listed.rows[0]
+    explained = engine.view().explain(USER, row.movie.id, by=RankBy.RATING)
+    assert explained.answer == row.rating
+
+
+def test_a_new_movie_is_listed_from_its_facts_and_moves_with_its_ratings(engine: Engine) -> None:
+    view = engine.view()
+    known = view.recommend(USER, 1).rows[0].movie
+    facts = {"title": "A Brand-New Film", "year": 2026, "genres": list(known.genres)}
+    new = 4321
+    assert engine.set_movie(new, facts) is Shelf.LISTED
+    view = engine.view()
+    everything = len(view.catalogue)
+    assert new in movies(view, USER, everything)
+    assert str(view.movie(new).movie) == "A Brand-New Film (2026)"
+    assert view.search("brand new film", 3)[0].id == new
+    before = view.rate(USER, new)
+    for user in range(30, 50):
+        told(engine, Kind.RATING, user, new, 5.0)
+    liked = engine.view().rate(USER, new)
+    for user in range(30, 50):
+        told(engine, Kind.RATING, user, new, 1.0)
+    disliked = engine.view().rate(USER, new)
+    assert liked.rating > before.rating > disliked.rating
+    assert liked.deviation is not None
+    assert engine.view().movie(new).ratings == 40
+    again = Engine.open(engine.settings)
+    try:
+        assert again.view().rate(USER, new).rating == pytest.approx(disliked.rating, abs=1e-6)
+    finally:
+        again.close()
+    with pytest.raises(RequestError, match="title"):
+        engine.set_movie(new, {"year": 2026})
+
+
+def test_what_is_known_of_a_movie_can_be_changed(engine: Engine) -> None:
+    movie = engine.view().recommend(USER, 1).rows[0].movie
+    engine.set_movie(movie.id, {"title": "Another Title", "year": 1999, "genres": ["Drama"]})
+    view = engine.view()
+    assert str(view.movie(movie.id).movie) == "Another Title (1999)"
+    assert view.recommend(USER, 1).rows[0].movie.title == "Another Title"
+
+
+def test_what_was_only_watched_is_known_after_a_training_that_went_further(
+    run: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(run, folder)
+    engine = Engine.open(settings_of(folder, tmp_path))
+    watched, rated = movies(engine.view(), USER, 2)
+    told(engine, Kind.PLAY, USER, watched)
+    told(engine, Kind.RATING, USER, rated, 5.0)
+    engine.close()
+    log = open_log(engine.settings.database)
+    with writing(folder) as writer, changed_version(writer, open_run(folder)) as version:
+        write_mark(version, Mark(log.identity, log.head()))  # as a training on the log leaves it
+    log.close()
+    again = Engine.open(engine.settings)
+    try:
+        assert watched not in movies(again.view(), USER)
+        assert again.view().history(USER)[0].movie.id == watched
+        assert movies(again.view(), USER, 1) == [rated]  # whose rating such a run would hold
+    finally:
+        again.close()
