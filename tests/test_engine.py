@@ -324,3 +324,64 @@ def test_what_was_only_watched_is_known_after_a_training_that_went_further(
         assert movies(again.view(), USER, 1) == [rated]  # whose rating such a run would hold
     finally:
         again.close()
+
+
+def test_a_play_is_no_rating_of_a_movie_and_a_like_is_the_best(engine: Engine) -> None:
+    movie = movies(engine.view(), USER)[0]
+    before = engine.view().movie(movie)
+    assert before.mean is not None
+    told(engine, Kind.PLAY, NOBODY, movie)
+    assert engine.view().movie(movie) == before
+    told(engine, Kind.LIKE, NOBODY, movie)
+    after = engine.view().movie(movie)
+    assert after.ratings == before.ratings + 1
+    wanted = (before.ratings * before.mean + 5.0) / after.ratings
+    assert after.mean == pytest.approx(wanted)
+    engine.forget(NOBODY)
+    assert engine.view().movie(movie).mean == pytest.approx(before.mean)
+
+
+def test_what_a_forgotten_user_said_of_a_new_movie_is_forgotten_too(engine: Engine) -> None:
+    genres = list(engine.view().recommend(USER, 1).rows[0].movie.genres)
+    engine.set_movie(4321, {"title": "A Brand-New Film", "genres": genres})
+    before = engine.view().rate(USER, 4321)
+    told(engine, Kind.RATING, 30, 4321, 1.0)
+    assert engine.view().rate(USER, 4321) != before
+    engine.forget(30)
+    assert engine.view().rate(USER, 4321) == before
+
+
+def test_a_new_movie_that_is_hidden_stays_where_its_ratings_moved_it(engine: Engine) -> None:
+    engine.set_movie(4321, {"title": "A Brand-New Film"})
+    told(engine, Kind.RATING, 30, 4321, 1.0)
+    moved = engine.view().rate(USER, 4321)
+    assert engine.hide(4321) is Shelf.HIDDEN
+    assert engine.show(4321) is Shelf.LISTED
+    assert engine.view().rate(USER, 4321) == moved
+
+
+def test_a_request_that_began_before_a_movie_came_ends_without_it(engine: Engine) -> None:
+    begun = engine.view()
+    engine.set_movie(4321, {"title": "A Brand-New Film"})
+    for user in (USER, NOBODY):
+        told(engine, Kind.RATING, user, 4321, 5.0)
+        assert 4321 in [row.movie.id for row in engine.view().history(user)]
+        assert 4321 not in [row.movie.id for row in begun.history(user)]
+        assert len(begun.recommend(user, 5).rows) == 5
+
+
+def test_entries_that_were_brought_in_count_once(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told(engine, Kind.RATING, USER, movies(engine.view(), USER)[0], 5.0)
+    before = engine.view().history(USER)
+    state = engine.view().state
+    again = replace(state, sequence=0)  # as after a failure in the midst of it
+    monkeypatch.setattr(engine, "_state", again)
+    assert engine.view().history(USER) == before
+
+
+@pytest.mark.parametrize("written", ["1_2", "+12", "012", " 12", "\u0661\u0662", "1e1"])
+def test_an_id_has_one_way_of_being_written(engine: Engine, written: str) -> None:
+    with pytest.raises(RequestError, match="is no id"):
+        engine.view().recommend(written, 3)

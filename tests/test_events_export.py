@@ -261,11 +261,21 @@ def test_what_is_said_of_the_data_is_written_down_and_read_again(tmp_path: Path)
         exported(tmp_path / "run", log, "never")
 
 
-def test_a_log_of_another_run_is_refused_in_words(run: Path, log: Log) -> None:
-    log.append([event("ann", "4", Kind.RATING, 2.0)])
-    with pytest.raises(RequestError, match="has the user_id 'ann', and those of the data are"):
-        exported(run, log)
-    assert not (run.parent / "next").exists()
+def test_entries_whose_ids_can_be_none_of_the_run_are_skipped_and_counted(
+    run: Path, log: Log, caplog: pytest.LogCaptureFixture
+) -> None:
+    odd = ("ann", "007", "+7", " 7", "7_0", "\u0667", "9" * 30)
+    log.append([event(user, "4", Kind.RATING, 2.0) for user in (*odd, "7")])
+    log.append([event("7", "four", Kind.RATING, 2.0)])
+    log.set_movie("m-1", {"title": "Elsewhere", "genres": []})
+    log.hide("m-2")
+    done = exported(run, log)
+    assert (done.from_log, done.new_movies) == (1, 0)
+    (warning,) = caplog.messages
+    assert warning.startswith("10 entries of the log were skipped")
+
+
+def test_a_folder_that_is_there_is_not_written_over(run: Path, log: Log) -> None:
     (run.parent / "full").mkdir()
     (run.parent / "full" / "thesis.txt").write_text("ten years of work")
     with pytest.raises(RecError, match="is there and is no empty folder"):

@@ -126,7 +126,9 @@ def test_an_event_that_cannot_be_is_refused(steady: Service, event: object) -> N
 def test_a_user_is_forgotten(service: Service) -> None:
     movies = listed(service, NEW)
     service.post("/v1/events", {"events": [rating(movie) for movie in movies[:3]]})
+    assert len(service.get("/v1/stats")["recent"]) == 3
     answer = service.ask("DELETE", f"/v1/users/{NEW}")
+    assert service.get("/v1/stats")["recent"] == []
     assert answer.json() == {"user_id": NEW, "forgotten_events": 3}
     assert service.get(f"/v1/users/{NEW}/history") == {
         "user_id": NEW,

@@ -109,7 +109,7 @@ def test_a_name_of_somebody_else_is_refused(local: Service, host: str) -> None:
         ({"host": "127.0.0.1"}, {"localhost", "127.0.0.1", "[::1]"}),
         ({"host": "localhost"}, {"localhost", "127.0.0.1", "[::1]"}),
         ({"host": "127.0.0.1", "keys_file": "keys.txt"}, set()),
-        ({"host": "10.0.0.1", "insecure": True}, set()),
+        ({"host": "10.0.0.1"}, set()),
     ],
 )
 def test_only_a_service_without_keys_minds_its_name(

@@ -139,7 +139,8 @@ def test_who_has_the_answer_already_is_told_so(service: Service) -> None:
 
 
 def test_an_answer_says_where_its_time_went(service: Service) -> None:
-    headers = service.ask("GET", LIST, headers={"x-request-id": "mine-1"}).headers
+    address = f"{LIST}?include_seen=true"  # such a list is not kept
+    headers = service.ask("GET", address, headers={"x-request-id": "mine-1"}).headers
     assert headers["x-request-id"] == "mine-1"
     assert "total;dur=" in headers["server-timing"]
     assert "search;dur=" in headers["server-timing"]
@@ -180,6 +181,26 @@ def test_a_question_that_makes_no_sense_is_refused(service: Service, query: str,
     answer = service.ask("GET", f"{LIST}?{query}")
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")
     assert said in answer.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("question", "said"),
+    [
+        ({"users": [1] * 300}, "there are 300 users; ask for at most 256"),
+        ({"users": [1] * 10_001}, "at most 10000 items"),
+        ({"users": [1] * 200, "k": 101}, "200 lists of 101 movies have 20,200 together"),
+        ({"users": [1] * 17, "explain": True}, "there are 17 users; with explain or diversity"),
+        ({"users": [1] * 17, "diversity": 0.5}, "at most 16"),
+        ({"history": [{}] * 20_000}, "history.0.movie_id: this field is missing"),
+    ],
+)
+def test_a_question_that_asks_for_too_much_is_refused(
+    service: Service, question: Answer, said: str
+) -> None:
+    answer = service.ask("POST", "/v1/recommendations", json=question)
+    assert answer.status_code == 422
+    assert said in answer.json()["detail"]
+    assert "more" not in answer.json()["detail"]
 
 
 @pytest.mark.parametrize(

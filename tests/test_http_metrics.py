@@ -51,7 +51,7 @@ def test_answers_are_counted_by_route(service: Service) -> None:
     assert found["rec_requests_total", "GET", route, "422"] == 1
     assert found["rec_requests_total", "GET", "other", "404"] == 1
     assert found["rec_request_seconds_count", route] == 4
-    assert found["rec_stage_seconds_count", "search"] == 3
+    assert found["rec_stage_seconds_count", "history"] == 3
     assert not any("unknown" in str(key) or "BREW" in str(key) for key in found)
 
 
@@ -76,7 +76,7 @@ def test_stats_are_what_the_metrics_say(service: Service) -> None:
     assert 0 < route["p50_ms"] <= route["p99_ms"]
     assert found["requests"] == 20
     assert found["errors"] == 0
-    assert {"search", "routing"} <= {row["stage"] for row in found["stages"]}
+    assert {"history", "routing"} <= {row["stage"] for row in found["stages"]}
     assert found["coverage"] == 20
     assert found["grading"]["hour"]["rmse"] is None
     assert found["uptime"] > 0
@@ -156,6 +156,16 @@ def test_a_clock_that_jumps_loses_no_more_than_its_minutes() -> None:
     assert grading.over(DAY).plays == 0
     grading.add(Foreseen(hit=True))
     assert grading.over(HOUR).plays == 1
+
+
+def test_pace_is_that_of_a_minute_however_often_one_looks() -> None:
+    pace = Pace()
+    for second in range(600):
+        rate = pace.rate(second, 10 * second)
+    assert rate == pytest.approx(10)
+    for second in range(600, 630):  # nobody asks any more
+        rate = pace.rate(second, 5990)
+    assert rate == pytest.approx(5, abs=1)
 
 
 def test_pace_is_that_of_the_last_looks() -> None:

@@ -11,9 +11,11 @@ import pytest
 from web import Service, service_of
 
 from retrieval.errors import RunError
+from retrieval.service.http import context as context_module
 from retrieval.service.http import reading
 from retrieval.service.http.context import MOST_WAITING, THREADS, Context
 from retrieval.service.http.problems import STATUS, Code
+from retrieval.service.http.shapes import RunShape
 from retrieval.service.log import LogError
 from retrieval.service.logs import JsonLines
 
@@ -175,8 +177,30 @@ def test_too_many_questions_are_not_kept_waiting(service: Service) -> None:
     try:
         assert service.refused("GET", "/v1/movies?q=a") == (429, "too_many_questions")
         service.get("/v1/users/1/recommendations")  # which takes no thread
+        for options in ("explain=true", "diversity=0.5", "k=101"):  # which do
+            path = f"/v1/users/1/recommendations?{options}"
+            assert service.refused("GET", path) == (429, "too_many_questions")
     finally:
         context.waiting = 0
+
+
+def test_metrics_that_fail_once_are_logged_and_go_on(
+    service: Service, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    context, looks = context_of(service), 0
+
+    def look() -> None:
+        nonlocal looks
+        looks += 1
+        if looks == 1:
+            raise ValueError("out of order")
+        raise asyncio.CancelledError
+
+    monkeypatch.setattr(context_module, "REFRESH", 0)
+    monkeypatch.setattr(context, "refresh_metrics", look)
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(context.refresh())
+    assert "ValueError: out of order" in caplog.text
 
 
 def test_who_is_gone_is_answered_nothing(service: Service) -> None:
@@ -208,7 +232,9 @@ def test_who_is_gone_is_answered_nothing(service: Service) -> None:
 
 def test_runs_are_told_of(service: Service) -> None:
     found = service.get("/v1/runs")
-    assert [run["name"] for run in found["runs"]] == [found["answering"]]
+    (only,) = found["runs"]
+    assert only["name"] == found["answering"]
+    assert only.keys() == RunShape.model_fields.keys()
     assert service.refused("POST", "/v1/runs/rollback") == (409, "not_promoted")
     assert service.refused("POST", "/v1/runs/v1/promote") == (404, "unknown_run")
 

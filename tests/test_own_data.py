@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from small_worlds import small_world, tiny_settings
 from typer.testing import CliRunner
+from web import service_of
 
 from retrieval.cli.app import assembled
 from retrieval.data import columns
@@ -91,6 +92,17 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Recommender:
     folder = tmp_path_factory.mktemp("played") / "run"
     train(with_texts(plays(again=4)), tiny_settings(), folder)
     return Recommender.load(folder)
+
+
+def test_a_service_explains_what_ranks_where_nothing_is_rated(
+    played: Recommender, tmp_path: Path
+) -> None:
+    with service_of(played.run.home, tmp_path) as service:
+        user = user_text(1)
+        movie = service.get(f"/v1/users/{user}/recommendations?k=1")["movies"][0]["movie_id"]
+        found = service.get(f"/v1/users/{user}/movies/{movie}?explain=true")
+    assert found["rating"] is None
+    assert found["explanation"]["by"] == "watch"
 
 
 def test_what_ids_are_changes_no_answer(numbered: Recommender, called: Recommender) -> None:

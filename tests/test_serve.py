@@ -1,6 +1,7 @@
 """`rec serve` as a process of its own: it comes up, answers, keeps what it is told, and ends."""
 
 import json
+import logging
 import os
 import shutil
 import signal
@@ -20,6 +21,7 @@ from web import Served, serving
 
 from retrieval.cli.app import main
 from retrieval.service.http.protocol import LARGEST_HEAD
+from retrieval.service.logs import OWN_HANDLERS
 
 USER = 4
 NEW = 555_001
@@ -32,6 +34,18 @@ def served(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serv
     """A service that no test ends."""
     with serving(run, tmp_path_factory.mktemp("service")) as served:
         yield served
+
+
+@pytest.fixture
+def _logs_as_before() -> Iterator[None]:
+    """Put back what a service in this process changes for the whole of it: where logs go."""
+    loggers = [logging.getLogger(name) for name in (None, *OWN_HANDLERS)]
+    before = [(each.handlers[:], each.level, each.propagate, each.disabled) for each in loggers]
+    yield
+    for logger, (handlers, level, propagate, disabled) in zip(loggers, before, strict=True):
+        logger.handlers[:] = handlers
+        logger.setLevel(level)
+        logger.propagate, logger.disabled = propagate, disabled
 
 
 def listed(served: Served, user: int = NEW) -> list[int]:
@@ -81,9 +95,13 @@ def test_a_service_answers_keeps_events_and_ends_in_order(run: Path, tmp_path: P
         assert all("level" in line for line in served.lines())
     with serving(run, tmp_path, "--log-level", "debug") as served:
         assert listed(served) == after
-        requests = [line for line in served.lines() if line["message"] == "request"]
-        assert requests[-1]["route"] == "/v1/users/{user_id}/recommendations"
-        assert str(NEW) not in json.dumps(requests)
+
+        def requests() -> list[dict[str, Any]]:
+            return [line for line in served.lines() if line["message"] == "request"]
+
+        route = "/v1/users/{user_id}/recommendations"
+        eventually(lambda: any(line["route"] == route for line in requests()))
+        assert str(NEW) not in json.dumps(requests())
 
 
 def test_what_was_acknowledged_survives_a_kill(run: Path, tmp_path: Path) -> None:
@@ -188,6 +206,7 @@ def test_without_keys_other_machines_are_let_in_only_loudly(run: Path, tmp_path:
         (["--log-level", "loud"], "unknown level"),
     ],
 )
+@pytest.mark.usefixtures("_logs_as_before")
 def test_what_cannot_be_served_is_one_line(
     run: Path,
     words: list[str],
@@ -204,6 +223,7 @@ def test_what_cannot_be_served_is_one_line(
     assert wanted in line
 
 
+@pytest.mark.usefixtures("_logs_as_before")
 def test_a_port_that_is_taken_is_said(
     run: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -227,6 +247,19 @@ def test_what_is_no_http_is_a_problem_too(served: Served) -> None:
             answered, problem = said(connection)
             assert (answered, problem["code"]) == (status, code)
     assert listed(served)
+
+
+def test_a_head_and_a_body_that_come_together_are_told_apart(served: Served) -> None:
+    question = {"history": [{"movie_id": movie, "rating": 5} for movie in listed(served, USER)]}
+    body = json.dumps(question).encode() + b" " * 100_000
+    head = (
+        "POST /v1/recommendations HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n"
+        f"content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+    )
+    with connected(served) as connection:
+        connection.sendall(head.encode() + body)
+        status, found = said(connection)
+    assert (status, len(found["movies"])) == (200, 20)
 
 
 def test_a_large_body_is_refused_and_the_next_request_answered(served: Served) -> None:

@@ -96,9 +96,8 @@ def serve(
         "port": port,
         "workers": workers,
         "keys_file": keys,
-        "insecure": insecure,
         "cors": [_origin(each) for each in cors or []],
-        "log_level": log_level.value,
+        "log_level": log_level,
     }
     settings = ServiceSettings.model_validate(given)
     if keys is not None:

@@ -33,8 +33,6 @@ from retrieval.serving.users import one_user
 
 MOVIES = frozenset({Kind.MOVIE, Kind.HIDE, Kind.SHOW, Kind.REMOVE})
 
-USUAL = frozenset({columns.TITLE, columns.YEAR, columns.GENRES})
-
 
 class Shelf(StrEnum):
     """Where a movie is."""
@@ -116,8 +114,9 @@ def overlaid(base: ServingSnapshot, told: ToldMovies) -> Overlay:
         else:
             movies[number] = movie_of(movie, facts)
     snapshot = _extended(base, movies, new) if by_id else base
-    overlay = _shelved(snapshot, told)
-    return replace(overlay, newcomers=dict(enumerate(new.values(), start=len(run.catalogue))))
+    newcomers = dict(enumerate(new.values(), start=len(run.catalogue)))
+    nothing = np.zeros(len(snapshot.run.catalogue), dtype=bool)
+    return shelved(base, Overlay(snapshot, nothing, newcomers), told)
 
 
 def moved(
@@ -155,7 +154,7 @@ def _known_raters(
     said = [
         tower.encode(
             questions_of(
-                one_user(snapshot.run, live.asking(user), None, snapshot.histories),
+                one_user(snapshot.run, live.asking(user, snapshot.run), None, snapshot.histories),
                 np.zeros(1, np.int64),
                 None,
             ).questions
@@ -218,20 +217,29 @@ def _fitting(run: Run, facts: Mapping[str, Any]) -> dict[str, object]:
     return fitting
 
 
-def _shelved(snapshot: ServingSnapshot, told: ToldMovies) -> Overlay:
-    """Return a snapshot whose lists leave out what is hidden or removed."""
-    run = snapshot.run
+def shelved(base: ServingSnapshot, overlay: Overlay, told: ToldMovies) -> Overlay:
+    """Leave out of lists what is hidden or removed.
+
+    Args:
+        base: Snapshot as it was loaded.
+        overlay: What answers.
+        told: What the log says.
+    """
+    run = overlay.snapshot.run
     vocabulary = run.catalogue.vocabulary
-    hidden, removed = run.hidden.copy(), np.zeros(len(run.catalogue), dtype=bool)
+    removed = np.zeros(len(run.catalogue), dtype=bool)
+    hidden = removed.copy()
+    hidden[: len(base.run.hidden)] = base.run.hidden
     for movie, shelf in told.shelves.items():
         known = id_of(movie, vocabulary)
         number = UNKNOWN if known is None else int(vocabulary.numbers(known))
         if number != UNKNOWN:
             hidden[number] = shelf is not Shelf.LISTED
             removed[number] = shelf is Shelf.REMOVED
+    snapshot = overlay.snapshot
     if not np.array_equal(hidden, run.hidden):
         snapshot = replace(snapshot, run=replace(run, hidden=hidden, opened=run.attributes))
-    return Overlay(snapshot, removed)
+    return replace(overlay, snapshot=snapshot, removed=removed)
 
 
 def unlisted(movie: Id) -> RequestError:

@@ -13,16 +13,16 @@ from retrieval.data.vocabulary import Id
 from retrieval.errors import RecError, RequestError, RunError, shown
 from retrieval.run.promotion import VersionSummary, promote, rollback, versions
 from retrieval.run.versions import current
-from retrieval.service.catalogue import MOVIES, Shelf, ToldMovies, moved, overlaid
-from retrieval.service.live import EVENTS, LiveEvents, checked_event_time, id_of
-from retrieval.service.log import Appended, Entry, Kind, Log, LogError, NewEvent, open_log
+from retrieval.service.catalogue import MOVIES, Shelf, ToldMovies, moved, overlaid, shelved
+from retrieval.service.live import LiveEvents, checked_event_time, id_of
+from retrieval.service.log import EVENTS, Appended, Entry, Kind, Log, LogError, NewEvent, open_log
 from retrieval.service.mark import read_mark
 from retrieval.service.settings import ServiceSettings
 from retrieval.service.view import Cache, State, View, as_id
 from retrieval.serving.newcomers import MovieFolding, check_facts
 from retrieval.serving.snapshot import ServingSnapshot
 
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 # Entries of the log that are brought in together.
 TOGETHER = 10_000
@@ -100,12 +100,18 @@ class Engine:
         for event in events:
             _check_event(view, event, now)
         appended = self._log.append(events, key)
-        users = {event.user_id for event in events}
-        view = self.view()  # which brings them in, should the database go away next
-        if len(users) <= PREPARED:
-            for user in users:
-                view.prepare(view.user_id(user))
+        self._away_until = 0.0
+        try:
+            self._prepare({event.user_id for event in events})
+        except Exception:  # the events are kept, whatever becomes of this
+            logger.exception("lists could not be prepared")
         return appended
+
+    def _prepare(self, users: Collection[str]) -> None:
+        """Bring in what users told, should the log go away next, and prepare their next lists."""
+        view = self.view()
+        for user in users if len(users) <= PREPARED else ():
+            view.prepare(view.user_id(user))
 
     def forget(self, user: Id) -> int:
         """Forget a user, now and in every training to come; return how many events there were.
@@ -119,7 +125,10 @@ class Engine:
         if not view.state.live.is_known(known):
             raise RequestError(f"unknown user {shown(user)}: there is nothing to forget")
         stored = len(view.state.live.stored(known).movies)
-        return stored + self._log.forget(str(known)).events
+        events = stored + self._log.forget(str(known)).events
+        self._away_until = 0.0
+        self.view()
+        return events
 
     def set_movie(self, movie: Id, facts: Mapping[str, Any]) -> Shelf:
         """Add a movie, or change what is known of one; return where it is.
@@ -133,19 +142,19 @@ class Engine:
         known = as_id(movie, "movie", vocabulary)
         check_facts(view.state.base.run, facts)
         self._log.set_movie(str(known), facts)
-        return self._shelf_of(known)
+        return self._shelf_of(known, Shelf.LISTED)
 
     def hide(self, movie: Id) -> Shelf:
         """Keep a movie out of all lists; return where it is."""
-        return self._moved(movie, self._log.hide)
+        return self._shelve(movie, self._log.hide, Shelf.HIDDEN)
 
     def show(self, movie: Id) -> Shelf:
         """Let lists show a movie again; return where it is."""
-        return self._moved(movie, self._log.show)
+        return self._shelve(movie, self._log.show, Shelf.LISTED)
 
     def remove(self, movie: Id) -> Shelf:
         """Show a movie nowhere any more, though histories keep it; return where it is."""
-        return self._moved(movie, self._log.remove)
+        return self._shelve(movie, self._log.remove, Shelf.REMOVED)
 
     def versions(self) -> list[VersionSummary]:
         """Return the versions of the run that are kept, the newest first."""
@@ -157,8 +166,9 @@ class Engine:
         Raises:
             RunError: There is no such version, or it is not whole.
         """
+        before = current(self.settings.run).name
         promote(self.settings.run, name)
-        self._reload()
+        self._answer_or_go_back(before)
         return name
 
     def rollback(self) -> str:
@@ -167,9 +177,18 @@ class Engine:
         Raises:
             RunError: There is none.
         """
+        before = current(self.settings.run).name
         name = rollback(self.settings.run)
-        self._reload()
+        self._answer_or_go_back(before)
         return name
+
+    def _answer_or_go_back(self, before: str) -> None:
+        """Answer from the version that was chosen; where it cannot, choose the one before again."""
+        try:
+            self._reload()
+        except RecError:
+            promote(self.settings.run, before)
+            raise
 
     def close(self) -> None:
         """Stop following, and let go of the log."""
@@ -177,16 +196,23 @@ class Engine:
         self._follower.join(timeout=5)
         self._log.close()
 
-    def _moved(self, movie: Id, move: Callable[[str], int]) -> Shelf:
+    def _shelve(self, movie: Id, write: Callable[[str], int], shelf: Shelf) -> Shelf:
         view = self.view()
         known = as_id(movie, "movie", view.catalogue.vocabulary)
         view.catalogue.number(known)
-        move(str(known))
-        return self._shelf_of(known)
+        write(str(known))
+        return self._shelf_of(known, shelf)
 
-    def _shelf_of(self, movie: Id) -> Shelf:
+    def _shelf_of(self, movie: Id, written: Shelf) -> Shelf:
+        """Return where a movie is, as whoever asks next finds it.
+
+        Args:
+            movie: Its id.
+            written: What was written, where the log cannot be asked for it.
+        """
+        self._away_until = 0.0
         view = self.view()
-        return view.state.overlay.shelf(view.catalogue.number(movie))
+        return written if view.stale else view.state.overlay.shelf(view.catalogue.number(movie))
 
     def _caught_up(self) -> bool:
         """Bring in what the log has by now; return whether it could be asked."""
@@ -198,7 +224,7 @@ class Engine:
                 with self._telling:
                     self._state = self._told(self._state, head)
         except LogError as error:
-            _log.warning("the log is away, and answers are without its newest events: %s", error)
+            logger.warning("the log is away, and answers are without its newest events: %s", error)
             self._away_until = time.monotonic() + AWAY
             return False
         except RunError:  # the version was removed, because another one answers by now
@@ -224,13 +250,17 @@ class Engine:
             state = _moved(state, told_of & state.overlay.newcomers.keys())
         elif kind == "movies":
             told = state.told.with_entries(entries)
-            overlay = overlaid(state.base, told)
-            cache = Cache(self.settings.cached_users)
-            state = replace(state, told=told, overlay=overlay, cache=cache)
-            state = _moved(state, overlay.newcomers)
+            state = replace(state, told=told, cache=Cache(self.settings.cached_users))
+            if any(entry.kind is Kind.MOVIE for entry in entries):
+                state = _laid_over(state)
+            else:
+                overlay = shelved(state.base, state.overlay, told)
+                state = replace(state, overlay=overlay)
         else:
-            gone = self._gone(state, entries)
-            state.live.forget(gone)
+            left = state.live.forget(self._gone(state, entries))
+            state = replace(state, cache=Cache(self.settings.cached_users))
+            if left & state.overlay.newcomers.keys():
+                state = _laid_over(state)
         return state
 
     def _gone(self, state: State, entries: list[Entry]) -> list[Id]:
@@ -298,7 +328,7 @@ class Engine:
             loaded = self._loaded()
             with self._telling:
                 self._state = self._told(loaded, self._log.head())
-            _log.info("answering from %s", loaded.base.run.folder.name)
+            logger.info("answering from %s", loaded.base.run.folder.name)
             return True
 
     def _follow(self) -> None:
@@ -308,10 +338,16 @@ class Engine:
             try:
                 self._reload()
                 said = ""
-            except (RecError, OSError) as error:  # the one that answers goes on
+            except Exception as error:  # the one that answers goes on
                 if str(error) != said:
-                    _log.warning("the newest version cannot answer: %s", error)
+                    logger.exception("the newest version cannot answer")
                 said = str(error)
+
+
+def _laid_over(state: State) -> State:
+    """Return a state whose movies are laid over the run anew."""
+    overlay = overlaid(state.base, state.told)
+    return _moved(replace(state, overlay=overlay), overlay.newcomers)
 
 
 def _moved(state: State, movies: Collection[int]) -> State:

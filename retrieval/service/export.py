@@ -13,10 +13,11 @@ event is one.
 """
 
 import json
+import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -36,16 +37,18 @@ from retrieval.data.source import DataSource, saved_source, source_of, understoo
 from retrieval.data.table import Table
 from retrieval.data.times import COUNTERS, NO_TIME
 from retrieval.data.values import lists, numbers, plain_texts
-from retrieval.data.vocabulary import Id
+from retrieval.data.vocabulary import Id, Vocabulary
 from retrieval.errors import RequestError, shown
 from retrieval.options import Repeats
 from retrieval.progress import SILENT, Progress
 from retrieval.run.folder import HIDDEN, Run, open_run, read_hidden, write_hidden
 from retrieval.service.catalogue import MOVIES, Shelf, ToldMovies
-from retrieval.service.live import EVENTS
-from retrieval.service.log import Entry, Kind, Log, open_log
+from retrieval.service.live import id_of
+from retrieval.service.log import EVENTS, Entry, Kind, Log, open_log
 from retrieval.service.mark import Mark, read_mark, write_mark
 from retrieval.storage.files import new_folder
+
+_log = logging.getLogger(__name__)
 
 RATINGS_FILE, MOVIES_FILE, USERS_FILE = "ratings.parquet", "movies.parquet", "users.parquet"
 SETTINGS_FILE = "rec.toml"
@@ -58,6 +61,8 @@ STARS = {columns.USER_ID: "userId", columns.MOVIE_ID: "movieId"}
 
 # What the log may say of any movie beside its attributes; a fact that is not named is none.
 WHOLE = (columns.TITLE, columns.YEAR, columns.GENRES)
+
+Told = TypeVar("Told")
 
 
 class Exported(NamedTuple):
@@ -150,7 +155,7 @@ def export(
     with new_folder(out) as partial:
         progress.stage("exporting", len(read.data.ratings) + until - since)
         count = writer.write_events(partial / RATINGS_FILE, progress)
-        told = _told_movies(log, until)
+        told = _told_movies(log, until, writer)
         movies = _movies_with(read.data, told, writer)
         _write_frame(partial / MOVIES_FILE, movies, read.data.movie_attributes)
         users = read.data.users
@@ -161,6 +166,7 @@ def export(
         write_mark(partial, Mark(log.identity, until))
         exported = exported_source(out, read.data, read.source)
         _write_settings(partial / SETTINGS_FILE, exported)
+    writer.warn()
     return Exported(
         source=exported,
         events=count,
@@ -200,6 +206,7 @@ def events_between(data: MovieData, log: Log, after: int, until: int) -> pd.Data
     """
     writer = _Writer(data, log, after, until)
     parts = [writer.frame_of(entries) for entries in _entries(log, after, until, EVENTS)]
+    writer.warn()
     return pd.concat([data.ratings.iloc[:0], *parts], ignore_index=True)
 
 
@@ -217,13 +224,11 @@ class _Writer:
         self._data, self._log, self._since, self._until = data, log, since, until
         self.rates = data.scale.tells_taste
         self.from_log = 0
-        self._texts = {
-            name: data.ratings[name].dtype != np.int64
-            for name in (columns.USER_ID, columns.MOVIE_ID)
-        }
+        self._foreign = 0  # entries of the log that are about nobody and nothing of these data
         users = pd.unique(
             pd.concat([data.ratings[columns.USER_ID], data.users[columns.USER_ID]])
         ).tolist()
+        self._users, self._movies = Vocabulary(users), Vocabulary(data.movies[columns.MOVIE_ID])
         gone = log.is_forgotten(map(str, users), after=since)
         self.forgotten = {user for user in users if str(user) in gone}
 
@@ -231,21 +236,33 @@ class _Writer:
         """Return which users of a column `(N,)` were forgotten."""
         return np.asarray(users.isin(self.forgotten), dtype=bool)
 
-    def id_of(self, text: str, column: str) -> Id:
-        """Return an id of the log as the data have it.
+    def user_id(self, text: str | None) -> Id | None:
+        """Return a user's id of the log as the data have it; None where it can be none of them."""
+        return id_of(text, self._users)
 
-        Raises:
-            RequestError: The data have whole numbers, and it is none.
-        """
-        if self._texts[column]:
-            return text
-        try:
-            return int(text)
-        except ValueError:
-            raise RequestError(
-                f"the log has the {column} '{shown(text)}', and those of the data are whole "
-                "numbers; name the log of this run with --database"
-            ) from None
+    def movie_id(self, text: str | None) -> Id | None:
+        """Return a movie's id of the log likewise."""
+        return id_of(text, self._movies)
+
+    def about_movies(self, entries: Sequence[Entry]) -> list[Entry]:
+        """Return entries about movies, without those whose id can be none of the data."""
+        found = [entry for entry in entries if self.movie_id(entry.movie_id) is not None]
+        self._foreign += len(entries) - len(found)
+        return found
+
+    def by_id(self, told: Mapping[str, Told]) -> dict[Id, Told]:
+        """Return what the log says of movies by their ids in the data."""
+        found = ((self.movie_id(text), what) for text, what in told.items())
+        return {movie: what for movie, what in found if movie is not None}
+
+    def warn(self) -> None:
+        """Say how many entries of the log were skipped, if any were."""
+        if self._foreign:
+            _log.warning(
+                "%d entries of the log were skipped: ids of the data are whole numbers, and theirs "
+                "are none; is it the log of this run?",
+                self._foreign,
+            )
 
     def write_events(self, path: Path, progress: Progress) -> int:
         """Write the events of the data and then those of the log; return how many there are."""
@@ -265,16 +282,15 @@ class _Writer:
 
     def frame_of(self, entries: Sequence[Entry]) -> pd.DataFrame:
         """Return entries that are events as rows of the data; what is no rating is left out."""
-        rows = [
-            (
-                self.id_of(entry.user_id or "", columns.USER_ID),
-                self.id_of(entry.movie_id or "", columns.MOVIE_ID),
-                rating,
-                entry.received if entry.timestamp is None else entry.timestamp,
-            )
-            for entry in entries
-            if (rating := self._rating(entry)) is not None
-        ]
+        rows = []
+        for entry in entries:
+            user, movie = self.user_id(entry.user_id), self.movie_id(entry.movie_id)
+            rating = self._rating(entry)
+            if user is None or movie is None:
+                self._foreign += 1
+            elif rating is not None:
+                moment = entry.received if entry.timestamp is None else entry.timestamp
+                rows.append((user, movie, rating, moment))
         frame = pd.DataFrame(rows, columns=columns.RATINGS)
         return frame.astype(self._data.ratings.dtypes.to_dict())
 
@@ -314,19 +330,18 @@ def _entries(log: Log, after: int, until: int, kinds: frozenset[Kind]) -> Iterat
         after = found[-1].sequence
 
 
-def _told_movies(log: Log, until: int) -> ToldMovies:
+def _told_movies(log: Log, until: int, writer: _Writer) -> ToldMovies:
     """Return what a log says of movies up to an entry."""
     told = ToldMovies()
     for entries in _entries(log, 0, until, MOVIES):
-        told = told.with_entries(entries)
+        told = told.with_entries(writer.about_movies(entries))
     return told
 
 
 def _hidden(before: Sequence[Id], told: ToldMovies, writer: _Writer) -> list[Id]:
     """Return which movies no list shows: those hidden before, and what the log says since."""
     hidden = dict.fromkeys(before)
-    for text, shelf in told.shelves.items():
-        movie = writer.id_of(text, columns.MOVIE_ID)
+    for movie, shelf in writer.by_id(told.shelves).items():
         if shelf is Shelf.LISTED:
             hidden.pop(movie, None)
         else:
@@ -338,10 +353,10 @@ def _movies_with(data: MovieData, told: ToldMovies, writer: _Writer) -> pd.DataF
     """Return the movies of data with what the log says of them, those that it added last."""
     if not told.facts:
         return data.movies
-    frame = _told_frame(data, told, writer)
+    named = writer.by_id(told.facts)
+    frame = _told_frame(data, named)
     movies = data.movies.set_index(columns.MOVIE_ID)
     known = frame.index[frame.index.isin(movies.index)]
-    named = {writer.id_of(text, columns.MOVIE_ID): facts for text, facts in told.facts.items()}
     for name in movies.columns:
         rows = [movie for movie in known if name in WHOLE or name in named[movie]]
         movies.loc[rows, name] = frame.loc[rows, name]
@@ -350,22 +365,21 @@ def _movies_with(data: MovieData, told: ToldMovies, writer: _Writer) -> pd.DataF
     return whole.rename_axis(columns.MOVIE_ID).reset_index()
 
 
-def _told_frame(data: MovieData, told: ToldMovies, writer: _Writer) -> pd.DataFrame:
+def _told_frame(data: MovieData, told: Mapping[Id, Mapping[str, Any]]) -> pd.DataFrame:
     """Return the facts of the log by movie, with the columns of the data; what fits in none goes.
 
     A value that is none of the kind of its attribute is taken for missing.
     """
-    ids = [writer.id_of(text, columns.MOVIE_ID) for text in told.facts]
     names = [name for name in data.movies.columns if name != columns.MOVIE_ID]
     raw = pd.DataFrame(
-        {name: [_cell(facts.get(name)) for facts in told.facts.values()] for name in names},
+        {name: [_cell(facts.get(name)) for facts in told.values()] for name in names},
         dtype=str,
     )
     report, table = Report(), Table("the log", raw, range(len(raw)))
     years = pd.Series(numbers(raw[columns.YEAR])).round().astype("Int64")
     titles = plain_texts(raw[columns.TITLE])
     values = {
-        columns.TITLE: titles.where(titles != "", pd.Series(map(str, ids), dtype=str)),
+        columns.TITLE: titles.where(titles != "", pd.Series(map(str, told), dtype=str)),
         columns.YEAR: years,
         **{name: lists(table, name, report) for name in columns.LISTS},
         **{
@@ -374,7 +388,7 @@ def _told_frame(data: MovieData, told: ToldMovies, writer: _Writer) -> pd.DataFr
         },
     }
     kind = data.movies[columns.MOVIE_ID].dtype
-    return pd.DataFrame(values).set_index(pd.Index(ids, dtype=kind))
+    return pd.DataFrame(values).set_index(pd.Index(list(told), dtype=kind))
 
 
 def _cell(value: object) -> str:

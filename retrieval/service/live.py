@@ -18,9 +18,6 @@ from retrieval.serving.events import NO_EVENTS, NO_MOVIES, Event, UserEvents
 from retrieval.serving.history import KnownHistories, StoredHistories, histories_of
 from retrieval.serving.users import Person
 
-EVENTS = frozenset({Kind.RATING, Kind.PLAY, Kind.LIKE})
-
-
 WHOLE_NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,18})", re.ASCII)
 
 # Ratings of a new movie that move it, the latest ones: by the time there are more, training does.
@@ -42,6 +39,17 @@ class Deeds(NamedTuple):
     told: tuple[LiveEvent, ...]
     events: UserEvents  # those that count in a history
     watched: NDArray[np.int64]  # numbers of movies that were only seen
+
+    def before(self, count: int) -> "Deeds":
+        """Return what is about the first movies of a catalogue, which may have grown since."""
+        events, kept = self.events, self.events.movies < count
+        if kept.all() and all(event.movie < count for event in self.told):
+            return self
+        return Deeds(
+            tuple(event for event in self.told if event.movie < count),
+            UserEvents(events.movies[kept], events.ratings[kept], events.timestamps[kept]),
+            self.watched[self.watched < count],
+        )
 
 
 NO_DEEDS = Deeds((), NO_EVENTS, NO_MOVIES)
@@ -65,6 +73,7 @@ class LiveEvents:
         self._rated: dict[int, tuple[int, float]] = {}  # events and sum of ratings, by movie
         # Ratings of movies that training did not know, by movie and then by user.
         self._raters: dict[int, dict[Id, float]] = {}
+        self._sequence = 0  # of the last entry that was taken in
         self._writing = Lock()
 
     def number(self, user: Id) -> int:
@@ -82,11 +91,16 @@ class LiveEvents:
         """Return whether the run or the log knows anything of a user."""
         return self.number(user) != UNKNOWN or user in self._new
 
-    def asking(self, user: Id) -> Id | Person:
-        """Return the user of a question as the recommender takes it."""
+    def asking(self, user: Id, run: Run) -> Id | Person:
+        """Return the user of a question as the recommender takes it.
+
+        Args:
+            user: Id of the user.
+            run: The run, with the movies that it had when the question came.
+        """
         if self.number(user) != UNKNOWN:
             return user
-        deeds, ids = self.deeds(user), self._run.catalogue.vocabulary.ids
+        deeds, ids = self.deeds(user).before(len(run.catalogue)), run.catalogue.vocabulary.ids
         return Person(
             history=[
                 Event(movie, rating, timestamp)
@@ -133,7 +147,7 @@ class LiveEvents:
         return UserEvents(*histories_of(self._run.histories, np.array([number]))[1:])
 
     def tell(self, entries: Iterable[Entry], run: Run) -> set[int]:
-        """Take in events of the log, in its order.
+        """Take in events of the log, in its order; those that were taken in before are passed over.
 
         Args:
             entries: Entries that are events.
@@ -142,7 +156,7 @@ class LiveEvents:
         Returns:
             The numbers of the movies that they are about.
         """
-        listed = list(entries)
+        listed = [entry for entry in entries if entry.sequence > self._sequence]
         movies = _numbers([entry.movie_id for entry in listed], run.catalogue.vocabulary)
         users = _numbers([entry.user_id for entry in listed], run.users)
         told: dict[Id, list[LiveEvent]] = {}
@@ -163,14 +177,26 @@ class LiveEvents:
                     self._new[user] = deeds
                 else:
                     self._known[number] = deeds
-            for event in (event for events in told.values() for event in events):
-                count, total = self.rated(event.movie)
-                self._rated[event.movie] = count + 1, total + (event.rating or 0.0)
+                self._count(events, 1)
+            if listed:
+                self._sequence = listed[-1].sequence
         return {event.movie for events in told.values() for event in events}
 
     def rated(self, movie: int) -> tuple[int, float]:
-        """Return how many events of a movie the log has, and the sum of their ratings."""
+        """Return how many ratings of a movie the log has, and their sum.
+
+        Where nothing is rated, every event of it counts.
+        """
         return self._rated.get(movie, (0, 0.0))
+
+    def _count(self, events: Sequence[LiveEvent], sign: int) -> None:
+        """Count events among the ratings of their movies, or no longer."""
+        scale = self._run.config.scale
+        for event in events:
+            rating = scale.highest if event.kind is Kind.LIKE else event.rating
+            if rating is not None or not scale.tells_taste:
+                count, total = self.rated(event.movie)
+                self._rated[event.movie] = count + sign, total + sign * (rating or 0.0)
 
     def raters(self, movie: int) -> dict[Id, float]:
         """Return the ratings of a movie that training did not know, by user, as the log has them.
@@ -187,17 +213,25 @@ class LiveEvents:
             raters = {who: said for who, said in self.raters(movie).items() if who != user}
             self._raters[movie] = dict([*raters.items(), (user, rating)][-MOST_RATERS:])
 
-    def forget(self, users: Sequence[Id]) -> None:
-        """Know nothing more of users, until they come again."""
+    def forget(self, users: Sequence[Id]) -> set[int]:
+        """Know nothing more of users, until they come again.
+
+        Returns:
+            The numbers of the movies that training did not know and that they had rated.
+        """
+        left = set()
         with self._writing:
             for user in users:
+                self._count(self.deeds(user).told, -1)
                 number = self.number(user)
                 for movie, raters in self._raters.items():
-                    self._raters[movie] = {who: raters[who] for who in raters if who != user}
+                    if raters.pop(user, None) is not None:
+                        left.add(movie)
                 self._new.pop(user, None)
                 if number != UNKNOWN:
                     self._known.pop(number, None)
                     self._forgotten |= {number}
+        return left
 
     @property
     def new_users(self) -> list[Id]:

@@ -13,6 +13,10 @@ FACTS = (
 )
 
 
+# Loggers that may have handlers of their own, which would write each line again.
+OWN_HANDLERS = ("retrieval", "uvicorn", "uvicorn.error", "uvicorn.access")
+
+
 class JsonLines(logging.Formatter):
     """Writes a record as one JSON object: time, level, logger, message and facts."""
 
@@ -41,8 +45,7 @@ def configure_logs(level: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    # These have handlers of their own, which would write each line again.
-    for name in ("retrieval", "uvicorn", "uvicorn.error", "uvicorn.access"):
+    for name in OWN_HANDLERS:
         logger = logging.getLogger(name)
         logger.handlers.clear()
         logger.propagate = True

@@ -28,8 +28,8 @@ REQUEST_BUCKETS = (
 )
 STAGE_BUCKETS = (*(step * 10**power for power in range(-5, 0) for step in (1, 2, 5)), 1.0)
 
-# Looks at the number of answers that are kept.
-LOOKS = 7
+# Looks at the number of answers that are kept, and seconds between two of them: a minute.
+LOOKS, BETWEEN_LOOKS = 7, 10.0
 
 # Typed here, as the library leaves them untyped.
 COLLECT: Callable[[CollectorRegistry], object] = MultiProcessCollector
@@ -53,7 +53,8 @@ class Pace:
             now: Time in seconds.
             count: Answers so far.
         """
-        self._looks.append((now, count))
+        if not self._looks or abs(now - self._looks[-1][0]) >= BETWEEN_LOOKS:
+            self._looks.append((now, count))
         first, before = self._looks[0]
         return (count - before) / (now - first) if now > first else 0.0
 
@@ -195,7 +196,8 @@ class Metrics:
         self._created.set(created)
         self._waiting.set(waiting)
         now = self._clock()
-        self._covered = {movie: at for movie, at in self._covered.items() if at > now - HOUR}
+        covered = self._covered.copy()  # lists are counted meanwhile
+        self._covered = {movie: at for movie, at in covered.items() if at > now - HOUR}
         self._coverage.set(len(self._covered))
         self._rate.set(self._pace.rate(now, self._answered))
         for window, seconds in WINDOWS.items():

@@ -39,8 +39,7 @@ from retrieval.run.folder import Run, open_index, open_run, open_version
 from retrieval.run.promotion import kept_versions, promote, versions
 from retrieval.run.versions import RETRAINING, current, kept, writing
 from retrieval.service.export import RATINGS_FILE, events_between, export, recorded_source
-from retrieval.service.live import EVENTS
-from retrieval.service.log import Kind, Log
+from retrieval.service.log import EVENTS, Kind, Log
 from retrieval.service.mark import read_mark
 from retrieval.serving.encoder import Encoder
 from retrieval.serving.history import StoredHistories

@@ -4,6 +4,12 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from retrieval.options import LogLevel
+
+# Users or events of one body, whatever the settings allow: more are not even looked at. Nor is what
+# follows a malformed one, as a length is that of those which are in order.
+MOST_SENT = 10_000
+
 # Bytes of one megabyte, as bodies are measured.
 MEGABYTE = 2**20
 
@@ -20,17 +26,20 @@ class ServiceSettings(BaseModel):
     port: int = Field(default=8000, ge=0, le=65_535)
     workers: int = Field(default=1, ge=1, le=64)
     keys_file: Path | None = Field(default=None, description="file of API keys, one a line")
-    insecure: bool = Field(default=False, description="answer other machines without a key")
     cors: tuple[str, ...] = Field(
         default=(), description="origins of other sites whose pages may ask"
     )
-    log_level: str = "info"
+    log_level: LogLevel = LogLevel.INFO
 
     most_k: int = Field(default=1000, ge=1, description="longest list")
-    most_users: int = Field(default=256, ge=1, description="most users of one question")
-    most_events: int = Field(default=1000, ge=1, description="most events of one request")
+    most_users: int = Field(
+        default=256, ge=1, le=MOST_SENT, description="most users of one question"
+    )
+    most_events: int = Field(
+        default=1000, ge=1, le=MOST_SENT, description="most events of one request"
+    )
     most_history: int = Field(
-        default=2000, ge=0, description="most events of one person in a question"
+        default=2000, ge=0, le=MOST_SENT, description="most events of one person in a question"
     )
     most_body: int = Field(default=4 * MEGABYTE, ge=1024, description="bytes of a body")
 
@@ -38,7 +47,7 @@ class ServiceSettings(BaseModel):
         default=1.0, gt=0, description="between looks at which version answers"
     )
     refresh_seconds: int = Field(
-        default=60, ge=1, description="how long a list is as of one moment"
+        default=300, ge=1, description="how long a list is as of one moment"
     )
     cached_users: int = Field(
         default=10_000, ge=0, description="users whose state is kept, a worker"

@@ -23,7 +23,7 @@ from retrieval.service.settings import ServiceSettings
 from retrieval.serving.arguments import checked_id, checked_time
 from retrieval.serving.explanation import effects_of, explain
 from retrieval.serving.filters import Filter
-from retrieval.serving.lists import AskedLists, ask_lists, list_options, listed
+from retrieval.serving.lists import ListQueries, encode_lists, list_options, listed
 from retrieval.serving.newcomers import MovieFolding
 from retrieval.serving.predictions import judged, predict
 from retrieval.serving.recommender import Recommender
@@ -34,6 +34,9 @@ from retrieval.serving.users import Person, QueryUsers, one_user
 
 When = Literal["now", "coming-back", "in-sitting"]
 WHENS: tuple[When, ...] = get_args(When)
+
+# Lists of different length that are kept of one user.
+MOST_LISTS = 3
 
 # Events, the latest ones, that reasons are looked for among.
 REASONED = 50
@@ -86,23 +89,24 @@ class MovieFacts(NamedTuple):
     mean: float | None  # rating; None where nothing is rated
 
 
-class _Asked(NamedTuple):
+class EncodedUser(NamedTuple):
     """A user's state, as of one moment."""
 
     deeds: Deeds  # what the log had of the user
     at: int | None
     until: float  # the monotonic second after which another moment has come
-    lists: AskedLists
+    queries: ListQueries
+    made: dict[int, tuple[Overlay, Listed]]  # lists by their length, and the movies they are of
 
 
 class Cache:
     """The states of the users who asked last, for any number of threads."""
 
     def __init__(self, most: int) -> None:
-        self._most, self._kept = most, OrderedDict[tuple[object, ...], _Asked]()
+        self._most, self._kept = most, OrderedDict[tuple[object, ...], EncodedUser]()
         self._changing = Lock()
 
-    def get(self, key: tuple[object, ...]) -> _Asked | None:
+    def get(self, key: tuple[object, ...]) -> EncodedUser | None:
         """Return what is kept under a key; None is nothing."""
         with self._changing:
             found = self._kept.get(key)
@@ -110,20 +114,20 @@ class Cache:
                 self._kept.move_to_end(key)
             return found
 
-    def asked_by(self, user: Id) -> list[tuple[When, RankBy]]:
-        """Return for when, and by what ranked, a user's state is kept."""
+    def lists_of(self, user: Id) -> list[tuple[When, RankBy, list[int]]]:
+        """Return for when, by what ranked and how long the lists of a user are kept."""
         with self._changing:
             return [
-                (when, rank_by)
+                (when, rank_by, list(kept.made))
                 for when in WHENS
                 for rank_by in RankBy
-                if (user, when, rank_by) in self._kept
+                if (kept := self._kept.get((user, when, rank_by))) is not None
             ]
 
-    def put(self, key: tuple[object, ...], asked: _Asked) -> None:
+    def put(self, key: tuple[object, ...], user: EncodedUser) -> None:
         """Keep a state, and let go of the one that was asked for longest ago if there are many."""
         with self._changing:
-            self._kept[key] = asked
+            self._kept[key] = user
             self._kept.move_to_end(key)
             if len(self._kept) > self._most:
                 self._kept.popitem(last=False)
@@ -222,7 +226,15 @@ class View:
         Raises:
             RequestError: One of them is impossible, or the run's pairs cannot rank so.
         """
-        snapshot = self.snapshot
+        snapshot, overlay = self.snapshot, self.state.overlay
+        given = isinstance(user, Person) or at is not None or filters is not None
+        plain = not (given or diversity or include_seen or reasons)
+        if plain:  # whoever asks twice gets the same list, until something happens
+            ranking = snapshot.encoder.ranking(rank_by)
+            encoded_user, _ = self._encoded_user(user, None, when, ranking, timer)
+            kept = encoded_user.made.get(k)
+            if kept is not None and kept[0] is overlay:
+                return kept[1]
         options = list_options(
             snapshot,
             k,
@@ -232,16 +244,16 @@ class View:
             include_seen=include_seen,
             in_sitting=when == "in-sitting" and at is None,
         )
-        asked, known = self._asked(user, at, when, options.rank_by, timer)
-        found = listed(snapshot, asked.lists, options, timer)
+        encoded_user, known = self._encoded_user(user, at, when, options.rank_by, timer)
+        found = listed(snapshot, encoded_user.queries, options, timer)
         there = found.movies[0] != NO_ID
         numbers = found.movies[0, there]
-        why = self._reasons(user, asked.at, numbers, options.rank_by, reasons)
+        why = self._reasons(user, encoded_user.at, numbers, options.rank_by, reasons)
         rates = snapshot.encoder.rates
         deviations: list[float] | None = None
         if rates and len(numbers):
             vectors = snapshot.index.vectors_of(numbers)
-            encoded, which = asked.lists.encoded, np.zeros(len(numbers), np.int64)
+            encoded, which = encoded_user.queries.encoded, np.zeros(len(numbers), np.int64)
             scores = inner_products(encoded.vectors[which], vectors)
             made = judged(snapshot.encoder, encoded, which, numbers, scores)
             deviations = None if made.deviations is None else made.deviations.tolist()
@@ -264,8 +276,11 @@ class View:
                 )
             )
         )
+        made_list = Listed(known, encoded_user.at, options.rank_by, rows)
+        if plain and (k in encoded_user.made or len(encoded_user.made) < MOST_LISTS):
+            encoded_user.made[k] = overlay, made_list
         lap(timer, "titles")
-        return Listed(known, asked.at, options.rank_by, rows)
+        return made_list
 
     def prepare(self, user: Id) -> None:
         """Bring up to date what is kept of a user who did something, before the next question.
@@ -273,8 +288,9 @@ class View:
         Args:
             user: Id of whom the log has news of.
         """
-        for when, rank_by in self.state.cache.asked_by(user):
-            self._asked(user, None, when, rank_by)
+        for when, rank_by, lengths in self.state.cache.lists_of(user):
+            for k in lengths:
+                self.recommend(user, k, when=when, rank_by=rank_by)
 
     def rate(
         self, user: Id | Person, movie: Id, *, at: int | None = None, when: When = "now"
@@ -294,7 +310,9 @@ class View:
         row, numbers = np.zeros(1, np.int64), np.array([number])
         if not snapshot.encoder.rates:
             predict(snapshot, self._users(user, at)[0], row, numbers, None, 1)  # which says why
-        encoded = self._asked(user, at, when, snapshot.encoder.ranking(None))[0].lists.encoded
+        encoded = self._encoded_user(user, at, when, snapshot.encoder.ranking(None))[
+            0
+        ].queries.encoded
         scores = inner_products(encoded.vectors, snapshot.vectors_of(numbers))
         made = judged(snapshot.encoder, encoded, row, numbers, scores)
         deviation = None if made.deviations is None else float(made.deviations[0])
@@ -321,10 +339,14 @@ class View:
             RequestError: An unknown movie, or a ranking that the run's pairs cannot give.
         """
         number = self.movie_number(movie)
-        asked, _ = self._asked(user, at, "now", self.snapshot.encoder.ranking(None))
-        person = user if isinstance(user, Person) else self.state.live.asking(self.user_id(user))
+        encoded_user, _ = self._encoded_user(user, at, "now", self.snapshot.encoder.ranking(None))
+        person = (
+            user
+            if isinstance(user, Person)
+            else self.state.live.asking(self.user_id(user), self.snapshot.run)
+        )
         named = self.catalogue.movies[number].id
-        return explain(self.snapshot, person, named, by=by, at=asked.at)
+        return explain(self.snapshot, person, named, by=by, at=encoded_user.at)
 
     def history(self, user: Id) -> list[HistoryRow]:
         """Return the events of a user, the latest first; none of one who is not known."""
@@ -340,7 +362,7 @@ class View:
         ]
         rows += [
             HistoryRow(movies[event.movie], event.kind, event.rating, event.timestamp)
-            for event in live.deeds(user).told
+            for event in live.deeds(user).before(len(movies)).told
         ]
         return sorted(rows, key=lambda row: row.timestamp)[::-1]
 
@@ -394,17 +416,17 @@ class View:
     def _users(self, user: Id | Person, at: int | None) -> tuple[QueryUsers, bool]:
         snapshot = self.snapshot
         known = not isinstance(user, Person) and self.state.live.is_known(user)
-        person = user if isinstance(user, Person) else self.state.live.asking(user)
+        person = user if isinstance(user, Person) else self.state.live.asking(user, snapshot.run)
         return one_user(snapshot.run, person, at, snapshot.histories), known
 
-    def _asked(
+    def _encoded_user(
         self,
         user: Id | Person,
         at: int | None,
         when: When,
         rank_by: RankBy,
         timer: StageTimes | None = None,
-    ) -> tuple[_Asked, bool]:
+    ) -> tuple[EncodedUser, bool]:
         """Return a user's state, kept where nothing has changed since, and whether we know them."""
         at, live = checked_time(at), self.state.live
         if isinstance(user, Person) or at is not None:
@@ -412,7 +434,7 @@ class View:
             moment = self._moment() if at is None and when == "now" else at
             users, known = self._users(given, moment)
             lap(timer, "history")
-            return self._encoded(users, None, moment, when, rank_by, timer), known
+            return self._encode(users, None, moment, when, rank_by, timer), known
         user = self.user_id(user)
         known = live.is_known(user)
         key = (user if known else None, when, rank_by)
@@ -423,13 +445,13 @@ class View:
                 moment = max(self._moment(), live.last(user))  # also where the clock is behind
             users, _ = self._users(user, moment)
             lap(timer, "history")
-            kept = self._encoded(users, deeds, moment, when, rank_by, timer)
+            kept = self._encode(users, deeds, moment, when, rank_by, timer)
             self.state.cache.put(key, kept)
         else:
             lap(timer, "history")
         return kept, known
 
-    def _encoded(
+    def _encode(
         self,
         users: QueryUsers,
         deeds: Deeds | None,
@@ -437,9 +459,9 @@ class View:
         when: When,
         rank_by: RankBy,
         timer: StageTimes | None,
-    ) -> _Asked:
+    ) -> EncodedUser:
         times = None if at is None else np.array([at])
-        asked = ask_lists(
+        queries = encode_lists(
             self.snapshot,
             users,
             np.zeros(1, np.int64),
@@ -449,7 +471,7 @@ class View:
             timer=timer,
         )
         until = time.monotonic() + self.settings.refresh_seconds
-        return _Asked(NO_DEEDS if deeds is None else deeds, at, until, asked)
+        return EncodedUser(NO_DEEDS if deeds is None else deeds, at, until, queries, {})
 
     def _moment(self) -> int:
         """Return the present moment, which is the same for a while, so that answers agree."""

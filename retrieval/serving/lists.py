@@ -33,7 +33,7 @@ class ListOptions(NamedTuple):
     in_sitting: bool
 
 
-class AskedLists(NamedTuple):
+class ListQueries(NamedTuple):
     """Q questions for lists, encoded: all that lists and ratings need of their users."""
 
     encoded: Encoded
@@ -116,13 +116,13 @@ def best_movies(
         options: What the lists are to be.
         timer: Stage times of the request, if anybody measures.
     """
-    asked = ask_lists(
+    encoded = encode_lists(
         snapshot, users, rows, times, options.rank_by, in_sitting=options.in_sitting, timer=timer
     )
-    return listed(snapshot, asked, options, timer)
+    return listed(snapshot, encoded, options, timer)
 
 
-def ask_lists(
+def encode_lists(
     snapshot: ServingSnapshot,
     users: QueryUsers,
     rows: NDArray[np.int64],
@@ -131,7 +131,7 @@ def ask_lists(
     *,
     in_sitting: bool = False,
     timer: StageTimes | None = None,
-) -> AskedLists:
+) -> ListQueries:
     """Encode Q questions for lists.
 
     Args:
@@ -147,12 +147,12 @@ def ask_lists(
     questions = questions_of(users, rows, times, in_sitting=in_sitting)
     encoded = encoder.encode(questions, timer)
     queries = encoder.queries(questions, encoded.vectors, rank_by, timer)
-    return AskedLists(encoded, queries, [_seen(users, row) for row in rows])
+    return ListQueries(encoded, queries, [_seen(users, row) for row in rows])
 
 
 def listed(
     snapshot: ServingSnapshot,
-    asked: AskedLists,
+    questions: ListQueries,
     options: ListOptions,
     timer: StageTimes | None = None,
 ) -> Lists:
@@ -160,17 +160,17 @@ def listed(
 
     Args:
         snapshot: What answers.
-        asked: The questions, ranked by what the options say.
+        questions: The questions, ranked by what the options say.
         options: What the lists are to be.
         timer: Stage times of the request, if anybody measures.
     """
     encoder, index = snapshot.encoder, snapshot.index
-    encoded = asked.encoded
+    encoded = questions.encoded
     depth = options.k
     if options.diversity:
         depth = min(CANDIDATES * options.k, max(1, len(index)))
-    seen = None if options.include_seen else asked.seen
-    found = index.search(asked.queries, depth, seen, options.allowed)
+    seen = None if options.include_seen else questions.seen
+    found = index.search(questions.queries, depth, seen, options.allowed)
     if options.diversity:
         found = _diverse(snapshot, found, options)
     lap(timer, "search")

@@ -45,8 +45,9 @@ LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 
 ABOUT = (
     "Lists of movies that change with every event. An error is a problem as RFC 9457 has it, whose "
-    "`code` stays the same. Every answer names its request in `X-Request-ID`, says in "
-    "`Server-Timing` where its time went, and names in its `ETag` the version of the run it is of."
+    "`code` stays the same. Every answer names its request in `X-Request-ID`, and says in "
+    "`Server-Timing` where its time went. Answers to questions name in their `ETag` the version of "
+    "the run that they are of."
 )
 
 TAGS = [

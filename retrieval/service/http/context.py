@@ -6,14 +6,12 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from datetime import datetime
 from typing import NamedTuple, TypeVar
 
 from starlette.requests import Request
 
 from retrieval.data.vocabulary import Id
-from retrieval.errors import RecError
 from retrieval.service.engine import Engine
 from retrieval.service.grading import Grading
 from retrieval.service.http.map import MovieMap
@@ -24,7 +22,7 @@ from retrieval.serving.threads import search_alone
 
 T = TypeVar("T")
 
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 # Threads for what takes longer than a list, and questions that may wait for one of them.
 THREADS = 8
@@ -99,8 +97,10 @@ class Context:
     async def refresh(self) -> None:
         """Say again what changes by itself, from time to time, until this is cancelled."""
         while True:
-            with suppress(RecError):  # a question says it to whoever asks
+            try:
                 await self.quick(self.refresh_metrics)
+            except Exception:
+                logger.exception("the metrics are not up to date")
             await asyncio.sleep(REFRESH)
 
     def refresh_metrics(self) -> None:

@@ -73,13 +73,14 @@ def _take_in(
     new = [_new_event(view, event, now) for event in sent]
     foreseen = foresee(view, new, now)
     timer.lap("grading")
+    recent = [_recent(view, event) for event in new[-RECENT:]]
     kept = context.engine.add_events(new, key)
     timer.lap("log")
     if not kept.repeated:
         for each in foreseen:
             context.grading.add(each)
         context.metrics.took_in(event.kind for event in new)
-        context.recent.extendleft(_recent(view, event) for event in new[-RECENT:])
+        context.recent.extendleft(recent)
     accepted = {
         "accepted": len(new),
         "first": kept.first,

@@ -25,6 +25,13 @@ from retrieval.serving.users import Person
 # Events that a movie is in a list because of.
 REASONS = 3
 
+# Movies of a list that is made at once, rather than in a thread.
+MOST_QUICK = 100
+
+# Movies of all lists of one question, and users where each list takes many times as long.
+MOST_LISTED = 20_000
+MOST_SLOW_USERS = 16
+
 
 async def recommendations(request: Request) -> Response:
     """What to watch next.
@@ -37,8 +44,8 @@ async def recommendations(request: Request) -> Response:
     user_id = id_in_path(request.path_params["user_id"])
     options = parameters_of(request, ListOptions)
     work = partial(_one_user, request, context, user_id, options, record.timer)
-    # What a list is because of takes many times as long as the list.
-    return await (context.slow(work) if options.explain else context.quick(work))
+    slow = _takes_long(options) or (options.k or 0) > MOST_QUICK
+    return await (context.slow(work) if slow else context.quick(work))
 
 
 async def lists(request: Request) -> Response:
@@ -50,11 +57,7 @@ async def lists(request: Request) -> Response:
     context, timer = context_of(request), record_of(request).timer
     question = await body_of(request, Question, context.settings.most_body)
     settings = context.settings
-    if len(question.users or ()) > settings.most_users:
-        raise RequestError(
-            f"there are {len(question.users or ())} users; ask for at most "
-            f"{settings.most_users} at once"
-        )
+    _check_size(question, settings.most_users)
     if len(question.history or ()) > settings.most_history:
         raise RequestError(
             f"the history has {len(question.history or ())} events; give at most "
@@ -83,28 +86,50 @@ ROUTES = (
 )
 
 
+def _takes_long(options: ListOptions) -> bool:
+    """Return whether a list takes many times as long as others."""
+    return options.explain or options.diversity > 0
+
+
+def _check_size(question: Question, most_users: int) -> None:
+    users, k = len(question.users or ()), question.k or USUAL_MOVIES
+    if users > most_users:
+        raise RequestError(f"there are {users} users; ask for at most {most_users} at once")
+    if users * k > MOST_LISTED:
+        raise RequestError(
+            f"{users} lists of {k} movies have {users * k:,} together; ask for at most "
+            f"{MOST_LISTED:,} at once"
+        )
+    if users > MOST_SLOW_USERS and _takes_long(question):
+        raise RequestError(
+            f"there are {users} users; with explain or diversity ask for at most "
+            f"{MOST_SLOW_USERS} at once"
+        )
+
+
 def _one_user(
     request: Request, context: Context, user_id: str, options: ListOptions, timer: StageTimes
 ) -> Response:
     view = context.engine.view()
     timer.lap("view")
     user = view.user_id(user_id)
-    found = _list(context, view, user, user, options, timer)
+    found = _list(context, view, user, user, options, _filter(view, options), timer)
     return answer(request, found, view.version)
 
 
 def _asked(request: Request, context: Context, question: Question, timer: StageTimes) -> Response:
     view = context.engine.view()
+    filters = _filter(view, question)
     if question.users is None:
         history = [
             Event(_movie(view, event.movie_id), event.rating, event.timestamp)
             for event in question.history or ()
         ]
         person = Person(history=history, attributes=question.attributes or {})
-        found = _list(context, view, person, None, question, timer)
+        found = _list(context, view, person, None, question, filters, timer)
         return answer(request, found, view.version)
     users = [view.user_id(user) for user in question.users]
-    made = [_list(context, view, user, user, question, timer) for user in users]
+    made = [_list(context, view, user, user, question, filters, timer) for user in users]
     return answer(request, {"lists": made}, view.version)
 
 
@@ -118,6 +143,7 @@ def _list(
     user: Id | Person,
     user_id: Id | None,
     options: ListOptions,
+    filters: Filter | None,
     timer: StageTimes,
 ) -> dict[str, Any]:
     """Return the list of one user or person, and count it."""
@@ -132,7 +158,7 @@ def _list(
         at=options.at,
         when=options.when.value,
         rank_by=options.rank_by,
-        filters=_filter(view, options),
+        filters=filters,
         diversity=options.diversity,
         include_seen=options.include_seen,
         reasons=REASONS if options.explain else 0,

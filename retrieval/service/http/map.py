@@ -1,6 +1,7 @@
 """The map of movies: the plane in which their vectors differ most."""
 
 from threading import Lock
+from weakref import ref
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,14 +17,15 @@ class MovieMap:
     """The map of the snapshot that was asked about last."""
 
     def __init__(self) -> None:
-        self._made: tuple[ServingSnapshot, list[dict[str, object]]] | None = None
+        # A version that answers no more is freed: this does not hold it.
+        self._made: tuple[ref[ServingSnapshot], list[dict[str, object]]] | None = None
         self._making = Lock()
 
     def of(self, view: View) -> list[dict[str, object]]:
         """Return each movie's id, title, first genre, place and number of events."""
         with self._making:
-            if self._made is None or self._made[0] is not view.snapshot:
-                self._made = view.snapshot, _map_of(view)
+            if self._made is None or self._made[0]() is not view.snapshot:
+                self._made = ref(view.snapshot), _map_of(view)
             return self._made[1]
 
 

@@ -104,6 +104,8 @@ def _about(context: Context) -> Response:
 
 def _stats(context: Context) -> Response:
     context.refresh_metrics()
+    view = context.engine.view()
     uptime = {"uptime": time.monotonic() - context.began}
-    recent = {"recent": [each._asdict() for each in context.recent]}
-    return done(uptime | context.metrics.stats() | recent)
+    # Events come meanwhile, and those of a user who was forgotten are gone.
+    recent = [each._asdict() for each in list(context.recent) if view.known(each.user_id)]
+    return done(uptime | context.metrics.stats() | {"recent": recent})

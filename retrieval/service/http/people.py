@@ -7,6 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from retrieval.errors import RequestError
+from retrieval.options import RankBy
 from retrieval.service.http.answers import answer, done, movie_json
 from retrieval.service.http.context import Context, context_of
 from retrieval.service.http.documentation import Route
@@ -88,7 +89,8 @@ def _rating(
         "deviation": None if made is None else made.deviation,
     }
     if options.explain:
-        why = view.explain(user, movie.id, by=options.by, at=options.at)
+        by = RankBy.RATING if options.by is None and made is not None else options.by
+        why = view.explain(user, movie.id, by=by, at=options.at)
         found["explanation"] = {
             "by": why.by,
             "answer": why.answer,

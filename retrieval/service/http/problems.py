@@ -1,6 +1,5 @@
 """What goes wrong, as RFC 9457 has it: problem+json with a code that stays the same."""
 
-import logging
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from http import HTTPStatus
@@ -12,17 +11,10 @@ from starlette.responses import Response
 from retrieval.errors import RecError, RequestError, RunError, shown
 from retrieval.service.log import KeyConflictError, LogError
 
-_log = logging.getLogger(__name__)
-
 PROBLEM_JSON = "application/problem+json"
 
 # Seconds after which it makes sense to ask again.
 SOON = "1"
-
-AWAY = (
-    "the log of events cannot be used now, and what was sent may not be kept; send it again soon, "
-    "with the same Idempotency-Key"
-)
 
 INTERNAL = "something went wrong here; the log has it under this request_id"
 
@@ -105,6 +97,7 @@ class ProblemError(RecError):
 # Errors by what they are, the nearest kind first, whose message is for the one who asked.
 TOLD: tuple[tuple[type[RecError], Code], ...] = (
     (KeyConflictError, Code.KEY_CONFLICT),
+    (LogError, Code.LOG_UNAVAILABLE),
     (RequestError, Code.INVALID_REQUEST),
     (RunError, Code.RUN_UNAVAILABLE),
 )
@@ -119,9 +112,6 @@ def problem_of(error: Exception) -> ProblemError:
         return error
     if isinstance(error, HTTPException):
         return _of_router(error)
-    if isinstance(error, LogError):  # whose message tells where the database is
-        _log.warning("the log cannot be used: %s", error)
-        return ProblemError(Code.LOG_UNAVAILABLE, AWAY)
     for kind, code in TOLD:
         if isinstance(error, kind):
             return ProblemError(code, str(error))

@@ -39,23 +39,24 @@ class BoundedProtocol(HttpToolsProtocol):
         """Take in what has come."""
         if self._in_head:
             self._head += len(data)
-            if self._head > LARGEST_HEAD:
-                detail = f"a request has at most {LARGEST_HEAD:,} bytes before its body"
-                self._refuse(ProblemError(Code.HEAD_TOO_LARGE, detail))
-                return
-        super().data_received(data)
-        if self._in_head and self._head:
+        super().data_received(data)  # which finds where the head ends
+        if not self._in_head or not self._head or self.transport.is_closing():
+            return
+        if self._head > LARGEST_HEAD:
+            detail = f"a request has at most {LARGEST_HEAD:,} bytes before its body"
+            self._refuse(ProblemError(Code.HEAD_TOO_LARGE, detail))
+        else:
             self._wait()
 
     def on_headers_complete(self) -> None:
         """Begin to answer."""
-        self._in_head = False
+        self._in_head, self._head = False, 0
         self._done_waiting()
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
         """Be ready for the next request."""
-        self._in_head, self._head = True, 0
+        self._in_head = True
         super().on_message_complete()
 
     def connection_lost(self, exc: Exception | None) -> None:

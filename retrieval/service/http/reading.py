@@ -1,11 +1,13 @@
 """What a request says: parameters and bodies, bounded and checked."""
 
 import asyncio
+from collections.abc import Sequence
 from functools import cache
 from typing import TypeVar
 from urllib.parse import parse_qsl
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 from starlette.requests import ClientDisconnect, Request
 
 from retrieval.errors import RequestError, shown, unknown
@@ -68,7 +70,7 @@ def parameters_of(request: Request, model: type[Model]) -> Model:
     try:
         return model.model_validate(given)
     except ValidationError as error:
-        raise RequestError(_in_words(error)) from error
+        raise RequestError(_in_words(_findings(error))) from error
 
 
 @cache
@@ -98,9 +100,10 @@ async def body_of(request: Request, model: type[Model], largest: int) -> Model:
     try:
         return model.model_validate_json(content, strict=True)
     except ValidationError as error:
-        if any(each["type"] == "json_invalid" for each in error.errors(include_input=False)):
-            raise ProblemError(Code.MALFORMED_JSON, _in_words(error)) from error
-        raise RequestError(_in_words(error)) from error
+        found = _findings(error)
+        if any(each["type"] == "json_invalid" for each in found):
+            raise ProblemError(Code.MALFORMED_JSON, _in_words(found)) from error
+        raise RequestError(_in_words(found)) from error
 
 
 async def _content(request: Request, largest: int) -> bytes:
@@ -134,9 +137,12 @@ def _too_large(largest: int) -> ProblemError:
     )
 
 
-def _in_words(error: ValidationError) -> str:
+def _findings(error: ValidationError) -> list[ErrorDetails]:
+    return error.errors(include_url=False, include_context=False)
+
+
+def _in_words(found: Sequence[ErrorDetails]) -> str:
     """Return what is wrong with a body or with parameters, and where."""
-    found = error.errors(include_url=False, include_context=False)
     said = []
     for each in found[:MOST_FINDINGS]:
         place = ".".join(map(str, each["loc"]))

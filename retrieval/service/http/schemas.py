@@ -18,6 +18,7 @@ from retrieval.data.times import LATEST
 from retrieval.errors import CONTROLS
 from retrieval.options import RankBy
 from retrieval.service.http.ids import GivenId
+from retrieval.service.settings import MOST_SENT
 
 # Where nobody says how many.
 USUAL_MOVIES = 20
@@ -72,14 +73,14 @@ class ListOptions(Sent):
     at: Seconds | None = Field(None, description="time of asking, in seconds since 1970")
     when: Moment = Field(Moment.NOW, description="when a list without a time is asked")
     where: tuple[Text, ...] = Field(
-        (), max_length=MOST_CONDITIONS, description="conditions, such as year>=1990"
+        (), max_length=MOST_CONDITIONS, fail_fast=True, description="conditions, such as year>=1990"
     )
     genre: tuple[Text, ...] = Field(
-        (), max_length=MOST_GENRES, description="genres, of which a movie has one"
+        (), max_length=MOST_GENRES, fail_fast=True, description="genres, of which a movie has one"
     )
     year: Text | None = Field(None, description="a year, or several", examples=["1990-1999"])
     deny: tuple[GivenId, ...] = Field(
-        (), max_length=MOST_DENIED, description="movies that are not listed"
+        (), max_length=MOST_DENIED, fail_fast=True, description="movies that are not listed"
     )
     diversity: float = Field(0.0, ge=0, le=1, description="weight of unlikeness")
     include_seen: bool = Field(
@@ -99,8 +100,10 @@ class GivenEvent(Sent):
 class Question(ListOptions):
     """Whose lists: many users, or one person by history and attributes."""
 
-    users: tuple[GivenId, ...] | None = Field(None, min_length=1, examples=[[42, 43]])
-    history: tuple[GivenEvent, ...] | None = None
+    users: tuple[GivenId, ...] | None = Field(
+        None, min_length=1, max_length=MOST_SENT, fail_fast=True, examples=[[42, 43]]
+    )
+    history: tuple[GivenEvent, ...] | None = Field(None, max_length=MOST_SENT, fail_fast=True)
     attributes: dict[Name, Text | float | bool] | None = Field(
         None, max_length=MOST_ATTRIBUTES, examples=[{"age": 25, "gender": "F"}]
     )
@@ -120,7 +123,9 @@ class RatingOptions(Sent):
     explain: bool = Field(
         default=False, description="whether to tell which events carry the answer"
     )
-    by: RankBy = Field(RankBy.RATING, description="what is explained")
+    by: RankBy | None = Field(
+        None, description="what is explained; by default the rating, or what ranks where none is"
+    )
 
 
 class HistoryOptions(Sent):
@@ -165,7 +170,7 @@ class SentEvent(Sent):
 class SentEvents(Sent):
     """Several events, which count together or not at all."""
 
-    events: tuple[SentEvent, ...] = Field(min_length=1)
+    events: tuple[SentEvent, ...] = Field(min_length=1, max_length=MOST_SENT, fail_fast=True)
 
 
 def _shape(value: object) -> str:

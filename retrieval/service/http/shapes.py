@@ -245,7 +245,8 @@ class RunShape(BaseModel):
     """One version of the run."""
 
     name: str
-    created: str
+    state: str = Field(description="whole, or what is the matter with it")
+    created: str | None
     preset: str | None
     answering: bool
     promotable: bool

@@ -4,11 +4,19 @@ Read entries.py for what it holds, schema.py for how, database.py for what a dat
 and log.py for what can be done with it.
 """
 
-from retrieval.service.log.entries import Appended, Entry, Forgotten, Kind, NewEvent
+from retrieval.service.log.entries import (
+    EVENTS,
+    Appended,
+    Entry,
+    Forgotten,
+    Kind,
+    NewEvent,
+)
 from retrieval.service.log.errors import KeyConflictError, LogError
 from retrieval.service.log.log import Log, open_log
 
 __all__ = [
+    "EVENTS",
     "Appended",
     "Entry",
     "Forgotten",

@@ -200,8 +200,10 @@ class SQLiteDatabase:
         """Empty the write-ahead log, once nobody has read from it for some seconds at most."""
         try:
             writer.exec_driver_sql(f"PRAGMA busy_timeout = {seconds * 1000:.0f}")
-            busy = bool(writer.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()[0])
-            writer.exec_driver_sql(f"PRAGMA busy_timeout = {PATIENCE * 1000:.0f}")
+            try:
+                busy = bool(writer.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()[0])
+            finally:
+                writer.exec_driver_sql(f"PRAGMA busy_timeout = {PATIENCE * 1000:.0f}")
         except DBAPIError:  # what was committed is committed all the same
             busy = True
         writer.rollback()
