@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from retrieval.data.vocabulary import Id
@@ -254,7 +255,9 @@ def test_another_version_takes_over_and_what_was_told_stays(run: Path, tmp_path:
 def test_reasons_are_events_of_the_user_and_the_strongest_comes_first(engine: Engine) -> None:
     listed = engine.view().recommend(USER, 5, rank_by=RankBy.RATING, reasons=3)
     rated = {row.movie.id for row in engine.view().history(USER)}
+    mean = np.mean([row.rating for row in engine.view().history(USER) if row.rating is not None])
     for row in listed.rows:
+        assert all((reason.rating or 0.0) >= mean for reason in row.reasons)
         effects = [reason.effect for reason in row.reasons]
         assert {reason.movie.id for reason in row.reasons} <= rated
         assert effects == sorted(effects, reverse=True)

@@ -495,6 +495,9 @@ class View:
             return [()] * len(movies)
         effects, places = effects_of(self.snapshot, users, movies, by, at, REASONED)
         rated = self.snapshot.run.config.scale.tells_taste
+        if rated:  # nobody wants to watch a movie because of one that was a disappointment
+            liked = events.ratings[places] >= events.ratings.mean()
+            effects, places = effects[liked], places[liked]
         known = self.catalogue.movies
         found = []
         for column in effects.T:
