@@ -19,7 +19,7 @@ are:
   listed most, so that the movies of a list show when it is not of the version that it names. The
   versions in the ETag and in each list of an answer have to be the same.
 - watched: movies in lists of which it was checked that the version may list them.
-- memory: what supervisor and workers have together (resident), in the middle, when every user was
+- memory: what the largest of all processes has (resident), in the middle, when every user was
   asked about, and at the end. In between versions take over; a worker is killed only before.
 
 The run is copied first, and stays as it is. Exit status 1 says that something was counted which
@@ -410,13 +410,16 @@ def workers_of(served: Served) -> list[int]:
 
 
 def memory_of(served: Served) -> float:
-    """Return the resident memory of a service, all its processes together, in MB."""
-    total = 0
+    """Return the resident memory of the largest process of a service, in MB.
+
+    That of all together would tell how many workers there are at the moment.
+    """
+    largest = 0
     for process in (served.process.pid, *workers_of(served)):
         with suppress(FileNotFoundError, ProcessLookupError):  # it was killed just now
             pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
-            total += pages * os.sysconf("SC_PAGE_SIZE")
-    return total / MEGABYTE
+            largest = max(largest, pages * os.sysconf("SC_PAGE_SIZE"))
+    return largest / MEGABYTE
 
 
 def judged(
