@@ -54,7 +54,7 @@ from retrieval.pipeline.indexing import changed_version
 from retrieval.run.folder import HIDDEN, open_run, read_hidden, write_hidden
 from retrieval.run.promotion import promote
 from retrieval.run.versions import current, kept, writing
-from retrieval.service.log import Kind, open_log
+from retrieval.service.log import EVENTS, open_log
 from retrieval.serving.recommender import Recommender
 from retrieval.storage.files import new_file
 
@@ -467,10 +467,10 @@ def check_events(
 
 def logged(url: str) -> Counter[Told]:
     """Return the events of a log, and how often each is there."""
-    log, after = open_log(url), 0
+    log = open_log(url)
     found: Counter[Told] = Counter()
     try:
-        while entries := log.entries(after, kinds=(Kind.RATING, Kind.PLAY, Kind.LIKE)):
+        for entries in log.through(0, kinds=EVENTS):
             found.update(
                 Told(
                     int(entry.user_id or 0),
@@ -481,7 +481,6 @@ def logged(url: str) -> Counter[Told]:
                 )
                 for entry in entries
             )
-            after = entries[-1].sequence
     finally:
         log.close()
     return found

@@ -6,7 +6,7 @@ Each public name is loaded when it is first used: asking loads neither torch nor
 
 Read in this order: errors, options, progress; data (raw files to numbers and histories); pairs (a
 package each, protocol first); blending; run (the folder); pipeline (training, building the index);
-serving (snapshot, users, recommender); evaluation; cli.
+serving (snapshot, users, recommender); evaluation; service (the log, the engine, HTTP); cli.
 """
 
 from importlib import import_module

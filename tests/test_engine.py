@@ -21,7 +21,7 @@ from retrieval.service.engine import Engine
 from retrieval.service.log import Kind, LogError, NewEvent, open_log
 from retrieval.service.mark import Mark, write_mark
 from retrieval.service.settings import ServiceSettings
-from retrieval.service.view import View, When
+from retrieval.service.view import Moment, View
 from retrieval.serving.events import Event
 from retrieval.serving.recommender import Recommender
 from retrieval.serving.users import Person
@@ -67,8 +67,7 @@ def test_a_user_whom_nobody_knows_gets_the_list_of_a_new_user(engine: Engine) ->
 def test_the_list_of_a_known_user_is_that_of_the_recommender(
     engine: Engine, recommender: Recommender
 ) -> None:
-    moments: tuple[tuple[When, bool], ...] = (("coming-back", False), ("in-sitting", True))
-    for when, sitting in moments:
+    for when, sitting in ((Moment.COMING_BACK, False), (Moment.IN_SITTING, True)):
         listed = engine.view().recommend(USER, 10, when=when)
         wanted = recommender.topk(USER, 10, in_sitting=sitting)
         assert [(row.movie, row.score, row.rating) for row in listed.rows] == [

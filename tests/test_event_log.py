@@ -35,7 +35,7 @@ from retrieval.service.log import (
     schema,
     sqlite,
 )
-from retrieval.service.log.log import KEEP_KEYS, find_database
+from retrieval.service.log.log import KEEP_KEYS, find_database, sqlite_path
 
 FORK = multiprocessing.get_context("fork")
 
@@ -689,3 +689,39 @@ def test_a_lock_that_another_holds_says_so(
         assert log.head() == 1
         other.rollback()
     assert log.append([rating("8")]).last == 2
+
+
+@pytest.mark.parametrize(
+    ("address", "path"),
+    [
+        ("runs/events.db", "runs/events.db"),
+        ("sqlite-events.db", "sqlite-events.db"),
+        ("sqlite:///runs/events.db", "runs/events.db"),
+        ("sqlite:////srv/events.db", "/srv/events.db"),
+        ("sqlite:///:memory:", None),
+        ("postgresql://localhost/rec", None),
+    ],
+)
+def test_an_address_says_which_file_it_names(address: str, path: str | None) -> None:
+    assert sqlite_path(address) == (None if path is None else Path(path))
+
+
+def test_all_entries_are_gone_through_up_to_one_however_many_are_read_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("retrieval.service.log.log.TOGETHER", 2)
+    log = open_log(str(tmp_path / "log.db"))
+    log.append([rating(str(user)) for user in range(5)])
+    log.hide("7")
+    for after, until, kinds, wanted in (
+        (0, None, None, [1, 2, 3, 4, 5, 6]),
+        (1, 4, None, [2, 3, 4]),
+        (0, 5, {Kind.HIDE}, []),
+        (0, None, {Kind.HIDE}, [6]),
+        (6, None, None, []),
+        (3, 3, None, []),
+    ):
+        parts = list(log.through(after, until, kinds))
+        assert all(0 < len(part) <= 2 for part in parts)
+        assert [entry.sequence for part in parts for entry in part] == wanted
+    log.close()

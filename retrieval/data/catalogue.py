@@ -10,6 +10,7 @@ from types import ModuleType
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
 from retrieval.data.vocabulary import UNKNOWN, Id, Vocabulary
@@ -76,6 +77,10 @@ class Catalogue:
     def _titles(self) -> list[str]:
         return [_bare(movie.title) for movie in self.movies]
 
+    @cached_property
+    def _lengths(self) -> NDArray[np.int64]:
+        return np.array([len(title) for title in self._titles], np.int64)
+
     def __len__(self) -> int:
         """Return M."""
         return len(self.movies)
@@ -117,8 +122,8 @@ class Catalogue:
         names = cdist([wanted], self._names, scorer=scorer.ratio)[0]  # with the year
         parts = cdist([bare], self._titles, scorer=scorer.partial_ratio)[0]
         # That a short title is within what was typed says little.
-        longer = np.array([len(title) > len(bare) for title in self._titles], dtype=bool)
-        nearness = np.maximum(np.maximum(titles, names), np.where(longer, PART * parts, 0.0))
+        parts = np.where(self._lengths > len(bare), PART * parts, 0.0)
+        nearness = np.maximum(np.maximum(titles, names), parts)
         near = np.flatnonzero(nearness >= SIMILAR).tolist() if bare else []
         found = [(self._names[number], float(nearness[number]), number) for number in near]
         held: set[int] = set()

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
 from threading import Event as Signal
@@ -23,9 +23,6 @@ from retrieval.serving.newcomers import MovieFolding, check_facts
 from retrieval.serving.snapshot import ServingSnapshot
 
 logger = logging.getLogger(__name__)
-
-# Entries of the log that are brought in together.
-TOGETHER = 10_000
 
 # Seconds for which nobody asks a log that could not be reached.
 AWAY = 1.0
@@ -234,10 +231,7 @@ class Engine:
 
     def _told(self, state: State, head: int) -> State:
         """Return a state that knows the log up to an entry."""
-        while state.sequence < head:
-            entries = self._log.entries(state.sequence, TOGETHER)
-            if not entries:
-                break
+        for entries in self._log.through(state.sequence, head):
             for kind, some in groupby(entries, key=_sort):
                 state = self._with(state, kind, list(some))
             state = replace(state, sequence=entries[-1].sequence)
@@ -283,7 +277,7 @@ class Engine:
         mark = read_mark(base.run.folder)
         since = 0 if mark is None or mark.log != self._log.identity else mark.until
         told = ToldMovies()
-        for entries in self._until(since, MOVIES):
+        for entries in self._log.through(0, since, MOVIES):
             told = told.with_entries(entries)
         state = State(
             base,
@@ -295,22 +289,11 @@ class Engine:
             Cache(self.settings.cached_users),
         )
         if base.run.config.scale.tells_taste:  # nobody trains on what was only watched
-            for entries in self._until(since, {Kind.PLAY}):
+            for entries in self._log.through(0, since, {Kind.PLAY}):
                 live.tell(entries, state.overlay.snapshot.run)
         state = self._told(state, self._log.head())
         self._warm(state)
         return state
-
-    def _until(self, sequence: int, kinds: Collection[Kind]) -> Iterator[list[Entry]]:
-        """Go through the entries of some kinds up to one, many at a time."""
-        last = 0
-        while last < sequence:
-            found = self._log.entries(last, TOGETHER, kinds)
-            entries = [entry for entry in found if entry.sequence <= sequence]
-            if not entries:
-                return
-            yield entries
-            last = entries[-1].sequence
 
     def _warm(self, state: State) -> None:
         """Ask a few questions, so that the first request is as fast as the others."""

@@ -24,7 +24,6 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
-from sqlalchemy.engine import make_url
 
 from retrieval.data import columns
 from retrieval.data.attributes import SEPARATOR, Attribute, AttributeKind
@@ -44,7 +43,7 @@ from retrieval.progress import SILENT, Progress
 from retrieval.run.folder import HIDDEN, Run, open_run, read_hidden, write_hidden
 from retrieval.service.catalogue import MOVIES, Shelf, ToldMovies
 from retrieval.service.live import id_of
-from retrieval.service.log import EVENTS, Entry, Kind, Log, open_log
+from retrieval.service.log import EVENTS, Entry, Kind, Log, open_log, sqlite_path
 from retrieval.service.mark import Mark, read_mark, write_mark
 from retrieval.storage.files import new_folder
 
@@ -53,8 +52,8 @@ _log = logging.getLogger(__name__)
 RATINGS_FILE, MOVIES_FILE, USERS_FILE = "ratings.parquet", "movies.parquet", "users.parquet"
 SETTINGS_FILE = "rec.toml"
 
-# Rows that are written together, and entries of the log that are read together.
-ROWS, ENTRIES = 1_000_000, 10_000
+# Rows that are written together.
+ROWS = 1_000_000
 
 # What MovieLens calls the ids: with these names, ratings can only be stars.
 STARS = {columns.USER_ID: "userId", columns.MOVIE_ID: "movieId"}
@@ -87,10 +86,8 @@ def existing_log(url: str) -> Log:
         RequestError: There is no such file.
         LogError: The database cannot be reached.
     """
-    path = url if "://" not in url else None
-    if url.startswith("sqlite"):
-        path = make_url(url).database
-    if path is not None and not Path(path).is_file():
+    path = sqlite_path(url)
+    if path is not None and not path.is_file():
         raise RequestError(f"there is no log {shown(path)}; name the database of the service")
     return open_log(url)
 
@@ -205,7 +202,7 @@ def events_between(data: MovieData, log: Log, after: int, until: int) -> pd.Data
         until: The last entry.
     """
     writer = _Writer(data, log, after, until)
-    parts = [writer.frame_of(entries) for entries in _entries(log, after, until, EVENTS)]
+    parts = [writer.frame_of(entries) for entries in log.through(after, until, EVENTS)]
     writer.warn()
     return pd.concat([data.ratings.iloc[:0], *parts], ignore_index=True)
 
@@ -311,7 +308,7 @@ class _Writer:
             part = ratings.iloc[start : start + ROWS]
             yield part[~self.is_forgotten(part[columns.USER_ID])]
             progress.advance(len(part))
-        for entries in _entries(self._log, self._since, self._until, EVENTS):
+        for entries in self._log.through(self._since, self._until, EVENTS):
             frame = self.frame_of(entries)
             if len(frame) and ratings[columns.TIMESTAMP].max() < COUNTERS:
                 raise RequestError(
@@ -323,17 +320,10 @@ class _Writer:
             progress.advance(len(entries))
 
 
-def _entries(log: Log, after: int, until: int, kinds: frozenset[Kind]) -> Iterator[list[Entry]]:
-    """Return entries of a log in parts, up to one of them."""
-    while after < until and (found := log.entries(after, ENTRIES, kinds)):
-        yield [entry for entry in found if entry.sequence <= until]
-        after = found[-1].sequence
-
-
 def _told_movies(log: Log, until: int, writer: _Writer) -> ToldMovies:
     """Return what a log says of movies up to an entry."""
     told = ToldMovies()
-    for entries in _entries(log, 0, until, MOVIES):
+    for entries in log.through(0, until, MOVIES):
         told = told.with_entries(writer.about_movies(entries))
     return told
 

@@ -7,9 +7,6 @@ from typing import NamedTuple
 
 from retrieval.service.log import Entry, Kind, Log
 
-# Entries that are read together.
-TOGETHER = 10_000
-
 
 class Summary(NamedTuple):
     """What a log holds."""
@@ -32,11 +29,9 @@ def summary(log: Log, newest: int) -> Summary:
     """
     days: dict[str, Counter[Kind]] = {}
     last: deque[Entry] = deque(maxlen=newest)
-    after = 0
-    while entries := log.entries(after, TOGETHER):
+    for entries in log.through(0):
         for entry in entries:
             day = f"{datetime.fromtimestamp(entry.received, UTC):%Y-%m-%d}"
             days.setdefault(day, Counter())[entry.kind] += 1
         last.extend(entries)
-        after = entries[-1].sequence
     return Summary(log.identity, log.head(), days, tuple(reversed(last)))

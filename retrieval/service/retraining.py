@@ -55,9 +55,6 @@ FEWEST, MOST = 50, 5000
 # Share by which the figures of two trainings may differ, each on events of its own.
 OWN_TOLERANCE = 0.05
 
-# Entries of the log that are read together.
-TOGETHER = 10_000
-
 # What is kept of an interrupted retraining.
 DATA, REQUEST = "data", "request.json"
 
@@ -269,11 +266,9 @@ def _last_learned(log: Log, since: int, *, rates: bool) -> int:
         rates: Whether only ratings and likes are learned from.
     """
     kinds = EVENTS - {Kind.PLAY} if rates else EVENTS
-    head, after = log.head(), since
-    places: list[int] = []
-    while entries := log.entries(after, TOGETHER, kinds):
-        places += [entry.sequence for entry in entries]
-        after = entries[-1].sequence
+    head = log.head()
+    parts = log.through(since, kinds=kinds)
+    places = [entry.sequence for entries in parts for entry in entries]
     count = min(MOST_HELD_OUT, int(HELD_OUT * len(places)))
     return head if count < FEWEST else places[-count] - 1
 

@@ -3,9 +3,10 @@
 import time
 from collections import OrderedDict
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import cached_property
 from threading import Lock
-from typing import Literal, NamedTuple, get_args
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,17 +24,23 @@ from retrieval.service.settings import ServiceSettings
 from retrieval.serving.arguments import checked_id, checked_time
 from retrieval.serving.explanation import effects_of, explain
 from retrieval.serving.filters import Filter
-from retrieval.serving.lists import ListQueries, encode_lists, list_options, listed
+from retrieval.serving.lists import ListQueries, best_of, encode_lists, list_options
 from retrieval.serving.newcomers import MovieFolding
-from retrieval.serving.predictions import judged, predict
+from retrieval.serving.predictions import Predictions, check_rates, judged
 from retrieval.serving.recommender import Recommender
 from retrieval.serving.results import Explanation, Rating, Similars
 from retrieval.serving.snapshot import ServingSnapshot
 from retrieval.serving.stopwatch import StageTimes, lap
 from retrieval.serving.users import Person, QueryUsers, one_user
 
-When = Literal["now", "coming-back", "in-sitting"]
-WHENS: tuple[When, ...] = get_args(When)
+
+class Moment(StrEnum):
+    """When a list without a time is asked."""
+
+    NOW = "now"
+    COMING_BACK = "coming-back"  # before the user comes back, whenever that is
+    IN_SITTING = "in-sitting"  # in the sitting of the last event
+
 
 # Lists of different length that are kept of one user.
 MOST_LISTS = 3
@@ -114,12 +121,12 @@ class Cache:
                 self._kept.move_to_end(key)
             return found
 
-    def lists_of(self, user: Id) -> list[tuple[When, RankBy, list[int]]]:
+    def lists_of(self, user: Id) -> list[tuple[Moment, RankBy, list[int]]]:
         """Return for when, by what ranked and how long the lists of a user are kept."""
         with self._changing:
             return [
                 (when, rank_by, list(kept.made))
-                for when in WHENS
+                for when in Moment
                 for rank_by in RankBy
                 if (kept := self._kept.get((user, when, rank_by))) is not None
             ]
@@ -200,7 +207,7 @@ class View:
         k: int = 20,
         *,
         at: int | None = None,
-        when: When = "now",
+        when: Moment = Moment.NOW,
         rank_by: RankBy | None = None,
         filters: Filter | None = None,
         diversity: float = 0.0,
@@ -227,14 +234,6 @@ class View:
             RequestError: One of them is impossible, or the run's pairs cannot rank so.
         """
         snapshot, overlay = self.snapshot, self.state.overlay
-        given = isinstance(user, Person) or at is not None or filters is not None
-        plain = not (given or diversity or include_seen or reasons)
-        if plain:  # whoever asks twice gets the same list, until something happens
-            ranking = snapshot.encoder.ranking(rank_by)
-            encoded_user, _ = self._encoded_user(user, None, when, ranking, timer)
-            kept = encoded_user.made.get(k)
-            if kept is not None and kept[0] is overlay:
-                return kept[1]
         options = list_options(
             snapshot,
             k,
@@ -242,45 +241,39 @@ class View:
             filters,
             diversity,
             include_seen=include_seen,
-            in_sitting=when == "in-sitting" and at is None,
+            in_sitting=when is Moment.IN_SITTING and at is None,
         )
         encoded_user, known = self._encoded_user(user, at, when, options.rank_by, timer)
-        found = listed(snapshot, encoded_user.queries, options, timer)
-        there = found.movies[0] != NO_ID
-        numbers = found.movies[0, there]
+        given = isinstance(user, Person) or at is not None or filters is not None
+        plain = not (given or diversity or include_seen or reasons)
+        if plain:  # whoever asks twice gets the same list, until something happens
+            kept = encoded_user.made.get(k)
+            if kept is not None and kept[0] is overlay:
+                return kept[1]
+        found = best_of(snapshot, encoded_user.queries, options)
+        lap(timer, "search")
+        there = found.ids[0] != NO_ID
+        numbers = found.ids[0, there]
+        ratings: list[float | None] = [None] * len(numbers)
+        deviations = ratings
+        if snapshot.encoder.rates:
+            predicted = self._predicted(encoded_user, numbers)
+            ratings = predicted.ratings.tolist()
+            if predicted.deviations is not None:
+                deviations = predicted.deviations.tolist()
+        lap(timer, "ratings")
         why = self._reasons(user, encoded_user.at, numbers, options.rank_by, reasons)
-        rates = snapshot.encoder.rates
-        deviations: list[float] | None = None
-        if rates and len(numbers):
-            vectors = snapshot.index.vectors_of(numbers)
-            encoded, which = encoded_user.queries.encoded, np.zeros(len(numbers), np.int64)
-            scores = inner_products(encoded.vectors[which], vectors)
-            made = judged(snapshot.encoder, encoded, which, numbers, scores)
-            deviations = None if made.deviations is None else made.deviations.tolist()
+        columns = (numbers.tolist(), found.scores[0, there].tolist(), ratings, deviations, why)
         movies = self.catalogue.movies
         rows = tuple(
-            ListedMovie(
-                place + 1,
-                movies[number],
-                score,
-                rating if rates else None,
-                None if deviations is None else deviations[place],
-                why[place],
-            )
-            for place, (number, score, rating) in enumerate(
-                zip(
-                    numbers.tolist(),
-                    found.scores[0, there].tolist(),
-                    found.ratings[0, there].tolist(),
-                    strict=True,
-                )
-            )
+            ListedMovie(rank, movies[number], *facts)
+            for rank, (number, *facts) in enumerate(zip(*columns, strict=True), start=1)
         )
-        made_list = Listed(known, encoded_user.at, options.rank_by, rows)
+        made = Listed(known, encoded_user.at, options.rank_by, rows)
         if plain and (k in encoded_user.made or len(encoded_user.made) < MOST_LISTS):
-            encoded_user.made[k] = overlay, made_list
+            encoded_user.made[k] = overlay, made
         lap(timer, "titles")
-        return made_list
+        return made
 
     def prepare(self, user: Id) -> None:
         """Bring up to date what is kept of a user who did something, before the next question.
@@ -293,7 +286,7 @@ class View:
                 self.recommend(user, k, when=when, rank_by=rank_by)
 
     def rate(
-        self, user: Id | Person, movie: Id, *, at: int | None = None, when: When = "now"
+        self, user: Id | Person, movie: Id, *, at: int | None = None, when: Moment = Moment.NOW
     ) -> Rating:
         """Return how a user would rate a movie: the number that lists show beside it.
 
@@ -307,14 +300,9 @@ class View:
             RequestError: An unknown movie, or a run whose pairs predict no ratings.
         """
         snapshot, number = self.snapshot, self.movie_number(movie)
-        row, numbers = np.zeros(1, np.int64), np.array([number])
-        if not snapshot.encoder.rates:
-            predict(snapshot, self._users(user, at)[0], row, numbers, None, 1)  # which says why
-        encoded = self._encoded_user(user, at, when, snapshot.encoder.ranking(None))[
-            0
-        ].queries.encoded
-        scores = inner_products(encoded.vectors, snapshot.vectors_of(numbers))
-        made = judged(snapshot.encoder, encoded, row, numbers, scores)
+        check_rates(snapshot.encoder)
+        encoded_user, _ = self._encoded_user(user, at, when, snapshot.encoder.ranking(None))
+        made = self._predicted(encoded_user, np.array([number]))
         deviation = None if made.deviations is None else float(made.deviations[0])
         return Rating(self.catalogue.movies[number], float(made.ratings[0]), deviation)
 
@@ -339,14 +327,11 @@ class View:
             RequestError: An unknown movie, or a ranking that the run's pairs cannot give.
         """
         number = self.movie_number(movie)
-        encoded_user, _ = self._encoded_user(user, at, "now", self.snapshot.encoder.ranking(None))
-        person = (
-            user
-            if isinstance(user, Person)
-            else self.state.live.asking(self.user_id(user), self.snapshot.run)
+        encoded_user, _ = self._encoded_user(
+            user, at, Moment.NOW, self.snapshot.encoder.ranking(None)
         )
         named = self.catalogue.movies[number].id
-        return explain(self.snapshot, person, named, by=by, at=encoded_user.at)
+        return explain(self.snapshot, self._person(user), named, by=by, at=encoded_user.at)
 
     def history(self, user: Id) -> list[HistoryRow]:
         """Return the events of a user, the latest first; none of one who is not known."""
@@ -413,27 +398,37 @@ class View:
             total / count if rated else None,
         )
 
-    def _users(self, user: Id | Person, at: int | None) -> tuple[QueryUsers, bool]:
+    def _predicted(self, user: EncodedUser, movies: NDArray[np.int64]) -> Predictions:
+        """Return how a user would rate movies, given by number, `(M,)`."""
+        encoded, which = user.queries.encoded, np.zeros(len(movies), np.int64)
+        scores = inner_products(encoded.vectors[which], self.snapshot.vectors_of(movies))
+        return judged(self.snapshot.encoder, encoded, which, movies, scores)
+
+    def _person(self, user: Id | Person) -> Id | Person:
+        """Return the user of a question as the recommender takes it."""
+        if isinstance(user, Person):
+            return user
+        return self.state.live.asking(self.user_id(user), self.snapshot.run)
+
+    def _users(self, user: Id | Person, at: int | None) -> QueryUsers:
         snapshot = self.snapshot
-        known = not isinstance(user, Person) and self.state.live.is_known(user)
-        person = user if isinstance(user, Person) else self.state.live.asking(user, snapshot.run)
-        return one_user(snapshot.run, person, at, snapshot.histories), known
+        return one_user(snapshot.run, self._person(user), at, snapshot.histories)
 
     def _encoded_user(
         self,
         user: Id | Person,
         at: int | None,
-        when: When,
+        when: Moment,
         rank_by: RankBy,
         timer: StageTimes | None = None,
     ) -> tuple[EncodedUser, bool]:
         """Return a user's state, kept where nothing has changed since, and whether we know them."""
         at, live = checked_time(at), self.state.live
         if isinstance(user, Person) or at is not None:
-            given = user if isinstance(user, Person) else self.user_id(user)
-            moment = self._moment() if at is None and when == "now" else at
-            users, known = self._users(given, moment)
+            moment = self._moment() if at is None and when is Moment.NOW else at
+            users = self._users(user, moment)
             lap(timer, "history")
+            known = not isinstance(user, Person) and self.known(user)
             return self._encode(users, None, moment, when, rank_by, timer), known
         user = self.user_id(user)
         known = live.is_known(user)
@@ -441,9 +436,9 @@ class View:
         deeds, kept = live.deeds(user), self.state.cache.get(key)
         if kept is None or kept.deeds is not deeds or kept.until < time.monotonic():
             moment = None
-            if when == "now":
+            if when is Moment.NOW:
                 moment = max(self._moment(), live.last(user))  # also where the clock is behind
-            users, _ = self._users(user, moment)
+            users = self._users(user, moment)
             lap(timer, "history")
             kept = self._encode(users, deeds, moment, when, rank_by, timer)
             self.state.cache.put(key, kept)
@@ -456,7 +451,7 @@ class View:
         users: QueryUsers,
         deeds: Deeds | None,
         at: int | None,
-        when: When,
+        when: Moment,
         rank_by: RankBy,
         timer: StageTimes | None,
     ) -> EncodedUser:
@@ -467,7 +462,7 @@ class View:
             np.zeros(1, np.int64),
             times,
             rank_by,
-            in_sitting=when == "in-sitting" and at is None,
+            in_sitting=when is Moment.IN_SITTING and at is None,
             timer=timer,
         )
         until = time.monotonic() + self.settings.refresh_seconds
@@ -489,7 +484,7 @@ class View:
         """Return for each of M movies the events that speak for it most."""
         if not count or not len(movies):
             return [()] * len(movies)
-        users, _ = self._users(user if isinstance(user, Person) else self.user_id(user), at)
+        users = self._users(user, at)
         events = users.histories
         if not len(events.movies):
             return [()] * len(movies)

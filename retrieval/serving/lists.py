@@ -166,13 +166,7 @@ def listed(
     """
     encoder, index = snapshot.encoder, snapshot.index
     encoded = questions.encoded
-    depth = options.k
-    if options.diversity:
-        depth = min(CANDIDATES * options.k, max(1, len(index)))
-    seen = None if options.include_seen else questions.seen
-    found = index.search(questions.queries, depth, seen, options.allowed)
-    if options.diversity:
-        found = _diverse(snapshot, found, options)
+    found = best_of(snapshot, questions, options)
     lap(timer, "search")
     ratings = np.full(found.ids.shape, np.nan)
     if encoder.rates:
@@ -185,6 +179,22 @@ def listed(
         ratings[there] = encoder.ratings(encoded.offsets[which], scores)
     lap(timer, "ratings")
     return Lists(found.ids, found.scores, ratings)
+
+
+def best_of(snapshot: ServingSnapshot, questions: ListQueries, options: ListOptions) -> Neighbours:
+    """Return the movies of the lists of Q questions, by number, with the scores that rank them.
+
+    Args:
+        snapshot: What answers.
+        questions: The questions, ranked by what the options say.
+        options: What the lists are to be.
+    """
+    depth = options.k
+    if options.diversity:
+        depth = min(CANDIDATES * options.k, max(1, len(snapshot.index)))
+    seen = None if options.include_seen else questions.seen
+    found = snapshot.index.search(questions.queries, depth, seen, options.allowed)
+    return _diverse(snapshot, found, options) if options.diversity else found
 
 
 def _diverse(snapshot: ServingSnapshot, found: Neighbours, options: ListOptions) -> Neighbours:

@@ -47,8 +47,7 @@ def predict(
         RequestError: No pair of the run predicts ratings, or a movie is not in the index.
     """
     encoder, link = snapshot.encoder, snapshot.run.config.link
-    if not encoder.rates:
-        raise RequestError(f"this run predicts no ratings: {why_no_ratings(snapshot.run)}")
+    check_rates(encoder)
     if not len(movies):
         none = np.zeros(0)
         if link is None:
@@ -61,6 +60,12 @@ def predict(
         vectors = encoded.vectors[which[part]]  # (C, D)
         scores[part] = inner_products(vectors, snapshot.vectors_of(movies[part]))
     return judged(encoder, encoded, which, movies, scores)
+
+
+def check_rates(encoder: Encoder) -> None:
+    """Raise a `RequestError` if no pair of a run predicts ratings."""
+    if not encoder.rates:
+        raise RequestError(f"this run predicts no ratings: {why_no_ratings(encoder.run)}")
 
 
 def judged(

@@ -16,6 +16,7 @@ from retrieval.service.engine import Engine
 from retrieval.service.grading import Grading
 from retrieval.service.http.map import MovieMap
 from retrieval.service.http.problems import Code, ProblemError
+from retrieval.service.log import sqlite_path
 from retrieval.service.metrics import Metrics
 from retrieval.service.settings import ServiceSettings
 from retrieval.serving.threads import search_alone
@@ -61,7 +62,7 @@ class Context:
         self.map = MovieMap()
         self.recent: deque[RecentEvent] = deque(maxlen=RECENT)
         self.began = time.monotonic()
-        self._embedded = "://" not in settings.database or settings.database.startswith("sqlite")
+        self._embedded = sqlite_path(settings.database) is not None
         self._threads = ThreadPoolExecutor(
             THREADS, thread_name_prefix="slow", initializer=search_alone
         )

@@ -156,7 +156,7 @@ def _list(
         user,
         k,
         at=options.at,
-        when=options.when.value,
+        when=options.when,
         rank_by=options.rank_by,
         filters=filters,
         diversity=options.diversity,

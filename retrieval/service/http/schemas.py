@@ -19,6 +19,7 @@ from retrieval.errors import CONTROLS
 from retrieval.options import RankBy
 from retrieval.service.http.ids import GivenId
 from retrieval.service.settings import MOST_SENT
+from retrieval.service.view import Moment
 
 # Where nobody says how many.
 USUAL_MOVIES = 20
@@ -35,14 +36,6 @@ MOST_FOUND = 1000
 Text = Annotated[str, StringConstraints(max_length=500, pattern=rf"^[^{CONTROLS}]*$")]
 Name = Annotated[Text, Field(min_length=1)]
 Seconds = Annotated[int, Field(ge=0, lt=LATEST, description="seconds since 1970")]
-
-
-class Moment(StrEnum):
-    """When a list without a time is asked."""
-
-    NOW = "now"
-    COMING_BACK = "coming-back"
-    IN_SITTING = "in-sitting"
 
 
 class EventKind(StrEnum):

@@ -13,7 +13,7 @@ from retrieval.service.log.entries import (
     NewEvent,
 )
 from retrieval.service.log.errors import KeyConflictError, LogError
-from retrieval.service.log.log import Log, open_log
+from retrieval.service.log.log import Log, open_log, sqlite_path
 
 __all__ = [
     "EVENTS",
@@ -26,4 +26,5 @@ __all__ = [
     "LogError",
     "NewEvent",
     "open_log",
+    "sqlite_path",
 ]

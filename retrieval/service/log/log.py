@@ -3,11 +3,11 @@
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, delete, insert, make_url, select, update
+from sqlalchemy import URL, Connection, Row, delete, insert, make_url, select, update
 from sqlalchemy.exc import ArgumentError
 
 from retrieval.errors import RequestError, shown
@@ -38,6 +38,9 @@ from retrieval.service.log.sqlite import SQLiteDatabase
 
 # Seconds for which idempotency keys are kept: three days.
 KEEP_KEYS: Final = 3 * 86_400
+
+# Entries that are read together.
+TOGETHER: Final = 10_000
 
 # Bytes of a hash.
 HASH: Final = 16
@@ -115,7 +118,7 @@ class Log:
         )
 
     def entries(
-        self, after: int, limit: int = 10_000, kinds: Iterable[Kind] | None = None
+        self, after: int, limit: int = TOGETHER, kinds: Iterable[Kind] | None = None
     ) -> list[Entry]:
         """Return entries in their order.
 
@@ -136,6 +139,27 @@ class Log:
         query = query.order_by(ENTRIES.c.sequence).limit(limit)
         rows = self._database.read(lambda connection: connection.execute(query).all())
         return [_entry(row) for row in rows]
+
+    def through(
+        self, after: int, until: int | None = None, kinds: Iterable[Kind] | None = None
+    ) -> Iterator[list[Entry]]:
+        """Go through entries in their order, many at a time; no part is empty.
+
+        Args:
+            after: Sequence after which to begin.
+            until: Last sequence; None is whatever is there by the time.
+            kinds: Kinds of entries; all where it is None.
+
+        Raises:
+            LogError: The database cannot be read.
+        """
+        wanted = None if kinds is None else frozenset(kinds)
+        while (until is None or after < until) and (found := self.entries(after, TOGETHER, wanted)):
+            after = found[-1].sequence
+            if until is not None:
+                found = [entry for entry in found if entry.sequence <= until]
+            if found:
+                yield found
 
     def set_movie(self, movie_id: str, facts: Mapping[str, object]) -> int:
         """Add a movie, or change one, and return the sequence of the entry.
@@ -237,21 +261,37 @@ def find_database(url: str) -> Database:
     Raises:
         LogError: There is no such kind of database.
     """
-    if "://" not in url:
-        return SQLiteDatabase(Path(url))
-    try:
-        address = make_url(url)
-    except ArgumentError as error:
-        raise LogError("the address of the database is no URL") from error
-    path = address.database
-    if address.drivername == "sqlite" and path and path != ":memory:" and not address.query:
-        return SQLiteDatabase(Path(path))
+    path = sqlite_path(url)
+    if path is not None:
+        return SQLiteDatabase(path)
+    address = _address(url)
     if address.drivername in POSTGRESQL:
         return PostgreSQLDatabase(address)
     raise LogError(
         f"no log can be kept in '{shown(address.render_as_string())}'; give the path of a file, "
         "sqlite:///path, or postgresql://user@host/database"
     )
+
+
+def sqlite_path(url: str) -> Path | None:
+    """Return the file that an address names; None where it is in no file of this machine.
+
+    Raises:
+        LogError: It is no address.
+    """
+    if "://" not in url:
+        return Path(url)
+    address = _address(url)
+    path = address.database
+    is_file = address.drivername == "sqlite" and path and path != ":memory:" and not address.query
+    return Path(path) if is_file and path else None
+
+
+def _address(url: str) -> URL:
+    try:
+        return make_url(url)
+    except ArgumentError as error:
+        raise LogError("the address of the database is no URL") from error
 
 
 def _row(kind: Kind, received: int, **values: object) -> dict[str, object]:
