@@ -42,7 +42,7 @@ programs:
 test: $(VENV)/.dev programs
 	$(ALONE) $(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile
 
-slow: $(VENV)/.dev
+slow: $(VENV)/.slow programs
 	$(BIN)/pytest -m slow
 
 check: $(VENV)/.dev

@@ -30,6 +30,19 @@ class Backend(Protocol):
         """How searches use it."""
         ...
 
+    @property
+    def fixed(self) -> bool:
+        """Whether no vectors can be added to it."""
+        ...
+
+    def with_more(self, vectors: Vectors) -> "Backend":
+        """Return one that holds vectors `(A, D)` as its next rows.
+
+        Raises:
+            ValueError: It is fixed.
+        """
+        ...
+
     def propose(
         self, queries: Vectors, count: int, parameters: SearchParameters, allowed: ChosenRows | None
     ) -> Proposal:

@@ -90,6 +90,11 @@ class FaissBackend:
         return read
 
     @property
+    def fixed(self) -> bool:
+        """Whether no vectors can be added to it: an exact one is made anew from its vectors."""
+        return self._fixed and not self.policy.exact
+
+    @property
     def scale(self) -> Scale:
         """The factors of the components of vectors, `(D,)`."""
         return self._transform.scale

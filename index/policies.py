@@ -23,6 +23,7 @@ class Policy:
         kind: Kind of index.
         structure: Layout of the index.
         exact: Whether the scores of candidates are inner products, but for rounding.
+        remote: Whether it is asked over a connection, even where there are few vectors.
         ordered: Whether candidates come in a reliable order; if not, `oversampling` candidates are
             scored exactly for each result.
         scanned_share: Largest share of allowed vectors that is scanned directly, without the index.
@@ -38,6 +39,7 @@ class Policy:
     kind: Kind
     structure: Structure
     exact: bool = False
+    remote: bool = False
     ordered: bool = True
     scanned_share: float = 0.0
     scans_per_candidate: int = 0

@@ -127,7 +127,7 @@ class Search:
     @property
     def _is_small(self) -> bool:
         """Whether all scores take less time than to ask the backend."""
-        return self._policy.exact and len(self.local) <= FEW
+        return self._policy.exact and not self._policy.remote and len(self.local) <= FEW
 
     @property
     def _left(self) -> int:

@@ -7,7 +7,8 @@ from threading import Lock
 import numpy as np
 from numpy.typing import ArrayLike
 
-from index.faiss_backend import FaissBackend, embedded
+from index.backend import Backend
+from index.faiss_backend import FaissBackend
 from index.kinds import Kind, SearchParameters
 from index.neighbours import NO_ID, Neighbours
 from index.rescoring import LocalVectors
@@ -143,21 +144,20 @@ class Index:
         Raises:
             ValueError: Ids or vectors are none, or do not belong together, or the index is
                 approximate and mapped from a file.
-            TypeError: The index is not one of FAISS.
         """
         more = checked_vectors(vectors, self.dimension)
         named = checked_ids(ids, len(more))
         with self._writing:
             now = self._snapshot
-            backend, all_ids = embedded(now.backend), now.local.rows.all_ids
+            all_ids = now.local.rows.all_ids
             kept = np.where(np.isin(all_ids, named), NO_ID, all_ids)
             all_ids = np.concatenate([kept, named])
             held = np.concatenate([now.local.vectors, more])
-            if backend.policy.exact:
+            if _is_made_anew(now.backend):
                 self._snapshot = _exact(all_ids, held, now.parameters)
             else:
                 local = LocalVectors.of(all_ids, held)
-                self._snapshot = Snapshot(local, backend.with_more(more), now.parameters)
+                self._snapshot = Snapshot(local, now.backend.with_more(more), now.parameters)
 
     def remove(self, ids: ArrayLike) -> None:
         """Take vectors out.
@@ -165,17 +165,21 @@ class Index:
         Raises:
             KeyError: An id is not in the index.
             ValueError: The ids are not whole numbers of 64 bits.
-            TypeError: The index is not one of FAISS.
         """
         with self._writing:
             now = self._snapshot
             left = now.local.rows.all_ids.copy()
             left[now.local.rows.of(ids)] = NO_ID
-            if embedded(now.backend).policy.exact:
+            if _is_made_anew(now.backend):
                 self._snapshot = _exact(left, now.local.vectors, now.parameters)
             else:
                 local = replace(now.local, rows=Rows(left))
                 self._snapshot = replace(now, local=local)
+
+
+def _is_made_anew(backend: Backend) -> bool:
+    """Return whether a backend is exact and in this process, where a new one takes no time."""
+    return backend.policy.exact and not backend.policy.remote
 
 
 def _exact(ids: Ids, vectors: Vectors, parameters: SearchParameters) -> Snapshot:

@@ -30,6 +30,7 @@ INDEX_FILE = "index.faiss"
 VECTORS_FILE = "vectors.npy"  # where the FAISS file does not hold them
 IDS_FILE = "ids.npy"
 SCALE_FILE = "scale.npy"
+STORE_FILE = "store.json"  # where a vector store proposes candidates
 CARD_FILE = "index.json"
 
 # The version of the format, raised with every change to it, and the one before, which is read too.
@@ -40,6 +41,25 @@ PREVIOUS = 2
 LONGEST_CARD = 65_536
 
 Count = Annotated[int, Field(ge=0, lt=2**31)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoreCard:
+    """Which collection of a vector store proposes candidates of an index.
+
+    Args:
+        address: Address of the store, without a password.
+        collection: Name by which the collection is known.
+        fingerprint: Digest of what it holds, as `fingerprint` returns it.
+        kind: How the store finds candidates.
+    """
+
+    __pydantic_config__: ClassVar = ConfigDict(extra="forbid", strict=True)
+
+    address: str
+    collection: str
+    fingerprint: str
+    kind: Kind
 
 
 class StaleIndexError(ValueError):
@@ -75,8 +95,14 @@ class Card:
     source: str
 
 
-def save_index(folder: Path, index: Index, source: str) -> Card:
+def save_index(folder: Path, index: Index, source: str, store: StoreCard | None = None) -> Card:
     """Write index, ids, vectors and card into an existing folder.
+
+    Args:
+        folder: The folder.
+        index: An index in this process.
+        source: Name of what made the vectors.
+        store: Collection of a vector store that holds the vectors too, if one does.
 
     Raises:
         OSError: A file cannot be written.
@@ -88,6 +114,10 @@ def save_index(folder: Path, index: Index, source: str) -> Card:
     np.save(folder / IDS_FILE, rows.all_ids)
     if not now.backend.policy.exact:
         np.save(folder / VECTORS_FILE, now.local.vectors)
+    names = _names(now.kind)
+    if store is not None:
+        (folder / STORE_FILE).write_text(json.dumps(asdict(store), indent=2) + "\n")
+        names += (STORE_FILE,)
     card = Card(
         version=VERSION,
         kind=now.kind,
@@ -96,7 +126,7 @@ def save_index(folder: Path, index: Index, source: str) -> Card:
         count=len(now),
         removed=len(rows) - len(now),
         parameters=now.parameters,
-        files={name: _sum(folder / name) for name in _names(now.kind)},
+        files={name: _sum(folder / name) for name in names},
         source=source,
     )
     (folder / CARD_FILE).write_bytes(_written(asdict(card)))
@@ -135,6 +165,30 @@ def read_card(folder: Path) -> Card:
     return card
 
 
+def fingerprint(index: Index, kind: Kind) -> str:
+    """Return a digest of the vectors of an index under their rows, in a collection of some kind."""
+    vectors, ids = index.snapshot.local.vectors, index.snapshot.local.rows.all_ids
+    digest = hashlib.sha256(f"{kind} {vectors.shape}".encode())
+    digest.update(np.ascontiguousarray(vectors).data)
+    digest.update(np.ascontiguousarray(ids).data)
+    return digest.hexdigest()
+
+
+def read_store(folder: Path) -> StoreCard | None:
+    """Read which collection of a vector store proposes candidates; None where none does.
+
+    Raises:
+        ValueError: The card or this file is missing, or not what was written.
+    """
+    if STORE_FILE not in read_card(folder).files:
+        return None
+    try:
+        text = (folder / STORE_FILE).read_bytes()
+        return TypeAdapter(StoreCard).validate_json(text)
+    except (OSError, ValidationError) as error:
+        raise ValueError(f"{folder / STORE_FILE} does not say where a store is") from error
+
+
 def load_index(folder: Path, source: str, *, mapped: bool = True) -> Index:
     """Load an index whose vectors were made by `source`.
 
@@ -152,7 +206,7 @@ def load_index(folder: Path, source: str, *, mapped: bool = True) -> Index:
     card = read_card(folder)
     if card.source != source:
         raise StaleIndexError(f"{folder} was built from another model")
-    if card.files.keys() != set(_names(card.kind)):
+    if card.files.keys() - {STORE_FILE} != set(_names(card.kind)):
         raise ValueError(f"{folder / CARD_FILE} does not list the files of kind {card.kind}")
     for name, expected in card.files.items():
         try:

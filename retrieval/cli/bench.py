@@ -3,7 +3,9 @@
 `rec bench --json` prints run; one_user: users, events (on average), faiss_alone_milliseconds, and
 stored and added (with histories as stored, and with one rating more), each with p50, p95 and p99 in
 milliseconds and stages: name and milliseconds; cold_start_seconds; all_users: users and seconds;
-and catalogues: movies, kind and what was measured of each index that was tried.
+and catalogues: movies, kind and what was measured of each index that was tried. With --store it
+prints run and stores: movies, engine, kind, ef, recall, recall_at_least, milliseconds and
+load_seconds of FAISS and each store.
 """
 
 import os
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 
     from index.kinds import Kind
     from retrieval.evaluation.latency import Latency, OneByOne, Sized
+    from retrieval.serving.recommender import Recommender
 
 STAGES = {
     "users one by one": 30.0,
@@ -55,6 +58,13 @@ def bench(
         str | None, typer.Option(help="Kinds of index to measure in them; by default all.")
     ] = None,
     target_recall: RecallOption = 0.98,
+    store: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="URL",
+            help="Vector store to measure beside FAISS, and nothing else; may be given again.",
+        ),
+    ] = None,
     seed: SeedOption = 0,
     quiet: QuietOption = False,
     as_json: JsonOption = False,
@@ -67,6 +77,9 @@ def bench(
 
     check_target(target_recall)
     recommender = recommender_of(folder)
+    if store:
+        _bench_stores(recommender, store, counts, target_recall, seed, quiet=quiet, as_json=as_json)
+        return
     measured = []
     with progress(quiet=quiet) as shows:
         shows.plan([Stage(name, cost) for name, cost in STAGES.items()])
@@ -101,6 +114,52 @@ def bench(
     print(f"from nothing, with its own process: {cold:.2f} s")
     print(f"the lists of all {users:,} users: {everyone:.2f} s")
     _print_catalogues(of_each(measured, target_recall), target_recall)
+
+
+def _bench_stores(
+    recommender: "Recommender",
+    urls: list[str],
+    counts: list[int],
+    target_recall: float,
+    seed: int,
+    *,
+    quiet: bool,
+    as_json: bool,
+) -> None:
+    """Measure stores and FAISS in one run."""
+    from index.kinds import Kind
+    from retrieval.evaluation.stores import beside_faiss
+    from retrieval.run.stores import store_address
+
+    addresses = [store_address(url) for url in urls]
+    rows = []
+    with progress(quiet=quiet) as shows:
+        shows.plan([Stage("stores beside FAISS", 1.0)])
+        shows.stage("stores beside FAISS", 2 * len(counts) * (1 + len(addresses)))
+        for row in beside_faiss(recommender, addresses, counts, target_recall, seed):
+            rows.append(row)
+            shows.say(f"{row.movies:,} movies, {row.trial.engine} {row.trial.kind}")
+            shows.advance()
+    if as_json:
+        print_json({"run": str(recommender.run.home), "stores": [row.as_dict() for row in rows]})
+        return
+    print_table(
+        f"Lists of 20 without seen movies, fastest to find {target_recall:g}, one at a time",
+        ("movies", "engine", "kind", "ef", "recall", "at least", "ms", "load s"),
+        [
+            (
+                f"{row.movies:,}",
+                row.trial.engine,
+                row.trial.kind,
+                row.trial.parameters.ef if row.trial.kind is Kind.HNSW else None,
+                f"{row.trial.recall:.4f}",
+                f"{row.trial.least:.4f}",
+                f"{row.trial.milliseconds:.3f}",
+                f"{row.load_seconds:.1f}",
+            )
+            for row in rows
+        ],
+    )
 
 
 def _one_user(latency: "OneByOne") -> dict[str, object]:

@@ -1,7 +1,8 @@
 """Commands that index the catalogue of a run, add movies to it, and hide some of them.
 
 `rec build-index --json` prints run, kind, movies (how many), dimension, and trials: kind and what
-was measured of each index that was tried, the chosen one first.
+was measured of each index that was tried, the chosen one first; with a store its address and the
+name of the collection, and of a graph in it the trials in their order, the chosen one last.
 """
 
 from collections.abc import Sequence
@@ -54,14 +55,24 @@ def build_index(
         ),
     ] = AUTO,
     target_recall: RecallOption = 0.99,
+    store: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Vector store that finds the candidates: milvus://host:port, milvus:///path.db "
+            "or postgresql://...",
+        ),
+    ] = None,
     quiet: QuietOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Embed the whole catalogue of a run into its index."""
     from index.tuning import pareto
     from retrieval.pipeline.indexing import build_index as build
+    from retrieval.run.stores import store_address
 
     wanted = kind_of(kind)
+    address = None if store is None else store_address(store)
     folder = run_or_newest(run)
     with progress(quiet=quiet) as shows:
         shows.stage("building the index")
@@ -70,14 +81,19 @@ def build_index(
             wanted,
             target_recall,
             lambda trial: shows.say(f"{trial.kind}, recall {trial.recall:.3f}"),
+            address,
+            lambda count: shows.say(f"{count:,} vectors are in the store"),
         )
     card = built.card
     if as_json:
         trials = [trial.as_dict() for trial in built.trials]
-        print_json(
-            {"run": str(folder), "kind": card.kind, "movies": card.count}
-            | {"dimension": card.dimension, "trials": trials}
-        )
+        trials += [trial.as_dict() for trial in built.store_trials]
+        kind_built = card.kind if built.store is None else built.store.kind
+        facts = {"run": str(folder), "kind": kind_built, "movies": card.count}
+        facts |= {"dimension": card.dimension, "trials": trials}
+        if built.store is not None:
+            facts |= {"store": built.store.address, "collection": built.store.collection}
+        print_json(facts)
         return
     if built.trials:
         chosen = built.trials[0]
@@ -95,7 +111,13 @@ def build_index(
                 "this one comes nearest"
             )
     size = f"{card.count:,} movies x {card.dimension}"
-    note(f"indexed {size} of {shown(folder)}, kind {card.kind}")
+    if built.store is None:
+        note(f"indexed {size} of {shown(folder)}, kind {card.kind}")
+        return
+    if built.store_trials and built.store_trials[-1].least < target_recall:
+        note(f"the store does not reach {target_recall:g} in both halves of the questions")
+    where = f"{shown(built.store.address)}, collection {built.store.collection}"
+    note(f"indexed {size} of {shown(folder)} in {where}, kind {built.store.kind}")
 
 
 def trial_table(trials: "Sequence[Trial]") -> tuple[list[str], list[list[object]]]:

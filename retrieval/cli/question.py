@@ -32,11 +32,14 @@ def recommender_of(run: Path, threads: int = 1) -> "Recommender":
         run: Folder of the run.
         threads: Number of questions answered at once.
     """
+    from retrieval.run.stores import require_store
     from retrieval.serving.recommender import Recommender
     from retrieval.serving.threads import configure_threads
 
     configure_threads()
-    return Recommender.load(run, threads=threads)
+    recommender = Recommender.load(run, threads=threads)
+    require_store(recommender.run, recommender.index)
+    return recommender
 
 
 def person_of(

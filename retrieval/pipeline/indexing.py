@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,7 +12,13 @@ from numpy.typing import NDArray
 
 from index.kinds import Kind
 from index.search import Index
-from index.store import Card, read_card
+from index.store import Card, StoreCard, fingerprint, read_card
+from index.stores.address import StoreAddress
+from index.stores.backend import Connection
+from index.stores.errors import StoreError
+from index.stores.loading import connect, load
+from index.stores.store import KINDS, Report
+from index.stores.trials import StoreTrial, trials
 from index.tuning import SMALL, Questions, Trial, tune
 from retrieval.data import columns
 from retrieval.data.catalogue import Catalogue, write_catalogue
@@ -34,6 +41,7 @@ from retrieval.run.folder import (
     write_index,
 )
 from retrieval.run.manifest import INDEX, checked_sums, seal, write_sums
+from retrieval.run.stores import address_of, behind, collection_of, store_of
 from retrieval.run.versions import Writer, current, writing
 from retrieval.serving.arguments import checked_ids
 from retrieval.serving.encoder import Encoder, questions_of
@@ -52,6 +60,8 @@ class Built(NamedTuple):
 
     card: Card
     trials: list[Trial]  # that of the chosen one first; none where there was no choice
+    store: StoreCard | None = None
+    store_trials: tuple[StoreTrial, ...] = ()  # those of a graph in a store, the last one chosen
 
 
 def build_index(
@@ -59,6 +69,8 @@ def build_index(
     kind: Kind | None = None,
     target: float = 0.99,
     report: Callable[[Trial], None] = lambda _: None,
+    store: StoreAddress | None = None,
+    loaded: Report = lambda _: None,
 ) -> Built:
     """Embed the whole catalogue of a run and index it; an index that was there is replaced.
 
@@ -68,19 +80,71 @@ def build_index(
         target: What an approximate kind must find of what is exactly the best for users of the
             run, from 0 to 1.
         report: Function that is called with each trial.
+        store: Vector store that finds the candidates, if one does; the kind is then of what it
+            holds.
+        loaded: Function that is called with the number of vectors that are in the store so far.
 
     Raises:
-        RunError: The run is missing or damaged, or somebody else is writing it.
-        RequestError: An impossible target.
+        RunError: The run is missing or damaged, or somebody else is writing it; or the store cannot
+            be used.
+        RequestError: An impossible target, or a kind that no store has.
     """
     check_target(target)
+    if store is not None and kind not in {None, *KINDS}:
+        raise RequestError(f"a store has no index of kind {kind}; take {' or '.join(KINDS)}")
     current(folder)  # before anything is written beside what is no run
     with writing(folder) as writer, writer.new_version() as partial:
         version = current(folder)
         sums = checked_sums(version, index=False, whole=True)
         _carry_over(version, partial, sums)
         write_sums(partial, sums)
-        return index_version(partial, folder, kind, target, report)
+        if store is None:
+            return index_version(partial, folder, kind, target, report)
+        return _index_in_store(partial, folder, kind, target, store, loaded)
+
+
+def _index_in_store(
+    version: Path, home: Path, kind: Kind | None, target: float, store: StoreAddress, loaded: Report
+) -> Built:
+    """Index a version that is being written exactly, load it into a store, and seal it."""
+    run = open_version(version, home)
+    vectors = _vectors(run)
+    if kind is None:
+        kind = Kind.EXACT if len(vectors) < SMALL else Kind.HNSW
+    index = Index.build(np.arange(len(vectors)), vectors)
+    card = StoreCard(
+        address=store.kept,
+        collection=collection_of(store, home),
+        fingerprint=fingerprint(index, kind),
+        kind=kind,
+    )
+    connection = _load(store, card, index, loaded)
+    tried: tuple[StoreTrial, ...] = ()
+    if kind is Kind.HNSW:
+        asked = questions(run)
+        truth = index.search(asked.queries, asked.k, asked.excluded).ids
+        behind_it = Index(behind(connection, index))
+        tried = tuple(trials(store.engine, behind_it, asked, truth, target))
+        index = index.with_parameters(tried[-1].parameters)
+    return Built(write_index(version, index, run.sums, card), [], card, tried)
+
+
+def _load(store: StoreAddress, card: StoreCard, index: Index, loaded: Report) -> Connection:
+    """Load an index into a store.
+
+    Raises:
+        RunError: The store cannot be used.
+    """
+    connection = Connection(store, card.collection, card.fingerprint, card.kind)
+    vectors = index.snapshot.local.vectors
+    try:
+        client = connect(store)
+        load(client, card.collection, card.fingerprint, vectors, card.kind, loaded)
+        client.close()
+        connection.open()
+    except StoreError as error:
+        raise RunError(f"{error}; the run is as it was") from error
+    return connection
 
 
 def index_version(
@@ -168,8 +232,24 @@ def add_movies(folder: Path, movies: pd.DataFrame) -> int:
                 index_version(partial, folder, kind)
                 return len(fresh)
             index.put(len(run.catalogue) + np.arange(len(fresh)), vectors)
-            write_index(partial, index, sums)
+            write_index(partial, index, sums, _store_with(run, index))
     return len(fresh)
+
+
+def _store_with(run: Run, index: Index) -> StoreCard | None:
+    """Return the collection of a run's store after the index changed: it is loaded anew.
+
+    Raises:
+        RunError: The store cannot be used.
+    """
+    card = store_of(run)
+    if card is None:
+        return None
+    digest = fingerprint(index, card.kind)
+    if digest != card.fingerprint:
+        card = replace(card, fingerprint=digest)
+        _load(address_of(card), card, index, lambda _: None)
+    return card
 
 
 def added_before(home: Path) -> pd.DataFrame | None:
@@ -277,7 +357,7 @@ def _changed(run: Run, written: AbstractContextManager[Path]) -> Iterator[Path]:
         yield partial
         sums = seal(partial)
         if index is not None:
-            write_index(partial, index, sums)
+            write_index(partial, index, sums, _store_with(run, index))
 
 
 def _carry_over(version: Path, partial: Path, names: Iterable[str]) -> None:

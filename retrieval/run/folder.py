@@ -12,7 +12,15 @@ from pydantic import TypeAdapter
 
 from index.arrays import load_array
 from index.search import Index
-from index.store import Card, StaleIndexError, load_index, read_card, save_index
+from index.store import (
+    Card,
+    StaleIndexError,
+    StoreCard,
+    load_index,
+    read_card,
+    read_store,
+    save_index,
+)
 from retrieval.data.attributes import AttributeColumns
 from retrieval.data.catalogue import Catalogue, read_catalogue, write_catalogue
 from retrieval.data.history import Histories
@@ -251,16 +259,19 @@ def open_index(run: Run, *, mapped: bool = True) -> Index:
     return index
 
 
-def write_index(version: Path, index: Index, sums: Mapping[str, str]) -> Card:
+def write_index(
+    version: Path, index: Index, sums: Mapping[str, str], store: StoreCard | None = None
+) -> Card:
     """Write an index into a sealed version that has none, and seal it with it.
 
     Args:
         version: Folder of the version.
         index: Index of all movies of the run, by number.
         sums: What the version was sealed with.
+        store: Collection of a vector store that holds the index too, if one does.
     """
     (version / INDEX).mkdir()
-    card = save_index(version / INDEX, index, model_of(sums))
+    card = save_index(version / INDEX, index, model_of(sums), store)
     write_sums(version, sums)
     return card
 
@@ -304,7 +315,7 @@ def validation_rmse(version: Path) -> float | None:
 def _describe_index(run: Run) -> dict[str, object] | None:
     """Return what the index is and whether it is of this model; None where there is none."""
     try:
-        card = read_card(run.folder / INDEX)
+        card, store = read_card(run.folder / INDEX), read_store(run.folder / INDEX)
     except ValueError:
         return None
     return {
@@ -312,6 +323,7 @@ def _describe_index(run: Run) -> dict[str, object] | None:
         "movies": card.count,
         "dimension": card.dimension,
         "stale": card.source != run.model,
+        **({} if store is None else {"store": store.address, "collection": store.collection}),
     }
 
 

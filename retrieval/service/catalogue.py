@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from index.kinds import Kind as IndexKind
 from index.search import Index
 from retrieval.data import columns
 from retrieval.data.attributes import cell_of
@@ -108,7 +107,7 @@ def overlaid(base: ServingSnapshot, told: ToldMovies) -> Overlay:
     for movie, facts in by_id.items():
         if movie is None:
             continue
-        number = int(vocabulary.numbers(movie))
+        number = vocabulary.number(movie)
         if number == UNKNOWN:
             new[movie] = facts
         else:
@@ -191,8 +190,8 @@ def _extended(
         return replace(base, run=replace(run, catalogue=catalogue, opened=run.attributes))
     vectors = newcomer_vectors(run, list(new.values()))
     # An approximate index that is mapped from its file takes no more vectors.
-    exact = base.index.kind is IndexKind.EXACT
-    index = Index(base.index) if exact else open_index(run, mapped=False)
+    fixed = base.index.backend.fixed
+    index = open_index(run, mapped=False) if fixed else Index(base.index)
     index.put(np.arange(count, len(movies)), vectors)
     grown = replace(
         run,
@@ -232,7 +231,7 @@ def shelved(base: ServingSnapshot, overlay: Overlay, told: ToldMovies) -> Overla
     hidden[: len(base.run.hidden)] = base.run.hidden
     for movie, shelf in told.shelves.items():
         known = id_of(movie, vocabulary)
-        number = UNKNOWN if known is None else int(vocabulary.numbers(known))
+        number = UNKNOWN if known is None else vocabulary.number(known)
         if number != UNKNOWN:
             hidden[number] = shelf is not Shelf.LISTED
             removed[number] = shelf is Shelf.REMOVED

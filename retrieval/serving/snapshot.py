@@ -13,6 +13,7 @@ from index.snapshot import Snapshot
 from index.vectors import Vectors
 from retrieval.errors import RequestError, shown
 from retrieval.run.folder import Run, open_index, open_version
+from retrieval.run.stores import behind_store
 from retrieval.run.versions import current, read
 from retrieval.serving.encoder import Encoder
 from retrieval.serving.history import HistoryStore, StoredHistories
@@ -69,18 +70,30 @@ class ServingSnapshot:
             RunError: The run or its index is missing, damaged or stale.
         """
         home = Path(folder)
+        return read(home, lambda version: cls.of_version(version, home, open_store=open_store))
 
-        def whole(version: Path) -> "ServingSnapshot":
-            run = open_version(version, home)
-            return cls(
-                run=run,
-                encoder=Encoder(run),
-                index=open_index(run).snapshot,
-                histories=open_store(run),
-                open_store=open_store,
-            )
+    @classmethod
+    def of_version(
+        cls, version: Path, home: Path, *, open_store: OpenStore = StoredHistories
+    ) -> "ServingSnapshot":
+        """Load one version of a run, whether it is the one that answers or not.
 
-        return read(home, whole)
+        Args:
+            version: Folder of the version.
+            home: Folder of the run.
+            open_store: Function that gives the source of histories for a run.
+
+        Raises:
+            RunError: The version or its index is missing, damaged or stale.
+        """
+        run = open_version(version, home)
+        return cls(
+            run=run,
+            encoder=Encoder(run),
+            index=behind_store(run, open_index(run)),
+            histories=open_store(run),
+            open_store=open_store,
+        )
 
     def newest(self) -> "ServingSnapshot":
         """Return the snapshot of the version that answers by now, this one if it still does.

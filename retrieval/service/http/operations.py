@@ -67,7 +67,14 @@ def _ready(context: Context) -> Response:
             Code.NOT_READY, "the service does not answer; it starts or ends just now"
         )
     view = context.engine.view()
-    return done({"status": "ready", "run": view.version, "stale": view.stale})
+    return done(
+        {
+            "status": "ready",
+            "run": view.version,
+            "stale": view.stale,
+            "store_away": view.store_away,
+        }
+    )
 
 
 def _metrics(context: Context) -> Response:
@@ -86,6 +93,7 @@ def _about(context: Context) -> Response:
             "version": release(),
             "run": view.version,
             "stale": view.stale,
+            "store_away": view.store_away,
             "scale": {
                 "lowest": scale.lowest,
                 "highest": scale.highest,

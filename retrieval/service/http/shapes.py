@@ -279,6 +279,7 @@ class ServiceShape(BaseModel):
     version: str
     run: str
     stale: bool
+    store_away: bool = Field(description="whether vectors here answer, as the store is away")
     scale: dict[str, Any]
     rankings: list[RankBy]
     attributes: list[dict[str, str]]
@@ -309,8 +310,9 @@ class StatsShape(BaseModel):
 class HealthShape(BaseModel):
     """Whether the service is well."""
 
-    model_config = _like(status="ready", run="v000001-ab12cd34", stale=False)
+    model_config = _like(status="ready", run="v000001-ab12cd34", stale=False, store_away=False)
 
     status: str
     run: str | None = None
     stale: bool | None = None
+    store_away: bool | None = None

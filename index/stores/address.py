@@ -1,0 +1,96 @@
+"""The address of a vector store, as it is given and as it may be kept."""
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from urllib.parse import SplitResult, parse_qsl, quote, urlencode, urlsplit
+
+# What a collection may be called; its tables have 34 letters more, and PostgreSQL reads 63.
+NAME = re.compile(r"[a-z_][a-z0-9_]{0,27}")
+
+COLLECTION = "collection"  # the part of the query that names it
+SECRETS = frozenset({"password", "sslpassword"})
+
+
+class Engine(StrEnum):
+    """Which engine a store is."""
+
+    MILVUS = "milvus"
+    POSTGRESQL = "postgresql"
+
+
+@dataclass(frozen=True)
+class StoreAddress:
+    """Where a store is.
+
+    Args:
+        engine: Which engine it is.
+        url: Address as it was given, without the name of the collection.
+        collection: Name of the collection; None where the address names none.
+    """
+
+    engine: Engine
+    url: str
+    collection: str | None
+
+    @property
+    def kept(self) -> str:
+        """The address without a password, which may be written down."""
+        parts = urlsplit(self.url)
+        user, _, host = parts.netloc.rpartition("@")
+        name = user.partition(":")[0]
+        query = [(key, value) for key, value in parse_qsl(parts.query) if key not in SECRETS]
+        return _unsplit(
+            parts._replace(netloc=f"{name}@{host}" if name else host, query=urlencode(query))
+        )
+
+
+def parse_address(text: str) -> StoreAddress:
+    """Read `milvus://host:port`, `milvus:///path.db` or `postgresql://...`.
+
+    Any of them may end in `?collection=NAME`.
+
+    Raises:
+        ValueError: It is none.
+    """
+    example = "write milvus://host:19530, milvus:///path.db or postgresql://host/database"
+    scheme = text.partition(":")[0].lower()
+    if scheme not in {*Engine, "postgres"} or "://" not in text:
+        raise ValueError(f"this is no address of a store; {example}")
+    try:
+        parts = urlsplit(text.strip())
+        _ = parts.port
+    except ValueError as error:
+        raise ValueError(f"this is no address of a store: {error}; {example}") from error
+    engine = Engine.MILVUS if scheme == Engine.MILVUS else Engine.POSTGRESQL
+    query = parse_qsl(parts.query, keep_blank_values=True)
+    named = [value for key, value in query if key == COLLECTION]
+    rest = [(key, value) for key, value in query if key != COLLECTION]
+    if engine is Engine.MILVUS:
+        if rest:
+            raise ValueError(f"the address of a Milvus store has no {rest[0][0]!r}; {example}")
+        if not parts.hostname and not parts.path.strip("/"):
+            raise ValueError(f"the address names no server and no file; {example}")
+    if named and NAME.fullmatch(named[-1]) is None:
+        raise ValueError(
+            f"a collection cannot be called {named[-1]!r:.80}; use up to 28 small letters, digits "
+            "and _, not beginning with a digit"
+        )
+    path = parts.path
+    if engine is Engine.MILVUS and not parts.hostname:
+        path = str(Path(path).absolute())
+    # libpq reads its own words, such as options=-c..., only where blanks are written as %20.
+    whole = parts._replace(scheme=engine, path=path, query=urlencode(rest, quote_via=quote))
+    return StoreAddress(engine, _unsplit(whole), named[-1] if named else None)
+
+
+def collection_name(text: str) -> str:
+    """Return a name for the collection of what is called `text`."""
+    return "rec_" + re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")[:24]
+
+
+def _unsplit(parts: SplitResult) -> str:
+    """Return an address whose authority may be empty."""
+    query = f"?{parts.query}" if parts.query else ""
+    return f"{parts.scheme}://{parts.netloc}{parts.path}{query}"
