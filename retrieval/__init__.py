@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from retrieval.pipeline.exporting import export
     from retrieval.pipeline.training import train
     from retrieval.serving.events import Event
     from retrieval.serving.filters import Filter
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     __version__: str
 
-__all__ = ["Event", "Filter", "Person", "Recommender", "__version__", "train"]
+__all__ = ["Event", "Filter", "Person", "Recommender", "__version__", "export", "train"]
 
 _DISTRIBUTION = "two-tower-rec"
 
@@ -30,6 +31,7 @@ _MODULES = {
     "Filter": "retrieval.serving.filters",
     "Person": "retrieval.serving.users",
     "Recommender": "retrieval.serving.recommender",
+    "export": "retrieval.pipeline.exporting",
     "train": "retrieval.pipeline.training",
 }
 

@@ -22,7 +22,8 @@ COMMANDS: tuple[list[str], ...] = (
     *(["train"], ["build-index"], ["add-movies"], ["topk"], ["rate"], ["explain"], ["similar"]),
     *(["movies"], ["info"], ["evaluate"], ["bench"], ["batch"], ["batch", "topk"]),
     *(["batch", "rate"], ["runs"], ["runs", "prune"], ["runs", "upgrade"], ["data"]),
-    *(["data", "check"], ["data", "fetch"], ["data", "synth"], ["data", "demo"], ["serve"], []),
+    *(["data", "check"], ["data", "fetch"], ["data", "synth"], ["data", "demo"], ["serve"]),
+    *(["export"], []),
 )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import retrieval
+from retrieval.pipeline.exporting import export
 from retrieval.pipeline.training import train
 from retrieval.serving.events import Event
 from retrieval.serving.filters import Filter
@@ -71,7 +72,7 @@ def test_what_asks_loads_neither_torch_nor_pandas() -> None:
 
 def test_public_names_are_the_ones_of_their_modules() -> None:
     public = {"Event": Event, "Filter": Filter, "Person": Person, "Recommender": Recommender}
-    for name, found in (public | {"train": train}).items():
+    for name, found in (public | {"export": export, "train": train}).items():
         assert getattr(retrieval, name) is found
     assert retrieval.__version__ == version("two-tower-rec")
     assert set(retrieval.__all__) <= set(dir(retrieval))

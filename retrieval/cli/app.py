@@ -167,6 +167,14 @@ _COMMANDS: Mapping[str, _Command | _Group] = {
     "similar": _Command("movies.similar", ASK, ('rec similar --movie "toy story" --k 5',)),
     "movies": _Command("movies.movies", ASK, ('rec movies "godfather"',)),
     "info": _Command("runs.info", KEEP, ("rec info --run runs/first --json",)),
+    "export": _Command(
+        "export.export",
+        KEEP,
+        (
+            "rec export --run runs/demo --out exports/demo",
+            "rec export --run runs/demo --out exports/some --users users.csv --rank-by rating",
+        ),
+    ),
     "evaluate": _Command(
         "evaluate.evaluate",
         MEASURE,

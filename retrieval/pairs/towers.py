@@ -23,6 +23,9 @@ class QuerySide(NamedTuple):
     # Gives vectors `(A, W)` of movies that nobody has rated; None where the pair knows no other
     # movie than those it was trained on.
     new_movie_vectors: Callable[[Path, RunFacts, Content], Vectors] | None = None
+    # Writes what a user tower that is no ONNX file computes with, and nothing of users, into a
+    # folder; None where the ONNX file of the pair is all there is.
+    write_arrays: Callable[[Path, Path], None] | None = None
 
 
 # In the order in which their vectors are joined.
@@ -30,7 +33,10 @@ PAIRS: dict[str, QuerySide] = {
     neural.NAME: QuerySide(neural.FILES, neural.open_tower, neural_movies.new_movie_vectors),
     notebook.NAME: QuerySide(notebook.FILES, notebook.open_tower),
     bayesian.NAME: QuerySide(
-        bayesian.FILES, bayesian.open_tower, bayesian_movies.new_movie_vectors
+        bayesian.FILES,
+        bayesian.open_tower,
+        bayesian_movies.new_movie_vectors,
+        bayesian.write_arrays,
     ),
     sequence.NAME: QuerySide(
         sequence.FILES, sequence.open_tower, sequence_movies.new_movie_vectors

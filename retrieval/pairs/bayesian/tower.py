@@ -58,6 +58,13 @@ class Bayesian(NamedTuple):
     session_law: Floats  # (3,) correlation and variance of slow effects, variance of quick ones
 
 
+# The arrays of the pair that `prior` and `fold_in` need, and the law of session effects.
+FOLD_IN = (
+    *("movies", "user_coefficients", "usual", "usual_covariance", "covariance", "movie_noise"),
+    *("movie_products", "class_latents", "session_law"),
+)
+
+
 class Prior(NamedTuple):
     """What one user's vector is expected to be before ratings tell."""
 
@@ -90,6 +97,20 @@ def load_bayesian(path: Path) -> Bayesian:
             if array.shape != shape or not np.isfinite(array).all():
                 raise RunError(f"{name} is not of shape {shape}, or not finite")
         return pair
+
+
+def write_arrays(version: Path, folder: Path) -> None:
+    """Write what the vector of a new user is inferred with, and nothing of users, into a folder.
+
+    Args:
+        version: Folder of the version that holds the pair.
+        folder: Folder to write into.
+
+    Raises:
+        RunError: The pair is damaged.
+    """
+    arrays = load_bayesian(version / ARRAYS_FILE)._asdict()
+    save_arrays(folder / ARRAYS_FILE, {name: arrays[name] for name in FOLD_IN})
 
 
 def _shapes(pair: Bayesian) -> dict[str, tuple[int, ...]]:
