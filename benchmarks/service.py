@@ -6,8 +6,10 @@ One worker of `rec serve` has one core to itself. So has, in turn, an applicatio
 one empty route. Whoever asks has another core. Connections stay open, and all is over loopback.
 
 Closed loop: one connection, one request after another. Rounds come to each kind of request in turn,
-so that what disturbs the machine disturbs all of them. Random users are asked about once each, and
-nothing of them is in any cache. The same users are asked about again at once. A list after an event
+so that what disturbs the machine disturbs all of them. Random users are asked about once each:
+nobody has asked before, and the service has made their lists ready by itself, as it does for the
+users who were here last. The same users are asked about again at once, and then as of when they
+come back, which is a list that nobody made ready. A list after an event
 is asked for as soon as the event was acknowledged, which means that it is on the disk. Where the
 user has seen a list before, the event rates a movie of it.
 
@@ -32,6 +34,7 @@ says how to trade accuracy for time, and names none either.
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -41,7 +44,7 @@ from urllib.parse import quote
 
 import numpy as np
 from http_client import Client, request
-from load import Load, as_fast_as_it_can, at_a_rate, one_by_one, percentiles, pin
+from load import Load, as_fast_as_it_can, at_a_rate, cpu_seconds, one_by_one, percentiles, pin
 from machine import Report, add_plot, arguments
 from numpy.typing import NDArray
 from plots import new_plot, save
@@ -58,6 +61,9 @@ ROUNDS, CONNECTIONS = 5, 4
 # Length of a list, and events of a person whom the service does not know.
 K, HISTORY = 20, 10
 
+# Seconds in which a service that makes lists ready would be seen to work.
+QUIET = 3.0
+
 # Shares of the rate that saturates, at which requests arrive.
 SHARES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 
@@ -67,6 +73,7 @@ PERCENTILES = (50.0, 90.0, 99.0, 99.9)
 NOBODY = 900_000_000
 
 EMPTY, LIST, AGAIN = "empty route", "list of 20, random users", "list of 20, the same again"
+UNKEPT = "list of 20 that nobody made ready"
 SEEN, UNSEEN = "list after an event, list seen before", "list after an event, never asked before"
 BOTH = "event and list after it, list seen before"
 RATING, NEW, PERSON = "rating of a pair, random users", "list of a new user", "list by a history"
@@ -123,6 +130,8 @@ def main() -> None:
         with empty_route() as empty, libserving(asked.libserving, run, Path(scratch)) as peer:
             for server in (service, empty, *([peer] if peer else [])):
                 pin(server.process, {theirs})
+            ready = wait_until_ready(service.process)
+            report.say(f"lists made ready before anybody asked: {ready:.1f} s after the start")
             times = closed_loop(run, service, empty, peer, asked.seconds, rng)
             say_times(report, times)
             users = known_users(run)
@@ -195,6 +204,16 @@ def known_users(run: Run) -> NDArray[np.int64]:
     return np.flatnonzero(np.diff(run.histories.offsets))
 
 
+def wait_until_ready(process: int) -> float:
+    """Wait until a service has made the lists that it makes before anybody asks; return seconds."""
+    began = time.perf_counter()
+    while True:
+        spent = cpu_seconds(process)
+        time.sleep(QUIET)
+        if cpu_seconds(process) - spent < 0.02 * QUIET:
+            return time.perf_counter() - began - QUIET
+
+
 def closed_loop(
     run: Run,
     service: Server,
@@ -219,8 +238,9 @@ def closed_loop(
                 return made
 
             measure(EMPTY, floor, questions.nothing())
-            made = measure(LIST, ours, questions.lists(0.5))
+            made = measure(LIST, ours, questions.lists(0.4))
             measure(AGAIN, ours, iter(made))
+            measure(UNKEPT, ours, (coming_back(each) for each in made))
             measure(RATING, ours, questions.ratings(0.15))
             measure(NEW, ours, questions.new_users())
             measure(PERSON, ours, questions.people())
@@ -310,6 +330,11 @@ class Questions:
 def list_of(user: object) -> bytes:
     """Return a request for a list."""
     return request("GET", f"/v1/users/{_quoted(user)}/recommendations?k={K}")
+
+
+def coming_back(asked: bytes) -> bytes:
+    """Return a request for a list as the same for when the user comes back."""
+    return asked.replace(b"?k=", b"?when=coming-back&k=", 1)
 
 
 def of_libserving(user: int) -> bytes:

@@ -74,6 +74,18 @@ def test_a_user_whom_nobody_knows_gets_the_list_of_a_new_user(service: Service) 
     assert new["user_id"] is None
 
 
+def test_users_whom_nobody_knows_are_named_in_the_list_that_they_share(service: Service) -> None:
+    lists = [service.get(f"/v1/users/{user}/recommendations") for user in (987_654, 987_655)]
+    assert [found["user_id"] for found in lists] == [987_654, 987_655]
+    assert lists[0]["movies"] == lists[1]["movies"]
+
+
+def test_a_list_that_is_kept_is_sent_as_it_was(service: Service) -> None:
+    first, again = (service.ask("GET", LIST) for _ in range(2))
+    assert first.content == again.content
+    assert first.headers["etag"] == again.headers["etag"]
+
+
 def test_many_users_get_the_lists_that_each_gets(service: Service) -> None:
     found = service.post("/v1/recommendations", {"users": [USER, 987_654], "k": 4}, 200)["lists"]
     alone = [service.get(f"/v1/users/{user}/recommendations?k=4") for user in (USER, 987_654)]

@@ -89,7 +89,7 @@ class Service:
 def settings_of(run: Path, folder: Path, **further: object) -> ServiceSettings:
     """Return settings of a service whose log is in a folder."""
     return ServiceSettings.model_validate(
-        {"run": run, "database": str(folder / "events.db"), **further}
+        {"run": run, "database": str(folder / "events.db"), "prepared_users": 0, **further}
     )
 
 

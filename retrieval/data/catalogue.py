@@ -102,9 +102,9 @@ class Catalogue:
     def _find(self, movie_id: Id) -> int:
         """Return the number of a movie, or `UNKNOWN`."""
         if self.vocabulary.texts:
-            return int(self.vocabulary.numbers(str(movie_id).strip()))
+            return self.vocabulary.number(str(movie_id).strip())
         is_id = isinstance(movie_id, int) and abs(movie_id) < IDS
-        return int(self.vocabulary.numbers(movie_id)) if is_id else UNKNOWN
+        return self.vocabulary.number(movie_id) if is_id else UNKNOWN
 
     def search(self, text: str, limit: int) -> list[Movie]:
         """Return movies whose titles resemble the text.

@@ -15,6 +15,9 @@ Ids = NDArray[Any]  # int64 or texts
 
 WHOLE = np.dtype(np.int64)
 
+# Bytes of one in an array of texts.
+CHARACTER = np.dtype("U1").itemsize
+
 
 class Vocabulary:
     """Distinct ids; the number of an id is its place. Given in any order, they come in ascending.
@@ -59,6 +62,14 @@ class Vocabulary:
             wanted = np.asarray(wanted, dtype=str)
         places = np.minimum(np.searchsorted(self._sorted, wanted), len(self.ids) - 1)
         return np.where(self._sorted[places] == wanted, self._order[places], UNKNOWN)
+
+    def number(self, one: Id) -> int:
+        """Return the number of one id of its kind, `UNKNOWN` where it does not have it."""
+        if self.texts and len(str(one)) > self._sorted.itemsize // CHARACTER:
+            return UNKNOWN  # the search would first make all ids as long
+        place = int(self._sorted.searchsorted(one))
+        there = place < len(self._sorted) and self._sorted[place] == one
+        return int(self._order[place]) if there else UNKNOWN
 
     def described(self) -> str:
         """Return what its ids look like, as words of a message."""

@@ -21,6 +21,7 @@ from retrieval.service.settings import ServiceSettings
 from retrieval.service.view import Cache, State, View, as_id
 from retrieval.serving.newcomers import MovieFolding, check_facts
 from retrieval.serving.snapshot import ServingSnapshot
+from retrieval.serving.threads import search_alone
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +33,13 @@ AHEAD = 24 * 3600
 
 # Users who told something and whose next list is prepared at once: nobody waits for more of them.
 PREPARED = 4
+
+# Seconds between two looks at which lists nobody has made.
+AGAIN = 30.0
+
+# Users whose lists are made together before they ask, and how many times as long as that takes
+# nothing is made.
+TOGETHER, REST = 8, 3
 
 # Users whose lists are made before a snapshot answers, so that what is mapped is in memory.
 WARMED = 32
@@ -66,6 +74,8 @@ class Engine:
             raise
         self._follower = Thread(target=self._follow, name="follower", daemon=True)
         self._follower.start()
+        self._preparer = Thread(target=self._make_ready, name="preparer", daemon=True)
+        self._preparer.start()
 
     @classmethod
     def open(cls, settings: ServiceSettings) -> "Engine":
@@ -191,6 +201,7 @@ class Engine:
         """Stop following, and let go of the log."""
         self._stop.set()
         self._follower.join(timeout=5)
+        self._preparer.join(timeout=5)
         self._log.close()
 
     def _shelve(self, movie: Id, write: Callable[[str], int], shelf: Shelf) -> Shelf:
@@ -313,6 +324,29 @@ class Engine:
                 self._state = self._told(loaded, self._log.head())
             logger.info("answering from %s", loaded.base.run.folder.name)
             return True
+
+    def _make_ready(self) -> None:
+        """Make the lists of those who were here last before they ask again, until the end.
+
+        Answers go first: this takes a small part of the time of one core.
+        """
+        search_alone()
+        pause = self.settings.poll_seconds
+        while not self._stop.wait(pause):
+            state, pause = self._state, AGAIN
+            users = state.latest_users[: min(self.settings.prepared_users, state.cache.most)]
+            for start in range(0, len(users), TOGETHER):
+                began = time.monotonic()
+                view = View(self._state, self.settings, stale=False)
+                try:
+                    made = view.make_ready(users[start : start + TOGETHER])
+                except Exception:  # whoever asks will be told what is wrong
+                    logger.exception("lists could not be prepared")
+                    break
+                rest = REST * (time.monotonic() - began) if made else 0.0
+                if self._state.cache is not state.cache or self._stop.wait(rest):
+                    pause = self.settings.poll_seconds
+                    break
 
     def _follow(self) -> None:
         """Look for another version of the run, until the end."""

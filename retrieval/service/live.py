@@ -78,18 +78,22 @@ class LiveEvents:
 
     def number(self, user: Id) -> int:
         """Return the number of a user of the run, `UNKNOWN` for others and for the forgotten."""
-        number = int(self._run.users.numbers(user))
+        number = self._run.users.number(user)
         return UNKNOWN if number in self._forgotten else number
+
+    def known(self, user: Id) -> tuple[bool, Deeds]:
+        """Return whether anything is known of a user, and what they did since the training."""
+        number = self.number(user)
+        found = self._new.get(user) if number == UNKNOWN else self._known.get(number)
+        return number != UNKNOWN or found is not None, NO_DEEDS if found is None else found
 
     def deeds(self, user: Id) -> Deeds:
         """Return what a user did since the run was trained."""
-        number = self.number(user)
-        found = self._new.get(user) if number == UNKNOWN else self._known.get(number)
-        return NO_DEEDS if found is None else found
+        return self.known(user)[1]
 
     def is_known(self, user: Id) -> bool:
         """Return whether the run or the log knows anything of a user."""
-        return self.number(user) != UNKNOWN or user in self._new
+        return self.known(user)[0]
 
     def asking(self, user: Id, run: Run) -> Id | Person:
         """Return the user of a question as the recommender takes it.

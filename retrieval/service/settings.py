@@ -47,10 +47,17 @@ class ServiceSettings(BaseModel):
         default=1.0, gt=0, description="between looks at which version answers"
     )
     refresh_seconds: int = Field(
-        default=300, ge=1, description="how long a list is as of one moment"
+        default=300,
+        ge=1,
+        description="how long a list of who was here today is kept; another, twelve times that",
     )
     cached_users: int = Field(
         default=10_000, ge=0, description="users whose state is kept, a worker"
+    )
+    prepared_users: int = Field(
+        default=10_000,
+        ge=0,
+        description="users of the latest events whose lists are ready before they ask, a worker",
     )
 
 

@@ -2,6 +2,7 @@
 
 import time
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
@@ -17,6 +18,7 @@ from retrieval.data.catalogue import Catalogue, Movie
 from retrieval.data.vocabulary import Id, Vocabulary
 from retrieval.errors import RequestError, shown
 from retrieval.options import RankBy
+from retrieval.run.stores import is_away
 from retrieval.service.catalogue import Overlay, Shelf, ToldMovies, unlisted
 from retrieval.service.live import NO_DEEDS, Deeds, LiveEvents, id_of
 from retrieval.service.log import Kind
@@ -31,7 +33,7 @@ from retrieval.serving.recommender import Recommender
 from retrieval.serving.results import Explanation, Rating, Similars
 from retrieval.serving.snapshot import ServingSnapshot
 from retrieval.serving.stopwatch import StageTimes, lap
-from retrieval.serving.users import Person, QueryUsers, one_user
+from retrieval.serving.users import Person, QueryUsers, many_users, one_user
 
 
 class Moment(StrEnum):
@@ -41,6 +43,13 @@ class Moment(StrEnum):
     COMING_BACK = "coming-back"  # before the user comes back, whenever that is
     IN_SITTING = "in-sitting"  # in the sitting of the last event
 
+
+# Movies of a list, where nobody says how many.
+USUAL_MOVIES = 20
+
+# Seconds without an event after which a user's list need not be as of just now, and how many times
+# as long it may then be as of one moment.
+DAY, CALM = 24 * 3600, 12
 
 # Lists of different length that are kept of one user.
 MOST_LISTS = 3
@@ -68,13 +77,26 @@ class ListedMovie(NamedTuple):
     reasons: tuple[Reason, ...]  # the strongest first
 
 
-class Listed(NamedTuple):
-    """A list, and what it is a list of."""
+@dataclass(frozen=True, eq=False)
+class Listed:
+    """A list, and what it is a list of.
 
-    known: bool  # whether anything is known of the user
-    at: int | None  # the moment that it is made for, in seconds
+    Args:
+        known: Whether anything is known of the user.
+        at: Moment that it is made for, in seconds.
+        rank_by: Score that ranks.
+        rows: The movies, the best first.
+    """
+
+    known: bool
+    at: int | None
     rank_by: RankBy
     rows: tuple[ListedMovie, ...]
+
+    @cached_property
+    def movies(self) -> tuple[Id, ...]:
+        """Ids of the movies."""
+        return tuple(row.movie.id for row in self.rows)
 
 
 class HistoryRow(NamedTuple):
@@ -96,6 +118,13 @@ class MovieFacts(NamedTuple):
     mean: float | None  # rating; None where nothing is rated
 
 
+class Present(NamedTuple):
+    """The moment that is the present for one user."""
+
+    at: int  # seconds
+    until: float  # the monotonic second after which another moment has come
+
+
 class EncodedUser(NamedTuple):
     """A user's state, as of one moment."""
 
@@ -105,12 +134,16 @@ class EncodedUser(NamedTuple):
     queries: ListQueries
     made: dict[int, tuple[Overlay, Listed]]  # lists by their length, and the movies they are of
 
+    def holds(self, deeds: Deeds) -> bool:
+        """Return whether it still is the state of a user, of whom the log now has these."""
+        return self.deeds is deeds and time.monotonic() <= self.until
+
 
 class Cache:
     """The states of the users who asked last, for any number of threads."""
 
     def __init__(self, most: int) -> None:
-        self._most, self._kept = most, OrderedDict[tuple[object, ...], EncodedUser]()
+        self.most, self._kept = most, OrderedDict[tuple[object, ...], EncodedUser]()
         self._changing = Lock()
 
     def get(self, key: tuple[object, ...]) -> EncodedUser | None:
@@ -136,7 +169,7 @@ class Cache:
         with self._changing:
             self._kept[key] = user
             self._kept.move_to_end(key)
-            if len(self._kept) > self._most:
+            if len(self._kept) > self.most:
                 self._kept.popitem(last=False)
 
 
@@ -151,6 +184,16 @@ class State:
     folding: MovieFolding | None  # moves new movies with their first ratings
     sequence: int
     cache: Cache
+
+    @cached_property
+    def latest_users(self) -> Sequence[Id]:
+        """Ids of the users whose events the run stores, who were here last before others."""
+        histories, users = self.base.run.histories, self.base.run.users
+        ends = histories.offsets[1:]
+        there = np.flatnonzero(ends > histories.offsets[:-1])
+        order = np.argsort(-histories.timestamps[ends[there] - 1], kind="stable")
+        found: list[Id] = users.ids[there[order]].tolist()
+        return found
 
     @cached_property
     def ratings(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
@@ -173,6 +216,11 @@ class View:
     def snapshot(self) -> ServingSnapshot:
         """The snapshot, with the movies of the log."""
         return self.state.overlay.snapshot
+
+    @property
+    def store_away(self) -> bool:
+        """Whether the vector store of the run is away, so that vectors of this process answer."""
+        return is_away(self.snapshot.index)
 
     @property
     def catalogue(self) -> Catalogue:
@@ -274,6 +322,37 @@ class View:
             encoded_user.made[k] = overlay, made
         lap(timer, "titles")
         return made
+
+    def make_ready(self, users: Sequence[Id]) -> int:
+        """Make the usual lists of users of the run, where none are kept, before they ask.
+
+        Args:
+            users: Ids of users of the run.
+
+        Returns:
+            How many lists were made.
+        """
+        snapshot, live = self.snapshot, self.state.live
+        rank_by, k = snapshot.encoder.ranking(None), min(USUAL_MOVIES, len(self.catalogue))
+        waiting = []
+        for user in users:
+            known, deeds = live.known(user)
+            kept = self.state.cache.get((user, Moment.NOW, rank_by))
+            if known and (kept is None or not kept.holds(deeds) or k not in kept.made):
+                waiting.append(user)
+        quiet = [user for user in waiting if live.deeds(user) is NO_DEEDS]
+        if quiet:  # encoded together, which takes less time
+            moments = [self._moment(live.last(user)) for user in quiet]
+            together, rows = many_users(snapshot.run, np.array(quiet), {}, store=snapshot.histories)
+            queries = encode_lists(
+                snapshot, together, rows, np.array([moment.at for moment in moments]), rank_by
+            )
+            for place, (user, moment) in enumerate(zip(quiet, moments, strict=True)):
+                kept = EncodedUser(NO_DEEDS, moment.at, moment.until, queries.of(place), {})
+                self.state.cache.put((user, Moment.NOW, rank_by), kept)
+        for user in waiting:
+            self.recommend(user, k)
+        return len(waiting)
 
     def prepare(self, user: Id) -> None:
         """Bring up to date what is kept of a user who did something, before the next question.
@@ -425,22 +504,24 @@ class View:
         """Return a user's state, kept where nothing has changed since, and whether we know them."""
         at, live = checked_time(at), self.state.live
         if isinstance(user, Person) or at is not None:
-            moment = self._moment() if at is None and when is Moment.NOW else at
-            users = self._users(user, moment)
+            if at is None and when is Moment.NOW:
+                at = self._moment(int(time.time())).at
+            users = self._users(user, at)
             lap(timer, "history")
             known = not isinstance(user, Person) and self.known(user)
-            return self._encode(users, None, moment, when, rank_by, timer), known
+            queries = self._encode(users, at, when, rank_by, timer)
+            return EncodedUser(NO_DEEDS, at, 0.0, queries, {}), known
         user = self.user_id(user)
-        known = live.is_known(user)
+        known, deeds = live.known(user)
         key = (user if known else None, when, rank_by)
-        deeds, kept = live.deeds(user), self.state.cache.get(key)
-        if kept is None or kept.deeds is not deeds or kept.until < time.monotonic():
-            moment = None
-            if when is Moment.NOW:
-                moment = max(self._moment(), live.last(user))  # also where the clock is behind
-            users = self._users(user, moment)
+        kept = self.state.cache.get(key)
+        if kept is None or not kept.holds(deeds):
+            moment = self._moment(live.last(user))
+            asked = moment.at if when is Moment.NOW else None
+            users = self._users(user, asked)
             lap(timer, "history")
-            kept = self._encode(users, deeds, moment, when, rank_by, timer)
+            queries = self._encode(users, asked, when, rank_by, timer)
+            kept = EncodedUser(deeds, asked, moment.until, queries, {})
             self.state.cache.put(key, kept)
         else:
             lap(timer, "history")
@@ -449,14 +530,13 @@ class View:
     def _encode(
         self,
         users: QueryUsers,
-        deeds: Deeds | None,
         at: int | None,
         when: Moment,
         rank_by: RankBy,
         timer: StageTimes | None,
-    ) -> EncodedUser:
+    ) -> ListQueries:
         times = None if at is None else np.array([at])
-        queries = encode_lists(
+        return encode_lists(
             self.snapshot,
             users,
             np.zeros(1, np.int64),
@@ -465,13 +545,18 @@ class View:
             in_sitting=when is Moment.IN_SITTING and at is None,
             timer=timer,
         )
-        until = time.monotonic() + self.settings.refresh_seconds
-        return EncodedUser(NO_DEEDS if deeds is None else deeds, at, until, queries, {})
 
-    def _moment(self) -> int:
-        """Return the present moment, which is the same for a while, so that answers agree."""
-        now = int(time.time())
-        return now - now % self.settings.refresh_seconds
+    def _moment(self, last: int) -> "Present":
+        """Return the present of a user: the same moment for a while, so that answers agree.
+
+        Args:
+            last: When the user did something last, in seconds.
+        """
+        now, grain = int(time.time()), self.settings.refresh_seconds
+        if now - last > DAY:
+            grain *= CALM
+        # Never before what the user did, also where the clock is behind.
+        return Present(max(now - now % grain, last), time.monotonic() + grain)
 
     def _reasons(
         self,

@@ -40,6 +40,14 @@ class ListQueries(NamedTuple):
     queries: NDArray[np.float32]  # (Q, D) that rank
     seen: list[NDArray[np.int64]]  # Q times the numbers of the movies in a history
 
+    def of(self, question: int) -> "ListQueries":
+        """Return one of the questions alone, by its place."""
+        one = slice(question, question + 1)
+        encoded = Encoded(
+            self.encoded.vectors[one], self.encoded.offsets[one], self.encoded.variances[one]
+        )
+        return ListQueries(encoded, self.queries[one], [self.seen[question]])
+
 
 class Lists(NamedTuple):
     """Lists for Q questions. Rows shorter than K end in `NO_ID`."""
@@ -74,7 +82,7 @@ def list_options(
         RequestError: One of them is impossible, or the run's pairs cannot rank so.
     """
     k = checked_k(snapshot, k)
-    if not 0 <= checked_numbers([diversity], "diversity")[0] <= 1:
+    if diversity != 0 and not 0 <= checked_numbers([diversity], "diversity")[0] <= 1:
         raise RequestError(f"diversity is {diversity:g}; it must be from 0 to 1")
     for name, value in (("include_seen", include_seen), ("in_sitting", in_sitting)):
         if not isinstance(value, (bool, int, np.bool_)):

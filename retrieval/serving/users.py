@@ -247,7 +247,7 @@ def known_number(run: Run, user: object) -> int:
         RequestError: There is no such user.
     """
     known = checked_id(user, "user", run.users)
-    number = int(run.users.numbers(known))
+    number = run.users.number(known)
     if number == UNKNOWN:
         raise unknown_users(run, [known])
     return number

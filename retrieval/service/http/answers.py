@@ -3,6 +3,7 @@
 import zlib
 from collections.abc import Mapping
 from http import HTTPStatus
+from typing import NamedTuple
 
 import orjson
 from starlette.requests import Request
@@ -29,6 +30,24 @@ def movie_json(movie: Movie) -> dict[str, object]:
     }
 
 
+class Written(NamedTuple):
+    """An answer as it is sent."""
+
+    body: bytes
+    tag: str  # ETag: names the version of the run, and the body
+
+
+def written(content: Mapping[str, object], version: str) -> Written:
+    """Return an answer of a version as it is sent.
+
+    Args:
+        content: What is told.
+        version: Name of the version of the run that answers.
+    """
+    body = orjson.dumps(content, option=OPTIONS)
+    return Written(body, f'"{version}.{zlib.crc32(body):08x}"')
+
+
 def answer(request: Request, content: Mapping[str, object], version: str) -> Response:
     """Return an answer of a version, named by its ETag; who has it already is told so.
 
@@ -37,12 +56,15 @@ def answer(request: Request, content: Mapping[str, object], version: str) -> Res
         content: What is told.
         version: Name of the version of the run that answers.
     """
-    body = orjson.dumps(content, option=OPTIONS)
-    tag = f'"{version}.{zlib.crc32(body):08x}"'
-    headers = {"etag": tag, "cache-control": REVALIDATE}
-    if tag in request.headers.get("if-none-match", ""):
+    return sent(request, written(content, version))
+
+
+def sent(request: Request, found: Written) -> Response:
+    """Return an answer that is written already, as `answer` does."""
+    headers = {"etag": found.tag, "cache-control": REVALIDATE}
+    if found.tag in request.headers.get("if-none-match", ""):
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
-    return Response(body, headers=headers, media_type=JSON)
+    return Response(found.body, headers=headers, media_type=JSON)
 
 
 def done(content: Mapping[str, object], status: HTTPStatus = HTTPStatus.OK) -> Response:

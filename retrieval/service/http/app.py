@@ -16,7 +16,7 @@ from starlette.routing import Match
 from retrieval.service.engine import Engine
 from retrieval.service.http import events, lists, movies, operations, people, runs
 from retrieval.service.http.context import Context
-from retrieval.service.http.documentation import description
+from retrieval.service.http.documentation import PlainRoute, description
 from retrieval.service.http.envelope import Envelope
 from retrieval.service.http.guard import Guard
 from retrieval.service.http.keys import read_keys
@@ -108,6 +108,7 @@ def create_app(
         lifespan=lifespan,
     )
     app.state.context = context
+    app.router.route_class = PlainRoute
     for route in ROUTES:
         route.add_to(app)
     app.add_route("/metrics", operations.metrics, methods=["GET"], include_in_schema=False)

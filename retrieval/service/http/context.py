@@ -8,17 +8,20 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import NamedTuple, TypeVar
+from weakref import WeakKeyDictionary
 
 from starlette.requests import Request
 
 from retrieval.data.vocabulary import Id
 from retrieval.service.engine import Engine
 from retrieval.service.grading import Grading
+from retrieval.service.http.answers import Written
 from retrieval.service.http.map import MovieMap
 from retrieval.service.http.problems import Code, ProblemError
 from retrieval.service.log import sqlite_path
 from retrieval.service.metrics import Metrics
 from retrieval.service.settings import ServiceSettings
+from retrieval.service.view import Listed
 from retrieval.serving.threads import search_alone
 
 T = TypeVar("T")
@@ -46,6 +49,14 @@ class RecentEvent(NamedTuple):
     at: int
 
 
+class KeptList(NamedTuple):
+    """A list as it was sent."""
+
+    user: Id  # whom it was for
+    stale: bool  # whether the log could not be asked
+    written: Written
+
+
 class Context:
     """What the routes of one application share.
 
@@ -60,6 +71,7 @@ class Context:
         self.grading = Grading(time.time)
         self.metrics = Metrics(self.grading, time.time)
         self.map = MovieMap()
+        self.lists = WeakKeyDictionary[Listed, KeptList]()
         self.recent: deque[RecentEvent] = deque(maxlen=RECENT)
         self.began = time.monotonic()
         self._embedded = sqlite_path(settings.database) is not None

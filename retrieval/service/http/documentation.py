@@ -5,13 +5,14 @@ route reads its request with one model, and says with it what may be sent.
 """
 
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
 from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 from starlette.requests import Request
@@ -21,7 +22,7 @@ from retrieval.service.http.problems import PROBLEM_JSON
 from retrieval.service.http.schemas import NoParameters
 from retrieval.service.http.shapes import ProblemShape
 
-Handler = Callable[[Request], Awaitable[Response]]
+Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 SCHEMAS = "#/components/schemas/"
 TEMPLATE = SCHEMAS + "{model}"
@@ -42,6 +43,15 @@ IDEMPOTENCY = {
     "description": "sent again with the same key, the same events count once",
     "schema": {"type": "string", "minLength": 1, "maxLength": LONGEST_KEY},
 }
+
+
+class PlainRoute(APIRoute):
+    """A route whose handler reads the request itself: nothing is looked up for it first."""
+
+    def get_route_handler(self) -> Handler:
+        """Return what answers a request."""
+        handler: Handler = self.endpoint
+        return handler
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,15 +8,15 @@ from starlette.responses import Response
 
 from retrieval.data.vocabulary import Id
 from retrieval.errors import RequestError
-from retrieval.service.http.answers import answer
-from retrieval.service.http.context import Context, context_of
+from retrieval.service.http.answers import answer, sent, written
+from retrieval.service.http.context import Context, KeptList, context_of
 from retrieval.service.http.documentation import Route
 from retrieval.service.http.ids import id_in_path
 from retrieval.service.http.reading import body_of, parameters_of
 from retrieval.service.http.record import record_of
-from retrieval.service.http.schemas import USUAL_MOVIES, ListOptions, Question
+from retrieval.service.http.schemas import ListOptions, Question
 from retrieval.service.http.shapes import ListShape, ListsShape
-from retrieval.service.view import View, as_id
+from retrieval.service.view import USUAL_MOVIES, Listed, View, as_id
 from retrieval.serving.events import Event
 from retrieval.serving.filters import Filter, parse_years
 from retrieval.serving.stopwatch import StageTimes
@@ -113,8 +113,15 @@ def _one_user(
     view = context.engine.view()
     timer.lap("view")
     user = view.user_id(user_id)
-    found = _list(context, view, user, user, options, _filter(view, options), timer)
-    return answer(request, found, view.version)
+    listed = _listed(context, view, user, options, _filter(view, options), timer)
+    # A list that the view keeps is written once; users who are not known share one.
+    kept = context.lists.get(listed)
+    if kept is None or kept.user != user or kept.stale != view.stale:
+        content = _content(view, user, listed)
+        kept = KeptList(user, view.stale, written(content, view.version))
+        context.lists[listed] = kept
+    timer.lap("writing")
+    return sent(request, kept.written)
 
 
 def _asked(request: Request, context: Context, question: Question, timer: StageTimes) -> Response:
@@ -147,6 +154,20 @@ def _list(
     timer: StageTimes,
 ) -> dict[str, Any]:
     """Return the list of one user or person, and count it."""
+    content = _content(view, user_id, _listed(context, view, user, options, filters, timer))
+    timer.lap("writing")
+    return content
+
+
+def _listed(
+    context: Context,
+    view: View,
+    user: Id | Person,
+    options: ListOptions,
+    filters: Filter | None,
+    timer: StageTimes,
+) -> Listed:
+    """Make the list of one user or person, and count it."""
     k = options.k
     if k is None:
         k = min(USUAL_MOVIES, len(view.catalogue))
@@ -164,9 +185,13 @@ def _list(
         reasons=REASONS if options.explain else 0,
         timer=timer,
     )
-    rows = listed.rows
-    context.metrics.listed([row.movie.id for row in rows], k, known=listed.known)
-    found = {
+    context.metrics.listed(listed.movies, k, known=listed.known)
+    return listed
+
+
+def _content(view: View, user_id: Id | None, listed: Listed) -> dict[str, Any]:
+    """Return what is told of a list."""
+    return {
         "user_id": user_id,
         "known": listed.known,
         "run": view.version,
@@ -193,11 +218,9 @@ def _list(
                     for reason in row.reasons
                 ],
             }
-            for row in rows
+            for row in listed.rows
         ],
     }
-    timer.lap("writing")
-    return found
 
 
 def _filter(view: View, options: ListOptions) -> Filter | None:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
-from functools import cache
+from functools import lru_cache
 from typing import TypeVar
 from urllib.parse import parse_qsl
 
@@ -17,6 +17,9 @@ Model = TypeVar("Model", bound=BaseModel)
 
 # Parameters of one question.
 MOST_PARAMETERS = 500
+
+# Query strings whose parameters are kept, and bytes of one.
+MOST_KEPT, LONGEST_KEPT = 1024, 200
 
 # Seconds in which a body has to arrive.
 PATIENCE = 30.0
@@ -40,9 +43,14 @@ def parameters_of(request: Request, model: type[Model]) -> Model:
         RequestError: One is unknown, malformed, or comes twice.
     """
     query: bytes = request.scope["query_string"]
-    if not query:
-        usual: Model = _usual(model)
-        return usual
+    if len(query) > LONGEST_KEPT:
+        return _parameters(query, model)
+    kept: Model = _kept_parameters(query, model)
+    return kept
+
+
+def _parameters(query: bytes, model: type[Model]) -> Model:
+    """Return the parameters that a query string says."""
     try:
         pairs = parse_qsl(
             query.decode("ascii"),
@@ -73,10 +81,8 @@ def parameters_of(request: Request, model: type[Model]) -> Model:
         raise RequestError(_in_words(_findings(error))) from error
 
 
-@cache
-def _usual(model: type[Model]) -> Model:
-    """Return what parameters are where none are given, which never changes."""
-    return model()
+# Most questions are asked with the same few parameters, which never change.
+_kept_parameters = lru_cache(maxsize=MOST_KEPT)(_parameters)
 
 
 async def body_of(request: Request, model: type[Model], largest: int) -> Model:

@@ -19,10 +19,9 @@ from retrieval.errors import CONTROLS
 from retrieval.options import RankBy
 from retrieval.service.http.ids import GivenId
 from retrieval.service.settings import MOST_SENT
-from retrieval.service.view import Moment
+from retrieval.service.view import USUAL_MOVIES, Moment
 
 # Where nobody says how many.
-USUAL_MOVIES = 20
 USUAL_SIMILAR = 10
 USUAL_EVENTS = 100
 
