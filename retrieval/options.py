@@ -29,6 +29,13 @@ class Device(StrEnum):
     CUDA = "cuda"
 
 
+class Engine(StrEnum):
+    """Where large work is done."""
+
+    LOCAL = "local"  # in this process
+    RAY = "ray"  # in processes of a Ray cluster
+
+
 class RankBy(StrEnum):
     """What a list is ranked by."""
 

@@ -1,8 +1,10 @@
 """Commands that answer many questions: a file of them, and a file of answers."""
 
+import itertools
 import math
 import os
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,25 +17,39 @@ from retrieval.cli.options import (
     AllowOption,
     DenyOption,
     DiversityOption,
+    EngineOption,
     GenreOption,
     RankOption,
+    RayAddressOption,
     RunOption,
     SeenOption,
     SittingOption,
     UnknownOption,
     WhereOption,
+    WorkersOption,
     YearOption,
+    check_engine,
     run_or_newest,
 )
+from retrieval.cli.progress import progress
 from retrieval.cli.question import TOPK, filter_of, length_of, recommender_of
 from retrieval.data import columns
 from retrieval.errors import shown
-from retrieval.options import Unknown
+from retrieval.options import Engine, Unknown
+from retrieval.progress import Progress
 
 if TYPE_CHECKING:
     from retrieval.cli.requests import HistoryFile, Pairs, Sifted, Users
     from retrieval.data.vocabulary import Id
+    from retrieval.distributed.lists import Answer
     from retrieval.run.folder import Run
+    from retrieval.serving.results import TopK
+
+# Columns of lists.
+LISTED = (columns.USER_ID, columns.RANK, columns.MOVIE_ID, columns.SCORE, columns.RATING)
+
+# Warnings of other processes that are shown; of more, the number is said.
+SHOWN = 5
 
 HistoriesOption = Annotated[Path | None, typer.Option(metavar="FILE", help=HISTORIES_HELP)]
 OutOption = Annotated[Path, typer.Option("--out", metavar="FILE", help=OUT_HELP)]
@@ -60,11 +76,18 @@ def topk(
     diversity: DiversityOption = 0.0,
     include_seen: SeenOption = False,
     in_sitting: SittingOption = False,
+    engine: EngineOption = Engine.LOCAL,
+    workers: WorkersOption = None,
+    ray_address: RayAddressOption = None,
 ) -> None:
     """Write the lists of many users: user_id, rank, movie_id, score, rating."""
     from retrieval.cli.answers import check_out, write_answers
     from retrieval.cli.requests import read_users, text_ids
+    from retrieval.distributed.cluster import connected
+    from retrieval.distributed.lists import lists_on
+    from retrieval.serving.blocks import ListJob, blocks_of, count_of, lists_of
 
+    check_engine(engine, workers, ray_address)
     check_out(out, [path for path in (users, histories, allow, deny) if path is not None])
     recommender = recommender_of(run_or_newest(run), threads=os.cpu_count() or 1)
     filters = filter_of(genre, year, allow, deny, where, recommender.run)
@@ -72,25 +95,28 @@ def topk(
     sifted = _sifted(recommender.run, users, questions, histories, unknown)
     kept = questions.users[sifted.kept]
     times = None if questions.times is None else questions.times[sifted.kept]
-    found = recommender.topk_many(
-        kept,
-        length_of(k, TOPK, recommender),
-        times=times,
-        histories=sifted.histories,
+    job = ListJob(
+        k=length_of(k, TOPK, recommender),
         rank_by=rank_by,
         filters=filters,
         diversity=diversity,
         include_seen=include_seen,
         in_sitting=in_sitting,
     )
-    header = (columns.USER_ID, columns.RANK, columns.MOVIE_ID, columns.SCORE, columns.RATING)
-    lists = (found.movie_ids.tolist(), found.scores.tolist(), found.ratings.tolist())
-    rows = (
-        (user, *row)
-        for user, *of_user in zip(kept.tolist(), *lists, strict=True)
-        for row in _listed(*of_user)
-    )
-    write_answers(out, header, rows)
+    blocks = blocks_of(kept, times, sifted.histories)
+    found: Iterator[TopK]
+    with ExitStack() as stack:
+        match engine:
+            case Engine.LOCAL:
+                found = (lists_of(recommender, job, block) for block in blocks)
+            case Engine.RAY:
+                cluster = stack.enter_context(connected(ray_address, workers))
+                shows = stack.enter_context(progress())
+                shows.stage("lists", count_of(kept))
+                found = _noted(lists_on(cluster, recommender.run, job, blocks, workers), shows)
+        # What is wrong with the options is said before the file is begun.
+        begun = itertools.chain(list(itertools.islice(found, 1)), found)
+        write_answers(out, LISTED, itertools.chain.from_iterable(map(_rows, begun)))
     note(f"wrote the lists of {len(kept):,} users to {shown(out)}")
 
 
@@ -157,6 +183,28 @@ def _spare(questions: "Users | Pairs", given: "HistoryFile | None") -> list[str]
     spare = len(given.events.keys() - set(questions.users.tolist()))
     said = f"{shown(given.path)} has histories of {spare:,} users who are not asked about"
     return [said] if spare else []
+
+
+def _noted(answers: "Iterator[Answer]", shows: Progress) -> "Iterator[TopK]":
+    """Give the lists of answers, count them, and show the first warnings that came with them."""
+    heard = 0
+    for answer in answers:
+        shows.advance()
+        for text in answer.notes:
+            heard += 1
+            if heard <= SHOWN:
+                remark(text)
+        yield answer.lists
+    if heard > SHOWN:
+        remark(f"{heard - SHOWN:,} more of the kind")
+
+
+def _rows(lists: "TopK") -> "Iterator[tuple[object, ...]]":
+    """Give the rows of the lists of many users."""
+    columns_of = (lists.user_ids, lists.movie_ids, lists.scores, lists.ratings)
+    for user, *of_user in zip(*(column.tolist() for column in columns_of), strict=True):
+        for row in _listed(*of_user):
+            yield user, *row
 
 
 def _listed(

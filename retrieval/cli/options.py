@@ -11,7 +11,7 @@ from typer.models import OptionInfo
 from index.kinds import Kind
 from retrieval.cli.display import note
 from retrieval.errors import RequestError, unknown
-from retrieval.options import Device, Preset, Protocol, RankBy, Unknown
+from retrieval.options import Device, Engine, Preset, Protocol, RankBy, Unknown
 
 RUNS = Path("runs")
 
@@ -23,6 +23,7 @@ SHORT = 3
 
 # Groups of options in the help.
 WHO, WHICH, MODEL, OUTPUT = "Who asks", "Which movies", "Model", "Output"
+ENGINE = "Engine"
 
 
 def choice(
@@ -79,6 +80,34 @@ def _settings() -> list[str]:
     return [f"{row.name}=" for row in preset_settings(Preset.DEFAULT, _pairs()).rows()]
 
 
+EngineOption = Annotated[
+    Engine,
+    choice(
+        "engine",
+        Engine,
+        "--engine",
+        words="Where the work is done: local, or ray for many processes and machines.",
+        panel=ENGINE,
+    ),
+]
+WorkersOption = Annotated[
+    int | None,
+    typer.Option(
+        "--workers",
+        min=1,
+        help="Processes of the engine ray; by default one for each CPU.",
+        rich_help_panel=ENGINE,
+    ),
+]
+RayAddressOption = Annotated[
+    str | None,
+    typer.Option(
+        "--ray-address",
+        metavar="HOST:PORT",
+        help="Ray cluster to join, auto for the one here; by default Ray starts on this machine.",
+        rich_help_panel=ENGINE,
+    ),
+]
 RunOption = Annotated[
     Path | None,
     typer.Option(
@@ -287,6 +316,15 @@ def run_or_newest(run: Path | None) -> Path:
         run = newest_run(RUNS)
         note(f"using {run}, the newest run")
     return run
+
+
+def check_engine(engine: Engine, workers: int | None, address: str | None) -> None:
+    """Raise a `RequestError` if options of the engine ray are given to another one."""
+    if engine is Engine.RAY:
+        return
+    for option, value in (("--workers", workers), ("--ray-address", address)):
+        if value is not None:
+            raise RequestError(f"{option} {value} is for the engine ray; give --engine ray too")
 
 
 def kind_of(name: str) -> Kind | None:

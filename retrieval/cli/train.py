@@ -1,6 +1,7 @@
 """The command that trains a run, and the settings that it and `evaluate` are given."""
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,12 +14,16 @@ from retrieval.cli.options import (
     RUNS,
     ConfigOption,
     DeviceOption,
+    EngineOption,
     KeepOption,
     PresetOption,
     QuietOption,
+    RayAddressOption,
     SeedOption,
     SetOption,
     TowersOption,
+    WorkersOption,
+    check_engine,
 )
 from retrieval.cli.output import print_table
 from retrieval.cli.progress import progress
@@ -30,7 +35,7 @@ from retrieval.cli.source import (
     chosen_source,
 )
 from retrieval.errors import RequestError, shown, unknown
-from retrieval.options import Device, Preset
+from retrieval.options import Device, Engine, Preset
 
 if TYPE_CHECKING:
     from retrieval.pipeline.card import Trained
@@ -63,8 +68,12 @@ def train(
     ] = True,
     keep: KeepOption = 1,
     quiet: QuietOption = False,
+    engine: EngineOption = Engine.LOCAL,
+    workers: WorkersOption = None,
+    ray_address: RayAddressOption = None,
 ) -> None:
     """Train tower pairs on data, and build the index of the catalogue."""
+    check_engine(engine, workers, ray_address)
     settings = chosen_settings(preset, towers, config, changes)
     if show_settings:
         print_settings(settings)
@@ -76,7 +85,7 @@ def train(
             "--show-settings to train nothing"
         )
     from retrieval.data.source import read
-    from retrieval.pipeline.training import request
+    from retrieval.pipeline.training import LoopsOf, loops_here, request
     from retrieval.pipeline.training import train as train_run
     from retrieval.run.versions import check_target, unfinished
 
@@ -85,7 +94,16 @@ def train(
         folder = left
         note(f"going on with {shown(folder)}, where this training was interrupted")
     check_target(folder)
-    with progress(quiet=quiet) as shows:
+    with ExitStack() as stack:
+        loops_of: LoopsOf = loops_here
+        if engine is Engine.RAY:
+            from retrieval.distributed.cluster import connected
+            from retrieval.distributed.training import loops_on
+
+            loops_of = loops_on(
+                stack.enter_context(connected(ray_address, workers)), workers, device
+            )
+        shows = stack.enter_context(progress(quiet=quiet))
         shows.stage(f"reading {source}")
         frames = read(source)
         remark(*frames.notes)
@@ -100,6 +118,7 @@ def train(
             index=index,
             keep=keep,
             progress=shows,
+            loops_of=loops_of,
         )
     note(_said(trained))
     print(folder)

@@ -1,16 +1,16 @@
 """What a tower pair is to training: how it is fitted, saved, and read back for its movies."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel
-from torch import Tensor
+from torch import Tensor, nn
 
 from retrieval.data.dataset import Dataset
 from retrieval.data.history import Histories, Windows
@@ -23,6 +23,7 @@ from retrieval.pairs.when import When
 from retrieval.progress import Progress, Stage
 
 S = TypeVar("S", bound=BaseModel)
+R = TypeVar("R")
 
 # Below so many ratings training takes little longer than an export: only sizes are looked at.
 WORTH_REHEARSING = 1_000_000
@@ -49,6 +50,103 @@ class TrainingData(NamedTuple):
         return self.validation | self.unranked
 
 
+class Ranks(Protocol):
+    """Processes that train one module together, as one of them sees the others.
+
+    Each takes its share of every batch, and follows the mean of all gradients, so the modules of
+    all stay the same.
+    """
+
+    @property
+    def size(self) -> int:
+        """Number of processes."""
+
+    @property
+    def rank(self) -> int:
+        """Number of this one, from 0."""
+
+    def average(self, parameters: Iterable[nn.Parameter], weight: float) -> None:
+        """Replace gradients by the mean of those of all processes.
+
+        Args:
+            parameters: What is trained.
+            weight: Weight of this process's gradients, as the number of rows that they are of.
+        """
+
+    def total(self, values: Sequence[float]) -> list[float]:
+        """Return the sum of each value over all processes."""
+
+    def first(self, measure: Callable[[], Sequence[float]]) -> list[float]:
+        """Return what the first process measures, which the others wait for."""
+
+
+class Alone:
+    """One process, which changes nothing."""
+
+    size, rank = 1, 0
+
+    def average(self, parameters: Iterable[nn.Parameter], weight: float) -> None:
+        """Leave gradients as they are."""
+
+    def total(self, values: Sequence[float]) -> list[float]:
+        """Return the values."""
+        return list(values)
+
+    def first(self, measure: Callable[[], Sequence[float]]) -> list[float]:
+        """Return what is measured."""
+        return list(measure())
+
+
+ALONE: Ranks = Alone()
+
+
+def share_of(rows: NDArray[np.int64], ranks: Ranks) -> NDArray[np.int64]:
+    """Return which rows of a batch a process takes: all, of a batch too small to be shared."""
+    return rows[ranks.rank :: ranks.size] if len(rows) >= ranks.size else rows
+
+
+def generator_of(rng: np.random.Generator, ranks: Ranks, seed: int) -> np.random.Generator:
+    """Return the generator of what a process draws for its share of a batch.
+
+    It is that of the order of batches, which all processes must agree on, only where there is one
+    process: how much is drawn from it depends on the share.
+    """
+    return rng if ranks.size == 1 else np.random.default_rng((seed, ranks.rank))
+
+
+def torch_seed(seed: int, ranks: Ranks) -> int:
+    """Return the seed of torch's draws, such as dropout, in a process."""
+    return seed + 2**32 * ranks.rank
+
+
+class Weighted(Protocol):
+    """A torch module, as far as its weights go."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return parameters and buffers by their names."""
+
+    def load_state_dict(self, state_dict: dict[str, Any], /) -> object:
+        """Take parameters and buffers over."""
+
+
+class Loops(Protocol):
+    """Where the training loops of a pair run."""
+
+    def run(self, module: Weighted, loop: Callable[[], R], /) -> R:
+        """Return what a loop that trains a module in place returns; the module is then trained."""
+
+
+class Here:
+    """Loops run in this process."""
+
+    def run(self, _module: Weighted, loop: Callable[[], R], /) -> R:
+        """Run the loop."""
+        return loop()
+
+
+HERE: Loops = Here()
+
+
 class TrainingOptions(NamedTuple):
     """What training depends on beside data and settings."""
 
@@ -56,6 +154,8 @@ class TrainingOptions(NamedTuple):
     checkpoint: Path  # folder of the pair where interrupted training is kept; the caller removes it
     device: Device
     progress: Progress
+    ranks: Ranks = ALONE
+    loops: Loops = HERE
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,7 @@ import logging
 import platform
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
+from pydantic import BaseModel
 
 from retrieval.blending.blend import Ranking
 from retrieval.blending.ranking import Ranker, fit_ranking
@@ -33,7 +34,7 @@ from retrieval.pairs.content import ContentEncoder, save_content
 from retrieval.pairs.content_training import fit_content
 from retrieval.pairs.device import available
 from retrieval.pairs.table import TOWER_PAIRS
-from retrieval.pairs.training import FittedPair, TrainingData, TrainingOptions
+from retrieval.pairs.training import HERE, FittedPair, Loops, TrainingData, TrainingOptions
 from retrieval.pipeline.card import Trained, measured, model_card
 from retrieval.pipeline.indexing import STAGE as INDEXING
 from retrieval.pipeline.indexing import add_again, added_before, index_version
@@ -82,6 +83,14 @@ PREPARING_COST, BLENDING_COST, INDEX_COST, WRITING_COST = 1e-5, 2e-5, 2e-4, 8.0
 # Whose versions a run keeps.
 PACKAGES = ("two-tower-rec", "torch", "numpy", "scipy", "scikit-learn", "faiss-cpu", "onnxruntime")
 
+# Says where the loops of a pair run: its name, what it is trained on, settings and options.
+LoopsOf = Callable[[str, TrainingData, BaseModel, TrainingOptions], Loops]
+
+
+def loops_here(_pair: str, _data: TrainingData, _settings: BaseModel, _: TrainingOptions) -> Loops:
+    """Let the training loops of every pair run in this process."""
+    return HERE
+
 
 def train(
     data: MovieData | DataSource | Path | str,
@@ -96,6 +105,7 @@ def train(
     keep: int = KEPT_VERSIONS,
     answers: bool = True,
     progress: Progress = SILENT,
+    loops_of: LoopsOf = loops_here,
 ) -> Trained:
     """Train tower pairs and write them as a run with its index: a new version of one that is there.
 
@@ -116,6 +126,7 @@ def train(
         keep: Number of versions that answered before which the run keeps.
         answers: Whether the version answers; if not, the run keeps it as a candidate.
         progress: Who shows how far it is.
+        loops_of: Function that says where the training loops of a pair run.
 
     Raises:
         DataError: There are too few ratings, or something is wrong with the folder.
@@ -134,7 +145,7 @@ def train(
         writer.note(request(named, chosen, seed))
         progress.plan(stages(chosen, len(frames.ratings), len(frames.movies), index=index))
         options = TrainingOptions(seed, writer.checkpoint, device, progress)
-        parts = _fit(encode(frames), chosen, options)
+        parts = _fit(encode(frames), chosen, options, loops_of)
         config = _config(parts, chosen, seed, named, origin or read_from)
         progress.stage(WRITING)
         exported = None if read_from is None else read_from.folder
@@ -228,13 +239,19 @@ class _Parts(NamedTuple):
     trained: Trained
 
 
-def _fit(dataset: Dataset, settings: Settings, options: TrainingOptions) -> _Parts:
+def _fit(
+    dataset: Dataset,
+    settings: Settings,
+    options: TrainingOptions,
+    loops_of: LoopsOf = loops_here,
+) -> _Parts:
     """Train what a run is made of.
 
     Args:
         dataset: All ratings.
         settings: Which pairs are trained, and how.
         options: Seed, folder of all checkpoints, device, progress.
+        loops_of: Function that says where the training loops of a pair run.
     """
     began = time.perf_counter()
     options.progress.stage(PREPARING)
@@ -254,6 +271,7 @@ def _fit(dataset: Dataset, settings: Settings, options: TrainingOptions) -> _Par
     fitted = {}
     for pair in _in_order(settings.pairs):
         own = options._replace(checkpoint=options.checkpoint / pair)
+        own = own._replace(loops=loops_of(pair, data, settings.of[pair], own))
         fitted[pair] = TOWER_PAIRS[pair].fit(data, settings.of[pair], own)
     pairs = [fitted[pair] for pair in settings.pairs]
     options.progress.stage(BLENDING)

@@ -199,15 +199,17 @@ def train_module(
         length: Length of the longest history.
         loop: Settings of the loop.
         name: Name of the pair, for messages.
-        options: Seed and progress.
+        options: Seed, progress, and where the loop runs.
     """
     dataset = data.dataset
     events = events_of(dataset, statistics)
     examples = training_examples(dataset, statistics, events)
     validation = held_out_examples(dataset, statistics, events, data.validation)
     unit = dataset.scale.unit
-    fitted = fit(
-        module, examples, validation, length, loop, options.seed, name, options.progress, unit
+    seed, progress, ranks = options.seed, options.progress, options.ranks
+    fitted = options.loops.run(
+        module,
+        lambda: fit(module, examples, validation, length, loop, seed, name, progress, unit, ranks),
     )
     scores = np.zeros(len(dataset.ratings))
     predicted = predict(module, validation, length).astype(np.float64)

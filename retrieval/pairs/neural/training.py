@@ -15,6 +15,7 @@ from retrieval.data.metrics import root_mean_square
 from retrieval.pairs.divergence import check_number, largest_weight
 from retrieval.pairs.neural.examples import Examples
 from retrieval.pairs.neural.model import MovieBatch, UserBatch
+from retrieval.pairs.training import ALONE, Ranks, generator_of, share_of, torch_seed
 from retrieval.progress import SILENT, Progress
 
 EVALUATION_BATCH = 4096
@@ -91,6 +92,7 @@ def fit(
     name: str,
     progress: Progress = SILENT,
     unit: float = 1.0,
+    ranks: Ranks = ALONE,
 ) -> Fit:
     """Train a module in place, the same way for the same seed and number of threads.
 
@@ -104,11 +106,13 @@ def fit(
         name: Name of the pair, for messages.
         progress: Who shows how far it is.
         unit: Ratings in a deviation of 1, for the errors that are shown.
+        ranks: Processes that train it together.
 
     Raises:
         RecError: A loss or a weight is no finite number.
     """
     rng = np.random.default_rng(seed)
+    own = generator_of(rng, ranks, seed)
     steps = math.ceil(len(training) / settings.batch_size)
     optimizer = _optimizer(module, settings)
     schedule = _schedule(optimizer, settings, steps * settings.epochs)
@@ -116,26 +120,29 @@ def fit(
     epochs: list[Epoch] = []
     best, best_weights = 0, copy.deepcopy(module.state_dict())
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.manual_seed(torch_seed(seed, ranks))
         for epoch in range(settings.epochs):
             module.train()
             total = 0.0
             batches = _batches(rng.permutation(len(training)), settings.batch_size)
-            for step, rows in enumerate(batches, start=1):
+            for step, whole in enumerate(batches, start=1):
+                rows = share_of(whole, ranks)
                 batch = training.batch(rows, length)
-                loss = module.loss(*batch, training.new_users(rows, length, rng))
+                loss = module.loss(*batch, training.new_users(rows, length, own))
                 optimizer.zero_grad()
                 torch.autograd.backward(loss)
+                ranks.average(module.parameters(), len(rows))
                 optimizer.step()
                 schedule.step()
                 check_number(loss.item(), "loss", name, epoch + 1, step)
                 total += loss.item() * len(rows)
                 progress.advance()
-            error = root_mean_square_error(module, validation, length)
+            (error,) = ranks.first(lambda: [root_mean_square_error(module, validation, length)])
             check_number(error, "validation error", name, epoch + 1, steps)
             check_number(
                 largest_weight(module.parameters()), "largest weight", name, epoch + 1, steps
             )
+            (total,) = ranks.total([total])
             epochs.append(Epoch(total / len(training), error))
             if epochs[-1].validation_error <= epochs[best].validation_error:
                 best, best_weights = epoch, copy.deepcopy(module.state_dict())

@@ -17,6 +17,7 @@ from retrieval.data.scale import RatingScale
 from retrieval.data.sittings import NO_SITTING, Sittings, sittings
 from retrieval.pairs.sequence.tokens import NOT_KNOWN, Tokens, return_codes, tokens
 from retrieval.pairs.sequence.trends import Trends
+from retrieval.pairs.training import ALONE, Ranks, share_of
 
 # Where nothing follows a token, or nothing that could be foretold.
 NOTHING = -1
@@ -78,7 +79,12 @@ class Sequences:
         return np.asarray(counts / max(1, counts.sum()), dtype=np.float32)
 
     def batches(
-        self, size: int, unknown_time: float, earlier: float, rng: np.random.Generator
+        self,
+        size: int,
+        unknown_time: float,
+        earlier: float,
+        rng: np.random.Generator,
+        ranks: Ranks = ALONE,
     ) -> Iterator[SequenceBatch]:
         """Give every user once, in batches of about as many tokens, padded to the same length.
 
@@ -88,12 +94,15 @@ class Sequences:
             earlier: Share of the users whose last event is any that has as many before it as the
                 longest history holds, so that older events are learned from too.
             rng: Generator of the order, of whose time is known, and of the last events.
+            ranks: Processes that share each batch; the draws are the same for all of them.
         """
         older = np.diff(self.histories.offsets) - self.counts  # (U,) that no batch would hold
         for users in shuffled(self.counts, size, rng):
             back = (rng.random(len(users)) * (older[users] + 1)).astype(np.int64)
             back[rng.random(len(users)) >= earlier] = 0
-            yield self.batch(users, rng.random(len(users)) >= unknown_time, back)
+            timed = rng.random(len(users)) >= unknown_time
+            own = share_of(np.arange(len(users)), ranks)
+            yield self.batch(users[own], timed[own], back[own])
 
     def batch(
         self, users: NDArray[np.int64], timed: NDArray[np.bool_], back: NDArray[np.int64]

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -135,20 +136,21 @@ class SequenceTowers:
         for place in range(settings.members):
             seed = options.seed + place
             pair = make_pair(data, settings, rated, sequences.trends, seed)
-            fits.append(
-                fit_sequences(
-                    pair,
-                    sequences,
-                    held_out,
-                    settings,
-                    seed,
-                    options.checkpoint / CHECKPOINT.format(place),
-                    device,
-                    settings.tokens_in_step(len(dataset.ratings)),
-                    options.progress,
-                    _stage(place, settings),
-                )
+            loop = partial(
+                fit_sequences,
+                pair,
+                sequences,
+                held_out,
+                settings,
+                seed,
+                options.checkpoint / CHECKPOINT.format(place),
+                device,
+                settings.tokens_in_step(len(dataset.ratings)),
+                options.progress,
+                _stage(place, settings),
+                options.ranks,
             )
+            fits.append(options.loops.run(pair, loop))
             members.append(pair)
         ensemble = SequenceEnsemble(members)
         return FittedSequence(

@@ -30,7 +30,7 @@ from retrieval.pairs.sequence.negatives import Negatives, Sample
 from retrieval.pairs.sequence.settings import NegativeSource, SequenceSettings
 from retrieval.pairs.sequence.softmax import full_softmax, sampled_softmax, trended_softmax
 from retrieval.pairs.sequence.tokens import Tokens, tokens, when_codes
-from retrieval.pairs.training import Asked
+from retrieval.pairs.training import ALONE, Asked, Ranks, generator_of, torch_seed
 from retrieval.pairs.when import When
 from retrieval.progress import SILENT, Progress
 from retrieval.storage.arrays import fingerprint
@@ -94,10 +94,12 @@ def fit_sequences(
     batch_tokens: int,
     progress: Progress = SILENT,
     stage: str = "sequence pair",
+    ranks: Ranks = ALONE,
 ) -> SequenceFit:
     """Train a pair in place, on a CPU the same way for the same seed and number of threads.
 
-    Interrupted, the same call goes on from the last epoch that was finished.
+    Interrupted, the same call goes on from the last epoch that was finished, where one process
+    trains alone.
 
     Args:
         pair: Pair to train.
@@ -111,6 +113,7 @@ def fit_sequences(
         batch_tokens: Events in a step.
         progress: Who shows how far it is.
         stage: Words for this training.
+        ranks: Processes that train it together.
 
     Raises:
         RecError: A loss or a weight is no finite number.
@@ -121,13 +124,15 @@ def fit_sequences(
         path, _key(pair, sequences, validation, (settings, batch_tokens, seed), device)
     )
     pair.to(device)
-    state = _TrainingState(pair, sequences, settings, rng, steps, batch_tokens)
+    state = _TrainingState(
+        pair, sequences, settings, rng, steps, batch_tokens, ranks, generator_of(rng, ranks, seed)
+    )
     progress.stage(stage, steps)
     epochs: list[SequenceEpoch] = []
     best, best_weights = 0, pair.state_dict()
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(seed)
-        left = kept.load()
+        torch.manual_seed(torch_seed(seed, ranks))
+        left = kept.load() if ranks.size == 1 else None
         if left is not None:
             state.restore(left)
             epochs = [SequenceEpoch(*epoch) for epoch in left.card["epochs"]]
@@ -135,7 +140,11 @@ def fit_sequences(
             progress.advance(len(epochs) * steps // settings.epochs)
         while len(epochs) < settings.epochs and len(epochs) - best <= settings.patience:
             loss = state.epoch(len(epochs) + 1, progress)
-            gains = validation_gains(SequenceEnsemble([pair]), sequences, validation)
+            gains = Gains(
+                *ranks.first(
+                    lambda: validation_gains(SequenceEnsemble([pair]), sequences, validation)
+                )
+            )
             done = len(epochs) + 1, steps // settings.epochs
             check_number(sum(gains), "validation NDCG", NAME, *done)
             epochs.append(SequenceEpoch(loss, *gains))
@@ -143,7 +152,8 @@ def fit_sequences(
             blind = not len(validation.last.users) and not len(validation.visits.users)
             if blind or len(epochs) == 1 or _merit(epochs[-1]) > _merit(epochs[best]):
                 best, best_weights = len(epochs) - 1, copy.deepcopy(pair.state_dict())
-            kept.save(state.saved(best_weights, {"epochs": epochs, "best": best}))
+            if ranks.size == 1:  # else nobody knows where the others were
+                kept.save(state.saved(best_weights, {"epochs": epochs, "best": best}))
             progress.say(
                 f"epoch {len(epochs)} of {settings.epochs}, validation NDCG@10 {gains.timed:.4f}"
             )
@@ -170,6 +180,8 @@ class _TrainingState:
             histories end.
         steps: Number of steps that there will be.
         batch_tokens: Events in a step.
+        ranks: Processes that train it together.
+        own: Generator of what is drawn for this process's share of a batch.
     """
 
     def __init__(
@@ -180,9 +192,12 @@ class _TrainingState:
         rng: np.random.Generator,
         steps: int,
         batch_tokens: int,
+        ranks: Ranks,
+        own: np.random.Generator,
     ) -> None:
         self._pair, self._sequences, self._settings = pair, sequences, settings
         self._rng, self._steps, self._step, self._batch_tokens = rng, steps, 0, batch_tokens
+        self._ranks, self._own = ranks, own
         self._device = pair.rated.device
         self._trends = None
         if sequences.trends is not None:
@@ -193,17 +208,19 @@ class _TrainingState:
     def epoch(self, number: int, progress: Progress) -> float:
         """Pass over all users once, the epoch so numbered; return the mean loss of an answer."""
         self._pair.train()
-        total, count, settings, step = 0.0, 0, self._settings, 0
+        total, count, settings, step = 0.0, 0.0, self._settings, 0
         batches = self._sequences.batches(
             self._batch_tokens,
             settings.unknown_time_share,
             settings.earlier_share,
             self._rng,
+            self._ranks,
         )
         for step, batch in enumerate(batches, start=1):
             loss, answers = batch_loss(self._pair, batch, self._negatives, self._returning(batch))
             self._optimizer.zero_grad()
             torch.autograd.backward(loss)
+            self._ranks.average(self._pair.parameters(), answers)
             for group in self._optimizer.param_groups:
                 group["lr"] = settings.learning_rate * self._share()
             self._optimizer.step()
@@ -213,13 +230,14 @@ class _TrainingState:
             count += answers
             progress.advance()
         check_number(largest_weight(self._pair.parameters()), "largest weight", NAME, number, step)
+        total, count = self._ranks.total([total, count])
         return total / max(1, count)
 
     def _returning(self, batch: SequenceBatch) -> TrendedReturns | None:
         """Return the questions of those who come back, and the trends that count for them."""
         if self._trends is None:
             return None
-        return TrendedReturns(self._sequences.returns(batch, self._rng), self._trends)
+        return TrendedReturns(self._sequences.returns(batch, self._own), self._trends)
 
     def saved(self, best: dict[str, Tensor], card: dict[str, Any]) -> State:
         """Return what `restore` needs; the best weights and more for the card go along."""
