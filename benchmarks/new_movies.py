@@ -31,7 +31,7 @@ from retrieval.evaluation.metrics import discounted_gain, mean, root_mean_square
 from retrieval.options import Preset, RankBy, Split
 from retrieval.pipeline.settings import Settings, preset_settings
 from retrieval.serving.encoder import questions_of
-from retrieval.serving.newcomers import MovieFolding, content_vectors, newcomer_vectors
+from retrieval.serving.new_movies import MovieFolding, content_vectors, new_movie_vectors
 from retrieval.serving.snapshot import ServingSnapshot
 from retrieval.serving.users import many_users
 
@@ -226,7 +226,7 @@ def main() -> None:
     facts = facts_of(parts)
     with TemporaryDirectory() as scratch:
         old = retrained(report, parts, settings, 0, Path(scratch) / "run-0")
-        still = newcomer_vectors(old.snapshot.run, facts)
+        still = new_movie_vectors(old.snapshot.run, facts)
         for given in GIVEN:
             baselines(report, parts, given)
             if not given:

@@ -21,7 +21,7 @@ from retrieval.pipeline.hiding import hide_movies
 from retrieval.pipeline.indexing import add_movies, build_index
 from retrieval.run.stores import is_away, store_address
 from retrieval.run.versions import current
-from retrieval.service.catalogue import ToldMovies, overlaid
+from retrieval.service.catalogue import LoggedMovies, overlaid
 from retrieval.serving.filters import Filter
 from retrieval.serving.recommender import Recommender
 
@@ -126,7 +126,7 @@ def test_movies_that_are_added_are_loaded_and_those_hidden_load_nothing(
 def test_a_movie_that_a_service_is_told_of_is_found_beside_the_store(copy: Path, url: str) -> None:
     build_index(copy, Kind.EXACT, store=store_address(url))
     base = Recommender.load(copy).snapshot
-    told = ToldMovies({"9001": {"title": "A Late Drama", "genres": ["Drama"], "year": 2004}})
+    told = LoggedMovies({"9001": {"title": "A Late Drama", "genres": ["Drama"], "year": 2004}})
     laid = Recommender(overlaid(base, told).snapshot)
     count = len(laid.run.catalogue)
     listed = {row.movie.id for row in laid.topk(1, count, include_seen=True)}

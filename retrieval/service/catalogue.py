@@ -21,11 +21,11 @@ from retrieval.run.folder import Run, open_index
 from retrieval.service.live import LiveEvents, id_of
 from retrieval.service.log import Entry, Kind
 from retrieval.serving.encoder import questions_of
-from retrieval.serving.newcomers import (
+from retrieval.serving.new_movies import (
     MovieFolding,
     content_vectors,
+    new_movie_vectors,
     newcomer_variance,
-    newcomer_vectors,
 )
 from retrieval.serving.snapshot import ServingSnapshot
 from retrieval.serving.users import one_user
@@ -42,13 +42,13 @@ class Shelf(StrEnum):
 
 
 @dataclass(frozen=True)
-class ToldMovies:
+class LoggedMovies:
     """What the log says of movies, by their ids as texts, in its order."""
 
     facts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     shelves: Mapping[str, Shelf] = field(default_factory=dict)
 
-    def with_entries(self, entries: Iterable[Entry]) -> "ToldMovies":
+    def with_entries(self, entries: Iterable[Entry]) -> "LoggedMovies":
         """Return what the log says after more of its entries, all of them about movies."""
         facts, shelves = dict(self.facts), dict(self.shelves)
         for entry in entries:
@@ -64,7 +64,7 @@ class ToldMovies:
                     shelves[movie] = Shelf.REMOVED
                 case _:
                     shelves[movie] = Shelf.LISTED
-        return ToldMovies(facts, shelves)
+        return LoggedMovies(facts, shelves)
 
 
 @dataclass(frozen=True)
@@ -74,12 +74,12 @@ class Overlay:
     Args:
         snapshot: What answers.
         removed: `(M,)` which of its movies were removed.
-        newcomers: Facts of the movies that the run does not have, by number.
+        new_movies: Facts of the movies that the run does not have, by number.
     """
 
     snapshot: ServingSnapshot
     removed: NDArray[np.bool_]
-    newcomers: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)  # facts, by number
+    new_movies: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)  # facts, by number
 
     def shelf(self, number: int) -> Shelf:
         """Return where a movie is, given by number."""
@@ -88,7 +88,7 @@ class Overlay:
         return Shelf.HIDDEN if self.snapshot.run.hidden[number] else Shelf.LISTED
 
 
-def overlaid(base: ServingSnapshot, told: ToldMovies) -> Overlay:
+def overlaid(base: ServingSnapshot, logged: LoggedMovies) -> Overlay:
     """Lay what the log says of movies over the snapshot of a run.
 
     A movie that the run has keeps its vector until the next training, whatever its facts are now; a
@@ -97,11 +97,11 @@ def overlaid(base: ServingSnapshot, told: ToldMovies) -> Overlay:
 
     Args:
         base: Snapshot as it was loaded.
-        told: What the log says.
+        logged: What the log says.
     """
     run = base.run
     vocabulary = run.catalogue.vocabulary
-    by_id = {id_of(movie, vocabulary): facts for movie, facts in told.facts.items()}
+    by_id = {id_of(movie, vocabulary): facts for movie, facts in logged.facts.items()}
     new = {}
     movies = list(run.catalogue.movies)
     for movie, facts in by_id.items():
@@ -113,9 +113,9 @@ def overlaid(base: ServingSnapshot, told: ToldMovies) -> Overlay:
         else:
             movies[number] = movie_of(movie, facts)
     snapshot = _extended(base, movies, new) if by_id else base
-    newcomers = dict(enumerate(new.values(), start=len(run.catalogue)))
+    new_movies = dict(enumerate(new.values(), start=len(run.catalogue)))
     nothing = np.zeros(len(snapshot.run.catalogue), dtype=bool)
-    return shelved(base, Overlay(snapshot, nothing, newcomers), told)
+    return shelved(base, Overlay(snapshot, nothing, new_movies), logged)
 
 
 def moved(
@@ -135,7 +135,7 @@ def moved(
     first = len(run.catalogue) - len(variances)
     for number in movies:
         raters = live.raters(number)
-        content = content_vectors(run, [overlay.newcomers[number]])[0]
+        content = content_vectors(run, [overlay.new_movies[number]])[0]
         made = folding.moved(content, _known_raters(snapshot, live, raters), _ratings(raters))
         vectors.append(made.vector)
         variances[number - first] = made.variance
@@ -188,7 +188,7 @@ def _extended(
     catalogue = Catalogue(movies, run.catalogue.added + len(new))
     if not new:
         return replace(base, run=replace(run, catalogue=catalogue, opened=run.attributes))
-    vectors = newcomer_vectors(run, list(new.values()))
+    vectors = new_movie_vectors(run, list(new.values()))
     # An approximate index that is mapped from its file takes no more vectors.
     fixed = base.index.backend.fixed
     index = open_index(run, mapped=False) if fixed else Index(base.index)
@@ -216,20 +216,20 @@ def _fitting(run: Run, facts: Mapping[str, Any]) -> dict[str, object]:
     return fitting
 
 
-def shelved(base: ServingSnapshot, overlay: Overlay, told: ToldMovies) -> Overlay:
+def shelved(base: ServingSnapshot, overlay: Overlay, logged: LoggedMovies) -> Overlay:
     """Leave out of lists what is hidden or removed.
 
     Args:
         base: Snapshot as it was loaded.
         overlay: What answers.
-        told: What the log says.
+        logged: What the log says.
     """
     run = overlay.snapshot.run
     vocabulary = run.catalogue.vocabulary
     removed = np.zeros(len(run.catalogue), dtype=bool)
     hidden = removed.copy()
     hidden[: len(base.run.hidden)] = base.run.hidden
-    for movie, shelf in told.shelves.items():
+    for movie, shelf in logged.shelves.items():
         known = id_of(movie, vocabulary)
         number = UNKNOWN if known is None else vocabulary.number(known)
         if number != UNKNOWN:

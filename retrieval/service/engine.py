@@ -13,13 +13,13 @@ from retrieval.data.vocabulary import Id
 from retrieval.errors import RecError, RequestError, RunError, shown
 from retrieval.run.promotion import VersionSummary, promote, rollback, versions
 from retrieval.run.versions import current
-from retrieval.service.catalogue import MOVIES, Shelf, ToldMovies, moved, overlaid, shelved
+from retrieval.service.catalogue import MOVIES, LoggedMovies, Shelf, moved, overlaid, shelved
 from retrieval.service.live import LiveEvents, checked_event_time, id_of
 from retrieval.service.log import EVENTS, Appended, Entry, Kind, Log, LogError, NewEvent, open_log
 from retrieval.service.mark import read_mark
 from retrieval.service.settings import ServiceSettings
 from retrieval.service.view import Cache, State, View, as_id
-from retrieval.serving.newcomers import MovieFolding, check_facts
+from retrieval.serving.new_movies import MovieFolding, check_facts
 from retrieval.serving.snapshot import ServingSnapshot
 from retrieval.serving.threads import search_alone
 
@@ -64,7 +64,7 @@ class Engine:
     def __init__(self, settings: ServiceSettings) -> None:
         self.settings = settings
         self._log: Log = open_log(settings.database)
-        self._telling, self._loading = Lock(), Lock()
+        self._updating, self._loading = Lock(), Lock()
         self._away_until = 0.0
         self._stop = Signal()
         try:
@@ -229,8 +229,8 @@ class Engine:
         try:
             head = self._log.head()
             if head > self._state.sequence:
-                with self._telling:
-                    self._state = self._told(self._state, head)
+                with self._updating:
+                    self._state = self._up_to(self._state, head)
         except LogError as error:
             logger.warning("the log is away, and answers are without its newest events: %s", error)
             self._away_until = time.monotonic() + AWAY
@@ -240,7 +240,7 @@ class Engine:
                 raise
         return True
 
-    def _told(self, state: State, head: int) -> State:
+    def _up_to(self, state: State, head: int) -> State:
         """Return a state that knows the log up to an entry."""
         for entries in self._log.through(state.sequence, head):
             for kind, some in groupby(entries, key=_sort):
@@ -251,20 +251,20 @@ class Engine:
     def _with(self, state: State, kind: str, entries: list[Entry]) -> State:
         """Return a state that knows more entries, all of one sort."""
         if kind == "events":
-            told_of = state.live.tell(entries, state.overlay.snapshot.run)
-            state = _moved(state, told_of & state.overlay.newcomers.keys())
+            about = state.live.add(entries, state.overlay.snapshot.run)
+            state = _moved(state, about & state.overlay.new_movies.keys())
         elif kind == "movies":
-            told = state.told.with_entries(entries)
-            state = replace(state, told=told, cache=Cache(self.settings.cached_users))
+            logged = state.logged.with_entries(entries)
+            state = replace(state, logged=logged, cache=Cache(self.settings.cached_users))
             if any(entry.kind is Kind.MOVIE for entry in entries):
                 state = _laid_over(state)
             else:
-                overlay = shelved(state.base, state.overlay, told)
+                overlay = shelved(state.base, state.overlay, logged)
                 state = replace(state, overlay=overlay)
         else:
             left = state.live.forget(self._gone(state, entries))
             state = replace(state, cache=Cache(self.settings.cached_users))
-            if left & state.overlay.newcomers.keys():
+            if left & state.overlay.new_movies.keys():
                 state = _laid_over(state)
         return state
 
@@ -287,13 +287,13 @@ class Engine:
             raise TypeError(f"the histories are {type(live).__name__}, not live")
         mark = read_mark(base.run.folder)
         since = 0 if mark is None or mark.log != self._log.identity else mark.until
-        told = ToldMovies()
+        logged = LoggedMovies()
         for entries in self._log.through(0, since, MOVIES):
-            told = told.with_entries(entries)
+            logged = logged.with_entries(entries)
         state = State(
             base,
-            overlaid(base, told),
-            told,
+            overlaid(base, logged),
+            logged,
             live,
             MovieFolding.of(base.run, base.encoder),
             since,
@@ -301,8 +301,8 @@ class Engine:
         )
         if base.run.config.scale.tells_taste:  # nobody trains on what was only watched
             for entries in self._log.through(0, since, {Kind.PLAY}):
-                live.tell(entries, state.overlay.snapshot.run)
-        state = self._told(state, self._log.head())
+                live.add(entries, state.overlay.snapshot.run)
+        state = self._up_to(state, self._log.head())
         self._warm(state)
         return state
 
@@ -320,8 +320,8 @@ class Engine:
             if current(self.settings.run) == self._state.base.run.folder:
                 return False
             loaded = self._loaded()
-            with self._telling:
-                self._state = self._told(loaded, self._log.head())
+            with self._updating:
+                self._state = self._up_to(loaded, self._log.head())
             logger.info("answering from %s", loaded.base.run.folder.name)
             return True
 
@@ -363,8 +363,8 @@ class Engine:
 
 def _laid_over(state: State) -> State:
     """Return a state whose movies are laid over the run anew."""
-    overlay = overlaid(state.base, state.told)
-    return _moved(replace(state, overlay=overlay), overlay.newcomers)
+    overlay = overlaid(state.base, state.logged)
+    return _moved(replace(state, overlay=overlay), overlay.new_movies)
 
 
 def _moved(state: State, movies: Collection[int]) -> State:

@@ -41,7 +41,7 @@ from retrieval.errors import RequestError, shown
 from retrieval.options import Repeats
 from retrieval.progress import SILENT, Progress
 from retrieval.run.folder import HIDDEN, Run, open_run, read_hidden, write_hidden
-from retrieval.service.catalogue import MOVIES, Shelf, ToldMovies
+from retrieval.service.catalogue import MOVIES, LoggedMovies, Shelf
 from retrieval.service.live import id_of
 from retrieval.service.log import EVENTS, Entry, Kind, Log, open_log, sqlite_path
 from retrieval.service.mark import Mark, read_mark, write_mark
@@ -61,7 +61,7 @@ STARS = {columns.USER_ID: "userId", columns.MOVIE_ID: "movieId"}
 # What the log may say of any movie beside its attributes; a fact that is not named is none.
 WHOLE = (columns.TITLE, columns.YEAR, columns.GENRES)
 
-Told = TypeVar("Told")
+Said = TypeVar("Said")
 
 
 class Exported(NamedTuple):
@@ -152,14 +152,14 @@ def export(
     with new_folder(out) as partial:
         progress.stage("exporting", len(read.data.ratings) + until - since)
         count = writer.write_events(partial / RATINGS_FILE, progress)
-        told = _told_movies(log, until, writer)
-        movies = _movies_with(read.data, told, writer)
+        logged = _logged_movies(log, until, writer)
+        movies = _movies_with(read.data, logged, writer)
         _write_frame(partial / MOVIES_FILE, movies, read.data.movie_attributes)
         users = read.data.users
         gone = writer.is_forgotten(users[columns.USER_ID])
         if not gone.all():
             _write_frame(partial / USERS_FILE, users[~gone], read.data.user_attributes)
-        write_hidden(partial / HIDDEN, _hidden(hidden, told, writer))
+        write_hidden(partial / HIDDEN, _hidden(hidden, logged, writer))
         write_mark(partial, Mark(log.identity, until))
         exported = exported_source(out, read.data, read.source)
         _write_settings(partial / SETTINGS_FILE, exported)
@@ -247,9 +247,9 @@ class _Writer:
         self._foreign += len(entries) - len(found)
         return found
 
-    def by_id(self, told: Mapping[str, Told]) -> dict[Id, Told]:
+    def by_id(self, logged: Mapping[str, Said]) -> dict[Id, Said]:
         """Return what the log says of movies by their ids in the data."""
-        found = ((self.movie_id(text), what) for text, what in told.items())
+        found = ((self.movie_id(text), what) for text, what in logged.items())
         return {movie: what for movie, what in found if movie is not None}
 
     def warn(self) -> None:
@@ -320,18 +320,18 @@ class _Writer:
             progress.advance(len(entries))
 
 
-def _told_movies(log: Log, until: int, writer: _Writer) -> ToldMovies:
+def _logged_movies(log: Log, until: int, writer: _Writer) -> LoggedMovies:
     """Return what a log says of movies up to an entry."""
-    told = ToldMovies()
+    logged = LoggedMovies()
     for entries in log.through(0, until, MOVIES):
-        told = told.with_entries(writer.about_movies(entries))
-    return told
+        logged = logged.with_entries(writer.about_movies(entries))
+    return logged
 
 
-def _hidden(before: Sequence[Id], told: ToldMovies, writer: _Writer) -> list[Id]:
+def _hidden(before: Sequence[Id], logged: LoggedMovies, writer: _Writer) -> list[Id]:
     """Return which movies no list shows: those hidden before, and what the log says since."""
     hidden = dict.fromkeys(before)
-    for movie, shelf in writer.by_id(told.shelves).items():
+    for movie, shelf in writer.by_id(logged.shelves).items():
         if shelf is Shelf.LISTED:
             hidden.pop(movie, None)
         else:
@@ -339,12 +339,12 @@ def _hidden(before: Sequence[Id], told: ToldMovies, writer: _Writer) -> list[Id]
     return list(hidden)
 
 
-def _movies_with(data: MovieData, told: ToldMovies, writer: _Writer) -> pd.DataFrame:
+def _movies_with(data: MovieData, logged: LoggedMovies, writer: _Writer) -> pd.DataFrame:
     """Return the movies of data with what the log says of them, those that it added last."""
-    if not told.facts:
+    if not logged.facts:
         return data.movies
-    named = writer.by_id(told.facts)
-    frame = _told_frame(data, named)
+    named = writer.by_id(logged.facts)
+    frame = _logged_frame(data, named)
     movies = data.movies.set_index(columns.MOVIE_ID)
     known = frame.index[frame.index.isin(movies.index)]
     for name in movies.columns:
@@ -355,21 +355,21 @@ def _movies_with(data: MovieData, told: ToldMovies, writer: _Writer) -> pd.DataF
     return whole.rename_axis(columns.MOVIE_ID).reset_index()
 
 
-def _told_frame(data: MovieData, told: Mapping[Id, Mapping[str, Any]]) -> pd.DataFrame:
+def _logged_frame(data: MovieData, logged: Mapping[Id, Mapping[str, Any]]) -> pd.DataFrame:
     """Return the facts of the log by movie, with the columns of the data; what fits in none goes.
 
     A value that is none of the kind of its attribute is taken for missing.
     """
     names = [name for name in data.movies.columns if name != columns.MOVIE_ID]
     raw = pd.DataFrame(
-        {name: [_cell(facts.get(name)) for facts in told.values()] for name in names},
+        {name: [_cell(facts.get(name)) for facts in logged.values()] for name in names},
         dtype=str,
     )
     report, table = Report(), Table("the log", raw, range(len(raw)))
     years = pd.Series(numbers(raw[columns.YEAR])).round().astype("Int64")
     titles = plain_texts(raw[columns.TITLE])
     values = {
-        columns.TITLE: titles.where(titles != "", pd.Series(map(str, told), dtype=str)),
+        columns.TITLE: titles.where(titles != "", pd.Series(map(str, logged), dtype=str)),
         columns.YEAR: years,
         **{name: lists(table, name, report) for name in columns.LISTS},
         **{
@@ -378,7 +378,7 @@ def _told_frame(data: MovieData, told: Mapping[Id, Mapping[str, Any]]) -> pd.Dat
         },
     }
     kind = data.movies[columns.MOVIE_ID].dtype
-    return pd.DataFrame(values).set_index(pd.Index(list(told), dtype=kind))
+    return pd.DataFrame(values).set_index(pd.Index(list(logged), dtype=kind))
 
 
 def _cell(value: object) -> str:

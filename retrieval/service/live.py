@@ -36,17 +36,17 @@ class LiveEvent(NamedTuple):
 class Deeds(NamedTuple):
     """What one user did since the run was trained, in the order of the log."""
 
-    told: tuple[LiveEvent, ...]
+    logged: tuple[LiveEvent, ...]
     events: UserEvents  # those that count in a history
     watched: NDArray[np.int64]  # numbers of movies that were only seen
 
     def before(self, count: int) -> "Deeds":
         """Return what is about the first movies of a catalogue, which may have grown since."""
         events, kept = self.events, self.events.movies < count
-        if kept.all() and all(event.movie < count for event in self.told):
+        if kept.all() and all(event.movie < count for event in self.logged):
             return self
         return Deeds(
-            tuple(event for event in self.told if event.movie < count),
+            tuple(event for event in self.logged if event.movie < count),
             UserEvents(events.movies[kept], events.ratings[kept], events.timestamps[kept]),
             self.watched[self.watched < count],
         )
@@ -150,7 +150,7 @@ class LiveEvents:
             return NO_EVENTS
         return UserEvents(*histories_of(self._run.histories, np.array([number]))[1:])
 
-    def tell(self, entries: Iterable[Entry], run: Run) -> set[int]:
+    def add(self, entries: Iterable[Entry], run: Run) -> set[int]:
         """Take in events of the log, in its order; those that were taken in before are passed over.
 
         Args:
@@ -163,16 +163,16 @@ class LiveEvents:
         listed = [entry for entry in entries if entry.sequence > self._sequence]
         movies = _numbers([entry.movie_id for entry in listed], run.catalogue.vocabulary)
         users = _numbers([entry.user_id for entry in listed], run.users)
-        told: dict[Id, list[LiveEvent]] = {}
+        logged: dict[Id, list[LiveEvent]] = {}
         numbers: dict[Id, int] = {}
         for entry, number, movie in zip(listed, users.tolist(), movies.tolist(), strict=True):
             user = id_of(entry.user_id, run.users)
             if user is not None and movie != UNKNOWN:
-                told.setdefault(user, []).append(_event(entry, movie))
+                logged.setdefault(user, []).append(_event(entry, movie))
                 numbers[user] = number
         with self._writing:
             self._run = run
-            for user, events in told.items():
+            for user, events in logged.items():
                 number = UNKNOWN if numbers[user] in self._forgotten else numbers[user]
                 before = self._new.get(user) if number == UNKNOWN else self._known.get(number)
                 deeds = _with(NO_DEEDS if before is None else before, events, run)
@@ -184,7 +184,7 @@ class LiveEvents:
                 self._count(events, 1)
             if listed:
                 self._sequence = listed[-1].sequence
-        return {event.movie for events in told.values() for event in events}
+        return {event.movie for events in logged.values() for event in events}
 
     def rated(self, movie: int) -> tuple[int, float]:
         """Return how many ratings of a movie the log has, and their sum.
@@ -226,7 +226,7 @@ class LiveEvents:
         left = set()
         with self._writing:
             for user in users:
-                self._count(self.deeds(user).told, -1)
+                self._count(self.deeds(user).logged, -1)
                 number = self.number(user)
                 for movie, raters in self._raters.items():
                     if raters.pop(user, None) is not None:
@@ -298,7 +298,7 @@ def _with(deeds: Deeds, events: Sequence[LiveEvent], run: Run) -> Deeds:
         np.array(movies, np.int32), np.array(ratings, np.float32), np.array(timestamps, np.int64)
     )
     return Deeds(
-        (*deeds.told, *events),
+        (*deeds.logged, *events),
         _after(deeds.events, more),
         np.concatenate([deeds.watched, np.array(watched, np.int64)]),
     )

@@ -19,7 +19,7 @@ from retrieval.data.vocabulary import Id, Vocabulary
 from retrieval.errors import RequestError, shown
 from retrieval.options import RankBy
 from retrieval.run.stores import is_away
-from retrieval.service.catalogue import Overlay, Shelf, ToldMovies, unlisted
+from retrieval.service.catalogue import LoggedMovies, Overlay, Shelf, unlisted
 from retrieval.service.live import NO_DEEDS, Deeds, LiveEvents, id_of
 from retrieval.service.log import Kind
 from retrieval.service.settings import ServiceSettings
@@ -27,7 +27,7 @@ from retrieval.serving.arguments import checked_id, checked_time
 from retrieval.serving.explanation import effects_of, explain
 from retrieval.serving.filters import Filter
 from retrieval.serving.lists import ListQueries, best_of, encode_lists, list_options
-from retrieval.serving.newcomers import MovieFolding
+from retrieval.serving.new_movies import MovieFolding
 from retrieval.serving.predictions import Predictions, check_rates, judged
 from retrieval.serving.recommender import Recommender
 from retrieval.serving.results import Explanation, Rating, Similars
@@ -179,7 +179,7 @@ class State:
 
     base: ServingSnapshot  # as loaded
     overlay: Overlay
-    told: ToldMovies
+    logged: LoggedMovies
     live: LiveEvents
     folding: MovieFolding | None  # moves new movies with their first ratings
     sequence: int
@@ -426,7 +426,7 @@ class View:
         ]
         rows += [
             HistoryRow(movies[event.movie], event.kind, event.rating, event.timestamp)
-            for event in live.deeds(user).before(len(movies)).told
+            for event in live.deeds(user).before(len(movies)).logged
         ]
         return sorted(rows, key=lambda row: row.timestamp)[::-1]
 

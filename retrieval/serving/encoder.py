@@ -195,10 +195,10 @@ class Encoder:
             return np.ones(len(movies))
         variances = encoded.variances[which].astype(np.float64)
         count = len(self.run.catalogue) - len(self.further)
-        told = movies < count
+        trained = movies < count
         for part in self.layout.rating:
-            variances[told] += self._towers[part.name].movie_variances(movies[told])
-        variances[~told] += self.further[movies[~told] - count]
+            variances[trained] += self._towers[part.name].movie_variances(movies[trained])
+        variances[~trained] += self.further[movies[~trained] - count]
         return variances / usual
 
     def directions(self, vectors: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -160,14 +160,14 @@ def _map(request: Request, context: Context) -> Response:
 def _facts(request: Request, context: Context, movie_id: str) -> Response:
     view = context.engine.view()
     found = view.movie(known_movie(view, movie_id).id)
-    told = {
+    content = {
         **movie_json(found.movie),
         "attributes": found.attributes,
         "hidden": found.shelf is Shelf.HIDDEN,
         "ratings": found.ratings,
         "mean_rating": found.mean,
     }
-    return answer(request, told, view.version)
+    return answer(request, content, view.version)
 
 
 def _similar(

@@ -108,7 +108,7 @@ def content_vectors(run: Run, facts: Sequence[Facts]) -> Vectors:
     return run.config.layout.join_movies(parts)
 
 
-def newcomer_vectors(run: Run, facts: Sequence[Facts]) -> Vectors:
+def new_movie_vectors(run: Run, facts: Sequence[Facts]) -> Vectors:
     """Return the joined vectors `(A, D)` of movies that nobody has rated, as an index holds them.
 
     See `content_vectors` for the arguments and what is raised.
@@ -192,7 +192,7 @@ class MovieFolding:
         )
 
     def moved(self, vector: Vectors, raters: UserVectors, ratings: NDArray[np.floating]) -> Moved:
-        """Return a movie after N ratings; without any it is that of `newcomer_vectors`.
+        """Return a movie after N ratings; without any it is that of `new_movie_vectors`.
 
         Args:
             vector: `(D,)` what `content_vectors` says.

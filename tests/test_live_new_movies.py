@@ -41,13 +41,13 @@ from retrieval.pairs.words import Bag
 from retrieval.pipeline.indexing import add_movies
 from retrieval.run.folder import CONTENT, Run, open_run
 from retrieval.serving.encoder import questions_of
-from retrieval.serving.newcomers import (
+from retrieval.serving.new_movies import (
     HALFWAY,
     MovieFolding,
     check_facts,
     content_vectors,
+    new_movie_vectors,
     newcomer_variance,
-    newcomer_vectors,
 )
 from retrieval.serving.recommender import Recommender
 from retrieval.serving.users import many_users
@@ -121,7 +121,7 @@ def test_new_movies_get_the_vectors_that_adding_them_gives(
     assert add_movies(tmp_path / "run", frame(data.movies)) == 2
     after = Recommender.load(tmp_path / "run")
     numbers = np.array([after.run.catalogue.number(movie) for movie in (9001, 9002)])
-    made = newcomer_vectors(opened, FACTS)
+    made = new_movie_vectors(opened, FACTS)
     np.testing.assert_allclose(made, after.index.vectors_of(numbers), atol=1e-5)
     assert np.abs(made[0] - made[1]).max() > 0.01
     tower = after.snapshot.encoder.tower("bayesian")
@@ -150,8 +150,8 @@ def test_a_process_that_describes_movies_has_imported_nothing_that_trains(run: P
 import sys
 from pathlib import Path
 from retrieval.run.folder import open_run
-from retrieval.serving.newcomers import newcomer_vectors
-newcomer_vectors(open_run(Path({str(run)!r})), [{{"title": "A"}}])
+from retrieval.serving.new_movies import new_movie_vectors
+new_movie_vectors(open_run(Path({str(run)!r})), [{{"title": "A"}}])
 print([name for name in ("torch", "pandas", "sklearn", "scipy", "numba") if name in sys.modules])
 """
     done = subprocess.run(
@@ -186,7 +186,7 @@ def test_facts_that_fit_are_taken_and_others_count_as_not_known(opened: Run) -> 
     other = {**FACTS[0], "year": "soon", "director's cut": True, "actors": 7}
     without = {**FACTS[0], "year": None}
     np.testing.assert_array_equal(
-        newcomer_vectors(opened, [other]), newcomer_vectors(opened, [without])
+        new_movie_vectors(opened, [other]), new_movie_vectors(opened, [without])
     )
 
 
@@ -212,7 +212,7 @@ def test_a_pair_that_knows_no_new_movies_says_so(
 ) -> None:
     own = PAIRS["neural"]
     monkeypatch.setitem(PAIRS, "neural", QuerySide(own.files, own.open_tower))
-    for ask in (lambda: check_facts(opened, FACTS[0]), lambda: newcomer_vectors(opened, FACTS)):
+    for ask in (lambda: check_facts(opened, FACTS[0]), lambda: new_movie_vectors(opened, FACTS)):
         with pytest.raises(RequestError, match="neural pair knows no movie it was not trained on"):
             ask()
 
@@ -295,7 +295,7 @@ def test_without_ratings_a_movie_is_as_its_content_says(
 ) -> None:
     vector = content_vectors(opened, FACTS)[0]
     moved = folding(recommender).moved(vector, raters(recommender, 0), np.zeros(0))
-    np.testing.assert_allclose(moved.vector, newcomer_vectors(opened, FACTS)[0], atol=1e-6)
+    np.testing.assert_allclose(moved.vector, new_movie_vectors(opened, FACTS)[0], atol=1e-6)
     assert moved.variance == pytest.approx(newcomer_variance(opened), rel=1e-5)
 
 
@@ -344,7 +344,7 @@ def test_a_run_of_before_lists_new_movies_and_says_that_ratings_move_none(
     shutil.copytree(recommender.run.folder, folder)
     (folder / PRIOR_FILE).unlink()
     old = replace(recommender.run, folder=folder, home=run)
-    assert newcomer_vectors(old, FACTS).shape == (2, old.config.layout.dimension)
+    assert new_movie_vectors(old, FACTS).shape == (2, old.config.layout.dimension)
     with caplog.at_level(logging.WARNING):
         assert MovieFolding.of(old, recommender.snapshot.encoder) is None
     assert "count from the next training on" in caplog.text
@@ -368,7 +368,7 @@ def test_runs_without_the_bayesian_pair_move_nothing(recommender: Recommender, o
     assert alone.config.layout.names == ("neural",)
     assert MovieFolding.of(alone, recommender.snapshot.encoder) is None
     assert newcomer_variance(alone) == 0
-    assert newcomer_vectors(alone, FACTS).shape == (2, config.parts[0].width + 1)
+    assert new_movie_vectors(alone, FACTS).shape == (2, config.parts[0].width + 1)
 
 
 def test_the_prior_is_what_lies_between_rated_movies_and_their_content(
