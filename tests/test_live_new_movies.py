@@ -46,8 +46,8 @@ from retrieval.serving.new_movies import (
     MovieFolding,
     check_facts,
     content_vectors,
+    new_movie_variance,
     new_movie_vectors,
-    newcomer_variance,
 )
 from retrieval.serving.recommender import Recommender
 from retrieval.serving.users import many_users
@@ -126,7 +126,7 @@ def test_new_movies_get_the_vectors_that_adding_them_gives(
     assert np.abs(made[0] - made[1]).max() > 0.01
     tower = after.snapshot.encoder.tower("bayesian")
     variances = tower.movie_variances(numbers)
-    np.testing.assert_allclose(newcomer_variance(opened), variances, rtol=1e-5)
+    np.testing.assert_allclose(new_movie_variance(opened), variances, rtol=1e-5)
 
 
 def test_numpy_says_of_new_movies_what_torch_says(opened: Run, content: Content) -> None:
@@ -296,7 +296,7 @@ def test_without_ratings_a_movie_is_as_its_content_says(
     vector = content_vectors(opened, FACTS)[0]
     moved = folding(recommender).moved(vector, raters(recommender, 0), np.zeros(0))
     np.testing.assert_allclose(moved.vector, new_movie_vectors(opened, FACTS)[0], atol=1e-6)
-    assert moved.variance == pytest.approx(newcomer_variance(opened), rel=1e-5)
+    assert moved.variance == pytest.approx(new_movie_variance(opened), rel=1e-5)
 
 
 def test_good_ratings_lift_a_movie_and_bad_ones_sink_it(
@@ -367,7 +367,7 @@ def test_runs_without_the_bayesian_pair_move_nothing(recommender: Recommender, o
     alone = replace(opened, config=replace(config, parts=config.parts[:1], blend=blend))
     assert alone.config.layout.names == ("neural",)
     assert MovieFolding.of(alone, recommender.snapshot.encoder) is None
-    assert newcomer_variance(alone) == 0
+    assert new_movie_variance(alone) == 0
     assert new_movie_vectors(alone, FACTS).shape == (2, config.parts[0].width + 1)
 
 

@@ -82,7 +82,7 @@ class Worker:
 
 
 def pool(start: Callable[[], Any], workers: int = 2) -> Pool[int, int]:
-    return Pool(Cluster(ray=FakeRay(), cpus=workers, machines=1), start, workers)
+    return Pool(Cluster(ray=FakeRay(), cpus=workers, machines=1, fewest=workers), start, workers)
 
 
 def words(monkeypatch: pytest.MonkeyPatch, *given: str) -> None:
@@ -190,3 +190,13 @@ def test_a_process_alone_draws_as_if_there_were_no_others() -> None:
     drawn = {generator_of(rng, rank, 7).random() for rank in others}
     assert len(drawn) == 2
     assert len({torch_seed(7, rank) for rank in others}) == 2
+
+
+@pytest.mark.parametrize(
+    ("machines", "fewest", "workers", "each"), [(2, 16, 3, 8), (2, 8, 2, 8), (1, 2, 4, 1)]
+)
+def test_processes_get_no_more_cpus_than_any_machine_has(
+    machines: int, fewest: int, workers: int, each: int
+) -> None:
+    cluster = Cluster(ray=ModuleType("ray"), cpus=64, machines=machines, fewest=fewest)
+    assert cluster.cpus_of_each(workers) == each

@@ -329,7 +329,7 @@ def test_a_restart_of_the_server_loses_nothing(postgres: PostgresServer, world: 
 @pytest.mark.parametrize(
     ("given", "kept"),
     [
-        ("milvus://me:secret@there:19530/films", "milvus://me@there:19530/films"),
+        ("milvus://me:secret@there:19530/films", "milvus://there:19530/films"),
         ("milvus:///data/movies.db", "milvus:///data/movies.db"),
         ("postgres://me:secret@there/films", "postgresql://me@there/films"),
         (
@@ -360,3 +360,24 @@ def test_what_is_no_address_is_refused(given: str) -> None:
 
 def test_a_collection_is_named_after_the_run() -> None:
     assert collection_name("Demo 2026!") == "rec_demo_2026"
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "postgresql://u:se/cret@h/db",
+        "postgresql://u:1/cret@h/db",
+        "postgresql://u:se#cret@h/db",
+        "postgresql://u:se%zzcret@h/db",
+        "postgresql://u:1?cret@h/db",
+    ],
+)
+def test_a_password_that_breaks_an_address_is_not_repeated(given: str) -> None:
+    with pytest.raises(ValueError, match="%2F") as caught:
+        parse_address(given)
+    assert "cret" not in str(caught.value)
+
+
+def test_a_key_belongs_into_the_environment() -> None:
+    with pytest.raises(ValueError, match="MILVUS_TOKEN"):
+        parse_address("milvus://key@host")

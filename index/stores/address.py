@@ -10,7 +10,13 @@ from urllib.parse import SplitResult, parse_qsl, quote, urlencode, urlsplit
 NAME = re.compile(r"[a-z_][a-z0-9_]{0,27}")
 
 COLLECTION = "collection"  # the part of the query that names it
-SECRETS = frozenset({"password", "sslpassword"})
+SECRETS = frozenset(
+    {"password", "sslpassword", "scram_client_key", "scram_server_key", "oauth_client_secret"}
+)
+
+# A sign that is no percent-encoding, and what to do about it.
+BROKEN = re.compile(r"%(?![0-9A-Fa-f]{2})")
+QUOTED = "in a name or password write % / ? # @ as %25 %2F %3F %23 %40"
 
 
 class Engine(StrEnum):
@@ -39,7 +45,8 @@ class StoreAddress:
         """The address without a password, which may be written down."""
         parts = urlsplit(self.url)
         user, _, host = parts.netloc.rpartition("@")
-        name = user.partition(":")[0]
+        # To Milvus a name says nothing without its password, and may be a key.
+        name = "" if self.engine is Engine.MILVUS else user.partition(":")[0]
         query = [(key, value) for key, value in parse_qsl(parts.query) if key not in SECRETS]
         return _unsplit(
             parts._replace(netloc=f"{name}@{host}" if name else host, query=urlencode(query))
@@ -61,8 +68,10 @@ def parse_address(text: str) -> StoreAddress:
     try:
         parts = urlsplit(text.strip())
         _ = parts.port
-    except ValueError as error:
-        raise ValueError(f"this is no address of a store: {error}; {example}") from error
+    except ValueError:  # whose words may hold a part of a password
+        raise ValueError(f"the address names no host and port; {QUOTED}; {example}") from None
+    if "@" in parts.path + parts.query or parts.fragment or BROKEN.search(text):
+        raise ValueError(f"the address cannot be read; {QUOTED}; {example}")
     engine = Engine.MILVUS if scheme == Engine.MILVUS else Engine.POSTGRESQL
     query = parse_qsl(parts.query, keep_blank_values=True)
     named = [value for key, value in query if key == COLLECTION]
@@ -70,6 +79,8 @@ def parse_address(text: str) -> StoreAddress:
     if engine is Engine.MILVUS:
         if rest:
             raise ValueError(f"the address of a Milvus store has no {rest[0][0]!r}; {example}")
+        if parts.username and not parts.password:
+            raise ValueError("give the key of a Milvus store as MILVUS_TOKEN, or user:password@")
         if not parts.hostname and not parts.path.strip("/"):
             raise ValueError(f"the address names no server and no file; {example}")
     if named and NAME.fullmatch(named[-1]) is None:

@@ -127,7 +127,7 @@ class MilvusStore:
     def prepare(self, name: str) -> None:
         """Load a collection into the memory of the store, which forgets it when it ends."""
         with self._asking():
-            self._client.load_collection(name, timeout=LOAD_SECONDS)
+            self._client.load_collection(name, timeout=ANSWER_SECONDS)
 
     def nearest(self, name: str, queries: Vectors, count: int, kind: Kind, ef: int) -> Proposal:
         """Return candidates from a collection, as `Store.nearest` says."""

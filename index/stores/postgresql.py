@@ -91,9 +91,14 @@ class PostgresStore:
 
     def target(self, alias: str) -> str | None:
         """Return the table that a view shows."""
-        query = SQL(
-            "SELECT table_name FROM information_schema.view_table_usage "
-            "WHERE view_schema = current_schema() AND view_name = {}"
+        query = SQL(  # the standard's own view of this shows only what one owns
+            "SELECT shown.relname FROM pg_class view "
+            "JOIN pg_namespace space ON space.oid = view.relnamespace "
+            "JOIN pg_rewrite rule ON rule.ev_class = view.oid "
+            "JOIN pg_depend part ON part.objid = rule.oid "
+            "AND part.classid = 'pg_rewrite'::regclass AND part.refclassid = 'pg_class'::regclass "
+            "JOIN pg_class shown ON shown.oid = part.refobjid AND shown.oid <> view.oid "
+            "WHERE space.nspname = current_schema() AND view.relname = {} LIMIT 1"
         )
         rows = self._rows(query.format(Literal(alias)))
         return str(rows[0][0]) if rows else None
@@ -183,7 +188,12 @@ class PostgresStore:
         given = psycopg.conninfo.conninfo_to_dict(self._url)
         options = f"{given.get('options') or ''} {limit}".strip()
         return psycopg.connect(
-            self._url, autocommit=True, connect_timeout=CONNECT_SECONDS, options=options
+            self._url,
+            autocommit=True,
+            connect_timeout=CONNECT_SECONDS,
+            tcp_user_timeout=ANSWER_SECONDS * 1000,
+            keepalives_idle=ANSWER_SECONDS,
+            options=options,
         )
 
     def _said(self, error: "psycopg.Error") -> StoreError:

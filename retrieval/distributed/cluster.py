@@ -1,5 +1,6 @@
 """Ray: started on this machine alone, or joined where it runs already."""
 
+import math
 import os
 import signal
 from collections.abc import Iterator
@@ -30,11 +31,17 @@ class Cluster:
         ray: The module.
         cpus: Number of CPUs that all of them have.
         machines: Number of them.
+        fewest: Number of CPUs of the machine that has fewest.
     """
 
     ray: ModuleType
     cpus: int
     machines: int
+    fewest: int
+
+    def cpus_of_each(self, workers: int) -> int:
+        """Return how many CPUs each of some processes may have, so that all find a machine."""
+        return max(1, self.fewest // math.ceil(workers / self.machines))
 
 
 def ray_module() -> ModuleType:
@@ -90,9 +97,13 @@ def connected(address: str | None, workers: int | None) -> Iterator[Cluster]:
     try:
         for number, handler in before.items():  # Ray takes them over
             signal.signal(number, handler)
-        machines = sum(node["Alive"] for node in ray.nodes())
+        alive = [node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"]]
+        cpus = [int(count) for count in alive if count >= 1]
         yield Cluster(
-            ray=ray, cpus=max(1, int(ray.cluster_resources().get("CPU", 1))), machines=machines
+            ray=ray,
+            cpus=max(1, sum(cpus)),
+            machines=max(1, len(cpus)),
+            fewest=min(cpus, default=1),
         )
     finally:
         ray.shutdown()

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Generic, TypeVar
 
 from retrieval.distributed.cluster import Cluster
-from retrieval.errors import RecError
+from retrieval.errors import RecError, shown
 
 Block = TypeVar("Block")
 Answer = TypeVar("Answer")
@@ -98,6 +98,11 @@ class Pool(Generic[Block, Answer]):
                 raise error.cause from None
             raise
         except errors.RayError as error:
+            if getattr(error, "actor_init_failed", False):
+                raise RecError(
+                    f"a process cannot open the run: {shown(error)}; it has to be under the same "
+                    "path, with the same version of this package, on every machine"
+                ) from error
             self._replace(actor, error)
             if task is not None:
                 self._again.append(task)

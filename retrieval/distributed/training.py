@@ -53,7 +53,8 @@ class GlooRanks:
         trained = list(parameters)
         parts = [torch.zeros_like(each) if each.grad is None else each.grad for each in trained]
         whole = torch.cat([*(part.flatten() for part in parts), torch.ones(1)])
-        whole.mul_(weight)
+        # The loss of no rows is no number, and neither are its gradients.
+        whole = whole.mul_(weight) if weight else torch.zeros_like(whole)
         distributed.all_reduce(whole)
         whole.div_(whole[-1].clone())
         means = torch.split(whole[:-1], [part.numel() for part in parts])
@@ -117,7 +118,7 @@ class Board:
 
     def finish(self, modules: list[Module]) -> None:
         """Take what was trained; of an attempt that was repeated, the last one counts."""
-        self._modules = modules
+        self._modules, self._error = modules, None
 
     def fail(self, error: RecError) -> None:
         """Take what went wrong."""
@@ -276,7 +277,7 @@ def _trainer(cluster: Cluster, workers: int, task: Task, board: Actor, scratch: 
         torch_config=of_torch.TorchConfig(backend="gloo", timeout_s=PATIENCE),
         scaling_config=train.ScalingConfig(
             num_workers=workers,
-            resources_per_worker={"CPU": max(1, cluster.cpus // workers)},
+            resources_per_worker={"CPU": cluster.cpus_of_each(workers)},
         ),
         run_config=train.RunConfig(
             name=task.pair,

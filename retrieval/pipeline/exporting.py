@@ -124,7 +124,7 @@ def export(
     """
     target = Path(out).resolve()
     check_free(target)
-    snapshot = ServingSnapshot.load(run)
+    snapshot = ServingSnapshot.load(run, vector_store=False)
     if snapshot.run.home.resolve() in target.parents:
         raise RequestError(f"{shown(out)} lies in the folder of the run; name one outside of it")
     ranking = snapshot.encoder.ranking(rank_by)

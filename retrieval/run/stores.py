@@ -56,7 +56,7 @@ def address_of(card: StoreCard) -> StoreAddress:
 def behind_store(run: Run, index: Index) -> Snapshot:
     """Return an index whose candidates come from the store of a run, if it has one.
 
-    A store that is away is none of its faults: the vectors of the run answer then.
+    A store that is away is no error: the vectors of the run answer then.
 
     Raises:
         RunError: The store holds another index, or its client is not installed.
@@ -64,7 +64,9 @@ def behind_store(run: Run, index: Index) -> Snapshot:
     card = store_of(run)
     if card is None:
         return index.snapshot
-    connection = Connection(address_of(card), card.collection, card.fingerprint, card.kind)
+    address = address_of(card)
+    alias = address.collection or card.collection
+    connection = Connection(address, alias, card.fingerprint, card.kind)
     try:
         connection.open()
     except StoreDownError as error:
@@ -80,6 +82,11 @@ def behind(connection: Connection, index: Index) -> Snapshot:
     count = len(now.local)
     backend = StoreBackend(connection, now.backend, count, now.local.vectors[:0])
     return Snapshot(now.local, backend, now.parameters)
+
+
+def has_store(index: Snapshot) -> bool:
+    """Return whether the candidates of an index come from a store."""
+    return isinstance(index.backend, StoreBackend)
 
 
 def is_away(index: Snapshot) -> bool:

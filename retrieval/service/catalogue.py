@@ -24,8 +24,8 @@ from retrieval.serving.encoder import questions_of
 from retrieval.serving.new_movies import (
     MovieFolding,
     content_vectors,
+    new_movie_variance,
     new_movie_vectors,
-    newcomer_variance,
 )
 from retrieval.serving.snapshot import ServingSnapshot
 from retrieval.serving.users import one_user
@@ -200,7 +200,7 @@ def _extended(
         hidden=np.append(run.hidden, np.zeros(len(new), bool)),
         opened=run.attributes.extended(described),
     )
-    variances = np.full(len(new), newcomer_variance(run))
+    variances = np.full(len(new), new_movie_variance(run))
     return replace(
         base, run=grown, index=index.snapshot, encoder=base.encoder.with_movies(grown, variances)
     )

@@ -12,13 +12,14 @@ from typing import Any
 from retrieval.data.vocabulary import Id
 from retrieval.errors import RecError, RequestError, RunError, shown
 from retrieval.run.promotion import VersionSummary, promote, rollback, versions
+from retrieval.run.stores import has_store
 from retrieval.run.versions import current
 from retrieval.service.catalogue import MOVIES, LoggedMovies, Shelf, moved, overlaid, shelved
 from retrieval.service.live import LiveEvents, checked_event_time, id_of
 from retrieval.service.log import EVENTS, Appended, Entry, Kind, Log, LogError, NewEvent, open_log
 from retrieval.service.mark import read_mark
 from retrieval.service.settings import ServiceSettings
-from retrieval.service.view import Cache, State, View, as_id
+from retrieval.service.view import Cache, State, View, as_id, latest_users
 from retrieval.serving.new_movies import MovieFolding, check_facts
 from retrieval.serving.snapshot import ServingSnapshot
 from retrieval.serving.threads import search_alone
@@ -37,9 +38,9 @@ PREPARED = 4
 # Seconds between two looks at which lists nobody has made.
 AGAIN = 30.0
 
-# Users whose lists are made together before they ask, and how many times as long as that takes
-# nothing is made.
-TOGETHER, REST = 8, 3
+# How many times as long as a list takes that is made before anybody asks, no other one is made; and
+# the share of the cache that such lists may take.
+REST, PREPARED_SHARE = 3, 0.8
 
 # Users whose lists are made before a snapshot answers, so that what is mapped is in memory.
 WARMED = 32
@@ -81,6 +82,11 @@ class Engine:
     def open(cls, settings: ServiceSettings) -> "Engine":
         """Open the run and the log of a service."""
         return cls(settings)
+
+    @property
+    def has_store(self) -> bool:
+        """Whether candidates come from a vector store, which may take its time."""
+        return has_store(self._state.base.index)
 
     @property
     def ready(self) -> bool:
@@ -328,23 +334,25 @@ class Engine:
     def _make_ready(self) -> None:
         """Make the lists of those who were here last before they ask again, until the end.
 
-        Answers go first: this takes a small part of the time of one core.
+        Answers go first: while lists are made, this takes a quarter of the time of one core.
         """
         search_alone()
-        pause = self.settings.poll_seconds
+        pause, base, users, said = self.settings.poll_seconds, None, list[Id](), ""
+        most = min(self.settings.prepared_users, int(PREPARED_SHARE * self.settings.cached_users))
         while not self._stop.wait(pause):
             state, pause = self._state, AGAIN
-            users = state.latest_users[: min(self.settings.prepared_users, state.cache.most)]
-            for start in range(0, len(users), TOGETHER):
-                began = time.monotonic()
-                view = View(self._state, self.settings, stale=False)
+            if state.base is not base:
+                base, users = state.base, latest_users(state.base.run, most)
+            for user in users:
+                began, made = time.monotonic(), True
                 try:
-                    made = view.make_ready(users[start : start + TOGETHER])
-                except Exception:  # whoever asks will be told what is wrong
-                    logger.exception("lists could not be prepared")
-                    break
+                    made = View(self._state, self.settings, stale=False).make_ready(user)
+                except Exception as error:  # whoever asks hears of it
+                    if str(error) != said:
+                        logger.exception("a list could not be made ready")
+                    said = str(error)
                 rest = REST * (time.monotonic() - began) if made else 0.0
-                if self._state.cache is not state.cache or self._stop.wait(rest):
+                if self._stop.wait(rest) or self._state.cache is not state.cache:
                     pause = self.settings.poll_seconds
                     break
 

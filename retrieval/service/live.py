@@ -140,8 +140,8 @@ class LiveEvents:
 
     def last(self, user: Id) -> int:
         """Return when a user did something last, in seconds; 0 for who never did anything."""
-        times = (self.stored(user).timestamps[-1:], self.deeds(user).events.timestamps)
-        return max(int(each.max(initial=0)) for each in times)
+        stored = int(self.stored(user).timestamps[-1:].max(initial=0))
+        return max(stored, *(event.timestamp for event in self.deeds(user).logged), 0)
 
     def stored(self, user: Id) -> UserEvents:
         """Return the events of a user that the run stores, oldest first."""

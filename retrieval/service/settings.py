@@ -55,9 +55,10 @@ class ServiceSettings(BaseModel):
         default=10_000, ge=0, description="users whose state is kept, a worker"
     )
     prepared_users: int = Field(
-        default=10_000,
+        default=8_000,
         ge=0,
-        description="users of the latest events whose lists are ready before they ask, a worker",
+        description="users whose lists are made before they ask, in each worker: at most four "
+        "fifths of cached_users",
     )
 
 

@@ -2,7 +2,6 @@
 
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
@@ -18,6 +17,7 @@ from retrieval.data.catalogue import Catalogue, Movie
 from retrieval.data.vocabulary import Id, Vocabulary
 from retrieval.errors import RequestError, shown
 from retrieval.options import RankBy
+from retrieval.run.folder import Run
 from retrieval.run.stores import is_away
 from retrieval.service.catalogue import LoggedMovies, Overlay, Shelf, unlisted
 from retrieval.service.live import NO_DEEDS, Deeds, LiveEvents, id_of
@@ -33,7 +33,7 @@ from retrieval.serving.recommender import Recommender
 from retrieval.serving.results import Explanation, Rating, Similars
 from retrieval.serving.snapshot import ServingSnapshot
 from retrieval.serving.stopwatch import StageTimes, lap
-from retrieval.serving.users import Person, QueryUsers, many_users, one_user
+from retrieval.serving.users import Person, QueryUsers, one_user
 
 
 class Moment(StrEnum):
@@ -138,6 +138,17 @@ class EncodedUser(NamedTuple):
         """Return whether it still is the state of a user, of whom the log now has these."""
         return self.deeds is deeds and time.monotonic() <= self.until
 
+    def list_of(self, k: int, overlay: Overlay) -> Listed | None:
+        """Return the list of so many movies that is kept, if its movies are still those."""
+        kept = self.made.get(k)
+        return kept[1] if kept is not None and kept[0] is overlay else None
+
+    def keep(self, k: int, overlay: Overlay, made: Listed) -> None:
+        """Keep a list, and let go of the oldest one of another length if there are many."""
+        if k not in self.made and len(self.made) >= MOST_LISTS:
+            self.made.pop(next(iter(self.made)), None)
+        self.made[k] = overlay, made
+
 
 class Cache:
     """The states of the users who asked last, for any number of threads."""
@@ -153,6 +164,11 @@ class Cache:
             if found is not None:
                 self._kept.move_to_end(key)
             return found
+
+    def peek(self, key: tuple[object, ...]) -> EncodedUser | None:
+        """Return what is kept under a key, without the key counting as asked for."""
+        with self._changing:
+            return self._kept.get(key)
 
     def lists_of(self, user: Id) -> list[tuple[Moment, RankBy, list[int]]]:
         """Return for when, by what ranked and how long the lists of a user are kept."""
@@ -184,16 +200,6 @@ class State:
     folding: MovieFolding | None  # moves new movies with their first ratings
     sequence: int
     cache: Cache
-
-    @cached_property
-    def latest_users(self) -> Sequence[Id]:
-        """Ids of the users whose events the run stores, who were here last before others."""
-        histories, users = self.base.run.histories, self.base.run.users
-        ends = histories.offsets[1:]
-        there = np.flatnonzero(ends > histories.offsets[:-1])
-        order = np.argsort(-histories.timestamps[ends[there] - 1], kind="stable")
-        found: list[Id] = users.ids[there[order]].tolist()
-        return found
 
     @cached_property
     def ratings(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
@@ -295,9 +301,9 @@ class View:
         given = isinstance(user, Person) or at is not None or filters is not None
         plain = not (given or diversity or include_seen or reasons)
         if plain:  # whoever asks twice gets the same list, until something happens
-            kept = encoded_user.made.get(k)
-            if kept is not None and kept[0] is overlay:
-                return kept[1]
+            kept = encoded_user.list_of(k, overlay)
+            if kept is not None:
+                return kept
         found = best_of(snapshot, encoded_user.queries, options)
         lap(timer, "search")
         there = found.ids[0] != NO_ID
@@ -318,41 +324,26 @@ class View:
             for rank, (number, *facts) in enumerate(zip(*columns, strict=True), start=1)
         )
         made = Listed(known, encoded_user.at, options.rank_by, rows)
-        if plain and (k in encoded_user.made or len(encoded_user.made) < MOST_LISTS):
-            encoded_user.made[k] = overlay, made
+        if plain:
+            encoded_user.keep(k, overlay, made)
         lap(timer, "titles")
         return made
 
-    def make_ready(self, users: Sequence[Id]) -> int:
-        """Make the usual lists of users of the run, where none are kept, before they ask.
+    def make_ready(self, user: Id) -> bool:
+        """Make the usual list of a user before anybody asks; return whether there was none.
 
         Args:
-            users: Ids of users of the run.
-
-        Returns:
-            How many lists were made.
+            user: Id of a user of the run, who may be forgotten by now.
         """
-        snapshot, live = self.snapshot, self.state.live
-        rank_by, k = snapshot.encoder.ranking(None), min(USUAL_MOVIES, len(self.catalogue))
-        waiting = []
-        for user in users:
-            known, deeds = live.known(user)
-            kept = self.state.cache.get((user, Moment.NOW, rank_by))
-            if known and (kept is None or not kept.holds(deeds) or k not in kept.made):
-                waiting.append(user)
-        quiet = [user for user in waiting if live.deeds(user) is NO_DEEDS]
-        if quiet:  # encoded together, which takes less time
-            moments = [self._moment(live.last(user)) for user in quiet]
-            together, rows = many_users(snapshot.run, np.array(quiet), {}, store=snapshot.histories)
-            queries = encode_lists(
-                snapshot, together, rows, np.array([moment.at for moment in moments]), rank_by
-            )
-            for place, (user, moment) in enumerate(zip(quiet, moments, strict=True)):
-                kept = EncodedUser(NO_DEEDS, moment.at, moment.until, queries.of(place), {})
-                self.state.cache.put((user, Moment.NOW, rank_by), kept)
-        for user in waiting:
-            self.recommend(user, k)
-        return len(waiting)
+        rank_by = self.snapshot.encoder.ranking(None)
+        k = min(USUAL_MOVIES, len(self.catalogue))
+        known, deeds = self.state.live.known(user)
+        kept = self.state.cache.peek((user, Moment.NOW, rank_by))
+        ready = kept is not None and kept.holds(deeds) and kept.list_of(k, self.state.overlay)
+        if not known or ready:
+            return False
+        self.recommend(user, k)
+        return True
 
     def prepare(self, user: Id) -> None:
         """Bring up to date what is kept of a user who did something, before the next question.
@@ -593,6 +584,20 @@ class View:
                 )
             )
         return found
+
+
+def latest_users(run: Run, most: int) -> list[Id]:
+    """Return the users who were here last, of those whose events a run stores, the last one first.
+
+    Args:
+        run: The run.
+        most: How many are wanted at most.
+    """
+    ends = run.histories.offsets[1:]
+    there = np.flatnonzero(ends > run.histories.offsets[:-1])
+    order = np.argsort(-run.histories.timestamps[ends[there] - 1], kind="stable")[:most]
+    found: list[Id] = run.users.ids[there[order]].tolist()
+    return found
 
 
 def as_id(given: Id, what: str, vocabulary: Vocabulary) -> Id:

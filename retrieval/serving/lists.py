@@ -40,14 +40,6 @@ class ListQueries(NamedTuple):
     queries: NDArray[np.float32]  # (Q, D) that rank
     seen: list[NDArray[np.int64]]  # Q times the numbers of the movies in a history
 
-    def of(self, question: int) -> "ListQueries":
-        """Return one of the questions alone, by its place."""
-        one = slice(question, question + 1)
-        encoded = Encoded(
-            self.encoded.vectors[one], self.encoded.offsets[one], self.encoded.variances[one]
-        )
-        return ListQueries(encoded, self.queries[one], [self.seen[question]])
-
 
 class Lists(NamedTuple):
     """Lists for Q questions. Rows shorter than K end in `NO_ID`."""

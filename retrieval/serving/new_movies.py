@@ -122,7 +122,7 @@ def new_movie_vectors(run: Run, facts: Sequence[Facts]) -> Vectors:
     )
 
 
-def newcomer_variance(run: Run) -> float:
+def new_movie_variance(run: Run) -> float:
     """Return the variance that uncertainty about an unrated movie, and noise, add to scores.
 
     Raises:

@@ -58,23 +58,38 @@ class ServingSnapshot:
 
     @classmethod
     def load(
-        cls, folder: Path | str, *, open_store: OpenStore = StoredHistories
+        cls,
+        folder: Path | str,
+        *,
+        open_store: OpenStore = StoredHistories,
+        vector_store: bool = True,
     ) -> "ServingSnapshot":
         """Load the version of a run that answers.
 
         Args:
             folder: Folder of the run.
             open_store: Function that gives the source of histories for a run.
+            vector_store: Whether the vector store of the run is asked, if it has one.
 
         Raises:
             RunError: The run or its index is missing, damaged or stale.
         """
         home = Path(folder)
-        return read(home, lambda version: cls.of_version(version, home, open_store=open_store))
+        return read(
+            home,
+            lambda version: cls.of_version(
+                version, home, open_store=open_store, vector_store=vector_store
+            ),
+        )
 
     @classmethod
     def of_version(
-        cls, version: Path, home: Path, *, open_store: OpenStore = StoredHistories
+        cls,
+        version: Path,
+        home: Path,
+        *,
+        open_store: OpenStore = StoredHistories,
+        vector_store: bool = True,
     ) -> "ServingSnapshot":
         """Load one version of a run, whether it is the one that answers or not.
 
@@ -82,15 +97,17 @@ class ServingSnapshot:
             version: Folder of the version.
             home: Folder of the run.
             open_store: Function that gives the source of histories for a run.
+            vector_store: Whether the vector store of the run is asked, if it has one.
 
         Raises:
             RunError: The version or its index is missing, damaged or stale.
         """
         run = open_version(version, home)
+        index = open_index(run)
         return cls(
             run=run,
             encoder=Encoder(run),
-            index=behind_store(run, open_index(run)),
+            index=behind_store(run, index) if vector_store else index.snapshot,
             histories=open_store(run),
             open_store=open_store,
         )

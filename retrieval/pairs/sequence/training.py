@@ -226,7 +226,7 @@ class _TrainingState:
             self._optimizer.step()
             self._step += 1
             check_number(loss.item(), "loss", NAME, number, step)
-            total += loss.item() * answers
+            total += loss.item() * answers if answers else 0.0  # a share may hold none
             count += answers
             progress.advance()
         check_number(largest_weight(self._pair.parameters()), "largest weight", NAME, number, step)

@@ -81,12 +81,13 @@ class Context:
         self.waiting = 0  # questions for the threads, those that they answer among them
 
     async def quick(self, work: Callable[[], T]) -> T:
-        """Do what takes less than a millisecond: here, unless it asks a database far away.
+        """Do what takes a few milliseconds: here, unless it asks a database or a store far away.
 
         Args:
             work: What is done.
         """
-        return work() if self._embedded else await self.slow(work)
+        here = self._embedded and not self.engine.has_store
+        return work() if here else await self.slow(work)
 
     async def slow(self, work: Callable[[], T]) -> T:
         """Do what takes longer, while others are answered.
