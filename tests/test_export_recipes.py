@@ -45,7 +45,7 @@ def alike(found: Sequence[Any], listed: Sequence[Recommendation]) -> None:
 
 
 def test_qdrant_answers_as_the_run_does(folder: Path, recommender: Recommender) -> None:
-    recipe, opened = import_module("qdrant"), import_module("exported").read_export(folder)
+    recipe, opened = import_module("to_qdrant"), import_module("exported").read_export(folder)
     client, models = recipe.QdrantClient(":memory:"), recipe.models
     recipe.load(client, "movies", opened, folder)
     dramas = models.FieldCondition(key="genres", match=models.MatchValue(value="Drama"))
@@ -62,7 +62,7 @@ def test_qdrant_answers_as_the_run_does(folder: Path, recommender: Recommender) 
 def test_milvus_answers_as_the_run_does(
     folder: Path, recommender: Recommender, tmp_path: Path
 ) -> None:
-    recipe, opened = import_module("milvus"), import_module("exported").read_export(folder)
+    recipe, opened = import_module("to_milvus"), import_module("exported").read_export(folder)
     client = recipe.MilvusClient(str(tmp_path / "movies.db"))
     recipe.load(client, "movies", opened, folder)
     client.load_collection("movies")
@@ -113,8 +113,8 @@ def test_towers_give_the_vectors_of_people_who_are_not_in_the_export(
     "words",
     [
         ("exported.py", "--user", "42"),
-        ("qdrant.py", "--user", "42"),
-        ("milvus.py", "--user", "42", "--store", "movies.db"),
+        ("to_qdrant.py", "--user", "42"),
+        ("to_milvus.py", "--user", "42", "--store", "movies.db"),
         ("towers.py", "--history", "3:5,8:1"),
     ],
     ids=lambda words: str(words[0]),

@@ -3,7 +3,7 @@
 import logging
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
@@ -112,10 +112,12 @@ class MilvusStore:
 
     def point(self, alias: str, name: str) -> None:
         """Let an alias stand for a collection."""
-        there = self.target(alias) is not None
+        if self.target(alias) is None:
+            with suppress(MilvusException):  # where another one has made it by now, it is moved
+                self._client.create_alias(name, alias, timeout=ANSWER_SECONDS)
+                return
         with self._asking():
-            change = self._client.alter_alias if there else self._client.create_alias
-            change(name, alias, timeout=ANSWER_SECONDS)
+            self._client.alter_alias(name, alias, timeout=ANSWER_SECONDS)
 
     def unpoint(self, alias: str) -> None:
         """Remove an alias, if it is there."""

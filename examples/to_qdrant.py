@@ -2,7 +2,7 @@
 
 pip install qdrant-client pyarrow
 rec export --run runs/demo --out exports/demo
-python examples/qdrant.py exports/demo --user 42
+python examples/to_qdrant.py exports/demo --user 42
 
 Without --url the client keeps the vectors in this process, and needs no server.
 """

@@ -2,7 +2,7 @@
 
 pip install pymilvus milvus-lite pyarrow
 rec export --run runs/demo --out exports/demo
-python examples/milvus.py exports/demo --user 42 --store movies.db
+python examples/to_milvus.py exports/demo --user 42 --store movies.db
 
 The store is a file, which needs no server, or the address of a server.
 """
