@@ -30,6 +30,14 @@ OVERSAMPLINGS = (1, 2, 4, 8, 16, 32)
 MARGIN = 1.645
 
 
+class Halves(NamedTuple):
+    """Shares of the exact results that are found, by halves of the queries."""
+
+    recall: float  # for the half that chooses
+    least: float  # the lower of this recall's lower bound and the other half's recall
+    check: float  # for the other half
+
+
 class Trial(NamedTuple):
     """What an index of one kind is worth with some search parameters."""
 
@@ -154,13 +162,10 @@ def _trials(
     for parameters in _grid(kind):
         asked = index.with_parameters(parameters)
         found, milliseconds = timed(asked, questions)
-        chosen, other = (recalls(found.ids[half::2], truth.ids[half::2]) for half in (0, 1))
-        bound = chosen.mean() - MARGIN * chosen.std() / len(chosen) ** 0.5
-        least = min(float(bound), float(other.mean()))
-        measured = float(chosen.mean()), least, float(other.mean())
+        measured = halves(found.ids, truth.ids)
         yield Trial(kind, parameters, *measured, milliseconds, seconds, megabytes), asked
         # Fewer lists of an ivfpq may do with more oversampling.
-        if least >= target and kind is not Kind.IVFPQ:
+        if measured.least >= target and kind is not Kind.IVFPQ:
             return
 
 
@@ -198,6 +203,14 @@ def timed(index: Index, questions: Questions) -> tuple[Neighbours, float]:
         np.concatenate([result.scores for result in results]),
     )
     return found, 1000 * float(np.median(times))
+
+
+def halves(found: Ids, truth: Ids) -> Halves:
+    """Return what is found of exact results `(Q, K)`, for every second query and for the others."""
+    chosen, other = (recalls(found[half::2], truth[half::2]) for half in (0, 1))
+    bound = float(chosen.mean() - MARGIN * chosen.std() / len(chosen) ** 0.5)
+    check = float(other.mean())
+    return Halves(float(chosen.mean()), min(bound, check), check)
 
 
 def recall(found: Ids, truth: Ids) -> float:

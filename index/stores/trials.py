@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from index.kinds import Kind, SearchParameters
 from index.search import Index
-from index.tuning import MARGIN, WIDTHS, Questions, recalls, timed
+from index.tuning import WIDTHS, Questions, halves, recall, timed
 from index.vectors import Ids
 
 
@@ -47,10 +47,8 @@ def trials(
     for ef in widths:
         parameters = SearchParameters(ef=ef)
         found, milliseconds = timed(index.with_parameters(parameters), questions)
-        chosen, other = (recalls(found.ids[half::2], truth[half::2]) for half in (0, 1))
-        bound = chosen.mean() - MARGIN * chosen.std() / len(chosen) ** 0.5
-        least = min(float(bound), float(other.mean()))
-        recall = float(recalls(found.ids, truth).mean())
-        yield StoreTrial(engine, index.kind, parameters, recall, least, milliseconds)
+        least = halves(found.ids, truth).least
+        found_share = recall(found.ids, truth)
+        yield StoreTrial(engine, index.kind, parameters, found_share, least, milliseconds)
         if least >= target:
             return

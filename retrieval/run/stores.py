@@ -86,22 +86,29 @@ def behind(connection: Connection, index: Index) -> Snapshot:
 
 def has_store(index: Snapshot) -> bool:
     """Return whether the candidates of an index come from a store."""
-    return isinstance(index.backend, StoreBackend)
+    return _connection(index) is not None
 
 
 def is_away(index: Snapshot) -> bool:
     """Return whether an index has a store that did not answer when it was last asked."""
-    return isinstance(index.backend, StoreBackend) and index.backend.connection.away
+    connection = _connection(index)
+    return connection is not None and connection.away
 
 
 def require_store(run: Run, index: Snapshot) -> None:
     """Raise a `RunError` if the store of a run cannot be asked."""
-    if not isinstance(index.backend, StoreBackend):
+    connection = _connection(index)
+    if connection is None:
         return
     try:
-        index.backend.connection.open()
+        connection.open()
     except StoreError as error:
         raise _unusable(run, error) from error
+
+
+def _connection(index: Snapshot) -> Connection | None:
+    """Return the collection that proposes candidates of an index; None where none does."""
+    return index.backend.connection if isinstance(index.backend, StoreBackend) else None
 
 
 def _unusable(run: Run, error: StoreError) -> RunError:
