@@ -3,8 +3,10 @@
 import ctypes
 import weakref
 from collections.abc import Callable
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
+from threading import local
+from weakref import WeakKeyDictionary
 
 import faiss
 import numpy as np
@@ -15,8 +17,12 @@ from index.faiss_lists import InvertedLists
 from index.kinds import Kind, SearchParameters
 from index.policies import POLICIES, Structure
 from index.rows import ChosenRows
-from index.transform import Scale, Transform
+from index.transform import Matrix, Transform
 from index.vectors import Vectors
+
+# What each thread keeps of its own for FAISS, and the bitmaps of choices of rows.
+_own = local()
+_bitmaps: WeakKeyDictionary[ChosenRows, faiss.IDSelectorBitmap] = WeakKeyDictionary()
 
 # What FAISS raises for a file that it does not understand, or believes.
 FAISS_ERRORS = (
@@ -45,16 +51,16 @@ class FaissBackend:
         self._transform, self._index, self._fixed = transform, index, fixed
 
     @classmethod
-    def build(cls, kind: Kind, vectors: Vectors, scale: Scale | None = None) -> "FaissBackend":
+    def build(cls, kind: Kind, vectors: Vectors, emphasis: Matrix | None = None) -> "FaissBackend":
         """Index vectors, the same way for the same vectors and number of threads.
 
         Args:
             kind: Kind of index.
             vectors: Vectors to index, `(R, D)`.
-            scale: Emphasis of the queries, `(D,)`, as `best_scale` returns it; None is the same for
-                all components.
+            emphasis: Emphasis of the queries, `(D, D)`, as `best_emphasis` returns it; None is the
+                same for all directions.
         """
-        transform = Transform.fitted(kind, vectors, scale)
+        transform = Transform.fitted(kind, vectors, emphasis)
         held, count = transform.of_vectors(vectors), len(vectors)
         index = empty_index(kind, count, transform.width)
         if count:
@@ -63,24 +69,26 @@ class FaissBackend:
         return cls(transform, index)
 
     @classmethod
-    def read(cls, path: Path, kind: Kind, scale: Scale, *, mapped: bool) -> "FaissBackend":
+    def read(cls, path: Path, kind: Kind, matrix: Matrix, *, mapped: bool) -> "FaissBackend":
         """Read what `write` wrote.
 
         Args:
             path: File to read.
             kind: Kind of the index that was written.
-            scale: Scale of the index that was written, `(D,)`.
+            matrix: Matrix of the index that was written, `(D, D)`.
             mapped: Whether to map the file instead of loading it; then nothing can be added.
 
         Raises:
             ValueError: The file holds nothing of the kind, or its parts contradict each other.
         """
-        transform = Transform(kind, scale)
         try:
             index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC if mapped else 0)
         except FAISS_ERRORS as error:
             raise ValueError(f"{path} cannot be read by FAISS") from error
-        if not is_like(index, empty_index(kind, 1, transform.width)):
+        transform = Transform(kind, matrix)
+        if kind is Kind.IVFPQ and index.d == transform.dimension + 1:
+            transform = Transform(kind, matrix, coded=1)  # as the previous format has it
+        if not is_like(index, empty_index(kind, 1, transform.width, transform.coded)):
             raise ValueError(
                 f"{path} is not an index of kind {kind} in {transform.dimension} dimensions"
             )
@@ -95,9 +103,9 @@ class FaissBackend:
         return self._fixed and not self.policy.exact
 
     @property
-    def scale(self) -> Scale:
-        """The factors of the components of vectors, `(D,)`."""
-        return self._transform.scale
+    def matrix(self) -> Matrix:
+        """What vectors are multiplied by before the index holds them, `(D, D)`."""
+        return self._transform.matrix
 
     def __len__(self) -> int:
         """Return R."""
@@ -156,17 +164,13 @@ class FaissBackend:
     ) -> Proposal:
         """Return candidates, as `Backend.propose` says."""
         asked = self._transform.of_queries(queries)
-        selector = None
-        if allowed is not None:
-            bits = np.packbits(allowed.mask, bitorder="little")  # which the selector does not keep
-            selector = faiss.IDSelectorBitmap(bits)
+        selector = None if allowed is None else _bitmap(allowed)
         match self.policy.structure:
             case Structure.LISTS:
-                if allowed is None:
-                    visited = _visiting(min(parameters.nprobe, len(self._lists)))
-                else:
+                nprobe = min(parameters.nprobe, len(self._lists))
+                if allowed is not None:
                     nprobe = self._lists.to_visit(asked, parameters.nprobe, allowed)
-                    visited = faiss.SearchParametersIVF(nprobe=nprobe, sel=selector)
+                visited = _visiting(nprobe, selector)
             case Structure.GRAPH:
                 ef = max(parameters.ef, count)
                 visited = faiss.SearchParametersHNSW(efSearch=ef, sel=selector)
@@ -212,7 +216,18 @@ def embedded(backend: Backend) -> FaissBackend:
     return backend
 
 
-@cache
-def _visiting(nprobe: int) -> faiss.SearchParametersIVF:
-    """Return the parameters of a search of lists: to make them takes longer than to ask."""
-    return faiss.SearchParametersIVF(nprobe=nprobe)
+def _bitmap(allowed: ChosenRows) -> faiss.IDSelectorBitmap:
+    """Return what selects some rows, which takes time for each row of all: it is kept with them."""
+    if (kept := _bitmaps.get(allowed)) is None:
+        bits = np.packbits(allowed.mask, bitorder="little")
+        kept = _bitmaps[allowed] = faiss.IDSelectorBitmap(bits)  # which keeps the bits
+    return kept
+
+
+def _visiting(nprobe: int, selector: faiss.IDSelector | None) -> faiss.SearchParametersIVF:
+    """Return the parameters of a search of lists, which last until the thread asks for others."""
+    parameters = getattr(_own, "parameters", None)
+    if parameters is None:  # to make them takes longer than to change them
+        parameters = _own.parameters = faiss.SearchParametersIVF()
+    parameters.nprobe, parameters.sel = nprobe, selector
+    return parameters

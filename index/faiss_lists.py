@@ -25,11 +25,12 @@ class InvertedLists:
 
     def __init__(self, index: faiss.IndexIVF) -> None:
         self._index = index
+        self._count = int(index.nlist)
         self._allowed_sizes: WeakKeyDictionary[ChosenRows, NDArray[np.int64]] = WeakKeyDictionary()
 
     def __len__(self) -> int:
         """Return the number of lists."""
-        return int(self._index.nlist)
+        return self._count
 
     def are_whole(self) -> bool:
         """Return whether each row is in one list, and each list has a centre."""

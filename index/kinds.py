@@ -6,6 +6,10 @@ from enum import StrEnum
 # The most that a search parameter may be: FAISS counts in 32 bits.
 LARGEST_PARAMETER = 2**30
 
+# Components of a vector that one code of an ivfpq stands for, and the bits of a code. Two
+# components a code take half the memory and time of one, and candidates are scored exactly anyway.
+CODED, CODE_BITS = 2, 4
+
 
 class Kind(StrEnum):
     """How candidates are found."""
@@ -24,12 +28,12 @@ class SearchParameters:
     Args:
         nprobe: Number of lists that an ivf or ivfpq visits.
         ef: Number of nodes that an hnsw keeps in sight.
-        oversampling: Number of candidates that an ivfpq or sq8 scores exactly for each result.
+        oversampling: Number of candidates that an ivfpq or sq8 scores again for each result.
     """
 
     nprobe: int = 32
     ef: int = 32
-    oversampling: int = 1
+    oversampling: int = 4
 
     def __post_init__(self) -> None:
         """Refuse what finds nothing, and what cannot be counted."""

@@ -24,8 +24,8 @@ class Policy:
         structure: Layout of the index.
         exact: Whether the scores of candidates are inner products, but for rounding.
         remote: Whether it is asked over a connection, even where there are few vectors.
-        ordered: Whether candidates come in a reliable order; if not, `oversampling` candidates are
-            scored exactly for each result.
+        ordered: Whether candidates come in a reliable order; if not, `oversampling` candidates for
+            each result are brought into their order.
         scanned_share: Largest share of allowed vectors that is scanned directly, without the index.
         scans_per_candidate: Number of vectors that are scanned directly in the time of one more
             candidate of the index.
@@ -84,7 +84,7 @@ POLICIES = {
     Kind.IVFPQ: Policy(
         kind=Kind.IVFPQ,
         structure=Structure.LISTS,
-        ordered=False,  # four bits a component
+        ordered=False,  # two bits a component
         scans_per_candidate=10,
         selected_share=1.0,
         exclusion_ratio=2.0,  # as for an ivf

@@ -20,12 +20,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from index.backend import Backend, Proposal
+from index.compiled import SPARE, is_compiled, put_best
 from index.kinds import LARGEST_PARAMETER, SearchParameters
 from index.neighbours import Neighbours
 from index.policies import Policy, Structure
 from index.rescoring import FEW, LocalVectors
 from index.rows import NO_ROW, ChosenRows
-from index.scanning import CHUNK, SPARE, scan, scan_at_once
+from index.scanning import CHUNK, in_order, scan, scan_at_once, scores_of
 from index.vectors import Ids, Vectors
 
 # The place of a candidate that is missing; as an index, it means the last place.
@@ -39,7 +40,7 @@ DEEPER = 4
 FILTERED = 2
 
 # The power of the expansion by which oversampling grows.
-OVERSAMPLING_GROWTH = 0.5
+OVERSAMPLING_GROWTH = 0.7
 
 
 class Round(NamedTuple):
@@ -48,7 +49,6 @@ class Round(NamedTuple):
     proposal: Proposal
     exact: bool  # whether the scores are inner products, but for rounding
     complete: bool  # whether all that may be results are candidates
-    oversampling: int  # candidates to score exactly for each result
 
 
 class Kept(NamedTuple):
@@ -85,6 +85,12 @@ class Search:
             excluded: Ids that must not be returned, one array for each query.
         """
         found = Neighbours.none(len(queries), self.k)
+        first = 1.0
+        if len(queries) == 1 and not self._policy.exact and is_compiled(self.local):
+            first = self._alone(found, queries, excluded[0])
+            if not first:
+                return found
+            found = Neighbours.none(1, self.k)
         waiting = np.arange(len(queries))
         most = self.chosen is None or self._share > self._policy.selected_share
         if self._is_small and most:
@@ -95,7 +101,7 @@ class Search:
         counts = np.array([len(ids) for ids in excluded], np.int64)
         depths = self.k + SPARE + counts
         waiting = waiting[np.argsort(depths[waiting], kind="stable")]
-        expansions = np.ones(len(queries))  # infinite to scan
+        expansions = np.full(len(queries), first)  # infinite to scan
         if self._policy.structure is Structure.FLAT:  # visits all: its first round takes enough
             expansions += counts / self.k
         hidden = [set(ids.tolist()) for ids in excluded]
@@ -104,6 +110,10 @@ class Search:
             depth = int(depths[chunk].max())
             expansion = float(expansions[chunk].max())
             outcome = self._round(queries[chunk], depth, expansion)
+            if not self._policy.ordered and not outcome.exact:
+                rows = outcome.proposal.rows
+                ranked = in_order(scores_of(self.local, queries[chunk], rows), rows)
+                outcome = outcome._replace(proposal=ranked)
             kept = self._kept(outcome, [hidden[query] for query in chunk.tolist()])
             if outcome.exact:
                 self.local.rescore(found, chunk, kept.rows, queries[chunk])
@@ -119,6 +129,37 @@ class Search:
                     self.local.rescore(found, done, kept.rows[~more], queries[done])
             waiting = np.concatenate([waiting, again])
         return found
+
+    def _alone(self, found: Neighbours, query: Vectors, excluded: Ids) -> float:
+        """Answer one query, the candidates of each round by one compiled call.
+
+        Args:
+            found: Where the results belong, `(1, K)`.
+            query: Query vector, `(1, D)`.
+            excluded: Ids that must not be returned.
+
+        Returns:
+            The expansion of the round that has to be exact instead; 0 for none.
+        """
+        expansion = 1.0
+        while True:
+            outcome = self._round(query, self.k + SPARE + len(excluded), expansion)
+            if outcome.exact:
+                return expansion
+            scores, rows = outcome.proposal
+            ratio = math.inf  # where there were fewer candidates than wanted, some were missed
+            if rows[0, -1] != NO_ROW:
+                if not self._policy.ordered:
+                    scores = scores_of(self.local, query, rows)
+                candidates = Proposal(scores[0], rows[0])
+                if self.chosen is not None:
+                    kept = self.chosen.mask[rows[0]]
+                    candidates = Proposal(scores[0, kept], rows[0, kept])
+                hidden = put_best(found, query[0], self.local, candidates, excluded)
+                ratio = math.inf if hidden is None else 1 + hidden / self.k
+            if ratio <= self._policy.exclusion_ratio * expansion:
+                return 0.0
+            expansion = ratio
 
     @property
     def _policy(self) -> Policy:
@@ -151,8 +192,8 @@ class Search:
         selected = share <= policy.selected_share
         if self._scans(depth, expansion, selected=selected):
             proposal = scan(self.local, queries, min(depth, left), self.chosen)
-            return Round(proposal, exact=True, complete=depth >= left, oversampling=1)
-        parameters, oversampling, allowed = self._expanded(expansion), 1, None
+            return Round(proposal, exact=True, complete=depth >= left)
+        parameters, allowed = self._expanded(expansion), None
         if not policy.ordered:
             oversampling = parameters.oversampling * (1 if self.chosen is None else FILTERED)
             depth += self.k * (oversampling - 1)
@@ -167,8 +208,7 @@ class Search:
             )
         depth = min(depth, count)
         proposal = self.backend.propose(queries, depth, parameters, allowed)
-        complete = policy.exact and depth >= count
-        return Round(proposal, policy.exact, complete, oversampling)
+        return Round(proposal, policy.exact, complete=policy.exact and depth >= count)
 
     def _scans(self, depth: int, expansion: float, *, selected: bool) -> bool:
         """Return whether a round scans the allowed vectors instead of asking the backend.
@@ -213,7 +253,7 @@ class Search:
             rows = np.where(self.chosen.mask[rows], rows, NO_ROW)
         limit = rows.shape[1]
         if not outcome.complete:
-            limit = min(limit, SPARE + self.k * outcome.oversampling)
+            limit = min(limit, SPARE + self.k)
         places = np.full((len(rows), limit), NO_PLACE)
         ratios = np.full(len(rows), np.inf)
         # A set of some hundreds of ids, asked about some tens, takes less time than arrays would.

@@ -7,13 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from index.backend import Proposal
+from index.compiled import SPARE
 from index.neighbours import Neighbours
 from index.rescoring import SCORED, LocalVectors
 from index.rows import NO_ROW, ChosenRows
 from index.vectors import Ids, Vectors
-
-# Candidates beyond the results, so that a second, deeper round is seldom needed.
-SPARE = 8
 
 # Queries searched together: enough to use matrix products, few enough to share one depth.
 CHUNK = 256
@@ -34,6 +32,29 @@ def scan(local: LocalVectors, queries: Vectors, count: int, chosen: ChosenRows |
         return Proposal(nothing.astype(np.float32), nothing.astype(np.int64))
     scores, places = faiss.knn(queries, vectors, count, faiss.METRIC_INNER_PRODUCT)
     return Proposal(scores, places if chosen is None else chosen.rows[places])
+
+
+def scores_of(
+    local: LocalVectors, queries: Vectors, rows: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    """Return inner products in single precision, `(C, L)`; minus infinity for `NO_ROW`.
+
+    Args:
+        local: Vectors, some of which are scored.
+        queries: Query vectors, `(C, D)`.
+        rows: Rows of the vectors that each query is for, `(C, L)`.
+    """
+    scores, wanted = np.empty(rows.shape, np.float32), np.ascontiguousarray(rows)
+    arrays = (faiss.swig_ptr(array) for array in (scores, queries, local.vectors, wanted))
+    faiss.fvec_inner_products_by_idx(*arrays, local.vectors.shape[1], *rows.shape)
+    return scores
+
+
+def in_order(scores: NDArray[np.float32], rows: NDArray[np.int64]) -> Proposal:
+    """Return candidates `(C, L)`, best first."""
+    order = np.argsort(-scores, axis=1)
+    each = np.arange(len(rows))[:, None]
+    return Proposal(scores[each, order], rows[each, order])
 
 
 def scan_at_once(

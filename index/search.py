@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from index.backend import Backend
+from index.emphasis import best_emphasis
 from index.faiss_backend import FaissBackend
 from index.kinds import Kind, SearchParameters
 from index.neighbours import NO_ID, Neighbours
 from index.rescoring import LocalVectors
 from index.rows import Rows, Selection
-from index.scaling import best_scale
 from index.snapshot import Snapshot
 from index.vectors import Ids, Vectors, checked_ids, checked_vectors
 
@@ -66,8 +66,8 @@ class Index:
         checked = checked_vectors(vectors)
         named = checked_ids(ids, len(checked)).copy()
         asked = None if queries is None else checked_vectors(queries, checked.shape[1])
-        scale = None if asked is None else best_scale(kind, checked, asked)
-        backend = FaissBackend.build(kind, checked, scale)
+        emphasis = None if asked is None else best_emphasis(kind, checked, asked)
+        backend = FaissBackend.build(kind, checked, emphasis)
         held = backend.vectors() if backend.policy.exact else checked
         return cls(
             Snapshot(LocalVectors.of(named, held), backend, parameters or SearchParameters())

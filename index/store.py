@@ -1,4 +1,4 @@
-"""An index on disk: the FAISS file, ids, vectors, scale, and the card that says what they are.
+"""An index on disk: the FAISS file, ids, vectors, matrix, and the card that says what they are.
 
 The card holds the sha256 of each file and its own. No file is understood before its bytes are known
 to be those that were written.
@@ -24,18 +24,20 @@ from index.policies import POLICIES
 from index.rescoring import LocalVectors
 from index.search import Index
 from index.snapshot import Snapshot
+from index.transform import Matrix
 from index.vectors import LARGEST, Ids, Vectors, are_distinct
 
 INDEX_FILE = "index.faiss"
 VECTORS_FILE = "vectors.npy"  # where the FAISS file does not hold them
 IDS_FILE = "ids.npy"
-SCALE_FILE = "scale.npy"
+MATRIX_FILE = "matrix.npy"  # what vectors were multiplied by
+SCALE_FILE = "scale.npy"  # the diagonal of that, in the previous format
 STORE_FILE = "store.json"  # where a vector store proposes candidates
 CARD_FILE = "index.json"
 
 # The version of the format, raised with every change to it, and the one before, which is read too.
-VERSION: Literal[3] = 3
-PREVIOUS = 2
+VERSION: Literal[4] = 4
+PREVIOUS: Literal[3] = 3
 
 # More bytes than a card takes.
 LONGEST_CARD = 65_536
@@ -84,7 +86,7 @@ class Card:
 
     __pydantic_config__: ClassVar = ConfigDict(extra="forbid", strict=True)
 
-    version: Literal[3]
+    version: Literal[3, 4]
     kind: Kind
     metric: Literal["inner product"]
     dimension: Count
@@ -110,7 +112,7 @@ def save_index(folder: Path, index: Index, source: str, store: StoreCard | None 
     now = index.snapshot
     backend, rows = embedded(now.backend), now.local.rows
     backend.write(folder / INDEX_FILE)
-    np.save(folder / SCALE_FILE, backend.scale)
+    np.save(folder / MATRIX_FILE, backend.matrix)
     np.save(folder / IDS_FILE, rows.all_ids)
     if not now.backend.policy.exact:
         np.save(folder / VECTORS_FILE, now.local.vectors)
@@ -154,7 +156,7 @@ def read_card(folder: Path) -> Card:
         )
     facts.pop("sha256", None)
     try:
-        said = json.dumps(_of_this_version(facts), sort_keys=True)
+        said = json.dumps(facts, sort_keys=True)
         card = TypeAdapter(Card).validate_json(said)
         # Nothing may be otherwise, be it blanks: this compares the sum too.
         whole = text == _written(facts) and said == json.dumps(asdict(card), sort_keys=True)
@@ -206,7 +208,7 @@ def load_index(folder: Path, source: str, *, mapped: bool = True) -> Index:
     card = read_card(folder)
     if card.source != source:
         raise StaleIndexError(f"{folder} was built from another model")
-    if card.files.keys() - {STORE_FILE} != set(_names(card.kind)):
+    if card.files.keys() - {STORE_FILE} != set(_names(card.kind, card.version)):
         raise ValueError(f"{folder / CARD_FILE} does not list the files of kind {card.kind}")
     for name, expected in card.files.items():
         try:
@@ -226,10 +228,8 @@ def _checked(card: Card, folder: Path, *, mapped: bool) -> Snapshot:
     Raises:
         ValueError: They do not.
     """
-    scale = load_array(folder / SCALE_FILE)
-    if not _is(scale, np.float32, (card.dimension,)) or not ((scale > 0) & (scale < np.inf)).all():
-        raise ValueError(f"{folder / SCALE_FILE} holds no scale of {card.dimension} components")
-    backend = FaissBackend.read(folder / INDEX_FILE, card.kind, scale, mapped=mapped)
+    matrix = _matrix(card, folder)
+    backend = FaissBackend.read(folder / INDEX_FILE, card.kind, matrix, mapped=mapped)
     count = len(backend)
     ids: Ids = load_array(folder / IDS_FILE)
     if not _is(ids, np.int64, (count,)) or not _are_ids(ids, card.count):
@@ -249,23 +249,29 @@ def _checked(card: Card, folder: Path, *, mapped: bool) -> Snapshot:
     return Snapshot(local, backend, card.parameters)
 
 
-def _names(kind: Kind) -> tuple[str, ...]:
+def _matrix(card: Card, folder: Path) -> Matrix:
+    """Return what the vectors of an index were multiplied by.
+
+    Raises:
+        ValueError: The file holds something else.
+    """
+    if card.version == PREVIOUS:
+        scale = load_array(folder / SCALE_FILE)
+        fits = _is(scale, np.float32, (card.dimension,))
+        if not fits or not ((scale > 0) & (scale < np.inf)).all():
+            raise ValueError(f"{folder / SCALE_FILE} holds no scale of {card.dimension} components")
+        return np.diag(scale)
+    matrix: Matrix = load_array(folder / MATRIX_FILE)
+    fits = _is(matrix, np.float32, (card.dimension, card.dimension))
+    if not fits or not np.isfinite(matrix).all() or np.linalg.matrix_rank(matrix) < len(matrix):
+        raise ValueError(f"{folder / MATRIX_FILE} holds no matrix that can be inverted")
+    return matrix
+
+
+def _names(kind: Kind, version: int = VERSION) -> tuple[str, ...]:
     """Return the files beside the card."""
-    names = (INDEX_FILE, IDS_FILE, SCALE_FILE)
+    names = (INDEX_FILE, IDS_FILE, MATRIX_FILE if version == VERSION else SCALE_FILE)
     return names if POLICIES[kind].exact else (*names, VECTORS_FILE)
-
-
-def _of_this_version(facts: dict[str, Any]) -> dict[str, Any]:
-    """Return what a card says as this version says it; a card that is wrong stays wrong."""
-    match facts:
-        case {
-            "version": int(version),
-            "effort": {"breadth": breadth, "oversampling": oversampling, **more},
-            **rest,
-        } if version == PREVIOUS and not more and "parameters" not in rest:
-            parameters = {"nprobe": breadth, "ef": breadth, "oversampling": oversampling}
-            return rest | {"version": VERSION, "parameters": parameters}
-    return facts
 
 
 def _written(facts: dict[str, Any]) -> bytes:

@@ -15,7 +15,7 @@ import pytest
 
 from retrieval.errors import RunError
 from retrieval.pipeline.indexing import add_movies, build_index
-from retrieval.run.versions import CHECKPOINT, CURRENT, LOCK, current
+from retrieval.run.versions import CHECKPOINT, CURRENT, KEPT, LOCK, current, kept
 from retrieval.serving.recommender import Recommender
 
 COMMAND = [sys.executable, "-m", "retrieval"]
@@ -57,8 +57,10 @@ def killed_after(command: Sequence[str], seconds: float) -> None:
 
 
 def tidy(folder: Path) -> bool:
-    """Whether nothing is left in a run but the version that answers."""
-    return {path.name for path in folder.iterdir()} == {CURRENT, LOCK, current(folder).name}
+    """Whether nothing is left in a run but the version that answers, and those that are kept."""
+    whole = {CURRENT, LOCK, current(folder).name}
+    names = kept(folder).names
+    return {path.name for path in folder.iterdir()} == whole | ({KEPT, *names} if names else set())
 
 
 def test_two_who_add_movies_at_once_lose_none(copy: Path) -> None:

@@ -13,13 +13,15 @@ import pytest
 
 from index.exact import exact_search
 from index.faiss_backend import FaissBackend, embedded
+from index.faiss_kinds import empty_index
 from index.kinds import Kind, SearchParameters
 from index.search import Index
 from index.store import StaleIndexError, load_index, read_card, save_index
+from index.transform import Transform
 
 COUNT, DIMENSION = 40, 5
 PARAMETERS = SearchParameters(nprobe=7, ef=9, oversampling=3)
-FILES = ("index.json", "index.faiss", "ids.npy", "scale.npy", "vectors.npy")
+FILES = ("index.json", "index.faiss", "ids.npy", "matrix.npy", "vectors.npy")
 KINDS = pytest.mark.parametrize("kind", Kind)
 MAPPED = pytest.mark.parametrize("mapped", [False, True])
 
@@ -187,8 +189,9 @@ def rewrite(folder: Path, **changes: object) -> None:
         {"version": None},
         {"version": "x" * 100_000},
         {"version": 2},
-        {"version": 3.0},
-        {"version": 4},
+        {"version": 3},
+        {"version": 4.0},
+        {"version": 5},
         {"kind": "sq8"},
         {"kind": "flat"},
         {"kind": ["ivf"]},
@@ -242,12 +245,12 @@ def test_a_card_that_says_something_else_is_refused(
         "[" * 1_000_000,
         "{}",
         "\ufeff{}",
-        '{"version": 2}',
-        '{"version": 2, "effort": {"breadth": 8, "oversampling": 1}}',
         '{"version": 3}',
+        '{"version": 3, "effort": {"breadth": 8, "oversampling": 1}}',
+        '{"version": 4}',
         '{"version": NaN}',
         '{"version": ' + "9" * 60_000 + "}",
-        '{"version": 3, "kind": "\\ud800"}',
+        '{"version": 4, "kind": "\\ud800"}',
     ],
     ids=range(16),
 )
@@ -263,24 +266,28 @@ def test_no_depth_is_too_much(copy: Callable[[Kind], Path]) -> None:
     folder = copy(Kind.IVF)
     for depth in range(100, 2000, 7):
         deep = "[" * depth + "]" * depth
-        for text in (f'{{"version": {deep}}}', f'{{"version": 3, "kind": {deep}}}'):
+        for text in (f'{{"version": {deep}}}', f'{{"version": 4, "kind": {deep}}}'):
             (folder / "index.json").write_text(text)
             refused(folder)
 
 
-def as_version_2(folder: Path, **changes: object) -> None:
-    """Write a card as the version before did, changed or not, with its right sums."""
+def as_version_3(folder: Path, **changes: object) -> None:
+    """Write an index as the version before did, its card changed or not, with its right sums."""
     facts = json.loads((folder / "index.json").read_text())
+    matrix = np.load(folder / "matrix.npy")
+    (folder / "matrix.npy").unlink()
+    np.save(folder / "scale.npy", np.diag(matrix))
+    if facts["kind"] == Kind.IVFPQ:  # which had a code for each component
+        transform = Transform(Kind.IVFPQ, matrix, coded=1)
+        held = transform.of_vectors(np.load(folder / "vectors.npy"))
+        index = empty_index(Kind.IVFPQ, len(held), transform.width, coded=1)
+        index.train(held)
+        index.add(held)
+        FaissBackend(transform, index).write(folder / "index.faiss")
+    names = {name.replace("matrix", "scale") for name in facts["files"]}
+    sums = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names}
     del facts["sha256"]
-    parameters = facts["parameters"]
-    effort = {"breadth": parameters["nprobe"], "oversampling": parameters["oversampling"]}
-    names = ("kind", "metric", "dimension", "count", "removed")
-    facts = (
-        {"version": 2}
-        | {name: facts[name] for name in names}
-        | {"effort": effort, "files": facts["files"], "source": facts["source"]}
-        | changes
-    )
+    facts |= {"version": 3, "files": sums} | changes
     whole = hashlib.sha256(json.dumps(facts).encode()).hexdigest()
     (folder / "index.json").write_text(json.dumps(facts | {"sha256": whole}, indent=2) + "\n")
 
@@ -295,31 +302,32 @@ def test_an_index_of_the_version_before_is_read(
     mapped: bool,
 ) -> None:
     folder = copy(kind)
-    as_version_2(folder)
+    as_version_3(folder)
     card, index = read_card(folder), load_index(folder, "model", mapped=mapped)
-    parameters = SearchParameters(nprobe=7, ef=7, oversampling=3)
-    assert (card.version, card.kind, card.parameters) == (3, kind, parameters)
-    wanted = load_index(folders[kind][0], "model").with_parameters(parameters)
+    assert (card.version, card.kind) == (3, kind)
+    wanted = load_index(folders[kind][0], "model")
     queries = np.random.default_rng(2).normal(size=(4, DIMENSION)).astype(np.float32)
     np.testing.assert_array_equal(index.search(queries, 5).ids, wanted.search(queries, 5).ids)
     again = folder.parent / "again"
     again.mkdir()
     save_index(again, index, "model")
-    assert (read_card(again).version, read_card(again).parameters) == (3, parameters)
+    assert read_card(again).version == 4
+    reread = load_index(again, "model", mapped=mapped)
+    np.testing.assert_array_equal(index.search(queries, 5).ids, reread.search(queries, 5).ids)
 
 
 @pytest.mark.parametrize(
     "changes",
     [
-        {"version": 2.0},
-        {"version": 3},
-        {"version": 1},
-        {"effort": {"breadth": 0, "oversampling": 1}},
-        {"effort": {"breadth": 2.0, "oversampling": 1}},
-        {"effort": {"breadth": 8}},
-        {"effort": {"breadth": 8, "oversampling": 1, "more": 1}},
-        {"effort": None},
-        {"parameters": {"nprobe": 8, "ef": 8, "oversampling": 1}},
+        {"version": 3.0},
+        {"version": 4},
+        {"version": 2},
+        {"parameters": {"nprobe": 0, "ef": 8, "oversampling": 1}},
+        {"parameters": {"nprobe": 8.0, "ef": 8, "oversampling": 1}},
+        {"parameters": {"nprobe": 8}},
+        {"parameters": None},
+        {"effort": {"breadth": 8, "oversampling": 1}},
+        {"files": {}},
         {"source": 3},
         {"more": 1},
     ],
@@ -329,13 +337,13 @@ def test_a_card_of_the_version_before_that_says_something_else_is_refused(
     copy: Callable[[Kind], Path], changes: dict[str, object]
 ) -> None:
     folder = copy(Kind.IVF)
-    as_version_2(folder, **changes)
+    as_version_3(folder, **changes)
     refused(folder)
 
 
 def test_any_bit_of_a_card_of_the_version_before_counts(copy: Callable[[Kind], Path]) -> None:
     folder = copy(Kind.IVF)
-    as_version_2(folder)
+    as_version_3(folder)
     whole = (folder / "index.json").read_bytes()
     for place in range(0, len(whole), 3):
         changed = bytearray(whole)
@@ -351,7 +359,7 @@ def test_a_card_without_a_version_is_of_another_format(copy: Callable[[Kind], Pa
     for added in ("version", "sha256", "files"):
         del facts[added]
     (folder / "index.json").write_text(json.dumps(facts, indent=2))
-    with pytest.raises(ValueError, match="another format than this program reads, 2 or 3"):
+    with pytest.raises(ValueError, match="another format than this program reads, 3 or 4"):
         read_card(folder)
 
 
@@ -376,12 +384,12 @@ def crafted() -> dict[str, tuple[str, Callable[[np.ndarray[Any, Any]], np.ndarra
         "fewer ids": ("ids.npy", lambda ids: ids[:-1]),
         "ids of 32 bits": ("ids.npy", lambda ids: ids.astype(np.int32)),
         "a matrix of ids": ("ids.npy", lambda ids: ids[None]),
-        "a scale of zero": ("scale.npy", put(0, 0)),
-        "a negative scale": ("scale.npy", put(0, -1)),
-        "a scale of NaN": ("scale.npy", put(0, np.nan)),
-        "an infinite scale": ("scale.npy", put(0, np.inf)),
-        "a shorter scale": ("scale.npy", lambda scale: scale[:-1]),
-        "a scale in double precision": ("scale.npy", lambda scale: scale.astype(np.float64)),
+        "a matrix without inverse": ("matrix.npy", put(0, 0)),
+        "a matrix of NaN": ("matrix.npy", put(0, np.nan)),
+        "an infinite matrix": ("matrix.npy", put(0, np.inf)),
+        "a shorter matrix": ("matrix.npy", lambda matrix: matrix[:-1]),
+        "a scale for a matrix": ("matrix.npy", np.diag),
+        "a matrix in double precision": ("matrix.npy", lambda matrix: matrix.astype(np.float64)),
         "a vector of NaN": ("vectors.npy", put(7, np.nan)),
         "an infinite vector": ("vectors.npy", put(7, -np.inf)),
         "a vector beyond bounds": ("vectors.npy", put(7, 1e30)),

@@ -19,7 +19,7 @@ from index.stores.errors import StoreError
 from index.stores.loading import connect, load
 from index.stores.store import KINDS, Report
 from index.stores.trials import StoreTrial, trials
-from index.tuning import SMALL, Questions, Trial, tune
+from index.tuning import SMALL, WORTH_TRYING, Questions, Trial, tune
 from retrieval.data import columns
 from retrieval.data.catalogue import Catalogue, write_catalogue
 from retrieval.data.listing import frame_of, listed, values_of
@@ -169,7 +169,7 @@ def index_version(
     if kind is Kind.EXACT or (kind is None and len(vectors) < SMALL):
         built = Built(write_index(version, Index.build(numbers, vectors), run.sums), [])
     else:
-        kinds = tuple(Kind) if kind is None else (kind,)
+        kinds = WORTH_TRYING if kind is None else (kind,)
         tuned = tune(numbers, vectors, questions(run), target, kinds, report)
         built = Built(write_index(version, tuned.chosen, run.sums), tuned.trials)
     return built

@@ -1,0 +1,206 @@
+"""The best of one query's candidates in one compiled call, where Numba is installed.
+
+Between a backend and the results, some twenty steps of NumPy take longer than the search itself.
+Here they are one function, which Numba compiles when it is first needed and keeps on disk. It adds
+products in the order in which NumPy adds them, so that scores are equal to the last bit; whether
+they are is tried once for each number of components, and where they are not, NumPy does the steps.
+"""
+
+from collections.abc import Callable
+from functools import cache
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from index.backend import Proposal
+from index.exact import inner_products
+from index.neighbours import Neighbours
+from index.rescoring import LocalVectors
+from index.vectors import Ids, Vectors
+
+# Candidates beyond the results, so that a second, deeper round is seldom needed.
+SPARE = 8
+
+# NumPy adds so many numbers with eight running sums; more are halved first.
+LEAF, LANES = 128, 8
+
+# More halves of halves than any vector has.
+MOST_LEAVES = 64
+
+# A multiplier that spreads ids over a table (Knuth, The Art of Computer Programming, 6.4).
+SPREAD = 0x9E3779B1
+
+# An entry of that table which holds no id, and what the function returns where results are too few.
+EMPTY = -1
+
+Leaves = NDArray[np.int64]
+
+
+def is_compiled(local: LocalVectors) -> bool:
+    """Return whether `put_best` can be used for some vectors."""
+    return _checked(local.vectors.shape[1])
+
+
+def put_best(
+    found: Neighbours,
+    query: NDArray[np.float32],
+    local: LocalVectors,
+    candidates: Proposal,
+    excluded: Ids,
+) -> int | None:
+    """Put the best candidates of one query where results belong, by their exact scores.
+
+    Args:
+        found: Where the results belong, `(1, K)`.
+        query: Query vector, `(D,)`.
+        local: Vectors of the candidates.
+        candidates: `(L,)`, all of them there, in any order: `SPARE` more than K are scored exactly,
+            those of the highest scores.
+        excluded: Ids that must not be returned.
+
+    Returns:
+        The number of excluded candidates above the last result; None for fewer than K results.
+    """
+    leaves, ids = _leaves(local.vectors.shape[1]), local.rows.all_ids
+    above = _compiled()(query, local.vectors, *candidates, ids, excluded, leaves, *found)
+    return None if above == EMPTY else int(above)
+
+
+@cache
+def _checked(dimension: int) -> bool:
+    """Return whether Numba is there and comes to NumPy's very sums of so many components."""
+    try:
+        import_module("numba")
+    except ImportError:
+        return False
+    rng = np.random.default_rng(0)
+    vectors: Vectors = rng.standard_normal((64, dimension)).astype(np.float32)
+    local, query = LocalVectors.of(np.arange(64), vectors), vectors[0]
+    found = Neighbours.none(1, 64)
+    candidates = Proposal(vectors @ query, np.arange(64))
+    put_best(found, query, local, candidates, np.empty(0, np.int64))
+    return bool((found.scores[0] == inner_products(query, vectors[found.ids[0]])).all())
+
+
+@cache
+def _compiled() -> Callable[..., int]:
+    """Return the function, compiled when it is first called, and kept where that can be written."""
+    numba: Any = import_module("numba")
+    try:
+        made: Callable[..., int] = numba.njit(cache=True, nogil=True)(_put_best)
+    except RuntimeError:  # there is no folder to keep it in
+        made = numba.njit(nogil=True)(_put_best)
+    return made
+
+
+@cache
+def _leaves(dimension: int) -> Leaves:
+    """Return in what order NumPy adds so many numbers.
+
+    Returns:
+        Rows of leaves `(L, 2)`: where each ends, and how many sums are then added to those before.
+    """
+    leaves: list[list[int]] = []
+
+    def halve(start: int, count: int) -> None:
+        if count <= LEAF:
+            leaves.append([start + count, 0])
+            return
+        first = count // 2
+        first -= first % LANES
+        halve(start, first)
+        halve(start + first, count - first)
+        leaves[-1][1] += 1
+
+    halve(0, dimension)
+    return np.array(leaves)
+
+
+def _put_best(  # noqa: C901, PLR0912, PLR0915 (one compiled call is the point)
+    query: NDArray[np.float32],
+    vectors: Vectors,
+    scores: NDArray[np.float32],
+    rows: Ids,
+    all_ids: Ids,
+    excluded: Ids,
+    leaves: Leaves,
+    found_ids: NDArray[np.int64],
+    found_scores: NDArray[np.float64],
+) -> int:
+    """Do as `put_best`; Numba compiles this.
+
+    Args:
+        query: `(D,)`
+        vectors: `(R, D)`
+        scores: `(L,)`
+        rows: `(L,)`
+        all_ids: `(R,)`
+        excluded: `(X,)`
+        leaves: Of D components, as `_leaves` returns them.
+        found_ids: `(1, K)`
+        found_scores: `(1, K)`
+    """
+    size = 1
+    while size <= 2 * len(excluded):
+        size *= 2
+    table = np.full(size, EMPTY, np.int64)
+    for hidden in excluded:
+        place = (hidden * SPREAD) & (size - 1)
+        while table[place] not in (EMPTY, hidden):
+            place = (place + 1) & (size - 1)
+        table[place] = hidden
+    wanted = found_ids.shape[1]
+    taken, above = 0, 0
+    sums = np.empty(MOST_LEAVES)
+    for candidate in np.argsort(-scores):
+        row = rows[candidate]
+        own = all_ids[row]
+        place = (own * SPREAD) & (size - 1)
+        while table[place] not in (EMPTY, own):
+            place = (place + 1) & (size - 1)
+        if table[place] == own:
+            above += taken < wanted
+            continue
+        start = height = 0
+        for leaf in range(len(leaves)):
+            end, merged = leaves[leaf]
+            whole, total = start, 0.0
+            if end - start >= LANES:
+                whole = end - (end - start) % LANES
+                a = b = c = d = e = f = g = h = 0.0
+                for at in range(start, whole, LANES):
+                    a += np.float64(query[at]) * np.float64(vectors[row, at])
+                    b += np.float64(query[at + 1]) * np.float64(vectors[row, at + 1])
+                    c += np.float64(query[at + 2]) * np.float64(vectors[row, at + 2])
+                    d += np.float64(query[at + 3]) * np.float64(vectors[row, at + 3])
+                    e += np.float64(query[at + 4]) * np.float64(vectors[row, at + 4])
+                    f += np.float64(query[at + 5]) * np.float64(vectors[row, at + 5])
+                    g += np.float64(query[at + 6]) * np.float64(vectors[row, at + 6])
+                    h += np.float64(query[at + 7]) * np.float64(vectors[row, at + 7])
+                total = ((a + b) + (c + d)) + ((e + f) + (g + h))
+            for at in range(whole, end):
+                total += np.float64(query[at]) * np.float64(vectors[row, at])
+            sums[height] = total
+            height += 1
+            for _ in range(merged):
+                height -= 1
+                sums[height - 1] += sums[height]
+            start = end
+        score = sums[0]
+        place = min(taken, wanted)  # the highest first, equal ones by ascending id
+        while place and (
+            found_scores[0, place - 1] < score
+            or (found_scores[0, place - 1] == score and found_ids[0, place - 1] > own)
+        ):
+            if place < wanted:
+                found_ids[0, place] = found_ids[0, place - 1]
+                found_scores[0, place] = found_scores[0, place - 1]
+            place -= 1
+        if place < wanted:
+            found_ids[0, place], found_scores[0, place] = own, score
+        taken += 1
+        if taken == wanted + SPARE:
+            break
+    return above if taken >= wanted else EMPTY
