@@ -6,9 +6,11 @@ products in the order in which NumPy adds them, so that scores are equal to the 
 they are is tried once for each number of components, and where they are not, NumPy does the steps.
 """
 
+from collections import Counter
 from collections.abc import Callable
 from functools import cache
 from importlib import import_module
+from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -32,15 +34,40 @@ MOST_LEAVES = 64
 # A multiplier that spreads ids over a table (Knuth, The Art of Computer Programming, 6.4).
 SPREAD = 0x9E3779B1
 
+# Queries of a process, one at a time, after which it is worth to load Numba, which takes as long as
+# thousands of answers: a command asks one question.
+SEVERAL = 200
+
+# Queries so far, and whether there is something to use, by number of components.
+_asked: Counter[int] = Counter()
+_ready: dict[int, bool] = {}
+
 # An entry of that table which holds no id, and what the function returns where results are too few.
 EMPTY = -1
 
 Leaves = NDArray[np.int64]
 
 
+def prepare(dimension: int) -> bool:
+    """Compile now what answers queries of D components, rather than after `SEVERAL` of them.
+
+    Returns:
+        Whether there is something to use; if not, NumPy does the steps.
+    """
+    if dimension not in _ready:
+        _ready[dimension] = _comes_to_the_same(dimension)
+    return _ready[dimension]
+
+
 def is_compiled(local: LocalVectors) -> bool:
-    """Return whether `put_best` can be used for some vectors."""
-    return _checked(local.vectors.shape[1])
+    """Return whether `put_best` can be used for one more query to some vectors."""
+    dimension = local.vectors.shape[1]
+    ready = _ready.get(dimension)
+    if ready is None:
+        _asked[dimension] += 1
+        if _asked[dimension] == SEVERAL:  # no query waits for it
+            Thread(target=prepare, args=(dimension,), name="compiling").start()
+    return bool(ready)
 
 
 def put_best(
@@ -68,8 +95,7 @@ def put_best(
     return None if above == EMPTY else int(above)
 
 
-@cache
-def _checked(dimension: int) -> bool:
+def _comes_to_the_same(dimension: int) -> bool:
     """Return whether Numba is there and comes to NumPy's very sums of so many components."""
     try:
         import_module("numba")

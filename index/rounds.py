@@ -26,7 +26,7 @@ from index.neighbours import Neighbours
 from index.policies import Policy, Structure
 from index.rescoring import FEW, LocalVectors
 from index.rows import NO_ROW, ChosenRows
-from index.scanning import CHUNK, in_order, scan, scan_at_once, scores_of
+from index.scanning import CHUNK, in_order, scan, scan_alone, scan_at_once, scores_of
 from index.vectors import Ids, Vectors
 
 # The place of a candidate that is missing; as an index, it means the last place.
@@ -85,15 +85,18 @@ class Search:
             excluded: Ids that must not be returned, one array for each query.
         """
         found = Neighbours.none(len(queries), self.k)
+        few = self._is_small and (self.chosen is None or self._share > self._policy.selected_share)
         first = 1.0
-        if len(queries) == 1 and not self._policy.exact and is_compiled(self.local):
-            first = self._alone(found, queries, excluded[0])
-            if not first:
+        if len(queries) == 1 and is_compiled(self.local):
+            if few and scan_alone(self.local, found, queries, excluded[0], self.chosen):
                 return found
+            if not self._policy.exact:
+                first = self._alone(found, queries, excluded[0])
+                if not first:
+                    return found
             found = Neighbours.none(1, self.k)
         waiting = np.arange(len(queries))
-        most = self.chosen is None or self._share > self._policy.selected_share
-        if self._is_small and most:
+        if few:
             sure = scan_at_once(self.local, found, queries, excluded, self.chosen)
             waiting = np.flatnonzero(~sure)
             if not len(waiting):

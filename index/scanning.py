@@ -7,11 +7,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from index.backend import Proposal
-from index.compiled import SPARE
+from index.compiled import SPARE, put_best
 from index.neighbours import Neighbours
 from index.rescoring import SCORED, LocalVectors
 from index.rows import NO_ROW, ChosenRows
 from index.vectors import Ids, Vectors
+
+# Ids of none.
+NOTHING = np.empty(0, np.int64)
 
 # Queries searched together: enough to use matrix products, few enough to share one depth.
 CHUNK = 256
@@ -55,6 +58,42 @@ def in_order(scores: NDArray[np.float32], rows: NDArray[np.int64]) -> Proposal:
     order = np.argsort(-scores, axis=1)
     each = np.arange(len(rows))[:, None]
     return Proposal(scores[each, order], rows[each, order])
+
+
+def scan_alone(
+    local: LocalVectors,
+    found: Neighbours,
+    query: Vectors,
+    excluded: Ids,
+    chosen: ChosenRows | None,
+) -> bool:
+    """Search few vectors for one query as `scan_at_once` does, in fewer steps.
+
+    Args:
+        local: Vectors to search.
+        found: Where the results belong, `(1, K)`.
+        query: Query vector, `(1, D)`.
+        excluded: Ids that must not be returned.
+        chosen: Rows that alone may be results; None is all.
+
+    Returns:
+        Whether the results are surely the best; if not, they are to be thrown away.
+    """
+    depth = found.ids.shape[1] + SPARE
+    if depth >= len(local):
+        return False
+    scores = local.vectors @ query[0]  # (R,)
+    hidden, held = local.rows.find(excluded)
+    scores[hidden[held]] = -np.inf
+    if chosen is not None:
+        scores[~chosen.mask] = -np.inf
+    rows = scores.argpartition(len(scores) - depth)[len(scores) - depth :]
+    rounded = scores[rows]
+    worst = rounded.min(keepdims=True)
+    if np.isneginf(worst[0]):  # few are left
+        return False
+    put_best(found, query[0], local, Proposal(rounded, rows), NOTHING)
+    return bool(local.surely_above(found.scores[:, -1], worst, query)[0])
 
 
 def scan_at_once(

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from index.compiled import prepare
 from index.faiss_backend import embedded
 from index.kinds import Kind, SearchParameters
 from index.neighbours import Neighbours
@@ -109,6 +110,7 @@ def tune(
         kinds: Kinds to try.
         report: Function that is called with each trial.
     """
+    prepare(vectors.shape[1])
     half = questions.queries[::2]
     exact, exact_seconds = _built(ids, vectors, Kind.EXACT, half)
     truth = exact.search(questions.queries, questions.k, questions.excluded)
@@ -192,7 +194,7 @@ def _grid(kind: Kind) -> list[SearchParameters]:
             return [
                 SearchParameters(nprobe=nprobe, oversampling=more)
                 for nprobe in WIDTHS[4:13]
-                for more in OVERSAMPLINGS[1:5]
+                for more in OVERSAMPLINGS[2:]
             ]
 
 

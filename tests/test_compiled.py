@@ -1,5 +1,7 @@
 """One compiled call comes to what NumPy comes to, to the last bit."""
 
+import threading
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,7 +9,7 @@ from hypothesis import strategies as st
 
 from index import compiled
 from index.backend import Proposal
-from index.compiled import EMPTY, is_compiled, put_best
+from index.compiled import EMPTY, is_compiled, prepare, put_best
 from index.exact import exact_search, inner_products
 from index.kinds import Kind, SearchParameters
 from index.neighbours import NO_ID, Neighbours
@@ -28,7 +30,7 @@ def test_scores_are_those_of_numpy(dimension: int) -> None:
     local = LocalVectors.of(np.arange(COUNT), vectors)
     found = Neighbours.none(1, COUNT)
     candidates = Proposal(vectors @ vectors[3], np.arange(COUNT))
-    assert is_compiled(local)
+    assert prepare(dimension)
     assert put_best(found, vectors[3], local, candidates, np.empty(0, np.int64)) == 0
     np.testing.assert_array_equal(
         found.scores[0], inner_products(vectors[3], vectors[found.ids[0]])
@@ -63,15 +65,17 @@ def test_the_best_that_are_not_excluded_come_with_equal_ones_by_id(
         np.testing.assert_array_equal(found.ids, wanted.ids)
 
 
-@pytest.mark.parametrize("kind", [kind for kind in Kind if kind is not Kind.EXACT])
+@pytest.mark.parametrize("copies", [1, 9])  # few vectors are scanned, whatever the kind
+@pytest.mark.parametrize("kind", Kind)
 def test_an_index_answers_the_same_without_numba(
-    kind: Kind, monkeypatch: pytest.MonkeyPatch
+    kind: Kind, copies: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     vectors = drawn(19)
-    vectors = np.tile(vectors, (9, 1)) + 0.01 * drawn(19, 1)[np.arange(9 * COUNT) % 7]
+    vectors = np.tile(vectors, (copies, 1)) + 0.01 * drawn(19, 1)[np.arange(copies * COUNT) % 7]
     index = Index.build(
         np.arange(len(vectors)), vectors, kind, SearchParameters(nprobe=8, ef=40, oversampling=2)
     )
+    assert prepare(19)
     excluded = [np.arange(query, len(vectors), 97) for query in range(30)]
     allowed = index.select(np.arange(0, len(vectors), 3))
     answers = []
@@ -90,6 +94,15 @@ def test_an_index_answers_the_same_without_numba(
     assert all((answer.ids != NO_ID).all() for answer in answers[0])
 
 
+def test_numba_is_loaded_when_it_is_worth_it() -> None:
+    local = LocalVectors.of(np.arange(COUNT), drawn(46))
+    assert [is_compiled(local) for _ in range(compiled.SEVERAL)] == [False] * compiled.SEVERAL
+    for thread in threading.enumerate():
+        if thread.name == "compiling":
+            thread.join()
+    assert is_compiled(local)
+
+
 def test_too_few_candidates_are_said() -> None:
     vectors = drawn(4)
     local, found = LocalVectors.of(np.arange(COUNT), vectors), Neighbours.none(1, 4)
@@ -100,17 +113,12 @@ def test_too_few_candidates_are_said() -> None:
 
 def test_where_sums_would_differ_numpy_does_the_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compiled, "_leaves", lambda dimension: np.array([[dimension // 2, 0]]))
-    compiled._checked.cache_clear()  # noqa: SLF001 (what it found is kept)
-    assert not is_compiled(LocalVectors.of(np.arange(COUNT), drawn(44)))
-    compiled._checked.cache_clear()  # noqa: SLF001
+    assert not prepare(44)
 
 
 def test_where_there_is_no_numba_numpy_does_the_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(compiled.__dict__, "import_module", _missing)
-    compiled._checked.cache_clear()  # noqa: SLF001
-    assert not is_compiled(LocalVectors.of(np.arange(COUNT), drawn(45)))
-    compiled._checked.cache_clear()  # noqa: SLF001
+    def missing(name: str) -> object:
+        raise ImportError(name)
 
-
-def _missing(name: str) -> object:
-    raise ImportError(name)
+    monkeypatch.setattr(compiled, "import_module", missing)
+    assert not prepare(45)

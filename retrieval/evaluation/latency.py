@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from index.compiled import prepare
 from index.kinds import Kind
 from index.snapshot import Snapshot
 from index.synthetic import synthetic_vectors
@@ -62,6 +63,7 @@ class Sized(NamedTuple):
 
 def one_by_one(recommender: Recommender, events: int) -> OneByOne:
     """Measure top-k lists of the known users who have most nearly so many events."""
+    prepare(recommender.index.dimension)
     run = recommender.run
     counts = np.diff(run.histories.offsets)
     nearest = np.argsort(np.abs(counts - events), kind="stable")[:USERS]
