@@ -13,6 +13,9 @@ from index.vectors import Vectors
 # The list of a row that no list holds.
 NO_LIST = -1
 
+# Power of the share of allowed rows by which fewer of them are visited than of all.
+VISITED = 0.6
+
 
 class InvertedLists:
     """The lists of a FAISS index, which does not change.
@@ -47,8 +50,8 @@ class InvertedLists:
     def to_visit(self, asked: Vectors, nprobe: int, allowed: ChosenRows) -> int:
         """Return the number of lists to visit so that enough of the allowed rows are visited.
 
-        That is as many as `nprobe` lists hold if all rows were allowed. Allowed rows may lie
-        anywhere but near a query.
+        That is a part of as many as `nprobe` lists hold if all rows were allowed: the best of fewer
+        rows lie further from each other. Allowed rows may lie anywhere but near a query.
 
         Args:
             asked: Query vectors as the index is asked for them, `(Q, W)`.
@@ -58,10 +61,17 @@ class InvertedLists:
         if (sizes := self._allowed_sizes.get(allowed)) is None:
             sizes = self._sizes_of(self._list_of_row[allowed.rows])
             self._allowed_sizes[allowed] = sizes
-        _, nearest = self._index.quantizer.search(asked, len(self))  # (Q, lists)
+        nearest = np.argsort(-(asked @ self._centres.T), axis=1)  # (Q, lists)
         usual = self._sizes[nearest[:, :nprobe]].sum(axis=1)
-        short = np.cumsum(sizes[nearest], axis=1) < usual[:, None]
-        return min(len(self), 1 + int(short.sum(axis=1).max(initial=0)))
+        part = (len(allowed.rows) / len(allowed.mask)) ** VISITED
+        short = np.cumsum(sizes[nearest], axis=1) < part * usual[:, None]
+        return min(len(self), max(nprobe, 1 + int(short.sum(axis=1).max(initial=0))))
+
+    @cached_property
+    def _centres(self) -> Vectors:
+        """The centres of the lists, `(lists, W)`."""
+        centres: Vectors = self._index.quantizer.reconstruct_n(0, len(self))
+        return centres
 
     @cached_property
     def _sizes(self) -> NDArray[np.int64]:

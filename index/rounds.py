@@ -85,18 +85,14 @@ class Search:
             excluded: Ids that must not be returned, one array for each query.
         """
         found = Neighbours.none(len(queries), self.k)
-        few = self._is_small and (self.chosen is None or self._share > self._policy.selected_share)
         first = 1.0
         if len(queries) == 1 and is_compiled(self.local):
-            if few and scan_alone(self.local, found, queries, excluded[0], self.chosen):
+            first = self._alone(found, queries, excluded[0])
+            if not first:
                 return found
-            if not self._policy.exact:
-                first = self._alone(found, queries, excluded[0])
-                if not first:
-                    return found
             found = Neighbours.none(1, self.k)
         waiting = np.arange(len(queries))
-        if few:
+        if self._scores_all:
             sure = scan_at_once(self.local, found, queries, excluded, self.chosen)
             waiting = np.flatnonzero(~sure)
             if not len(waiting):
@@ -144,12 +140,13 @@ class Search:
         Returns:
             The expansion of the round that has to be exact instead; 0 for none.
         """
-        expansion = 1.0
-        while True:
-            outcome = self._round(query, self.k + SPARE + len(excluded), expansion)
-            if outcome.exact:
-                return expansion
-            scores, rows = outcome.proposal
+        if self._scores_all and scan_alone(self.local, found, query, excluded, self.chosen):
+            return 0.0
+        depth, expansion = self.k + SPARE + len(excluded), 1.0
+        if self._policy.exact:
+            return expansion
+        while not self._scans(depth, expansion):
+            scores, rows = self._round(query, depth, expansion).proposal
             ratio = math.inf  # where there were fewer candidates than wanted, some were missed
             if rows[0, -1] != NO_ROW:
                 if not self._policy.ordered:
@@ -163,6 +160,27 @@ class Search:
             if ratio <= self._policy.exclusion_ratio * expansion:
                 return 0.0
             expansion = ratio
+        return 0.0 if self._scanned_alone(found, query, excluded) else expansion
+
+    def _scanned_alone(self, found: Neighbours, query: Vectors, excluded: Ids) -> bool:
+        """Scan the allowed vectors for one query; return whether the results are surely the best.
+
+        Args:
+            found: Where the results belong, `(1, K)`.
+            query: Query vector, `(1, D)`.
+            excluded: Ids that must not be returned.
+        """
+        depth = min(self.k + SPARE + len(excluded), self._left)
+        scores, rows = scan(self.local, query, depth, self.chosen)
+        hidden = put_best(found, query[0], self.local, Proposal(scores[0], rows[0]), excluded)
+        if hidden is None:
+            return False
+        # Candidates that were not scored exactly come after this one, if there are any.
+        last = self.k + SPARE - 1 + hidden
+        if last >= depth == self._left:
+            return True
+        worst = scores[:, min(last, depth - 1)]
+        return bool(self.local.surely_above(found.scores[:, -1], worst, query)[0])
 
     @property
     def _policy(self) -> Policy:
@@ -172,6 +190,12 @@ class Search:
     def _is_small(self) -> bool:
         """Whether all scores take less time than to ask the backend."""
         return self._policy.exact and not self._policy.remote and len(self.local) <= FEW
+
+    @property
+    def _scores_all(self) -> bool:
+        """Whether to score all vectors at once: there are few, and most of them are allowed."""
+        most = self.chosen is None or self._share > self._policy.selected_share
+        return self._is_small and most
 
     @property
     def _left(self) -> int:
@@ -193,7 +217,7 @@ class Search:
         """
         policy, count, left, share = self._policy, len(self.local), self._left, self._share
         selected = share <= policy.selected_share
-        if self._scans(depth, expansion, selected=selected):
+        if self._scans(depth, expansion):
             proposal = scan(self.local, queries, min(depth, left), self.chosen)
             return Round(proposal, exact=True, complete=depth >= left)
         parameters, allowed = self._expanded(expansion), None
@@ -213,13 +237,12 @@ class Search:
         proposal = self.backend.propose(queries, depth, parameters, allowed)
         return Round(proposal, policy.exact, complete=policy.exact and depth >= count)
 
-    def _scans(self, depth: int, expansion: float, *, selected: bool) -> bool:
+    def _scans(self, depth: int, expansion: float) -> bool:
         """Return whether a round scans the allowed vectors instead of asking the backend.
 
         Args:
             depth: Number of candidates for each query.
             expansion: Factor by which to search further.
-            selected: Whether the backend would search among the allowed rows alone.
         """
         policy, share = self._policy, self._share
         if depth >= self._left or self._is_small:
@@ -230,8 +253,9 @@ class Search:
             return False
         graph = policy.structure is Structure.GRAPH
         visited = max(depth, self.parameters.ef) if graph else depth
-        scanned = self._left * (1.0 if selected else share)
-        return share <= policy.scanned_share or scanned <= policy.scans_per_candidate * visited
+        scanned = self._left * (1.0 if share <= policy.selected_share else share)
+        few = share <= policy.scanned_share or self._left <= policy.scanned_rows
+        return few or scanned <= policy.scans_per_candidate * visited
 
     def _expanded(self, expansion: float) -> SearchParameters:
         """Return the search parameters of a round that searches further by some factor."""

@@ -1,6 +1,7 @@
 """Scans of the vectors that an index holds: candidates without any search structure."""
 
 from collections.abc import Sequence
+from weakref import WeakKeyDictionary
 
 import faiss
 import numpy as np
@@ -16,6 +17,10 @@ from index.vectors import Ids, Vectors
 # Ids of none.
 NOTHING = np.empty(0, np.int64)
 
+# Rows, at most, of a choice whose vectors are kept beside it; a choice is of one set of rows.
+COPIED = 50_000
+_copies: WeakKeyDictionary[ChosenRows, Vectors] = WeakKeyDictionary()
+
 # Queries searched together: enough to use matrix products, few enough to share one depth.
 CHUNK = 256
 
@@ -29,7 +34,7 @@ def scan(local: LocalVectors, queries: Vectors, count: int, chosen: ChosenRows |
         count: Number of candidates for each query, at most that of the allowed rows.
         chosen: Rows that alone may be candidates; None is all.
     """
-    vectors = local.vectors if chosen is None else local.vectors[chosen.rows]
+    vectors = local.vectors if chosen is None else _chosen_vectors(local, chosen)
     if not len(vectors):
         nothing = np.empty((len(queries), 0))
         return Proposal(nothing.astype(np.float32), nothing.astype(np.int64))
@@ -58,6 +63,15 @@ def in_order(scores: NDArray[np.float32], rows: NDArray[np.int64]) -> Proposal:
     order = np.argsort(-scores, axis=1)
     each = np.arange(len(rows))[:, None]
     return Proposal(scores[each, order], rows[each, order])
+
+
+def _chosen_vectors(local: LocalVectors, chosen: ChosenRows) -> Vectors:
+    """Return the vectors of chosen rows: to copy them takes longer than to scan them."""
+    if len(chosen.rows) > COPIED:
+        return local.vectors[chosen.rows]
+    if (kept := _copies.get(chosen)) is None:
+        kept = _copies[chosen] = local.vectors[chosen.rows]
+    return kept
 
 
 def scan_alone(
