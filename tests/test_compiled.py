@@ -1,124 +1,56 @@
-"""One compiled call comes to what NumPy comes to, to the last bit."""
+"""Machine code is kept where a folder can be written, and made anew where none can."""
 
-import threading
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 
+import retrieval
+
+# No folder can be made below a file, not even by root.
+NOWHERE = os.devnull
+
+SWEEP = """
 import numpy as np
-import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
-from index import compiled
-from index.backend import Proposal
-from index.compiled import EMPTY, is_compiled, prepare, put_best
-from index.exact import exact_search, inner_products
-from index.kinds import Kind, SearchParameters
-from index.neighbours import NO_ID, Neighbours
-from index.rescoring import LocalVectors
-from index.search import Index
-
-COUNT = 3000
+from retrieval.pairs.bayesian.session import draw_autoregression
+drawn = np.empty(3)
+ones = np.ones(3)
+draw_autoregression(np.array([True, False, False]), ones, ones, 0.5, 1.0, 0 * ones, drawn)
+print(draw_autoregression.__module__, draw_autoregression.stats.cache_path, drawn.round(3).tolist())
+"""
 
 
-def drawn(dimension: int, seed: int = 0) -> np.ndarray:
-    rng = np.random.default_rng(seed)
-    return (rng.lognormal(size=(COUNT, 1)) * rng.normal(size=(COUNT, dimension))).astype(np.float32)
+def swept(package: Path, home: str) -> str:
+    """What a process prints that uses a copy of the package, with a home and no other cache."""
+    kept = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH") if name in os.environ}
+    environment = kept | {"PYTHONPATH": str(package), "PYTHONDONTWRITEBYTECODE": "1", "HOME": home}
+    return subprocess.run(
+        [sys.executable, "-c", SWEEP],
+        env=environment,
+        cwd=package,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.strip()
 
 
-@pytest.mark.parametrize("dimension", [1, 2, 7, 8, 9, 66, 127, 128, 129, 212, 257, 300, 1000, 2049])
-def test_scores_are_those_of_numpy(dimension: int) -> None:
-    vectors = drawn(dimension)
-    local = LocalVectors.of(np.arange(COUNT), vectors)
-    found = Neighbours.none(1, COUNT)
-    candidates = Proposal(vectors @ vectors[3], np.arange(COUNT))
-    assert prepare(dimension)
-    assert put_best(found, vectors[3], local, candidates, np.empty(0, np.int64)) == 0
-    np.testing.assert_array_equal(
-        found.scores[0], inner_products(vectors[3], vectors[found.ids[0]])
-    )
-    assert (np.diff(found.scores[0]) <= 0).all()
+def copied(folder: Path) -> Path:
+    source = Path(retrieval.__file__).parent
+    leave = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(source, folder / "retrieval", ignore=leave)
+    shutil.copytree(source.parent / "index", folder / "index", ignore=leave)
+    return folder
 
 
-@settings(deadline=None)
-@given(st.integers(1, 60), st.integers(1, 80), st.integers(0, 60), st.integers(0, 9))
-def test_the_best_that_are_not_excluded_come_with_equal_ones_by_id(
-    count: int, k: int, hidden: int, seed: int
-) -> None:
-    rng = np.random.default_rng(seed)
-    vectors = rng.integers(-1, 2, (count, 3)).astype(np.float32)  # few scores, which many share
-    ids = rng.permutation(2**40 + np.arange(2 * count))[:count]
-    excluded = np.concatenate([rng.choice(ids, min(hidden, count), replace=False), [5, 2**60]])
-    found, query = Neighbours.none(1, k), vectors[0]
-    rows = rng.permutation(count)
-    candidates = Proposal((vectors @ query)[rows], rows)
-    above = put_best(found, query, LocalVectors.of(ids, vectors), candidates, excluded)
-    left = ~np.isin(ids, excluded)
-    if left.sum() < k:
-        assert above is None
-        return
-    wanted = exact_search(ids, vectors, query[None], k, [excluded])
-    np.testing.assert_array_equal(found.scores, wanted.scores)
-    scores = inner_products(query, vectors)
-    last = found.scores[0, -1]
-    assert above is not None
-    assert (scores[~left] > last).sum() <= above <= (scores[~left] >= last).sum()
-    if left.sum() <= k + compiled.SPARE:  # else some with an equal score are beyond what is scored
-        np.testing.assert_array_equal(found.ids, wanted.ids)
-
-
-@pytest.mark.parametrize("copies", [1, 9])  # few vectors are scanned, whatever the kind
-@pytest.mark.parametrize("kind", Kind)
-def test_an_index_answers_the_same_without_numba(
-    kind: Kind, copies: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    vectors = drawn(19)
-    vectors = np.tile(vectors, (copies, 1)) + 0.01 * drawn(19, 1)[np.arange(copies * COUNT) % 7]
-    index = Index.build(
-        np.arange(len(vectors)), vectors, kind, SearchParameters(nprobe=8, ef=40, oversampling=2)
-    )
-    assert prepare(19)
-    excluded = [np.arange(query, len(vectors), 97) for query in range(30)]
-    allowed = index.select(np.arange(0, len(vectors), 3))
-    answers = []
-    for _ in range(2):
-        answers.append(
-            [
-                index.search(vectors[query][None], 10, [excluded[query]], chosen)
-                for query in range(30)
-                for chosen in (None, allowed)
-            ]
-        )
-        monkeypatch.setattr("index.rounds.is_compiled", lambda _: False)
-    for one, other in zip(*answers, strict=True):
-        np.testing.assert_array_equal(one.ids, other.ids)
-        np.testing.assert_array_equal(one.scores, other.scores)
-    assert all((answer.ids != NO_ID).all() for answer in answers[0])
-
-
-def test_numba_is_loaded_when_it_is_worth_it() -> None:
-    local = LocalVectors.of(np.arange(COUNT), drawn(46))
-    assert [is_compiled(local) for _ in range(compiled.SEVERAL)] == [False] * compiled.SEVERAL
-    for thread in threading.enumerate():
-        if thread.name == "compiling":
-            thread.join()
-    assert is_compiled(local)
-
-
-def test_too_few_candidates_are_said() -> None:
-    vectors = drawn(4)
-    local, found = LocalVectors.of(np.arange(COUNT), vectors), Neighbours.none(1, 4)
-    candidates = Proposal(np.ones(5, np.float32), np.arange(5))
-    assert put_best(found, vectors[0], local, candidates, np.array([0, 3])) is None
-    assert EMPTY == NO_ID  # no id is EMPTY, so that no entry of the table is
-
-
-def test_where_sums_would_differ_numpy_does_the_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compiled, "_leaves", lambda dimension: np.array([[dimension // 2, 0]]))
-    assert not prepare(44)
-
-
-def test_where_there_is_no_numba_numpy_does_the_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    def missing(name: str) -> object:
-        raise ImportError(name)
-
-    monkeypatch.setattr(compiled, "import_module", missing)
-    assert not prepare(45)
+def test_a_read_only_install_without_a_home_works(tmp_path: Path) -> None:
+    package = copied(tmp_path)
+    expected = swept(package, str(tmp_path / "home"))
+    assert str(package) in expected  # the cache lies beside the module
+    for folder in (package / "retrieval").rglob("*/"):
+        shutil.rmtree(folder / "__pycache__", ignore_errors=True)
+        (folder / "__pycache__").touch()  # a file, so that nothing can be written there
+    found = swept(package, NOWHERE)
+    assert str(package) not in found
+    assert "None" in found
+    assert found.split("[")[1] == expected.split("[")[1]
