@@ -17,8 +17,8 @@ from index.vectors import Ids, Vectors
 # Ids of none.
 NOTHING = np.empty(0, np.int64)
 
-# Rows, at most, of a choice whose vectors are kept beside it; a choice is of one set of rows.
-COPIED = 50_000
+# Components of a choice whose vectors are kept beside it, at most; a choice is of one set of rows.
+COPIED = 2**22
 _copies: WeakKeyDictionary[ChosenRows, Vectors] = WeakKeyDictionary()
 
 # Queries searched together: enough to use matrix products, few enough to share one depth.
@@ -67,7 +67,7 @@ def in_order(scores: NDArray[np.float32], rows: NDArray[np.int64]) -> Proposal:
 
 def _chosen_vectors(local: LocalVectors, chosen: ChosenRows) -> Vectors:
     """Return the vectors of chosen rows: to copy them takes longer than to scan them."""
-    if len(chosen.rows) > COPIED:
+    if len(chosen.rows) * local.vectors.shape[1] > COPIED:
         return local.vectors[chosen.rows]
     if (kept := _copies.get(chosen)) is None:
         kept = _copies[chosen] = local.vectors[chosen.rows]

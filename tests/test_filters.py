@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -136,3 +137,27 @@ def test_seen_movies_stay_out_of_what_is_allowed(recommender: Recommender) -> No
     seen = run.catalogue.vocabulary.ids[run.histories.movies[start:end]].tolist()
     user = int(run.users.ids[4])
     assert len(recommender.topk(user, 5, filters=Filter(allow=seen))) == 0
+
+
+def test_what_the_same_conditions_select_is_kept(recommender: Recommender) -> None:
+    snapshot = recommender.snapshot
+    drama = snapshot.allowed(Filter(genres=["Drama"]))
+    assert drama is snapshot.allowed(Filter(genres=["drama"], where=[]))
+    assert drama is not snapshot.allowed(Filter(genres=["Comedy"]))
+    assert drama is not None
+    movies = snapshot.run.catalogue.movies
+    assert {movies[number].id for number in drama.ids.tolist()} == {
+        movie.id for movie in movies if "Drama" in movie.genres
+    }
+    # What names movies is of one user, and is not kept.
+    one = Filter(genres=["Drama"], deny=[movies[int(drama.ids[0])].id])
+    fewer = snapshot.allowed(one)
+    assert fewer is not snapshot.allowed(one)
+    assert fewer is not None
+    assert fewer.ids.tolist() == drama.ids.tolist()[1:]
+    hidden = snapshot.run.hidden.copy()
+    hidden[drama.ids[0]] = True
+    hiding = replace(snapshot, run=replace(snapshot.run, hidden=hidden))
+    left = hiding.allowed(Filter(genres=["Drama"]))
+    assert left is not None
+    assert left.ids.tolist() == drama.ids.tolist()[1:]

@@ -40,6 +40,30 @@ class Filter:
     deny: Sequence[Id] | None = None
     where: Sequence[str] | None = None
 
+    @property
+    def names_movies(self) -> bool:
+        """Whether it names movies, rather than what is known of them alone."""
+        return self.allow is not None or self.deny is not None
+
+    def conditions(self, masks: Masks) -> tuple[Condition, ...]:
+        """Return what it asks of what is known of a movie.
+
+        Args:
+            masks: What is known of the movies of a catalogue.
+
+        Raises:
+            RequestError: A genre that no movie has, no genre at all, years that end before they
+                begin, or a condition that cannot be read.
+        """
+        conditions = _conditions(self.where)
+        if self.genres is not None:
+            genres = _genres(self.genres, masks.columns.columns[columns.GENRES].names)
+            conditions.append(Condition(columns.GENRES, Comparison.IS, genres))
+        if self.years is not None:
+            first, last = _years(self.years)
+            conditions.append(Condition(columns.YEAR, Comparison.IS, (f"{first}-{last}",)))
+        return tuple(conditions)
+
     def keeps(self, catalogue: Catalogue, masks: Masks) -> NDArray[np.bool_]:
         """Return the mask `(M,)` of the movies that may be listed.
 
@@ -52,13 +76,7 @@ class Filter:
                 begin, none of the allowed ids is a movie's, or a condition on what is not known.
         """
         kept = np.ones(len(catalogue), dtype=bool)
-        conditions = _conditions(self.where)
-        if self.genres is not None:
-            genres = _genres(self.genres, masks.columns.columns[columns.GENRES].names)
-            conditions.append(Condition(columns.GENRES, Comparison.IS, genres))
-        if self.years is not None:
-            first, last = _years(self.years)
-            conditions.append(Condition(columns.YEAR, Comparison.IS, (f"{first}-{last}",)))
+        conditions = self.conditions(masks)
         if conditions:
             kept &= masks.kept(conditions)
         if self.allow is not None:

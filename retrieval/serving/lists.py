@@ -79,12 +79,9 @@ def list_options(
     for name, value in (("include_seen", include_seen), ("in_sitting", in_sitting)):
         if not isinstance(value, (bool, int, np.bool_)):
             raise RequestError(f"{name} is '{shown(value)}'; give True or False")
-    allowed = snapshot.shown
-    if filters is not None:
-        if not isinstance(filters, Filter):
-            raise RequestError(f"filters are '{shown(filters)}'; give a Filter")
-        kept = filters.keeps(snapshot.run.catalogue, snapshot.masks)
-        allowed = snapshot.selection(kept & ~snapshot.run.hidden)
+    if filters is not None and not isinstance(filters, Filter):
+        raise RequestError(f"filters are '{shown(filters)}'; give a Filter")
+    allowed = snapshot.allowed(filters)
     ranking = snapshot.encoder.ranking(rank_by)
     return ListOptions(k, ranking, allowed, diversity, include_seen, in_sitting)
 

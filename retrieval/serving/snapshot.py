@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +15,14 @@ from retrieval.errors import RequestError, shown
 from retrieval.run.folder import Run, open_index, open_version
 from retrieval.run.stores import behind_store
 from retrieval.run.versions import current, read
+from retrieval.serving.conditions import Condition
 from retrieval.serving.encoder import Encoder
+from retrieval.serving.filters import Filter
 from retrieval.serving.history import HistoryStore, StoredHistories
 from retrieval.serving.masks import Masks
+
+# Selections by conditions that are kept, each with up to 16 MB of vectors beside it.
+SELECTIONS = 8
 
 # Movies that a message names.
 NAMED = 5
@@ -44,17 +49,30 @@ class ServingSnapshot:
         """Which movies meet conditions on what is known of them."""
         return Masks(self.run.attributes)
 
-    @cached_property
-    def shown(self) -> Selection | None:
-        """The movies that lists show, without those that are hidden; None is all."""
-        return self.selection(~self.run.hidden) if self.run.hidden.any() else None
+    def allowed(self, filters: Filter | None) -> Selection | None:
+        """Return the movies that a list may show, without those that are hidden; None is all.
 
-    def selection(self, kept: NDArray[np.bool_]) -> Selection:
-        """Return what restricts a search to movies that are kept, `(M,)`."""
-        numbers = np.flatnonzero(kept)
-        if len(self.index) < len(kept):
-            numbers = numbers[np.isin(numbers, self.index.ids)]
-        return self.index.select(numbers)
+        What was selected by conditions lately is kept: to select takes longer than to search.
+
+        Raises:
+            RequestError: The filter is none for this catalogue.
+        """
+        if filters is None:
+            return self._shown
+        if filters.names_movies:
+            kept = filters.keeps(self.run.catalogue, self.masks)
+            return _selection(self.index, kept & ~self.run.hidden)
+        return self._selected(filters.conditions(self.masks))
+
+    @cached_property
+    def _shown(self) -> Selection | None:
+        hidden = self.run.hidden
+        return _selection(self.index, ~hidden) if hidden.any() else None
+
+    @cached_property
+    def _selected(self) -> Callable[[tuple[Condition, ...]], Selection]:
+        masks, index, hidden = self.masks, self.index, self.run.hidden
+        return lru_cache(SELECTIONS)(lambda asked: _selection(index, masks.kept(asked) & ~hidden))
 
     @classmethod
     def load(
@@ -144,3 +162,11 @@ class ServingSnapshot:
             raise RequestError(
                 f"movies are not in the index: {shown(ids)}; ask about others, or build it again"
             ) from error
+
+
+def _selection(index: Snapshot, kept: NDArray[np.bool_]) -> Selection:
+    """Return what restricts a search to movies that are kept, `(M,)`."""
+    numbers = np.flatnonzero(kept)
+    if len(index) < len(kept):
+        numbers = numbers[np.isin(numbers, index.ids)]
+    return index.select(numbers)
