@@ -1,11 +1,13 @@
 """The best of one query's candidates in one compiled call, where Numba is installed.
 
 Between a backend and the results, some twenty steps of NumPy take longer than the search itself.
-Here they are one function, which Numba compiles when it is first needed and keeps on disk. It adds
+Here they are one function, which Numba compiles once it is worth it and keeps on disk. It adds
 products in the order in which NumPy adds them, so that scores are equal to the last bit; whether
 they are is tried once for each number of components, and where they are not, NumPy does the steps.
+Numba is never imported before, so that a command which asks one question does not wait for it.
 """
 
+import logging
 from collections import Counter
 from collections.abc import Callable
 from functools import cache
@@ -19,7 +21,7 @@ from numpy.typing import NDArray
 from index.backend import Proposal
 from index.exact import inner_products
 from index.neighbours import Neighbours
-from index.rescoring import LocalVectors
+from index.rescoring import FEW, LocalVectors
 from index.vectors import Ids, Vectors
 
 # Candidates beyond the results, so that a second, deeper round is seldom needed.
@@ -34,18 +36,20 @@ MOST_LEAVES = 64
 # A multiplier that spreads ids over a table (Knuth, The Art of Computer Programming, 6.4).
 SPREAD = 0x9E3779B1
 
-# Queries of a process, one at a time, after which it is worth to load Numba, which takes as long as
-# thousands of answers: a command asks one question.
+# Queries of a process to many vectors, one at a time, after which it is worth to load Numba, which
+# takes as long as thousands of answers and a hundred megabytes: a command asks one question.
 SEVERAL = 200
 
 # Queries so far, and whether there is something to use, by number of components.
 _asked: Counter[int] = Counter()
 _ready: dict[int, bool] = {}
 
-# An entry of that table which holds no id, and what the function returns where results are too few.
+# An entry of a table of ids which holds none, and what is returned where results are too few.
 EMPTY = -1
 
 Leaves = NDArray[np.int64]
+
+_log = logging.getLogger(__name__)
 
 
 def prepare(dimension: int) -> bool:
@@ -63,7 +67,9 @@ def is_compiled(local: LocalVectors) -> bool:
     """Return whether `put_best` can be used for one more query to some vectors."""
     dimension = local.vectors.shape[1]
     ready = _ready.get(dimension)
-    if ready is None:
+    if not local.vectors.flags.aligned:  # a file may be mapped at any address
+        return False
+    if ready is None and len(local) > FEW:
         _asked[dimension] += 1
         if _asked[dimension] == SEVERAL:  # no query waits for it
             Thread(target=prepare, args=(dimension,), name="compiling").start()
@@ -91,33 +97,45 @@ def put_best(
         The number of excluded candidates above the last result; None for fewer than K results.
     """
     leaves, ids = _leaves(local.vectors.shape[1]), local.rows.all_ids
-    above = _compiled()(query, local.vectors, *candidates, ids, excluded, leaves, *found)
+    asked, hidden = (np.require(array, requirements="A") for array in (query, excluded))
+    above = _compiled()(asked, local.vectors, *candidates, ids, hidden, leaves, *found)
     return None if above == EMPTY else int(above)
 
 
 def _comes_to_the_same(dimension: int) -> bool:
-    """Return whether Numba is there and comes to NumPy's very sums of so many components."""
-    try:
-        import_module("numba")
-    except ImportError:
-        return False
+    """Return whether Numba can be used, and comes to NumPy's very sums of so many components."""
     rng = np.random.default_rng(0)
     vectors: Vectors = rng.standard_normal((64, dimension)).astype(np.float32)
     local, query = LocalVectors.of(np.arange(64), vectors), vectors[0]
     found = Neighbours.none(1, 64)
     candidates = Proposal(vectors @ query, np.arange(64))
-    put_best(found, query, local, candidates, np.empty(0, np.int64))
+    try:
+        put_best(found, query, local, candidates, np.empty(0, np.int64))
+    except ImportError:
+        return False
+    except Exception:  # noqa: BLE001 (whatever it is: a system may forbid to make code, for one)
+        _log.warning("Numba cannot be used; NumPy answers, which takes longer", exc_info=True)
+        return False
     return bool((found.scores[0] == inner_products(query, vectors[found.ids[0]])).all())
 
 
 @cache
 def _compiled() -> Callable[..., int]:
-    """Return the function, compiled when it is first called, and kept where that can be written."""
+    """Return the function, compiled, and kept where that can be written."""
     numba: Any = import_module("numba")
+
+    def read(of: Any, dimensions: int) -> Any:  # noqa: ANN401 (types of Numba)
+        return numba.types.Array(of, dimensions, "C", readonly=True)
+
+    ids, scores = numba.int64, numba.float64
+    given = (read(numba.float32, 1), read(numba.float32, 2), read(numba.float32, 1))
+    rows = (read(ids, 1), read(ids, 1), read(ids, 1), read(ids, 2))
+    # One signature, which arrays that may be written to fit too: no query waits for another.
+    signature = ids(*given, *rows, ids[:, ::1], scores[:, ::1])
     try:
-        made: Callable[..., int] = numba.njit(cache=True, nogil=True)(_put_best)
-    except RuntimeError:  # there is no folder to keep it in
-        made = numba.njit(nogil=True)(_put_best)
+        made: Callable[..., int] = numba.njit(signature, cache=True, nogil=True)(_put_best)
+    except (RuntimeError, OSError):  # there is no folder to keep it in, or no room
+        made = numba.njit(signature, nogil=True)(_put_best)
     return made
 
 

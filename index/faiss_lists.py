@@ -14,7 +14,7 @@ from index.vectors import Vectors
 NO_LIST = -1
 
 # Power of the share of allowed rows by which fewer of them are visited than of all.
-VISITED = 0.6
+VISITED = 0.2
 
 
 class InvertedLists:

@@ -20,6 +20,9 @@ SCORED = 16_384
 # The relative error of a sum in float32, for each of its terms.
 ROUNDING = float(np.finfo(np.float32).eps)
 
+# The error of a product that is too small for float32.
+TINY = float(np.finfo(np.float32).tiny)
+
 
 @dataclass(frozen=True)
 class LocalVectors:
@@ -91,4 +94,5 @@ class LocalVectors:
             queries: Query vectors of both, `(C, D)`.
         """
         norms = np.sqrt(squared_norms(queries)) * self.largest_norm
-        return np.asarray(exact > rounded + queries.shape[1] * ROUNDING * norms)
+        error = queries.shape[1] * (ROUNDING * norms + TINY)
+        return np.asarray(exact > rounded + error)

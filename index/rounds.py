@@ -26,7 +26,7 @@ from index.neighbours import Neighbours
 from index.policies import Policy, Structure
 from index.rescoring import FEW, LocalVectors
 from index.rows import NO_ROW, ChosenRows
-from index.scanning import CHUNK, in_order, scan, scan_alone, scan_at_once, scores_of
+from index.scanning import CHUNK, in_order, is_copied, scan, scan_alone, scan_at_once, scores_of
 from index.vectors import Ids, Vectors
 
 # The place of a candidate that is missing; as an index, it means the last place.
@@ -38,6 +38,10 @@ DEEPER = 4
 # How much further an approximate backend searches where a filter does not allow all: the best of
 # what is left lies deeper, where it finds less.
 FILTERED = 2
+
+# The largest share of the vectors that is scanned because a copy is kept. Where next to all are
+# allowed, as where one was removed, the backend answers.
+MOST_COPIED = 0.5
 
 # The power of the expansion by which oversampling grows.
 OVERSAMPLING_GROWTH = 0.7
@@ -254,7 +258,9 @@ class Search:
         graph = policy.structure is Structure.GRAPH
         visited = max(depth, self.parameters.ef) if graph else depth
         scanned = self._left * (1.0 if share <= policy.selected_share else share)
-        few = share <= policy.scanned_share or self._left <= policy.scanned_rows
+        few = share <= policy.scanned_share
+        if policy.scans_copies and share <= MOST_COPIED:
+            few = few or is_copied(self.local, self.chosen)
         return few or scanned <= policy.scans_per_candidate * visited
 
     def _expanded(self, expansion: float) -> SearchParameters:

@@ -14,9 +14,6 @@ from index.rescoring import SCORED, LocalVectors
 from index.rows import NO_ROW, ChosenRows
 from index.vectors import Ids, Vectors
 
-# Ids of none.
-NOTHING = np.empty(0, np.int64)
-
 # Components of a choice whose vectors are kept beside it, at most; a choice is of one set of rows.
 COPIED = 2**22
 _copies: WeakKeyDictionary[ChosenRows, Vectors] = WeakKeyDictionary()
@@ -65,9 +62,14 @@ def in_order(scores: NDArray[np.float32], rows: NDArray[np.int64]) -> Proposal:
     return Proposal(scores[each, order], rows[each, order])
 
 
+def is_copied(local: LocalVectors, chosen: ChosenRows) -> bool:
+    """Return whether the vectors of chosen rows are few enough that a copy of them is kept."""
+    return bool(len(chosen.rows) * local.vectors.shape[1] <= COPIED)
+
+
 def _chosen_vectors(local: LocalVectors, chosen: ChosenRows) -> Vectors:
     """Return the vectors of chosen rows: to copy them takes longer than to scan them."""
-    if len(chosen.rows) * local.vectors.shape[1] > COPIED:
+    if not is_copied(local, chosen):
         return local.vectors[chosen.rows]
     if (kept := _copies.get(chosen)) is None:
         kept = _copies[chosen] = local.vectors[chosen.rows]
@@ -106,7 +108,7 @@ def scan_alone(
     worst = rounded.min(keepdims=True)
     if np.isneginf(worst[0]):  # few are left
         return False
-    put_best(found, query[0], local, Proposal(rounded, rows), NOTHING)
+    put_best(found, query[0], local, Proposal(rounded, rows), np.empty(0, np.int64))
     return bool(local.surely_above(found.scores[:, -1], worst, query)[0])
 
 

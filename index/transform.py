@@ -66,7 +66,8 @@ class Transform:
         """
         matrix = np.eye(vectors.shape[1], dtype=np.float32) if emphasis is None else emphasis
         if kind is Kind.IVFPQ:
-            matrix = matrix @ _rotation(vectors @ matrix)
+            sample = vectors[:: -(-len(vectors) // ROTATED) or 1]
+            matrix = matrix @ _rotation(sample @ matrix)
         if _has_equal_norms(kind):  # so the largest is 1
             largest = np.sqrt(squared_norms(vectors @ matrix).max(initial=0.0))
             matrix = matrix / np.float32(max(largest, SMALLEST_NORM))
@@ -129,7 +130,7 @@ def _rotation(vectors: Vectors) -> Matrix:
     """Return the rotation, `(D, D)`, after which codes of `CODED` components lose least."""
     dimension = vectors.shape[1]
     even = dimension - dimension % CODED  # a component that is left over has a code of its own
-    sample = np.ascontiguousarray(vectors[:: max(1, len(vectors) // ROTATED), :even])
+    sample = np.ascontiguousarray(vectors[:, :even])
     rotation = np.eye(dimension, dtype=np.float32)
     if len(sample) < max(FEWEST_ROTATED, 2 * even) or not even:  # FAISS needs some of each
         return rotation

@@ -1,5 +1,7 @@
 """One compiled call comes to what NumPy comes to, to the last bit."""
 
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -13,7 +15,7 @@ from index.compiled import EMPTY, is_compiled, prepare, put_best
 from index.exact import exact_search, inner_products
 from index.kinds import Kind, SearchParameters
 from index.neighbours import NO_ID, Neighbours
-from index.rescoring import LocalVectors
+from index.rescoring import FEW, LocalVectors
 from index.search import Index
 
 COUNT = 3000
@@ -95,7 +97,9 @@ def test_an_index_answers_the_same_without_numba(
 
 
 def test_numba_is_loaded_when_it_is_worth_it() -> None:
-    local = LocalVectors.of(np.arange(COUNT), drawn(46))
+    few = LocalVectors.of(np.arange(COUNT), drawn(46))
+    local = LocalVectors.of(np.arange(FEW + 1), np.resize(few.vectors, (FEW + 1, 46)))
+    assert not any(is_compiled(few) for _ in range(2 * compiled.SEVERAL))
     assert [is_compiled(local) for _ in range(compiled.SEVERAL)] == [False] * compiled.SEVERAL
     for thread in threading.enumerate():
         if thread.name == "compiling":
@@ -117,8 +121,35 @@ def test_where_sums_would_differ_numpy_does_the_steps(monkeypatch: pytest.Monkey
 
 
 def test_where_there_is_no_numba_numpy_does_the_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    def missing(name: str) -> object:
-        raise ImportError(name)
+    def missing() -> object:
+        raise ImportError("numba")
 
-    monkeypatch.setattr(compiled, "import_module", missing)
+    monkeypatch.setattr(compiled, "_compiled", missing)
     assert not prepare(45)
+
+
+FORBIDDEN = """
+import ctypes
+from index.compiled import prepare
+NO_NEW_CODE = 65, 1  # PR_SET_MDWE, as a service's MemoryDenyWriteExecute sets it
+refused = ctypes.CDLL(None).prctl(*NO_NEW_CODE, 0, 0, 0)
+print("unknown here" if refused else prepare(5))
+"""
+
+
+def test_where_no_code_may_be_made_numpy_does_the_steps() -> None:
+    done = subprocess.run([sys.executable, "-c", FORBIDDEN], capture_output=True, check=True)
+    assert done.stdout.decode().strip() in {"False", "unknown here"}
+
+
+def test_arrays_that_may_not_be_written_to_need_no_other_code() -> None:
+    vectors, query, excluded = drawn(21), drawn(21, 1)[0], np.array([3, 7])
+    assert prepare(21)
+    for array in (vectors, query, excluded):
+        array.setflags(write=False)
+    candidates = Proposal(vectors @ query, np.arange(COUNT))
+    found = Neighbours.none(1, 5)
+    put_best(found, query, LocalVectors.of(np.arange(COUNT), vectors), candidates, excluded)
+    wanted = exact_search(np.arange(COUNT), vectors, query[None], 5, [excluded])
+    np.testing.assert_array_equal(found.ids, wanted.ids)
+    assert len(compiled._compiled().signatures) == 1  # type: ignore[attr-defined] # noqa: SLF001

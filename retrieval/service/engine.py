@@ -10,6 +10,7 @@ from threading import Lock, Thread
 from typing import Any
 
 from index.compiled import prepare
+from index.kinds import Kind as IndexKind
 from retrieval.data.vocabulary import Id
 from retrieval.errors import RecError, RequestError, RunError, shown
 from retrieval.run.promotion import VersionSummary, promote, rollback, versions
@@ -315,7 +316,8 @@ class Engine:
 
     def _warm(self, state: State) -> None:
         """Ask a few questions, so that the first request is as fast as the others."""
-        prepare(state.base.index.dimension)
+        if state.base.index.kind is not IndexKind.EXACT:
+            prepare(state.base.index.dimension)
         view = View(state, self.settings, stale=False)
         ids = state.base.run.users.ids
         k = min(20, len(view.catalogue))
