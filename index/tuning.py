@@ -13,6 +13,7 @@ from index.faiss_backend import embedded
 from index.kinds import Kind, SearchParameters
 from index.neighbours import Neighbours
 from index.policies import POLICIES, Structure
+from index.rows import Selection
 from index.search import Index
 from index.vectors import Ids, Vectors
 
@@ -198,15 +199,23 @@ def _grid(kind: Kind) -> list[SearchParameters]:
             ]
 
 
-def timed(index: Index, questions: Questions) -> tuple[Neighbours, float]:
-    """Ask one query after another on one thread; return results and the median milliseconds."""
+def timed(
+    index: Index, questions: Questions, allowed: Selection | None = None
+) -> tuple[Neighbours, float]:
+    """Ask one query after another on one thread; return results and the median milliseconds.
+
+    Args:
+        index: What is asked.
+        questions: The queries.
+        allowed: What the results must come from; None is all.
+    """
     results: list[Neighbours] = []
     times = []
     with threadpool_limits(1):
         for place, excluded in enumerate(questions.excluded):
             query = questions.queries[place : place + 1]
             began = time.perf_counter()
-            results.append(index.search(query, questions.k, [excluded]))
+            results.append(index.search(query, questions.k, [excluded], allowed))
             times.append(time.perf_counter() - began)
     found = Neighbours(
         np.concatenate([result.ids for result in results]),
