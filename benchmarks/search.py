@@ -76,7 +76,7 @@ class Measured(NamedTuple):
     """A point, and what asks its system every question again."""
 
     point: Point
-    again: Callable[[], float]  # median milliseconds of a question
+    again: Callable[[], tuple[object, float]]  # what is found, and the median milliseconds
 
 
 def main() -> None:
@@ -151,7 +151,7 @@ def in_turns(systems: dict[str, Measured], turns: int) -> dict[str, list[float]]
     times: dict[str, list[float]] = {name: [] for name in systems}
     for _ in range(turns):
         for name, measured in systems.items():
-            times[name].append(measured.again())
+            times[name].append(measured.again()[1])
     return dict(sorted(times.items(), key=lambda row: np.median(row[1]))) if turns else {}
 
 
@@ -173,12 +173,7 @@ def of_rec(vectors: Vectors, made: Questions, skip: Container[str]) -> Iterator[
                 trial.build_seconds,
             )
             index = tuned.chosen.with_parameters(trial.parameters)
-            yield Measured(point, partial(median_of_rec, index, made))
-
-
-def median_of_rec(index: Index, made: Questions) -> float:
-    """Return the median milliseconds of a question to an index of `rec`."""
-    return timed_index(index, made)[1]
+            yield Measured(point, partial(timed_index, index, made))
 
 
 def peers(
@@ -205,7 +200,7 @@ def peers(
             # The half of the questions that an index of `rec` is judged by.
             enough = recall(found[1::2], truth[1::2])
             point = Point(name, parameters, enough, milliseconds, seconds)
-            yield Measured(point, partial(median_of, ask, made))
+            yield Measured(point, partial(timed, ask, made))
 
 
 def timed(ask: Ask, made: Questions) -> tuple[NDArray[np.int64], float]:
@@ -224,11 +219,6 @@ def timed(ask: Ask, made: Questions) -> tuple[NDArray[np.int64], float]:
         times.append(time.perf_counter() - began)
         lists[place, : len(rows[: made.k])] = rows[: made.k]
     return lists, 1000 * float(np.median(times))
-
-
-def median_of(ask: Ask, made: Questions) -> float:
-    """Return the median milliseconds of a question to a peer."""
-    return timed(ask, made)[1]
 
 
 def bare_faiss(vectors: Vectors, deepest: int) -> Iterator[tuple[str, Ask]]:

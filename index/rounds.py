@@ -89,12 +89,12 @@ class Search:
             excluded: Ids that must not be returned, one array for each query.
         """
         found = Neighbours.none(len(queries), self.k)
-        first = 1.0
+        first = [self._first_expansion(len(ids)) for ids in excluded]
         if len(queries) == 1 and is_compiled(self.local):
-            first = self._alone(found, queries, excluded[0])
-            if not first:
+            exact = self._alone(found, queries, excluded[0], first[0])
+            if exact is None:
                 return found
-            found = Neighbours.none(1, self.k)
+            found, first = Neighbours.none(1, self.k), [exact]
         waiting = np.arange(len(queries))
         if self._scores_all:
             sure = scan_at_once(self.local, found, queries, excluded, self.chosen)
@@ -104,19 +104,13 @@ class Search:
         counts = np.array([len(ids) for ids in excluded], np.int64)
         depths = self.k + SPARE + counts
         waiting = waiting[np.argsort(depths[waiting], kind="stable")]
-        expansions = np.full(len(queries), first)  # infinite to scan
-        if self._policy.structure is Structure.FLAT:  # visits all: its first round takes enough
-            expansions += counts / self.k
+        expansions = np.array(first)  # infinite to scan
         hidden = [set(ids.tolist()) for ids in excluded]
         while len(waiting):
             chunk, waiting = waiting[:CHUNK], waiting[CHUNK:]
             depth = int(depths[chunk].max())
             expansion = float(expansions[chunk].max())
             outcome = self._round(queries[chunk], depth, expansion)
-            if not self._policy.ordered and not outcome.exact:
-                rows = outcome.proposal.rows
-                ranked = in_order(scores_of(self.local, queries[chunk], rows), rows)
-                outcome = outcome._replace(proposal=ranked)
             kept = self._kept(outcome, [hidden[query] for query in chunk.tolist()])
             if outcome.exact:
                 self.local.rescore(found, chunk, kept.rows, queries[chunk])
@@ -133,28 +127,36 @@ class Search:
             waiting = np.concatenate([waiting, again])
         return found
 
-    def _alone(self, found: Neighbours, query: Vectors, excluded: Ids) -> float:
+    def _first_expansion(self, excluded: int) -> float:
+        """Return the expansion of the first round of a query that excludes so many ids."""
+        if self._policy.structure is Structure.FLAT:  # visits all: its first round takes enough
+            return 1 + excluded / self.k
+        return 1.0
+
+    def _alone(
+        self, found: Neighbours, query: Vectors, excluded: Ids, expansion: float
+    ) -> float | None:
         """Answer one query, the candidates of each round by one compiled call.
 
         Args:
             found: Where the results belong, `(1, K)`.
             query: Query vector, `(1, D)`.
             excluded: Ids that must not be returned.
+            expansion: That of the first round.
 
         Returns:
-            The expansion of the round that has to be exact instead; 0 for none.
+            The expansion of the round that has to be exact instead; None where the results are
+            there.
         """
         if self._scores_all and scan_alone(self.local, found, query, excluded, self.chosen):
-            return 0.0
-        depth, expansion = self.k + SPARE + len(excluded), 1.0
+            return None
         if self._policy.exact:
             return expansion
+        depth = self.k + SPARE + len(excluded)
         while not self._scans(depth, expansion):
-            scores, rows = self._round(query, depth, expansion).proposal
+            scores, rows = self._asked(query, depth, expansion)
             ratio = math.inf  # where there were fewer candidates than wanted, some were missed
             if rows[0, -1] != NO_ROW:
-                if not self._policy.ordered:
-                    scores = scores_of(self.local, query, rows)
                 candidates = Proposal(scores[0], rows[0])
                 if self.chosen is not None:
                     kept = self.chosen.mask[rows[0]]
@@ -162,9 +164,9 @@ class Search:
                 hidden = put_best(found, query[0], self.local, candidates, excluded)
                 ratio = math.inf if hidden is None else 1 + hidden / self.k
             if ratio <= self._policy.exclusion_ratio * expansion:
-                return 0.0
+                return None
             expansion = ratio
-        return 0.0 if self._scanned_alone(found, query, excluded) else expansion
+        return None if self._scanned_alone(found, query, excluded) else expansion
 
     def _scanned_alone(self, found: Neighbours, query: Vectors, excluded: Ids) -> bool:
         """Scan the allowed vectors for one query; return whether the results are surely the best.
@@ -219,11 +221,27 @@ class Search:
             depth: Number of candidates for each; where these come in no reliable order, more.
             expansion: Factor by which to search further, infinite to scan.
         """
-        policy, count, left, share = self._policy, len(self.local), self._left, self._share
-        selected = share <= policy.selected_share
         if self._scans(depth, expansion):
-            proposal = scan(self.local, queries, min(depth, left), self.chosen)
-            return Round(proposal, exact=True, complete=depth >= left)
+            proposal = scan(self.local, queries, min(depth, self._left), self.chosen)
+            return Round(proposal, exact=True, complete=depth >= self._left)
+        proposal = self._asked(queries, depth, expansion)
+        if not self._policy.ordered:
+            proposal = in_order(proposal)
+        exact, all_rows = self._policy.exact, proposal.rows.shape[1] == len(self.local)
+        return Round(proposal, exact, complete=exact and all_rows)
+
+    def _asked(self, queries: Vectors, depth: int, expansion: float) -> Proposal:
+        """Return about `depth` candidates that the backend proposes.
+
+        Where these come in no reliable order, they still do, with scores in single precision.
+
+        Args:
+            queries: Query vectors, `(C, D)`.
+            depth: Number of candidates for each; where these come in no reliable order, more.
+            expansion: Factor by which to search further.
+        """
+        policy, share = self._policy, self._share
+        selected = share <= policy.selected_share
         parameters, allowed = self._expanded(expansion), None
         if not policy.ordered:
             oversampling = parameters.oversampling * (1 if self.chosen is None else FILTERED)
@@ -237,9 +255,11 @@ class Search:
                 ef=_capped(FILTERED * parameters.ef / reach),
                 oversampling=parameters.oversampling,
             )
-        depth = min(depth, count)
+        depth = min(depth, len(self.local))
         proposal = self.backend.propose(queries, depth, parameters, allowed)
-        return Round(proposal, policy.exact, complete=policy.exact and depth >= count)
+        if policy.ordered:
+            return proposal
+        return Proposal(scores_of(self.local, queries, proposal.rows), proposal.rows)
 
     def _scans(self, depth: int, expansion: float) -> bool:
         """Return whether a round scans the allowed vectors instead of asking the backend.

@@ -55,11 +55,11 @@ def scores_of(
     return scores
 
 
-def in_order(scores: NDArray[np.float32], rows: NDArray[np.int64]) -> Proposal:
+def in_order(candidates: Proposal) -> Proposal:
     """Return candidates `(C, L)`, best first."""
-    order = np.argsort(-scores, axis=1)
-    each = np.arange(len(rows))[:, None]
-    return Proposal(scores[each, order], rows[each, order])
+    order = np.argsort(-candidates.scores, axis=1)
+    each = np.arange(len(order))[:, None]
+    return Proposal(candidates.scores[each, order], candidates.rows[each, order])
 
 
 def is_copied(local: LocalVectors, chosen: ChosenRows) -> bool:

@@ -263,9 +263,14 @@ def _matrix(card: Card, folder: Path) -> Matrix:
         return np.diag(scale)
     matrix: Matrix = load_array(folder / MATRIX_FILE)
     fits = _is(matrix, np.float32, (card.dimension, card.dimension))
-    if not fits or not np.isfinite(matrix).all() or np.linalg.matrix_rank(matrix) < len(matrix):
+    # That of an exact index is the identity, and no command should wait for its rank.
+    if not fits or not (np.array_equal(matrix, np.eye(len(matrix))) or _can_be_inverted(matrix)):
         raise ValueError(f"{folder / MATRIX_FILE} holds no matrix that can be inverted")
     return matrix
+
+
+def _can_be_inverted(matrix: Matrix) -> bool:
+    return bool(np.isfinite(matrix).all() and np.linalg.matrix_rank(matrix) == len(matrix))
 
 
 def _names(kind: Kind, version: int = VERSION) -> tuple[str, ...]:
