@@ -4,7 +4,7 @@ import json
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,15 +13,32 @@ from retrieval.data.dataset import Dataset
 from retrieval.data.history import time_order
 
 
+class Events(NamedTuple):
+    """N events in the order in which they happened."""
+
+    users: NDArray[np.int64]  # (N,)
+    movies: NDArray[np.int64]  # (N,)
+    times: NDArray[np.int64]  # (N,) seconds
+
+
+def events_of(data: Dataset, rows: NDArray[np.bool_]) -> Events:
+    """Return the events of a mask `(N,)`, each user's in the order in which they happened."""
+    places = np.flatnonzero(rows)
+    places = places[time_order(data.users[places], data.timestamps[places])]
+    return Events(data.users[places], data.movies[places], data.timestamps[places])
+
+
 def lists_of_peer(
     python: Path,
     peer: Path,
     scratch: Path,
-    data: Dataset,
-    known: NDArray[np.bool_],
+    known: Events,
     asked: NDArray[np.int64],
     seed: int,
     k: int,
+    *,
+    histories: Events | None = None,
+    moments: NDArray[np.int64] | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Give what each model of a library says: its name, its lists, and how long it took.
 
@@ -29,16 +46,26 @@ def lists_of_peer(
         python: Python of the environment.
         peer: Script that it runs.
         scratch: Folder for files.
-        data: All events.
-        known: `(N,)` events to learn from.
+        known: Events to learn from.
         asked: `(Q,)` numbers of users who are asked about.
         seed: Seed of everything random.
         k: Length of the lists.
+        histories: Events of those who are asked, if they are others than those learned from; each
+            of them is a user of its own.
+        moments: `(Q,)` when they are asked, in seconds, if a model may know.
     """
-    rows = np.flatnonzero(known)
-    rows = rows[time_order(data.users[rows], data.timestamps[rows])]
     events = scratch / "known.npz"
-    np.savez(events, user_id=data.users[rows], movie_id=data.movies[rows], asked=asked)
+    tables = {"known": known, "histories": known if histories is None else histories}
+    np.savez(
+        events,
+        asked=asked,
+        moments=np.zeros(0, np.int64) if moments is None else moments,
+        **{
+            f"{name}_{field}": column
+            for name, table in tables.items()
+            for field, column in table._asdict().items()
+        },
+    )
     command = [str(python), str(peer), str(events), str(scratch), str(seed), str(k)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 (ours)
     if done.returncode:

@@ -77,7 +77,7 @@ def lists(model: TwoTower | YouTubeRetrieval, users: np.ndarray, k: int) -> np.n
 def main(known: Path, scratch: Path, seed: int, k: int) -> None:
     """Train, recommend, and leave lists and seconds behind."""
     table = np.load(known)
-    frame = pd.DataFrame({"user": table["user_id"], "item": table["movie_id"], "label": 1})
+    frame = pd.DataFrame({"user": table["known_users"], "item": table["known_movies"], "label": 1})
     asked = table["asked"]
     users = np.unique(frame["user"])
     chosen = np.random.default_rng(seed).permutation(users)[: min(VALIDATION, len(users) // 4)]

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from environment import lists_of_peer
+from environment import events_of, lists_of_peer
 from implicit.als import AlternatingLeastSquares
 from implicit.bpr import BayesianPersonalizedRanking
 from implicit.nearest_neighbours import BM25Recommender
@@ -84,9 +84,8 @@ def main() -> None:
         for python, peer in ((asked.rectools, RECTOOLS), (asked.librecommender, LIBRECOMMENDER)):
             if python:
                 users, targets = whole.users[test], whole.movies[test]
-                for said in lists_of_peer(
-                    python, peer, Path(scratch), whole, ~test, users, asked.seed, K
-                ):
+                known = events_of(whole, ~test)
+                for said in lists_of_peer(python, peer, Path(scratch), known, users, asked.seed, K):
                     say(report, said.pop("name"), said.pop("lists"), targets, **said)
     report.save()
 

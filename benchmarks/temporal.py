@@ -1,32 +1,32 @@
 """Lists for what comes after a cut in time, beside peers and what was popular.
 
-python benchmarks/temporal.py --data FOLDER [--cut 0.8] [--target visit] [--preset default]
-    [--run FOLDER] [--rectools PYTHON]
+python benchmarks/temporal.py --data FOLDER [--cut 0.8] [--core 5] [--target visit first last]
+    [--preset default] [--run FOLDER] [--rectools PYTHON] [--plot]
 
 Everything up to the cut is learned from. Metrics are those of `rec evaluate --protocol temporal`.
 Peers that need no time have the settings that are best on the last event of each user before the
 cut, and are asked with the history that each user has by then. RecTools runs in an environment of
-its own, which PYTHON belongs to; it is asked about visits and windows alone, whose users it has
-learned from.
+its own, which PYTHON belongs to.
 """
 
 import itertools
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple, Protocol
 
 import numpy as np
-from environment import lists_of_peer
+from environment import Events, events_of, lists_of_peer
 from implicit.cpu.als import AlternatingLeastSquares
 from implicit.nearest_neighbours import BM25Recommender, CosineRecommender
 from implicit.recommender_base import RecommenderBase
 from implicit.utils import ParameterWarning
-from machine import Report, arguments, peak_megabytes
+from machine import Report, add_plot, arguments, peak_megabytes
 from numpy.typing import NDArray
+from plots import new_plot, save
 from scipy import sparse
 from subset import train_on, who_saw_what
 from threadpoolctl import threadpool_limits
@@ -36,8 +36,9 @@ from retrieval.data.history import spans
 from retrieval.data.layouts import read_folder
 from retrieval.data.split import last_of_each
 from retrieval.evaluation.metrics import discounted_gain, ranks
-from retrieval.evaluation.questions import questions_after
+from retrieval.evaluation.questions import LaterProtocol, questions_after
 from retrieval.evaluation.result import Result
+from retrieval.evaluation.selection import core_of
 from retrieval.evaluation.temporal import DEEP, LaterTrial, cut_at, score_lists, scored
 from retrieval.options import Preset, Target
 from retrieval.pipeline.settings import preset_settings
@@ -133,69 +134,85 @@ def main() -> None:
     parser = arguments(__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder of the data")
     parser.add_argument("--cut", type=float, default=0.8, help="share that is learned from")
-    parser.add_argument("--target", type=Target, choices=list(Target), default=Target.VISIT)
+    parser.add_argument("--core", type=int, help="leave out users and movies with fewer events")
+    parser.add_argument(
+        "--target", type=Target, choices=list(Target), nargs="+", default=[Target.VISIT]
+    )
     parser.add_argument("--preset", type=Preset, choices=list(Preset), default=Preset.DEFAULT)
     parser.add_argument("--run", type=Path, help="run trained on this split; none trains one")
     parser.add_argument("--rectools", type=Path, help="Python of an environment with RecTools")
+    add_plot(parser, "temporal")
     asked = parser.parse_args()
     data = read_folder(asked.data)
+    if asked.core is not None:
+        data = core_of(data, asked.core)
     dataset = encode(data)
     cut = cut_at(dataset.timestamps, asked.cut)
     early = dataset.timestamps <= cut
     histories = dataset.histories(np.ones(len(early), dtype=bool))
-    questions = questions_after(histories, cut, asked.target)
     with TemporaryDirectory() as scratch:
         run = asked.run or Path(scratch) / "run"
         if asked.run is None:
             train_on(data, early, run, preset_settings(asked.preset), asked.seed)
         snapshot = ServingSnapshot.load(run)
         seconds = snapshot.run.config.training_seconds
-        trial = LaterTrial(
-            dataset=dataset,
-            cut=cut,
-            histories=histories,
-            questions=questions,
-            snapshot=snapshot,
-            threads=2,
-        )
+        trials = {
+            target: LaterTrial(
+                dataset=dataset,
+                cut=cut,
+                histories=histories,
+                questions=questions_after(histories, LaterProtocol(cut, target)),
+                snapshot=snapshot,
+                threads=2,
+            )
+            for target in asked.target
+        }
         report = Report(
             asked,
-            f"{asked.data.name}, preset {snapshot.run.config.preset}, {asked.target} after the "
-            f"first {asked.cut:g} of all events, {len(questions.users):,} questions",
+            f"{asked.data.name}{'' if asked.core is None else f', {asked.core}-core'}, preset "
+            f"{snapshot.run.config.preset}, after the first {asked.cut:g} of all events",
         )
-        report.say(f"{'system':40} {' '.join(f'{name:>14}' for name in SHOWN)}  seconds")
-        for result in score_lists(trial):
-            say(report, result, seconds if result.system.startswith("two towers") else 0.0)
+        table = Table(report)
+        report.say(f"{'':48} {' '.join(f'{name:>14}' for name in SHOWN)}  seconds")
+        for target, trial in trials.items():
+            for result in score_lists(trial):
+                ours = result.system.startswith("two towers")
+                table.add(target, result, seconds if ours else 0.0)
         warnings.simplefilter("ignore", ParameterWarning)  # implicit warns of what it hands itself
         with threadpool_limits(1, "blas"):  # as implicit wants it
             for family in families(asked.seed):
-                of_family(report, trial, family, early)
-        if asked.rectools is not None and asked.target in (Target.VISIT, Target.WINDOW):
-            peer = Path(__file__).with_name("rectools_peer.py")
-            for said in lists_of_peer(
-                asked.rectools,
-                peer,
-                Path(scratch),
-                dataset,
-                early,
-                questions.users,
-                asked.seed,
-                DEEP,
-            ):
-                say(report, scored(trial, said["name"], said["lists"]), said["training"])
+                of_family(table, trials, family, early)
+        if asked.rectools is not None:
+            of_rectools(table, trials, early, asked.rectools, Path(scratch), asked.seed)
     report.say(f"memory at the peak: {peak_megabytes():,.0f} MB")
     report.save()
+    if asked.plot:
+        draw(asked.plot, asked.target[0], table.results[asked.target[0]])
 
 
-def say(report: Report, result: Result, seconds: float) -> None:
-    """Report what one system found."""
-    cells = " ".join(f"{result.metrics[name].value:14.4f}" for name in SHOWN)
-    report.add(
-        f"{result.system:40} {cells}  {seconds:7.0f}",
-        system=result.system,
-        seconds=seconds,
-        metrics={name: metric._asdict() for name, metric in result.metrics.items()},
-    )
+class Table:
+    """What systems found, of each target.
+
+    Args:
+        report: Where it is said.
+    """
+
+    def __init__(self, report: Report) -> None:
+        self._report = report
+        self.results: dict[Target, list[Result]] = {}
+
+    def add(self, target: Target, result: Result, seconds: float) -> None:
+        """Report what one system found."""
+        self.results.setdefault(target, []).append(result)
+        cells = " ".join(f"{result.metrics[name].value:14.4f}" for name in SHOWN)
+        self._report.add(
+            f"{target:10} {result.system:37} {cells}  {seconds:7.0f}",
+            target=target,
+            questions=result.count,
+            system=result.system,
+            seconds=seconds,
+            metrics={name: metric._asdict() for name, metric in result.metrics.items()},
+        )
 
 
 def families(seed: int) -> Iterator[Family]:
@@ -223,9 +240,11 @@ def families(seed: int) -> Iterator[Family]:
     )
 
 
-def of_family(report: Report, trial: LaterTrial, family: Family, early: NDArray[np.bool_]) -> None:
+def of_family(
+    table: Table, trials: Mapping[Target, LaterTrial], family: Family, early: NDArray[np.bool_]
+) -> None:
     """Report what a peer finds at its best settings."""
-    dataset, rows = trial.dataset, np.flatnonzero(early)
+    dataset, rows = next(iter(trials.values())).dataset, np.flatnonzero(early)
     last = np.zeros_like(early)
     last[rows] = last_of_each(dataset.users[rows], dataset.timestamps[rows])
     past = sparse.csr_matrix(who_saw_what(dataset, early & ~last))
@@ -239,13 +258,80 @@ def of_family(report: Report, trial: LaterTrial, family: Family, early: NDArray[
     best = family.makers[int(np.argmax(gains))]()
     best.fit(sparse.csr_matrix(who_saw_what(dataset, early)))
     seconds = time.perf_counter() - began
-    lists = np.concatenate(
-        [
-            best.lists(trial.questions.users[rows], seen_by(trial, rows), DEEP)
-            for rows in _together(len(trial.questions.users))
-        ]
+    for target, trial in trials.items():
+        lists = np.concatenate(
+            [
+                best.lists(trial.questions.users[rows], seen_by(trial, rows), DEEP)
+                for rows in _together(len(trial.questions.users))
+            ]
+        )
+        table.add(target, scored(trial, family.name, lists), seconds)
+
+
+def of_rectools(
+    table: Table,
+    trials: Mapping[Target, LaterTrial],
+    early: NDArray[np.bool_],
+    python: Path,
+    scratch: Path,
+    seed: int,
+) -> None:
+    """Report what RecTools' models find, each question asked as a user of its own."""
+    first = next(iter(trials.values()))
+    histories = first.histories
+    starts = np.concatenate([trial.questions.starts for trial in trials.values()])
+    ends = np.concatenate([trial.questions.ends for trial in trials.values()])
+    sizes = ends - starts
+    events = spans(starts, sizes)
+    own = Events(
+        np.repeat(np.arange(len(sizes)), sizes),
+        histories.movies[events].astype(np.int64),
+        histories.timestamps[events],
     )
-    say(report, scored(trial, family.name, lists), seconds)
+    bounds = np.cumsum([len(trial.questions.users) for trial in trials.values()])
+    for said in lists_of_peer(
+        python,
+        Path(__file__).with_name("rectools_peer.py"),
+        scratch,
+        events_of(first.dataset, early),
+        np.arange(len(sizes)),
+        seed,
+        DEEP,
+        histories=own,
+        moments=histories.timestamps[ends],
+    ):
+        parts = np.split(said["lists"], bounds[:-1])
+        for (target, trial), lists in zip(trials.items(), parts, strict=True):
+            table.add(target, scored(trial, said["name"], lists), said["training"])
+
+
+def draw(path: Path, target: Target, results: Sequence[Result]) -> None:
+    """Draw what each system finds for a target, and what of it was liked."""
+    liked = f"liked ndcg@{K}"
+    order = sorted(results, key=lambda result: result.metrics[liked].value)
+    figure, (axes,) = new_plot(
+        f"{order[-1].system[:1].upper()}{order[-1].system[1:]}: best of {len(order)} at finding "
+        f"what people like on the {target} after the cut",
+        height=0.3 * len(order) + 1.5,
+    )
+    places = np.arange(len(order))
+    for shift, metric, words in (
+        (0.2, f"ndcg@{K}", f"NDCG@{K} of what they watched"),
+        (-0.2, liked, f"NDCG@{K} of what they liked"),
+    ):
+        found = [result.metrics[metric] for result in order]
+        axes.barh(
+            places + shift,
+            [each.value for each in found],
+            height=0.4,
+            xerr=[each.half_width for each in found],
+            error_kw={"elinewidth": 0.8},
+            label=words,
+        )
+    axes.set_yticks(places, [result.system for result in order], fontsize=8)
+    axes.set_xlabel("mean over users, with the 95 % interval; longer is better")
+    axes.legend(loc="lower right", fontsize=8)
+    save(figure, path)
 
 
 def seen_by(trial: LaterTrial, rows: slice) -> sparse.csr_matrix:

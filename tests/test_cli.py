@@ -12,6 +12,7 @@ from small_worlds import TINY
 from typer.testing import CliRunner
 
 from retrieval.cli.app import assembled, main
+from retrieval.data.layouts import read_folder
 from retrieval.evaluation.metrics import Metric
 from retrieval.evaluation.result import Result
 from retrieval.options import RankBy
@@ -552,6 +553,28 @@ def test_what_comes_after_a_cut_is_asked_beside_what_was_popular(
     assert {metric["name"] for metric in results[0]["metrics"]} >= {"hr@10", "auc", "liked ndcg@10"}
 
 
+def test_a_file_of_later_events_is_asked_about(
+    world: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    ratings = read_folder(world).ratings
+    last, later = int(ratings["timestamp"].max()), tmp_path / "later.csv"
+    pairs = zip(ratings["user_id"].unique()[:9], ratings["movie_id"].unique(), strict=False)
+    rows = [f"{user},{movie},5,{last + 90_000}" for user, movie in pairs]
+    later.write_text("\n".join(["user_id,movie_id,rating,timestamp", *rows]), encoding="utf-8")
+    changes = [f"{name}={value}" for name, value in TINY.items() if name.startswith("bayesian")]
+    tiny = [word for change in changes for word in ("--set", change)]
+    rec(
+        monkeypatch, "evaluate", "--data", str(world), "--protocol", "temporal", "--test",
+        str(later), "--target", "window", "--gap", "30m", "--towers", "bayesian", "--preset",
+        "quick", "--json", *tiny,
+    )  # fmt: skip
+    results = json.loads(capsys.readouterr().out)["results"]
+    assert 0 < results[0]["count"] <= 9
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [
@@ -559,6 +582,11 @@ def test_what_comes_after_a_cut_is_asked_beside_what_was_popular(
         (("--protocol", "temporal", "--cut", "soon"), "soon"),
         (("--protocol", "temporal", "--run", "a", "--trained", "b"), "give one"),
         (("--protocol", "temporal", "--target", "next"), "successive"),
+        (("--protocol", "temporal", "--gap", "30x"), "'30x' is no duration; write 90s, 30m"),
+        (("--protocol", "temporal", "--core", "100000"), "take a smaller --core"),
+        (("--protocol", "temporal", "--test", "no.csv"), "--test no.csv is no file"),
+        (("--protocol", "temporal", "--test", "no.csv", "--cut", "0.7"), "give one"),
+        (("--gap", "30m"), "--gap 30m needs --protocol temporal"),
     ],
 )
 def test_a_cut_that_makes_no_sense_is_refused(

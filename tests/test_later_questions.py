@@ -5,7 +5,7 @@ import pytest
 
 from retrieval.data.history import Histories, build_histories
 from retrieval.data.times import DAY
-from retrieval.evaluation.questions import questions_after
+from retrieval.evaluation.questions import LaterProtocol, questions_after
 from retrieval.options import Target
 
 CUT = 2_000_000_000
@@ -57,7 +57,7 @@ ASKED = {
 def test_each_target_asks_whom_it_says_with_what_had_happened(
     histories: Histories, target: Target
 ) -> None:
-    found = questions_after(histories, CUT, target)
+    found = questions_after(histories, LaterProtocol(CUT, target))
     times = histories.timestamps - CUT
     asked = [
         (user, times[start:end].tolist(), times[end:stop].tolist())
@@ -68,4 +68,17 @@ def test_each_target_asks_whom_it_says_with_what_had_happened(
 
 def test_nothing_is_asked_after_everything(histories: Histories) -> None:
     for target in Target:
-        assert not len(questions_after(histories, CUT + DAY, target).users)
+        assert not len(questions_after(histories, LaterProtocol(CUT + DAY, target)).users)
+
+
+def test_a_gap_says_where_sittings_end(histories: Histories) -> None:
+    visit = LaterProtocol(CUT, Target.VISIT, 2 * HOUR)
+    assert (questions_after(histories, visit).stops - questions_after(histories, visit).ends) == 3
+    opening = questions_after(histories, LaterProtocol(CUT, Target.SUCCESSIVE, HOUR))
+    times = (histories.timestamps - CUT)[opening.ends]
+    # User 2's second event follows the first by less than that.
+    assert [(user, time) for user, time in zip(opening.users, times, strict=True)] == [
+        (0, 3 * HOUR),
+        (1, 5),
+        (1, 2 * HOUR + 10),
+    ]

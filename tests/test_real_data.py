@@ -8,6 +8,7 @@ import pytest
 from retrieval.data import columns
 from retrieval.data.layouts import read_folder
 from retrieval.evaluation.protocols import evaluate
+from retrieval.evaluation.questions import LaterProtocol
 from retrieval.evaluation.result import Result
 from retrieval.evaluation.temporal import cut_at, evaluate_later
 from retrieval.options import Preset, Split, Target
@@ -103,7 +104,9 @@ def test_lists_for_the_next_visit_to_ml_1m_beat_what_was_popular(tmp_path: Path)
     data = read_folder(folder("ml-1m"))
     cut = cut_at(data.ratings[columns.TIMESTAMP].to_numpy(), 0.7)
     settings = preset_settings(Preset.QUICK, ("sequence",))
-    results = evaluate_later(data, "ml-1m", cut, Target.VISIT, settings, 1, tmp_path / "run")
+    results = evaluate_later(
+        data, "ml-1m", LaterProtocol(cut, Target.VISIT), settings, 1, tmp_path / "run"
+    )
     found = {result.system: result.metrics for result in results}
     ours = found["two towers by watch, time not known"]
     popular = [metrics for system, metrics in found.items() if system.startswith("popular")]

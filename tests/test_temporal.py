@@ -12,6 +12,8 @@ from retrieval.data import columns
 from retrieval.data.frames import MovieData
 from retrieval.errors import RequestError
 from retrieval.evaluation.metrics import mean_of_groups
+from retrieval.evaluation.questions import LaterProtocol
+from retrieval.evaluation.selection import with_later
 from retrieval.evaluation.temporal import cut_at, evaluate_later
 from retrieval.options import Target
 
@@ -52,7 +54,7 @@ def asked(
 ) -> dict[str, dict[str, float]]:
     folder = tmp_path_factory.mktemp("later") / "run"
     results = evaluate_later(
-        world, "world", CUT, Target.VISIT, tiny_settings(["bayesian"]), 0, folder
+        world, "world", LaterProtocol(CUT, Target.VISIT), tiny_settings(["bayesian"]), 0, folder
     )
     assert {result.count for result in results} == {10}
     return {
@@ -85,18 +87,29 @@ def test_the_run_answers_and_its_ratings_are_held_against_likes(
     for name in ways:
         assert all(np.isfinite(value) for value in asked[name].values()), name
         assert 0 <= asked[name]["auc"] <= 1
+        assert 0 < asked[name]["rmse"] < 4
+        assert 0 <= asked[name]["within ±"] <= 1
+    assert np.isnan(asked["popular over all time"]["rmse"])  # it predicts none
 
 
 def test_a_run_that_knows_what_came_after_is_refused(world: MovieData, tmp_path: Path) -> None:
     settings, folder = tiny_settings(["bayesian"]), tmp_path / "run"
-    evaluate_later(world, "world", CUT, Target.FIRST, settings, 0, folder)
-    again = evaluate_later(world, "world", CUT, Target.LAST, settings, 0, folder, trained=True)
+    evaluate_later(world, "world", LaterProtocol(CUT, Target.FIRST), settings, 0, folder)
+    again = evaluate_later(
+        world, "world", LaterProtocol(CUT, Target.LAST), settings, 0, folder, trained=True
+    )
     assert again[0].count == 10
     with pytest.raises(
         RequestError, match=r"was trained on events until 2001-09-24.*after the cut"
     ):
         evaluate_later(
-            world, "world", CUT - 20 * DAY, Target.FIRST, settings, 0, folder, trained=True
+            world,
+            "world",
+            LaterProtocol(CUT - 20 * DAY, Target.FIRST),
+            settings,
+            0,
+            folder,
+            trained=True,
         )
 
 
@@ -105,9 +118,13 @@ def test_a_cut_that_leaves_nothing_is_refused_before_training(
 ) -> None:
     settings = tiny_settings(["bayesian"])
     with pytest.raises(RequestError, match="nothing comes after 2001"):
-        evaluate_later(world, "w", CUT + 9 * DAY, Target.FIRST, settings, 0, tmp_path / "run")
+        evaluate_later(
+            world, "w", LaterProtocol(CUT + 9 * DAY, Target.FIRST), settings, 0, tmp_path / "run"
+        )
     with pytest.raises(RequestError, match=r"20 of .* ratings come before"):
-        evaluate_later(world, "w", START + DAY, Target.FIRST, settings, 0, tmp_path / "run")
+        evaluate_later(
+            world, "w", LaterProtocol(START + DAY, Target.FIRST), settings, 0, tmp_path / "run"
+        )
     assert not (tmp_path / "run").exists()
 
 
@@ -123,3 +140,33 @@ def test_users_are_the_sample_where_they_are_asked_often() -> None:
     assert found.value == 0.5
     assert found.half_width == pytest.approx(mean_of_groups(values[::50], users[::50]).half_width)
     assert mean_of_groups(np.ones(4), np.zeros(4, np.int64)).half_width == float("inf")
+
+
+def test_events_of_a_file_of_their_own_are_asked_as_those_after_a_cut_are(
+    world: MovieData, asked: Asked, tmp_path: Path
+) -> None:
+    late = world.ratings[columns.TIMESTAMP] > CUT
+    # A movie that nothing was known of before is one more that lists do not find.
+    learned = replace(
+        world,
+        ratings=world.ratings[~late],
+        movies=world.movies[world.movies[columns.MOVIE_ID] != UNSEEN],
+    )
+    later = replace(world, ratings=world.ratings[late])
+    protocol = LaterProtocol(int(learned.ratings[columns.TIMESTAMP].max()), Target.VISIT)
+    results = evaluate_later(
+        learned,
+        "world",
+        protocol,
+        tiny_settings(["bayesian"]),
+        0,
+        tmp_path / "run",
+        whole=with_later(learned, later, "later.csv"),
+    )
+    found = {result.system: result.metrics for result in results}
+    assert {result.count for result in results} == {10}
+    for name in ("popular over all time", "popular in the last 7 days"):
+        assert found[name]["ndcg@10"].value == pytest.approx(asked[name]["ndcg@10"])
+    ours = found["two towers by rating, time not known"]
+    assert ours["recall@100"].value == 0.5  # the hit, of two that are right
+    assert np.isfinite(ours["rmse"].value)

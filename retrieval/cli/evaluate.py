@@ -7,7 +7,7 @@ half_width (of the 95 % interval).
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
@@ -39,11 +39,16 @@ from retrieval.options import Device, Protocol, Split, Target
 
 if TYPE_CHECKING:
     from retrieval.data.frames import MovieData
+    from retrieval.data.source import DataSource
+    from retrieval.evaluation.questions import LaterProtocol
     from retrieval.evaluation.result import Result
 
 
 # Share of all events that is learned from, if nobody says.
 DEFAULT_CUT = "0.8"
+
+# Options of the protocol temporal, in the help.
+LATER = "With --protocol temporal"
 
 
 def evaluate(
@@ -57,12 +62,26 @@ def evaluate(
     repeats: RepeatsOption = None,
     any_years: AnyYearsOption = False,
     seed: SeedOption = 0,
+    run: Annotated[
+        Path | None,
+        typer.Option("--run", help="Folder to keep the run in; by default none is kept."),
+    ] = None,
     cut: Annotated[
         str | None,
         typer.Option(
             metavar="SHARE|TIME",
-            help="Of the protocol temporal: learn from the first 0.8 of all events, the default, "
-            "or from those until 2000-12-01.",
+            help="Learn from the first 0.8 of all events, the default, or from those until "
+            "2000-12-01.",
+            rich_help_panel=LATER,
+        ),
+    ] = None,
+    test: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Instead of a cut: learn from all of the data, and ask about the events of this "
+            "file, which came later.",
+            rich_help_panel=LATER,
         ),
     ] = None,
     target: Annotated[
@@ -71,17 +90,33 @@ def evaluate(
             "target",
             Target,
             "--target",
-            words=f"Of the protocol temporal, what lists are to find: {', '.join(Target)}.",
+            words=f"What lists are to find: {', '.join(Target)}.",
+            panel=LATER,
         ),
     ] = None,
-    run: Annotated[
-        Path | None,
-        typer.Option("--run", help="Folder to keep the run in; by default none is kept."),
+    gap: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            help="A sitting ends after a pause of 30m, 2h or 1d, by default of an hour. With "
+            f"--target {Target.SUCCESSIVE}, only what opens a sitting is asked.",
+            rich_help_panel=LATER,
+        ),
+    ] = None,
+    core: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Leave out users and movies with fewer than N events, until none is left, as "
+            "published figures do with 5.",
+            rich_help_panel=LATER,
+        ),
     ] = None,
     trained: Annotated[
         Path | None,
         typer.Option(
-            metavar="RUN", help="Of the protocol temporal: ask this run instead of training one."
+            metavar="RUN", help="Ask this run instead of training one.", rich_help_panel=LATER
         ),
     ] = None,
     device: DeviceOption = Device.AUTO,
@@ -95,13 +130,8 @@ def evaluate(
         raise RequestError(
             "evaluated on what? give --data FOLDER, or --config FILE.toml of rec init"
         )
-    if protocol is not Protocol.TEMPORAL:
-        refused = {"--cut": cut, "--target": target, "--trained": trained}
-        for name, value in refused.items():
-            if value is not None:
-                raise RequestError(f"{name} {shown(value)} needs --protocol {Protocol.TEMPORAL}")
-    if trained is not None and run is not None:
-        raise RequestError("--run keeps what is trained, and --trained trains nothing; give one")
+    later = _Later(cut, test, target, gap, core, trained)
+    later.check(protocol, run)
     from tempfile import TemporaryDirectory
 
     from retrieval.data.source import read
@@ -118,14 +148,15 @@ def evaluate(
         remark(*frames.notes)
         folder = trained or run or Path(scratch) / "run"
         if protocol is Protocol.TEMPORAL:
+            asked = later.asked(frames, source)
             results = evaluate_later(
-                frames,
+                asked.learned,
                 str(source),
-                _moment(cut, frames),
-                target or Target.VISIT,
+                asked.protocol,
                 settings,
                 seed,
                 folder,
+                whole=asked.whole,
                 trained=trained is not None,
                 device=device,
                 progress=shows,
@@ -170,6 +201,66 @@ def evaluate(
         ],
         keys=3,
     )
+
+
+class _Asked(NamedTuple):
+    """What the protocol temporal asks."""
+
+    learned: "MovieData"
+    whole: "MovieData | None"  # all events, if what is learned from is no part of one table
+    protocol: "LaterProtocol"
+
+
+class _Later(NamedTuple):
+    """The options of the protocol temporal, as they were given."""
+
+    cut: str | None
+    test: Path | None
+    target: Target | None
+    gap: str | None
+    core: int | None
+    trained: Path | None
+
+    def check(self, protocol: Protocol, run: Path | None) -> None:
+        """Raise a `RequestError` if options do not go together."""
+        if protocol is not Protocol.TEMPORAL:
+            for name, value in self._asdict().items():
+                if value is not None:
+                    raise RequestError(
+                        f"--{name} {shown(value)} needs --protocol {Protocol.TEMPORAL}"
+                    )
+        if self.trained is not None and run is not None:
+            raise RequestError(
+                "--run keeps what is trained, and --trained trains nothing; give one"
+            )
+        if self.test is not None and self.cut is not None:
+            raise RequestError(
+                "--cut divides the data, and --test names what comes after all of it; give one"
+            )
+        if self.test is not None and not self.test.exists():
+            raise RequestError(f"--test {shown(self.test)} is no file; check its name")
+        self._pause()
+
+    def asked(self, data: "MovieData", source: "DataSource") -> _Asked:
+        """Return what is asked about data, which was read from a source."""
+        from retrieval.data.source import events_like, read
+        from retrieval.evaluation.questions import LaterProtocol
+        from retrieval.evaluation.selection import core_of, last_moment, with_later
+
+        if self.core is not None:
+            data = core_of(data, self.core)
+        target = self.target or Target.VISIT
+        if self.test is None:
+            return _Asked(data, None, LaterProtocol(_moment(self.cut, data), target, self._pause()))
+        later = read(events_like(source, self.test))
+        remark(*later.notes)
+        whole = with_later(data, later, str(self.test))
+        return _Asked(data, whole, LaterProtocol(last_moment(data), target, self._pause()))
+
+    def _pause(self) -> int | None:
+        from retrieval.serving.arguments import parse_duration
+
+        return None if self.gap is None else parse_duration(self.gap)
 
 
 def _moment(cut: str | None, data: "MovieData") -> int:

@@ -1,4 +1,4 @@
-"""Sittings: a user's events in a row, no longer than an hour between one and the next."""
+"""Sittings: a user's events in a row, no longer than a pause between one and the next."""
 
 from typing import NamedTuple
 
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from retrieval.data.history import Histories, spans
 from retrieval.data.times import COUNTERS
 
-# Seconds between two events that end a sitting.
+# Seconds between two events that end a sitting, if nobody says otherwise.
 PAUSE = 3600
 
 # Where no later sitting follows.
@@ -49,13 +49,18 @@ class Sittings(NamedTuple):
         return SittingsOf(self.bounds[sitting], ends, following, self.later[sitting])
 
 
-def sittings(histories: Histories) -> Sittings:
-    """Return the sittings of users; where timestamps count events, each user has a single one."""
+def sittings(histories: Histories, pause: int = PAUSE) -> Sittings:
+    """Return the sittings of users; where timestamps count events, each user has a single one.
+
+    Args:
+        histories: Events of users.
+        pause: Seconds without an event after which a sitting is over.
+    """
     count = len(histories.movies)
     first = np.zeros(count, dtype=bool)  # of a user
     first[histories.offsets[:-1][np.diff(histories.offsets) > 0]] = True
     opens = first.copy()
     if histories.timestamps.max(initial=0) >= COUNTERS:
-        opens[1:] |= np.diff(histories.timestamps) > PAUSE
+        opens[1:] |= np.diff(histories.timestamps) > pause
     begins = np.flatnonzero(opens)
     return Sittings(np.append(begins, count), ~first[begins])

@@ -111,6 +111,16 @@ def source_of(path: Path) -> DataSource:
         raise unreadable(path, error) from error
 
 
+def events_like(source: DataSource, path: Path) -> DataSource:
+    """Return the source of more events in another file, whose columns are called alike."""
+    said = {}
+    for key, name in source.columns.items():
+        role, _, ours = key.rpartition(".")
+        if role in ("", Role.EVENTS) and ours in OURS[Role.EVENTS]:
+            said[key] = name
+    return DataSource(events=path, columns=said, repeats=source.repeats, any_year=source.any_year)
+
+
 def read(source: DataSource) -> MovieData:
     """Read and check data.
 

@@ -161,7 +161,8 @@ def _right(trials: list[LaterTrial]) -> NDArray[np.bool_]:
 
 def _gains(trial: LaterTrial) -> NDArray[np.float64]:
     """Return NDCG of the one movie that is right, `(Q,)`."""
-    lists = lists_of(trial, trial.snapshot.encoder.ranking(None), When.AT)
+    default = trial.snapshot.encoder.ranking(None)
+    lists = lists_of(trial, (default,), When.AT)[default]
     targets = trial.histories.movies[trial.questions.ends].astype(np.int64)
     found = ranks(lists[:, :TOP], targets)
     return np.where(np.isfinite(found), 1 / np.log2(np.minimum(found, TOP) + 2), 0.0)
@@ -169,4 +170,4 @@ def _gains(trial: LaterTrial) -> NDArray[np.float64]:
 
 def _squared_errors(trial: LaterTrial) -> NDArray[np.float64]:
     true = trial.histories.ratings[trial.questions.ends].astype(np.float64)
-    return np.asarray((predicted_ratings(trial) - true) ** 2)
+    return np.asarray((predicted_ratings(trial).ratings - true) ** 2)

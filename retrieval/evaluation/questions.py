@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.data.history import Histories, first_times, spans
-from retrieval.data.sittings import sittings
+from retrieval.data.sittings import PAUSE, sittings
 from retrieval.data.times import DAY
 from retrieval.options import Target
 
@@ -23,7 +23,17 @@ class LaterQuestions(NamedTuple):
     stops: NDArray[np.int64]  # (Q,) of what came then
 
 
-def questions_after(histories: Histories, cut: int, target: Target) -> LaterQuestions:
+class LaterProtocol(NamedTuple):
+    """What is asked after a cut in time."""
+
+    cut: int  # seconds; an event of this very second is before it
+    target: Target  # events that are asked about
+    # Seconds without an event after which a sitting is over; of `Target.SUCCESSIVE`, what opens a
+    # sitting is asked about alone. None is that of training, and every event.
+    gap: int | None = None
+
+
+def questions_after(histories: Histories, protocol: LaterProtocol) -> LaterQuestions:
     """Return what is asked about the events after a cut.
 
     Users who appear after it are asked from their second event on, with the events before that;
@@ -32,9 +42,9 @@ def questions_after(histories: Histories, cut: int, target: Target) -> LaterQues
 
     Args:
         histories: All events, before and after.
-        cut: Seconds; an event of this very second is before it.
-        target: Events that are asked about.
+        protocol: What is asked.
     """
+    cut, target, gap = protocol
     starts, ends = histories.offsets[:-1], histories.offsets[1:]
     late = np.append(0, np.cumsum(histories.timestamps > cut))
     first = ends - (late[ends] - late[starts])  # (U,) position of each user's first late event
@@ -53,13 +63,16 @@ def questions_after(histories: Histories, cut: int, target: Target) -> LaterQues
             counts = np.where(comes, ends - begins, 0)
             users = np.repeat(np.arange(len(starts)), counts)
             asked = spans(begins, counts)
+            if gap is not None:
+                opens = sittings(histories, gap).of(asked).starts == asked
+                users, asked = users[opens], asked[opens]
             stops = asked + 1
         case Target.VISIT:
             there = np.flatnonzero(known & comes)
             away = histories.timestamps[first[there]] - histories.timestamps[first[there] - 1]
             users = there[away >= AWAY]
             asked = first[users]
-            stops = sittings(histories).of(asked).ends
+            stops = sittings(histories, PAUSE if gap is None else gap).of(asked).ends
         case Target.WINDOW:
             users = np.flatnonzero(known & comes)
             asked, stops = first[users], ends[users]

@@ -11,8 +11,12 @@ is asked more than once, intervals count users.
     rating of hits mean true rating of what is right among the first 10
     auc            share of pairs of a liked and another movie, of one user, of which the liked one
                    is predicted the higher rating
+    rmse           root of the mean squared error of the ratings predicted of what is right
+    within ±       share of those ratings that lie within the standard deviation that is told; about
+                   .68 if it is honest
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
@@ -31,14 +35,14 @@ from retrieval.data.vocabulary import UNKNOWN
 from retrieval.errors import RequestError
 from retrieval.evaluation.baselines import fit_biases, most_rated
 from retrieval.evaluation.metrics import Metric, coverage, mean_of_groups, novelty
-from retrieval.evaluation.questions import LaterQuestions, questions_after
+from retrieval.evaluation.questions import LaterProtocol, LaterQuestions, questions_after
 from retrieval.evaluation.result import WAYS, Result
-from retrieval.options import Device, RankBy, Target
+from retrieval.options import Device, RankBy
 from retrieval.pairs.when import When
 from retrieval.pipeline.settings import Settings
 from retrieval.pipeline.training import FEWEST_RATINGS, train
 from retrieval.progress import SILENT, Progress
-from retrieval.serving.lists import best_movies, list_options
+from retrieval.serving.lists import best_of, encode_rankings, list_options
 from retrieval.serving.predictions import predict
 from retrieval.serving.snapshot import ServingSnapshot
 from retrieval.serving.users import QueryUsers
@@ -53,8 +57,8 @@ ASKED = 256
 RECENT_DAYS, HALF_LIFE_DAYS = (7, 30), 30.0
 
 
-# Of a system that predicts nothing.
-NO_METRIC = Metric(float("nan"), float("inf"))
+# Of a system that predicts no ratings.
+NO_RATINGS = dict.fromkeys(("auc", "rmse", "within ±"), Metric(float("nan"), float("inf")))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +69,7 @@ class LaterTrial:
         dataset: All events.
         cut: Seconds; events of this very second are before it.
         histories: Histories of all events.
-        questions: Questions about those after the cut.
+        questions: Questions about events after the cut.
         snapshot: What answers.
         threads: Number of threads that share the work.
     """
@@ -92,12 +96,12 @@ class LaterTrial:
 def evaluate_later(
     data: MovieData,
     source: str,
-    cut: int,
-    target: Target,
+    protocol: LaterProtocol,
     settings: Settings,
     seed: int,
     folder: Path,
     *,
+    whole: MovieData | None = None,
     trained: bool = False,
     device: Device = Device.AUTO,
     progress: Progress = SILENT,
@@ -105,13 +109,13 @@ def evaluate_later(
     """Train a run on what came before a cut, and score its lists for what came after.
 
     Args:
-        data: All events.
+        data: All events, or what is learned from.
         source: Name of the data.
-        cut: Seconds; events of this very second are before it.
-        target: Events that are asked about.
+        protocol: What is asked.
         settings: Settings of the training.
         seed: Seed of training.
         folder: Folder where the run is written, or of a run that is there.
+        whole: All events, if the data is what is learned from.
         trained: Whether a run is there.
         device: Device that the sequence pair is trained on.
         progress: Who shows how far it is.
@@ -121,19 +125,22 @@ def evaluate_later(
             events after the cut.
         RunError: The run is missing or damaged.
     """
-    dataset = encode(data)
+    cut = protocol.cut
+    dataset = encode(data if whole is None else whole)
     early = dataset.timestamps <= cut
     histories = dataset.histories(np.ones(len(early), dtype=bool))
-    questions = questions_after(histories, cut, target)
+    questions = questions_after(histories, protocol)
     if not len(questions.users):
-        raise RequestError(f"nothing comes after {shown_time(cut)} that --target {target} asks for")
+        raise RequestError(
+            f"nothing comes after {shown_time(cut)} that --target {protocol.target} asks for"
+        )
     if early.sum() < FEWEST_RATINGS:
         raise RequestError(
             f"{early.sum()} of {len(early)} ratings come before {shown_time(cut)}, and training "
             f"needs {FEWEST_RATINGS}; cut later"
         )
     if not trained:
-        rows = replace(data, ratings=data.ratings[early])
+        rows = replace(data, ratings=data.ratings[early]) if whole is None else data
         train(rows, settings, folder, source=source, seed=seed, device=device, progress=progress)
     snapshot = ServingSnapshot.load(folder)
     present = snapshot.run.config.present
@@ -163,12 +170,12 @@ def score_lists(trial: LaterTrial) -> list[Result]:
     """Return what lists of the run, and of baselines, find of what comes after the cut."""
     encoder, questions = trial.snapshot.encoder, trial.questions
     default = encoder.ranking(None)
-    ways = [(rank_by, When.COMING_BACK) for rank_by in encoder.rankings]
-    ways += [(default, When.AT), (default, When.IN_SITTING)]
-    auc = _auc(trial, predicted_ratings(trial)) if encoder.rates else NO_METRIC
+    ratings = _rating_metrics(trial, predicted_ratings(trial)) if encoder.rates else NO_RATINGS
+    ways = {When.COMING_BACK: encoder.rankings, When.AT: (default,), When.IN_SITTING: (default,)}
     results = [
-        scored(trial, f"two towers by {rank_by}, {WAYS[when]}", lists_of(trial, rank_by, when), auc)
-        for rank_by, when in ways
+        scored(trial, f"two towers by {rank_by}, {WAYS[when]}", lists, ratings)
+        for when, rankings in ways.items()
+        for rank_by, lists in lists_of(trial, rankings, when).items()
     ]
     seen = [
         trial.histories.movies[start:end].astype(np.int64)
@@ -180,27 +187,37 @@ def score_lists(trial: LaterTrial) -> list[Result]:
     return results
 
 
-def lists_of(trial: LaterTrial, rank_by: RankBy, when: When) -> NDArray[np.int64]:
-    """Return the lists `(Q, K)` of the run, as movie numbers of the data, -1 where it ends."""
+def lists_of(
+    trial: LaterTrial, rankings: Sequence[RankBy], when: When
+) -> dict[RankBy, NDArray[np.int64]]:
+    """Return the lists `(Q, K)` of the run, as movie numbers of the data, -1 where it ends.
+
+    Args:
+        trial: What is asked.
+        rankings: Scores that rank, for each of which there are lists.
+        when: When users are asked.
+    """
     dataset, questions = trial.dataset, trial.questions
     depth = min(DEEP, len(dataset.movie_vocabulary))
     longest = min(depth, len(trial.snapshot.run.catalogue))
-    options = list_options(
-        trial.snapshot,
-        longest,
-        rank_by,
-        None,
-        0.0,
-        include_seen=False,
-        in_sitting=when is When.IN_SITTING,
-    )
-    lists = np.full((len(questions.users), depth), UNKNOWN, np.int64)
+    staying = when is When.IN_SITTING
+    options = {
+        rank_by: list_options(
+            trial.snapshot, longest, rank_by, None, 0.0, include_seen=False, in_sitting=staying
+        )
+        for rank_by in rankings
+    }
+    shape = len(questions.users), depth
+    lists = {rank_by: np.full(shape, UNKNOWN, np.int64) for rank_by in rankings}
     known = dataset.movie_vocabulary.numbers(trial.snapshot.run.catalogue.vocabulary.ids)  # (M,)
     for rows in _parts(questions):
         times = trial.histories.timestamps[questions.ends[rows]] if when is When.AT else None
-        users = _users(trial, rows)
-        found = best_movies(trial.snapshot, users, np.arange(len(rows)), times, options)
-        lists[rows, :longest] = np.where(found.movies == NO_ID, UNKNOWN, known[found.movies])
+        users, everyone = _users(trial, rows), np.arange(len(rows))
+        for rank_by, queries in encode_rankings(
+            trial.snapshot, users, everyone, times, rankings, in_sitting=staying
+        ).items():
+            found = best_of(trial.snapshot, queries, options[rank_by]).ids
+            lists[rank_by][rows, :longest] = np.where(found == NO_ID, UNKNOWN, known[found])
     return lists
 
 
@@ -245,35 +262,60 @@ def _users(trial: LaterTrial, rows: NDArray[np.int64]) -> QueryUsers:
     )
 
 
-def predicted_ratings(trial: LaterTrial) -> NDArray[np.float64]:
-    """Return the rating that the run predicts of each answer, `(E,)`, at no time.
+class PredictedRatings(NamedTuple):
+    """What a run says of E ratings; no numbers where it does not have the movie."""
 
-    That of a movie that the run does not have is not a number.
-    """
+    ratings: NDArray[np.float64]  # (E,)
+    deviations: NDArray[np.float64]  # (E,) standard deviations, no numbers where none are told
+
+
+def predicted_ratings(trial: LaterTrial) -> PredictedRatings:
+    """Return the rating that the run predicts of each answer, at no time."""
     questions = trial.questions
     movies = trial.movies[trial.histories.movies[_answers(questions).events]]
     sizes = questions.stops - questions.ends
     starts = np.cumsum(sizes) - sizes
-    predicted = np.full(len(movies), np.nan)
+    ratings, deviations = np.full((2, len(movies)), np.nan)
     for rows in _parts(questions):
         which = np.repeat(np.arange(len(rows)), sizes[rows])
         mine = spans(starts[rows], sizes[rows])
         there = movies[mine] != UNKNOWN
         which, mine = which[there], mine[there]
         users = _users(trial, rows)
-        predicted[mine] = predict(
-            trial.snapshot, users, which, movies[mine], None, trial.threads
-        ).ratings
-    return predicted
+        said = predict(trial.snapshot, users, which, movies[mine], None, trial.threads)
+        ratings[mine] = said.ratings
+        if said.deviations is not None:
+            deviations[mine] = said.deviations
+    return PredictedRatings(ratings, deviations)
 
 
-def _auc(trial: LaterTrial, predicted: NDArray[np.float64]) -> Metric:
-    """Return how often a liked movie is predicted a higher rating `(E,)` than another."""
+def _rating_metrics(trial: LaterTrial, predicted: PredictedRatings) -> dict[str, Metric]:
+    """Return what predicted ratings are worth."""
     owners, events = _answers(trial.questions)
-    there = np.isfinite(predicted)
-    owners, events, predicted = owners[there], events[there], predicted[there]
-    users = trial.questions.users[owners]
-    liked = trial.dataset.likes(trial.histories.ratings[events])
+    there = np.isfinite(predicted.ratings)
+    users = trial.questions.users[owners[there]]
+    true = trial.histories.ratings[events[there]]
+    ratings, deviations = predicted.ratings[there], predicted.deviations[there]
+    told, error = np.isfinite(deviations), np.abs(ratings - true.astype(np.float64))
+    squares = mean_of_groups(error**2, users)
+    root = float(np.sqrt(squares.value))
+    return {
+        "auc": _auc(users, ratings, trial.dataset.likes(true)),
+        "rmse": Metric(root, squares.half_width / (2 * root) if root else 0.0),
+        "within ±": mean_of_groups((error <= deviations)[told], users[told]),
+    }
+
+
+def _auc(
+    users: NDArray[np.int64], predicted: NDArray[np.float64], liked: NDArray[np.bool_]
+) -> Metric:
+    """Return how often a liked movie is predicted a higher rating than another of its user.
+
+    Args:
+        users: `(E,)` of each rating.
+        predicted: `(E,)` ratings.
+        liked: `(E,)` whether the true ones say that the movie was liked.
+    """
     order = np.argsort(users, kind="stable")
     bounds = np.flatnonzero(np.diff(users[order], prepend=-1))
     found, whose = [], []
@@ -300,7 +342,10 @@ def _answers(questions: LaterQuestions) -> _Answers:
 
 
 def scored(
-    trial: LaterTrial, system: str, lists: NDArray[np.int64], auc: Metric = NO_METRIC
+    trial: LaterTrial,
+    system: str,
+    lists: NDArray[np.int64],
+    predicted: Mapping[str, Metric] = NO_RATINGS,
 ) -> Result:
     """Return what lists are worth.
 
@@ -308,7 +353,7 @@ def scored(
         trial: What was asked.
         system: Name of what made the lists.
         lists: `(Q, K)` movie numbers, -1 where a list ends.
-        auc: What ratings that it predicts are worth.
+        predicted: What ratings that it predicts are worth.
     """
     dataset, questions, histories = trial.dataset, trial.questions, trial.histories
     owners, events = _answers(questions)
@@ -339,7 +384,7 @@ def scored(
         "rating of hits": mean_of_groups(
             ratings[answer[:, :TOP][top]], np.repeat(users, top.sum(axis=1))
         ),
-        "auc": auc,
+        **predicted,
         f"coverage@{TOP}": coverage(lists[:, :TOP], count),
         f"novelty@{TOP}": novelty(lists[:, :TOP], watched / known, known),
     }

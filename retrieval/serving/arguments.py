@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from retrieval.data.times import (
     COUNTERS,
+    DAY,
     EARLIEST,
     LATEST,
     NO_TIME,
@@ -24,6 +25,10 @@ from retrieval.errors import RequestError, shown
 LARGEST = 2**63 - 1
 
 YEAR_OR_MONTH = re.compile(r"((?:19|20)[0-9]{2})(-(?:0[1-9]|1[0-2]))?", re.ASCII)
+
+DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([smhd])", re.ASCII)
+SECONDS = {"s": 1, "m": 60, "h": 3600, "d": DAY}
+LONGEST_DURATION = 3660 * DAY  # ten years
 
 TIME_REMEDY = (
     "give seconds since 1970, or a date from 1990 to 2100 as in 2000, 2000-12-31 "
@@ -192,6 +197,19 @@ def parse_time(text: str, *, order: bool = False, years: bool = True) -> int:
     if not (EARLIEST <= seconds < LATEST or (counter and 0 <= seconds < COUNTERS)):
         number, no_number = whole_numbers(np.array([written], dtype=object))
         raise _no_time(text if no_number[0] else number[0], TIME_REMEDY)
+    return seconds
+
+
+def parse_duration(text: str) -> int:
+    """Read how long something takes, in seconds: 90s, 30m, 2h or 1d.
+
+    Raises:
+        RequestError: It is no duration, or none of a second at least.
+    """
+    found = DURATION.fullmatch(text.strip().casefold())
+    seconds = round(float(found[1]) * SECONDS[found[2]]) if found else 0
+    if not 1 <= seconds <= LONGEST_DURATION:
+        raise RequestError(f"'{shown(text)}' is no duration; write 90s, 30m, 2h or 1d")
     return seconds
 
 

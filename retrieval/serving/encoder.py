@@ -3,6 +3,7 @@
 Needs no torch: a user tower is a file that ONNX Runtime runs, or one that numpy solves.
 """
 
+from collections.abc import Sequence
 from copy import copy
 from typing import NamedTuple
 
@@ -151,19 +152,42 @@ class Encoder:
         Raises:
             RequestError: The run's pairs cannot rank by this.
         """
-        wanted, ranking = self.ranking(rank_by), self.run.config.ranking
-        if ranking is None or wanted is RankBy.RATING:
-            return rating
-        queries = np.zeros_like(rating)
-        if wanted is RankBy.BLEND:
-            back = self._come_back(users.questions)
-            weights = np.where(back, ranking.rating_weight, ranking.sitting_weight)
-            queries = weights[:, None].astype(np.float32) * rating
+        wanted = self.ranking(rank_by)
+        return self.queries_by(users, rating, (wanted,), timer)[wanted]
+
+    def queries_by(
+        self,
+        users: UserQuestions,
+        rating: NDArray[np.float32],
+        rankings: Sequence[RankBy],
+        timer: StageTimes | None = None,
+    ) -> dict[RankBy, NDArray[np.float32]]:
+        """Return the vectors that rank the lists of Q questions, `(Q, D)`, by each of some scores.
+
+        Args:
+            users: The questions.
+            rating: Vectors that rate, `(Q, D)`, as `encode` returns them.
+            rankings: Scores to rank by, which the run's pairs have.
+            timer: Stage times of the request, if anybody measures.
+        """
+        ranking, said = self.run.config.ranking, []
+        if ranking is None or set(rankings) == {RankBy.RATING}:
+            return dict.fromkeys(rankings, rating)
         for part in self.layout.ranking:
-            said = self._towers[part.name].encode(users.questions)
-            queries[:, self.layout.columns(part)] += said.vectors / part.temperature
+            vectors = self._towers[part.name].encode(users.questions).vectors
+            said.append((self.layout.columns(part), vectors / part.temperature))
             lap(timer, f"{part.name} tower")
-        return queries
+        found = {}
+        for wanted in rankings:
+            queries = np.zeros_like(rating)
+            if wanted is RankBy.BLEND:
+                back = self._come_back(users.questions)
+                weights = np.where(back, ranking.rating_weight, ranking.sitting_weight)
+                queries = weights[:, None].astype(np.float32) * rating
+            for columns, vectors in said:
+                queries[:, columns] += vectors
+            found[wanted] = rating if wanted is RankBy.RATING else queries
+        return found
 
     def _come_back(self, questions: Questions) -> NDArray[np.bool_]:
         """Return which questions are about another visit, `(Q,)`."""

@@ -1,5 +1,6 @@
 """Lists: for each question the movies with the highest scores, from one snapshot."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -140,11 +141,29 @@ def encode_lists(
         in_sitting: Whether users who are asked at no time are in the sitting of their last event.
         timer: Stage times of the request, if anybody measures.
     """
+    found = encode_rankings(
+        snapshot, users, rows, times, (rank_by,), in_sitting=in_sitting, timer=timer
+    )
+    return found[rank_by]
+
+
+def encode_rankings(
+    snapshot: ServingSnapshot,
+    users: QueryUsers,
+    rows: NDArray[np.int64],
+    times: NDArray[np.int64] | None,
+    rankings: Sequence[RankBy],
+    *,
+    in_sitting: bool = False,
+    timer: StageTimes | None = None,
+) -> dict[RankBy, ListQueries]:
+    """Encode Q questions once for lists by several scores, as `encode_lists` does for one."""
     encoder = snapshot.encoder
     questions = questions_of(users, rows, times, in_sitting=in_sitting)
     encoded = encoder.encode(questions, timer)
-    queries = encoder.queries(questions, encoded.vectors, rank_by, timer)
-    return ListQueries(encoded, queries, [_seen(users, row) for row in rows])
+    seen = [_seen(users, row) for row in rows]
+    queries = encoder.queries_by(questions, encoded.vectors, rankings, timer)
+    return {rank_by: ListQueries(encoded, vectors, seen) for rank_by, vectors in queries.items()}
 
 
 def listed(
