@@ -1,4 +1,7 @@
-"""Where torch trains."""
+"""Where and how torch computes in training."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -16,3 +19,20 @@ def available(device: Device) -> torch.device:
     if device is Device.CUDA and not on_gpu:
         raise RequestError("torch finds no GPU that it can use: ask for --device cpu, or auto")
     return torch.device("cuda", torch.cuda.current_device()) if on_gpu else torch.device("cpu")
+
+
+@contextmanager
+def fast_products(device: torch.device) -> Iterator[None]:
+    """Let oneDNN multiply matrices on a CPU while this is open, in training alone.
+
+    It uses AVX-512 on processors of every maker, which torch's own library does not, and is two to
+    three times as fast on those of AMD. Where a processor has units for it (AMX), factors are
+    rounded to 16 bits and sums are not, as on a GPU. What answers is computed without.
+    """
+    before = torch.get_float32_matmul_precision()
+    if device.type == "cpu":
+        torch.set_float32_matmul_precision("medium")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)

@@ -91,6 +91,11 @@ def trended_softmax(
         sample: Negatives as in `sampled_softmax`, `(S,)` numbers and logarithms; None is all
             movies.
     """
+    # What is asked at one moment lies together: then no score has to be moved.
+    order = moments.argsort(stable=True)
+    queries, targets, weights, moments = (
+        column[order] for column in (queries, targets, weights, moments)
+    )
     if sample is None:
         scores = queries @ movies.T + _trended(weights, trends, moments, None)  # (N, M)
         return F.cross_entropy(scores, targets)
@@ -104,13 +109,11 @@ def trended_softmax(
 
 
 def _trended(weights: Tensor, trends: Tensor, moments: Tensor, movies: Tensor | None) -> Tensor:
-    """Return what trends add to scores, `(N, M)`, or `(N, S)` of some movies."""
-    order = moments.argsort(stable=True)
-    places, counts = torch.unique_consecutive(moments[order], return_counts=True)
-    parts = torch.split(weights[order], counts.tolist())
+    """Return what trends add to scores, `(N, M)`, or `(N, S)` of some movies; moments in order."""
+    places, counts = torch.unique_consecutive(moments, return_counts=True)
+    parts = torch.split(weights, counts.tolist())
     tables = (trends[place] if movies is None else trends[place][movies] for place in places)
-    added = torch.cat([part @ table.T for part, table in zip(parts, tables, strict=True)])
-    return added[order.argsort()]
+    return torch.cat([part @ table.T for part, table in zip(parts, tables, strict=True)])
 
 
 def _with_gradients(

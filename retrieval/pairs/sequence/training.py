@@ -15,6 +15,7 @@ from torch.nn import functional as F  # noqa: N812 (torch's own name for it)
 from retrieval.data.history import seen, whole_windows
 from retrieval.data.metrics import discounted, discounted_many
 from retrieval.data.visits import Visits
+from retrieval.pairs.device import fast_products
 from retrieval.pairs.divergence import check_number, largest_weight
 from retrieval.pairs.sequence.batches import (
     NOTHING,
@@ -36,7 +37,7 @@ from retrieval.progress import SILENT, Progress
 from retrieval.storage.arrays import fingerprint
 
 # Of checkpoints; a new one where training is no longer the same.
-FORMAT = 11
+FORMAT = 12
 
 NAME = "sequence"  # of the pair, in messages
 
@@ -139,7 +140,8 @@ def fit_sequences(
             best, best_weights = left.card["best"], left.best
             progress.advance(len(epochs) * steps // settings.epochs)
         while len(epochs) < settings.epochs and len(epochs) - best <= settings.patience:
-            loss = state.epoch(len(epochs) + 1, progress)
+            with fast_products(device):
+                loss = state.epoch(len(epochs) + 1, progress)
             gains = Gains(
                 *ranks.first(
                     lambda: validation_gains(SequenceEnsemble([pair]), sequences, validation)
