@@ -3,19 +3,26 @@
 python benchmarks/figures.py
 
 A table stands between `<!-- NAME.json -->` and `<!-- end -->`, below a line that says on what
-machine it was measured. What is between is written anew.
+machine it was measured; `<!-- NAME.json VIEW -->` is one of several tables of a file. What is
+between is written anew. A file that is not there leaves its table as it is.
 """
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGE, FOLDER = DOCS / "figures.md", DOCS / "figures"
 
-TABLE = re.compile(r"(<!-- (?P<name>[a-z0-9-]+\.json) -->\n).*?(<!-- end -->)", re.DOTALL)
+TABLE = re.compile(
+    r"(?P<head><!-- (?P<name>[a-z0-9-]+)\.json(?: (?P<view>[a-z0-9-]+))? -->\n)"
+    r".*?(?P<end><!-- end -->)",
+    re.DOTALL,
+)
+
+Row = Mapping[str, Any]
 
 
 class Column(NamedTuple):
@@ -24,24 +31,121 @@ class Column(NamedTuple):
     title: str
     path: tuple[str, ...]  # keys that lead to the value in a row
     form: str = ""  # format of numbers
-    best: bool = False  # whether the largest number is bold
+    best: Callable[..., float] | None = None  # which number is bold: max, or min
+    half_width: bool = False  # whether what is at the path is a value and a half width
 
 
-def metric(title: str, name: str, form: str = ".4f", *, best: bool = True) -> Column:
+class Table(NamedTuple):
+    """A table of some rows of a file."""
+
+    columns: Sequence[Column]
+    where: Callable[[Row], bool] = bool  # no row is empty
+
+
+def metric(
+    title: str,
+    name: str,
+    form: str = ".4f",
+    best: Callable[..., float] | None = max,
+    *,
+    half_width: bool = False,
+) -> Column:
     """Return the column of a metric of `rec evaluate`."""
-    return Column(title, ("metrics", name, "value"), form, best)
+    path = ("metrics", name) if half_width else ("metrics", name, "value")
+    return Column(title, path, form, best, half_width)
 
 
 LATER = (
     Column("system", ("system",)),
     metric("HR@10", "hr@10"),
-    metric("NDCG@10", "ndcg@10"),
-    metric("liked NDCG@10", "liked ndcg@10"),
-    metric("rating of hits", "rating of hits", ".2f", best=False),
-    metric("coverage", "coverage@10", ".1%", best=False),
+    metric("NDCG@10", "ndcg@10", half_width=True),
+    metric("liked NDCG@10", "liked ndcg@10", half_width=True),
+    metric("rating of hits", "rating of hits", ".2f", None),
+    metric("coverage", "coverage@10", ".1%", None),
 )
 
-TABLES: Mapping[str, Sequence[Column]] = {"visit.json": LATER}
+LATER_RATINGS = (
+    Column("system", ("system",)),
+    metric("AUC of liked", "auc"),
+    metric("RMSE", "rmse", best=min),
+    metric("within ±", "within ±", ".1%", None),
+)
+
+
+def after(target: str) -> Callable[[Row], bool]:
+    """Return what chooses the rows of a target of the protocol temporal."""
+    return lambda row: row["target"] == target
+
+
+TABLES: Mapping[tuple[str, str | None], Table] = {
+    **{("visit", target): Table(LATER, after(target)) for target in ("visit", "first", "last")},
+    ("visit", "ratings"): Table(
+        LATER_RATINGS,
+        lambda row: row["target"] == "visit" and row["metrics"]["auc"]["value"] is not None,
+    ),
+    **{("cut9", target): Table(LATER, after(target)) for target in ("visit", "first", "last")},
+    ("ratings", None): Table(
+        (
+            Column("system", ("system",)),
+            Column("RMSE", ("rmse",), ".4f", min),
+            Column("seconds", ("seconds",), ",.0f"),
+        )
+    ),
+    ("folds", None): Table(
+        (
+            Column("fold", ("fold",)),
+            Column("RMSE", ("rmse",), ".4f"),
+            Column("±", ("half_width",), ".4f"),
+            Column("seconds", ("seconds",), ".0f"),
+        )
+    ),
+    ("ranking", None): Table(
+        (
+            Column("w", ("weight",)),
+            *(
+                Column(f"{measure} {who}", ("found", who, measure.casefold()), ".4f", max)
+                for who in ("all", "liked", "disliked")
+                for measure in ("HR@10", "NDCG@10")
+            ),
+            Column("rating of hits", ("rating_of_hits",), ".2f"),
+        )
+    ),
+    ("sweeps", None): Table(
+        (
+            Column("ratings", ("ratings",), ","),
+            Column("nanoseconds a rating", ("rating_nanoseconds",), ",.0f"),
+            Column("seconds a sweep", ("sweep_seconds",), ".2f"),
+            Column("MB at the peak", ("peak_megabytes",), ",.0f"),
+        )
+    ),
+    ("batching", None): Table(
+        (
+            Column("step", ("step",)),
+            Column("rows, ratings a second", ("rows_per_second",), ",.0f"),
+            Column("arrays, ratings a second", ("arrays_per_second",), ",.0f"),
+        ),
+        lambda row: "step" in row,
+    ),
+    ("scale", None): Table(
+        (
+            Column("events", ("events",), ","),
+            Column("stage", ("stage",)),
+            Column("seconds", ("seconds",), ",.0f"),
+            Column("MB at the peak", ("peak",), ",.0f"),
+            Column("MB on disk", ("disk",), ",.0f"),
+        ),
+        lambda row: "stage" in row and "disk" in row,
+    ),
+    ("search", None): Table(
+        (
+            Column("index", ("system",)),
+            Column("setting", ("parameters",)),
+            Column("recall@20", ("recall",), ".4f"),
+            Column("ms", ("milliseconds",), ".3f"),
+            Column("seconds to build", ("build_seconds",), ",.1f"),
+        )
+    ),
+}
 
 
 def main() -> None:
@@ -53,25 +157,29 @@ def written(page: str) -> str:
     """Return a page with its tables as the files say."""
 
     def filled(found: re.Match[str]) -> str:
-        made = table(FOLDER / found["name"], TABLES[found["name"]])
-        return f"{found[1]}\n{made}\n{found[3]}"
+        path = FOLDER / f"{found['name']}.json"
+        if not path.exists():
+            return found[0]
+        made = table(path, TABLES[found["name"], found["view"]])
+        return f"{found['head']}\n{made}\n{found['end']}"
 
     return TABLE.sub(filled, page)
 
 
-def table(path: Path, columns: Sequence[Column]) -> str:
+def table(path: Path, wanted: Table) -> str:
     """Return the table of a file, as Markdown.
 
     Args:
         path: File that a benchmark wrote.
-        columns: Columns of the table.
+        wanted: Its columns and rows.
     """
     whole = json.loads(path.read_text(encoding="utf-8"))
-    machine = whole["machine"]
-    values = [[_value(row, column) for column in columns] for row in whole["rows"]]
-    largest = [
-        max((value for value in cells if isinstance(value, float)), default=None)
-        for cells in zip(*values, strict=True)
+    machine, columns = whole["machine"], wanted.columns
+    rows = [row for row in whole["rows"] if wanted.where(row)]
+    values = [[_value(row, column) for column in columns] for row in rows]
+    best = [
+        _best(column, cells)
+        for column, cells in zip(columns, zip(*values, strict=True), strict=True)
     ]
     measured = (
         f"{machine['processor']}, {machine['cores']} cores, {machine['threads']} threads, Python "
@@ -85,25 +193,47 @@ def table(path: Path, columns: Sequence[Column]) -> str:
     ]
     for row in values:
         cells = [
-            _cell(value, column, bold=column.best and value == most)
-            for value, column, most in zip(row, columns, largest, strict=True)
+            _cell(value, column, bold=most is not None and _number(value) == most)
+            for value, column, most in zip(row, columns, best, strict=True)
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
-def _value(row: Mapping[str, Any], column: Column) -> object:
+def _best(column: Column, values: Sequence[object]) -> float | None:
+    """Return the number of a column that is bold; None is none."""
+    numbers = [number for number in map(_number, values) if number is not None]
+    return column.best(numbers) if column.best and numbers else None
+
+
+def _value(row: Row, column: Column) -> Any:  # noqa: ANN401 (what a file holds)
     value: Any = row
     for key in column.path:
-        value = value[key]
+        value = None if value is None else value.get(key)
     return value
 
 
+def _number(value: object) -> float | None:
+    """Return the number that a value says, if it says one."""
+    if isinstance(value, Mapping):
+        value = value["value"]
+    return float(value) if isinstance(value, (int, float)) else None
+
+
 def _cell(value: object, column: Column, *, bold: bool) -> str:
-    if value is None:
+    if value is None or (isinstance(value, Mapping) and value["value"] is None):
         return "-"
-    text = format(value, column.form)
-    return f"**{text}**" if bold else text
+    if not isinstance(value, Mapping):
+        text = _text(value, column.form)
+        return f"**{text}**" if bold else text
+    text, half = (_text(value[key], column.form) for key in ("value", "half_width"))
+    return f"**{text}** ± {half}" if bold else f"{text} ± {half}"
+
+
+def _text(value: object, form: str) -> str:
+    """Return a value as tables have it: numbers below one without the zero."""
+    text = format(value, form)
+    return text.removeprefix("0") if form.endswith("f") and text.startswith("0.") else text
 
 
 if __name__ == "__main__":

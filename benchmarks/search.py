@@ -2,13 +2,16 @@
 
 python benchmarks/search.py --run FOLDER [--size 100000] [--random] [--skip hnsw] [--turns 5]
                             [--plot]
+python benchmarks/search.py --public random-s-100-angular [--skip hnsw] [--turns 5] [--plot]
 
 The catalogue is made to look like the run's; the queries are those of its users, each asked for 20
 movies without those of the ranks at which the user has seen movies in the run; with --random, as
 many random ones, which are seldom in the way. Peers, which cannot leave movies out without losing
 recall, are asked for as many more. One query at a time on one thread. A machine is faster at one
-time than at another, so at the end those that found enough soonest are asked again in turns. The
-peers come with the extra `peers`; those that are not installed are left out.
+time than at another, so at the end those that found enough soonest are asked again in turns. With
+--public, vectors and queries are those of a set of ann-benchmarks that anybody can make: unit
+vectors, 10 results, nothing left out, the first thousand of its queries. The peers come with the
+extra `peers`; those that are not installed are left out.
 """
 
 import time
@@ -25,6 +28,8 @@ import numpy as np
 from machine import Report, add_plot, arguments
 from numpy.typing import NDArray
 from plots import new_plot, save
+from sklearn.datasets import make_blobs
+from sklearn.model_selection import train_test_split
 
 from index.kinds import Kind
 from index.search import Index
@@ -62,6 +67,21 @@ NAMES = ("nprobe", "ef", "oversampling")
 Ask = Callable[[Vectors, int], NDArray[np.integer]]  # (1, D), depth -> (depth,) rows
 
 
+class PublicSet(NamedTuple):
+    """A set of ann-benchmarks.com that is made, not downloaded."""
+
+    components: int
+    vectors: int  # queries included, a tenth of them
+    centres: int
+
+
+PUBLIC = {
+    "random-xs-20-angular": PublicSet(20, 10_000, 100),
+    "random-s-100-angular": PublicSet(100, 100_000, 1_000),
+}
+PUBLIC_K, PUBLIC_QUERIES = 10, 1_000
+
+
 class Point(NamedTuple):
     """One system with some search parameters."""
 
@@ -82,7 +102,9 @@ class Measured(NamedTuple):
 def main() -> None:
     """Measure, report and draw."""
     parser = arguments(__doc__)
-    parser.add_argument("--run", type=Path, required=True, help="folder of a run")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--run", type=Path, help="folder of a run")
+    source.add_argument("--public", choices=list(PUBLIC), help="a public set of vectors")
     parser.add_argument("--size", type=int, default=100_000, help="number of movies")
     parser.add_argument("--random", action="store_true", help="leave out random movies")
     systems = [*map(str, Kind), *PACKAGES]
@@ -90,24 +112,27 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=5, help="times that the best are asked again")
     add_plot(parser, "search")
     asked = parser.parse_args()
-    run = open_run(asked.run)
-    of_users = questions(run)
-    vectors, made = larger(open_index(run).snapshot, of_users, asked.size, asked.seed)
+    if asked.public:
+        vectors, made = public(PUBLIC[asked.public])
+    else:
+        run = open_run(asked.run)
+        vectors, made = larger(open_index(run).snapshot, questions(run), asked.size, asked.seed)
     if asked.random:
         rng = np.random.default_rng(asked.seed)
-        others = [rng.choice(asked.size, len(ids), replace=False) for ids in made.excluded]
+        others = [rng.choice(len(vectors), len(ids), replace=False) for ids in made.excluded]
         made = made._replace(excluded=others)
     seen = made.excluded
-    truth = Index.build(np.arange(asked.size), vectors).search(made.queries, made.k, seen).ids
+    truth = Index.build(np.arange(len(vectors)), vectors).search(made.queries, made.k, seen).ids
     versions = installed()
     report = Report(
         asked,
-        f"{asked.size:,} vectors of {vectors.shape[1]} components like those of {asked.run.name}, "
+        f"{len(vectors):,} vectors of {vectors.shape[1]} components "
+        f"{f'of {asked.public}' if asked.public else f'like those of {asked.run.name}'}, "
         f"{len(seen)} queries one at a time on one thread, "
         f"{np.mean([len(ids) for ids in seen]):.0f} movies excluded each, "
         + ", ".join(f"{PACKAGES[name]} {found}" for name, found in versions.items()),
     )
-    report.say(f"{'system':20} {'parameters':28} recall@20      ms  build s")
+    report.say(f"{'system':20} {'parameters':28} {f'recall@{made.k}':>9}      ms  build s")
     skip = {*asked.skip, *(PACKAGES.keys() - versions.keys())}
     points: list[Point] = []
     enough: dict[str, Measured] = {}
@@ -132,7 +157,25 @@ def main() -> None:
         )
     report.save()
     if asked.plot:
-        draw(points, asked.size, asked.plot)
+        draw(points, len(vectors), asked.plot)
+
+
+def public(wanted: PublicSet) -> tuple[Vectors, Questions]:
+    """Return the vectors of a public set, and its queries.
+
+    Source: ann-benchmarks, `random_float` of its datasets.py: the same numbers, of length 1.
+    """
+    made, _ = make_blobs(
+        n_samples=wanted.vectors,
+        n_features=wanted.components,
+        centers=wanted.centres,
+        random_state=1,
+    )
+    made /= np.linalg.norm(made, axis=1, keepdims=True)
+    vectors, queries = train_test_split(made.astype(np.float32), test_size=0.1, random_state=1)
+    queries = queries[:PUBLIC_QUERIES]
+    nothing = [np.zeros(0, np.int64)] * len(queries)
+    return vectors, Questions(queries, PUBLIC_K, nothing)
 
 
 def installed() -> dict[str, str]:
@@ -370,7 +413,7 @@ def draw(points: Sequence[Point], size: int, path: Path) -> None:
         xscale="log",
         yscale="log",
         xlabel="milliseconds of one query",
-        ylabel="share of the best 20 that is missed",
+        ylabel="share of the best that is missed",
     )
     figure.legend(loc="outside right center", fontsize=8)
     save(figure, path)

@@ -53,7 +53,15 @@ PENALTIES = (100.0, 300.0, 1000.0)
 TOGETHER = 1024
 
 # What is printed of all metrics, which `--json` has.
-SHOWN = ("hr@10", "ndcg@10", "liked ndcg@10", "recall@100", "rating of hits", "coverage@10")
+SHOWN = (
+    "hr@10",
+    "ndcg@10",
+    "ahead",
+    "liked ndcg@10",
+    "recall@100",
+    "rating of hits",
+    "coverage@10",
+)
 
 
 class Peer(Protocol):

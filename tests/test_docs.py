@@ -102,25 +102,37 @@ def _shown(value: object) -> str:
 
 def test_the_tables_of_figures_are_what_was_measured() -> None:
     page = figures.PAGE.read_text(encoding="utf-8")
-    assert set(re.findall(r"<!-- (\S+\.json) -->", page)) == set(figures.TABLES)
+    shown = {(found["name"], found["view"]) for found in figures.TABLE.finditer(page)}
+    assert shown == set(figures.TABLES)
+    assert {name for name, _ in shown} <= {path.stem for path in figures.FOLDER.glob("*.json")}
     assert figures.written(page) == page
 
 
 def test_a_table_shows_its_columns_and_the_best(tmp_path: Path) -> None:
     rows = [
-        {"system": name, "metrics": {"hr@10": {"value": value}}}
-        for name, value in (("one", 0.25), ("other", 0.5), ("none", None))
+        {"system": name, "seconds": seconds, "metrics": {"hr@10": metric}}
+        for name, seconds, metric in (
+            ("one", 7.0, {"value": 0.25, "half_width": 0.125}),
+            ("other", 0.5, {"value": 0.5, "half_width": 0.25}),
+            ("none", None, {"value": None, "half_width": None}),
+            ("left out", 9.0, {"value": 1.0, "half_width": 0.0}),
+        )
     ]
     machine = {"processor": "P", "cores": 2, "threads": 1, "python": "3", "torch": "2"}
     whole = {"seed": 7, "machine": machine, "rows": rows}
     (tmp_path / "some.json").write_text(json.dumps(whole))
-    columns = (figures.Column("system", ("system",)), figures.metric("HR", "hr@10"))
-    assert figures.table(tmp_path / "some.json", columns).splitlines() == [
+    columns = (
+        figures.Column("system", ("system",)),
+        figures.metric("HR", "hr@10", half_width=True),
+        figures.Column("seconds", ("seconds",), ".1f", min),
+    )
+    wanted = figures.Table(columns, lambda row: row["system"] != "left out")
+    assert figures.table(tmp_path / "some.json", wanted).splitlines() == [
         "P, 2 cores, 1 threads, Python 3, torch 2; seed 7.",
         "",
-        "| system | HR |",
-        "|---|---|",
-        "| one | 0.2500 |",
-        "| other | **0.5000** |",
-        "| none | - |",
+        "| system | HR | seconds |",
+        "|---|---|---|",
+        "| one | .2500 ± .1250 | 7.0 |",
+        "| other | **.5000** ± .2500 | **.5** |",
+        "| none | - | - |",
     ]

@@ -73,6 +73,14 @@ def test_what_was_popular_lately_finds_what_is_popular_now(
     assert asked["popular in the last 7 days"]["mrr"] == 1
 
 
+def test_what_is_ahead_of_the_best_popular_list_is_told_question_by_question(asked: Asked) -> None:
+    popular = [name for name in asked if name.startswith(("popular", "user mean"))]
+    most = max(asked[name]["ndcg@10"] for name in popular)
+    for values in asked.values():
+        assert values["ahead"] == pytest.approx(values["ndcg@10"] - most)
+    assert max(asked[name]["liked ahead"] for name in popular) == pytest.approx(0)
+
+
 def test_nothing_after_the_cut_makes_anything_popular(asked: Asked) -> None:
     # If it did, movie 29 would be second, and lists would be as good as they can be.
     for name in ("popular over all time", "popular in the last 7 days", "user mean + movie bias"):

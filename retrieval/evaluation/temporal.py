@@ -7,7 +7,10 @@ is asked more than once, intervals count users.
     recall@k       share of what is right that is among the first k
     ndcg@10        gain 1 / log2(rank + 2) of what is right, ranks from 0, over the best there is
     mrr            mean of 1 / (rank + 1) of the first that is right
-    liked ndcg@10  the same where only liked movies are right, of questions that have any
+    ahead          ndcg@10 minus that of the list of what was popular that finds most; its interval
+                   is that of the difference, question by question
+    liked ndcg@10  ndcg@10 where only liked movies are right, of questions that have any
+    liked ahead    the same of liked movies
     rating of hits mean true rating of what is right among the first 10
     auc            share of pairs of a liked and another movie, of one user, of which the liked one
                    is predicted the higher rating
@@ -85,6 +88,28 @@ class LaterTrial:
     def first_times(self) -> NDArray[np.bool_]:
         """Which of all events are their user's first of the movie: no list holds what is seen."""
         return first_times(self.histories)
+
+    @cached_property
+    def popular(self) -> dict[str, NDArray[np.int64]]:
+        """Lists `(Q, K)` that are the same for everybody, but for what each has seen, by name."""
+        questions, count = self.questions, len(self.dataset.movie_vocabulary)
+        seen = [
+            self.histories.movies[start:end].astype(np.int64)
+            for start, end in zip(questions.starts, questions.ends, strict=True)
+        ]
+        return {
+            name: most_rated(scores, seen, min(DEEP, count))
+            for name, scores in _baselines(self).items()
+        }
+
+    @cached_property
+    def most_by_popularity(self) -> "_Gains":
+        """What those of them find that find most, of all movies and of those that were liked."""
+        found = [_gains(self, _hits(self, lists)) for lists in self.popular.values()]
+        return _Gains(
+            max((each.all for each in found), key=np.sum),
+            max((each.liked for each in found), key=np.nansum),
+        )
 
     @cached_property
     def movies(self) -> NDArray[np.int64]:
@@ -168,7 +193,7 @@ def shown_time(seconds: int) -> str:
 
 def score_lists(trial: LaterTrial) -> list[Result]:
     """Return what lists of the run, and of baselines, find of what comes after the cut."""
-    encoder, questions = trial.snapshot.encoder, trial.questions
+    encoder = trial.snapshot.encoder
     default = encoder.ranking(None)
     ratings = _rating_metrics(trial, predicted_ratings(trial)) if encoder.rates else NO_RATINGS
     ways = {When.COMING_BACK: encoder.rankings, When.AT: (default,), When.IN_SITTING: (default,)}
@@ -177,14 +202,7 @@ def score_lists(trial: LaterTrial) -> list[Result]:
         for when, rankings in ways.items()
         for rank_by, lists in lists_of(trial, rankings, when).items()
     ]
-    seen = [
-        trial.histories.movies[start:end].astype(np.int64)
-        for start, end in zip(questions.starts, questions.ends, strict=True)
-    ]
-    depth = min(DEEP, len(trial.dataset.movie_vocabulary))
-    for name, scores in _baselines(trial).items():
-        results.append(scored(trial, name, most_rated(scores, seen, depth)))
-    return results
+    return results + [scored(trial, name, lists) for name, lists in trial.popular.items()]
 
 
 def lists_of(
@@ -355,34 +373,27 @@ def scored(
         lists: `(Q, K)` movie numbers, -1 where a list ends.
         predicted: What ratings that it predicts are worth.
     """
-    dataset, questions, histories = trial.dataset, trial.questions, trial.histories
-    owners, events = _answers(questions)
-    fresh = trial.first_times[events]
-    owners, events = owners[fresh], events[fresh]
-    users, count, asked = questions.users, len(dataset.movie_vocabulary), len(lists)
-    keys = owners * count + histories.movies[events]  # of a question and a movie
-    order = np.argsort(keys, kind="stable")
-    wanted = np.arange(asked)[:, None] * count + lists
-    place = np.minimum(np.searchsorted(keys, wanted, sorter=order), len(keys) - 1)
-    answer = order[place]  # (Q, K) the answer that a movie is, if it is one
-    hit = (keys[answer] == wanted) & (lists >= 0)
-    ratings = histories.ratings[events]
-    liked = dataset.likes(ratings)
-    right, likes = (np.bincount(which, minlength=asked) for which in (owners, owners[liked]))
+    dataset, users = trial.dataset, trial.questions.users
+    hits, count = _hits(trial, lists), len(dataset.movie_vocabulary)
+    hit, asked = hits.found, len(lists)
+    gains, popular = _gains(trial, hits), trial.most_by_popularity
+    liked = np.isfinite(gains.liked)
     first = np.where(hit.any(axis=1), hit.argmax(axis=1), np.inf)
-    top, some = hit[:, :TOP], likes > 0
-    pleased = _gain(hit & liked[answer], likes)[some]
+    top = hit[:, :TOP]
+    histories = trial.histories
     watched = np.bincount(histories.movies[histories.timestamps <= trial.cut], minlength=count)
     known = len(dataset.user_vocabulary)
     metrics = {
-        f"hr@{TOP}": mean_of_groups(top.any(axis=1), users),
-        f"ndcg@{TOP}": mean_of_groups(_gain(hit, right), users),
-        f"hr@{DEEP}": mean_of_groups(hit.any(axis=1), users),
-        f"recall@{DEEP}": mean_of_groups(hit.sum(axis=1) / right, users),
+        f"hr@{TOP}": mean_of_groups(top.sum(axis=1) > 0, users),
+        f"ndcg@{TOP}": mean_of_groups(gains.all, users),
+        "ahead": mean_of_groups(gains.all - popular.all, users),
+        f"hr@{DEEP}": mean_of_groups(hit.sum(axis=1) > 0, users),
+        f"recall@{DEEP}": mean_of_groups(hit.sum(axis=1) / hits.right, users),
         "mrr": mean_of_groups(1 / (first + 1), users),
-        f"liked ndcg@{TOP}": mean_of_groups(pleased, users[some]),
+        f"liked ndcg@{TOP}": mean_of_groups(gains.liked[liked], users[liked]),
+        "liked ahead": mean_of_groups((gains.liked - popular.liked)[liked], users[liked]),
         "rating of hits": mean_of_groups(
-            ratings[answer[:, :TOP][top]], np.repeat(users, top.sum(axis=1))
+            histories.ratings[hits.events[:, :TOP][top]], np.repeat(users, top.sum(axis=1))
         ),
         **predicted,
         f"coverage@{TOP}": coverage(lists[:, :TOP], count),
@@ -390,6 +401,48 @@ def scored(
     }
     words = f"{len(np.unique(users)):,} users"
     return Result(system=system, questions=words, count=asked, metrics=metrics)
+
+
+class _Hits(NamedTuple):
+    """What lists `(Q, K)` find of what is right."""
+
+    found: NDArray[np.bool_]  # (Q, K) whether a movie is right
+    events: NDArray[np.int64]  # (Q, K) where it is, its event in the histories
+    right: NDArray[np.int64]  # (Q,) how many movies are right
+    liked: NDArray[np.int64]  # (Q,) how many of them were liked
+
+
+def _hits(trial: LaterTrial, lists: NDArray[np.int64]) -> _Hits:
+    """Return what lists of movie numbers find."""
+    owners, events = _answers(trial.questions)
+    fresh = trial.first_times[events]
+    owners, events = owners[fresh], events[fresh]
+    count, asked = len(trial.dataset.movie_vocabulary), len(lists)
+    keys = owners * count + trial.histories.movies[events]  # of a question and a movie
+    order = np.argsort(keys, kind="stable")
+    wanted = np.arange(asked)[:, None] * count + lists
+    place = np.minimum(np.searchsorted(keys, wanted, sorter=order), len(keys) - 1)
+    answer = order[place]  # (Q, K) the answer that a movie is, if it is one
+    likes = trial.dataset.likes(trial.histories.ratings[events])
+    return _Hits(
+        (keys[answer] == wanted) & (lists >= 0),
+        events[answer],
+        np.bincount(owners, minlength=asked),
+        np.bincount(owners[likes], minlength=asked),
+    )
+
+
+class _Gains(NamedTuple):
+    """NDCG of questions."""
+
+    all: NDArray[np.float64]  # (Q,)
+    liked: NDArray[np.float64]  # (Q,) no number where nothing was liked
+
+
+def _gains(trial: LaterTrial, hits: _Hits) -> _Gains:
+    liked = hits.found & trial.dataset.likes(trial.histories.ratings[hits.events])
+    of_liked = np.where(hits.liked > 0, _gain(liked, hits.liked), np.nan)
+    return _Gains(_gain(hits.found, hits.right), of_liked)
 
 
 def _gain(hit: NDArray[np.bool_], right: NDArray[np.int64]) -> NDArray[np.float64]:
