@@ -143,7 +143,7 @@ def test_what_is_explained_is_the_number_that_is_shown(
     rec(monkeypatch, "rate", *asked)
     rated = re.search(r"\[5\] (\d\.\d\d)", capsys.readouterr().out)
     rec(monkeypatch, "explain", *asked, "--rank-by", "rating")
-    explained = re.search(r"rating (\d\.\d\d)", capsys.readouterr().out)
+    explained = re.search(r"would rate .*\) (\d\.\d\d)", capsys.readouterr().out)
     assert rated
     assert explained
     assert explained[1] == rated[1]
@@ -248,7 +248,7 @@ def test_titles_are_shown_as_they_are(
         rec(monkeypatch, "rate", "--user", "42", "--movie", title, *at)
         assert f"would rate {title} [" in capsys.readouterr().out
         rec(monkeypatch, "explain", "--user", "42", "--movie", title, *at)
-        assert f"What moved {title} for user 42" in capsys.readouterr().out
+        assert f"Why lists give {title} a score of" in capsys.readouterr().out
     rec(monkeypatch, "movies", "[/b]", "--limit", "1", *at)
     assert "Crash [/b] Again" in capsys.readouterr().out
     rec(monkeypatch, "movies", "(\x1b)", "--json", *at)

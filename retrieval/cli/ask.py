@@ -61,7 +61,7 @@ from retrieval.cli.question import (
 )
 from retrieval.data import columns
 from retrieval.errors import RequestError, shown
-from retrieval.options import Unknown
+from retrieval.options import RankBy, Unknown
 
 # Options by which files of questions were answered before `rec batch`.
 OldHistoriesOption = Annotated[Path | None, typer.Option(help=HISTORIES_HELP, hidden=True)]
@@ -233,8 +233,11 @@ def explain(
         )
         return
     rated = recommender.run.config.scale.tells_taste
+    title = f"Why lists give {found.movie} a score of {found.answer:.2f} for {name}"
+    if found.by is RankBy.RATING:
+        title = f"Why {name} would rate {found.movie} {found.answer:.2f}"
     print_table(
-        f"What moved {found.movie} for {name}: {found.by} {found.answer:.2f}",
+        title,
         ("share", "effect", *CELLS, *["rated"] * rated),
         [
             (f"{row.share:.0%}", f"{row.effect:+.3f}", *movie_cells(row.movie))
@@ -244,8 +247,9 @@ def explain(
         spare=("genres", "year", "id"),
     )
     others = found.influences[k:]
-    more = f", {len(others):,} more {sum(row.effect for row in others):+.2f}" if others else ""
-    print(f"{found.baseline:.2f} without any of these events{more}")
+    more = sum(row.effect for row in others)
+    also = f"; {len(others):,} others change it by {more:+.2f}" if others else ""
+    print(f"it would be {found.baseline:.2f} without any of these events{also}")
     if because := found.because:
         named = "; ".join(f"{row.movie}{f' {row.rating:g}' * rated}" for row in because)
         print(printable(f"because {name} {'rated' if rated else 'watched'} {named}"))
