@@ -18,8 +18,9 @@ from retrieval.cli.app import main
 from retrieval.data.layouts import read_movies
 from retrieval.errors import RunError
 from retrieval.pipeline.hiding import hide_movies
-from retrieval.pipeline.indexing import add_movies, build_index
-from retrieval.run.stores import is_away, store_address
+from retrieval.pipeline.indexing import add_movies, build_index, load_into_store
+from retrieval.run.folder import open_run
+from retrieval.run.stores import collection_of, is_away, store_address, store_of
 from retrieval.run.versions import current
 from retrieval.service.catalogue import LoggedMovies, overlaid
 from retrieval.serving.filters import Filter
@@ -81,7 +82,7 @@ def test_a_run_behind_a_store_answers_as_before(copy: Path, url: str, rec: Rec, 
     facts = json.loads(out)
     assert code in {0, None}
     assert facts["kind"] == kind
-    assert facts["collection"] == "rec_run"
+    assert facts["collection"] == collection_of(store_address(url), copy)
     assert "secret" not in facts["store"]
     for path in current(copy).rglob("*"):
         assert path.is_dir() or b"secret" not in path.read_bytes()
@@ -105,12 +106,13 @@ def test_movies_that_are_added_are_loaded_and_those_hidden_load_nothing(
     build_index(copy, Kind.EXACT, store=address)
     (copy.parent / "more.csv").write_text("movie_id,title,genres\n9001,A Late One (2004),Drama\n")
     store = connect(address)
-    before = store.target("rec_run")
+    name = collection_of(address, copy)
+    before = store.target(name)
     hide_movies(copy, [1])
-    assert store.target("rec_run") == before
+    assert store.target(name) == before
     asked(Recommender.load(copy))
     assert add_movies(copy, read_movies(copy.parent / "more.csv")) == 1
-    assert store.target("rec_run") != before
+    assert store.target(name) != before
     store.close()
     after = Recommender.load(copy)
     filters = Filter(allow=[9001])
@@ -159,14 +161,33 @@ def test_a_collection_of_another_run_is_refused(copy: Path, url: str, rec: Rec) 
     address = store_address(url)
     build_index(copy, Kind.EXACT, store=address)
     store = connect(address)
-    unload(store, "rec_run")
-    load(store, "rec_run", "f" * 64, np.eye(3, dtype=np.float32), Kind.EXACT)
+    unload(store, name := collection_of(address, copy))
+    load(store, name, "f" * 64, np.eye(3, dtype=np.float32), Kind.EXACT)
     store.close()
     with pytest.raises(RunError, match=r"stale store: .* rec build-index .* --store URL"):
         Recommender.load(copy)
     # Built again, the run does without.
     assert rec("build-index", "--run", str(copy))[0] in {0, None}
     assert not isinstance(Recommender.load(copy).index.backend, StoreBackend)
+
+
+def test_what_follows_a_run_is_loaded_into_its_store(
+    copy: Path, url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    build_index(copy, Kind.EXACT, store=store_address(url))
+    card = store_of(open_run(copy))
+    assert card is not None
+    build_index(copy)  # as training does
+    assert not isinstance(Recommender.load(copy).index.backend, StoreBackend)
+    load_into_store(copy, card)
+    there = Recommender.load(copy)
+    there.topk(1)
+    asked(there)
+    monkeypatch.setenv("REC_STORE", "postgresql://127.0.0.1:1/nothing")
+    build_index(copy)
+    load_into_store(copy, card)
+    assert "the run answers without its store" in caplog.text
+    assert Recommender.load(copy).topk(1)
 
 
 def test_the_environment_may_name_the_store(

@@ -1,6 +1,7 @@
 """Whatever proposes candidates, the results are those of the numpy oracle."""
 
 import logging
+import re
 import secrets
 import threading
 from collections.abc import Callable, Iterator
@@ -353,8 +354,12 @@ def test_what_is_no_address_is_refused(given: str) -> None:
         parse_address(given)
 
 
-def test_a_collection_is_named_after_the_run() -> None:
-    assert collection_name("Demo 2026!") == "rec_demo_2026"
+def test_a_collection_is_named_after_the_run_and_where_it_is() -> None:
+    named = collection_name("Demo 2026!", "here:/srv/a")
+    assert re.fullmatch("rec_demo_2026_[0-9a-f]{6}", named)
+    assert collection_name("Demo 2026!", "here:/srv/a") == named
+    assert collection_name("Demo 2026!", "here:/srv/b") != named
+    assert len(collection_name("a" * 99, "")) <= 28  # with what is added, names have room in stores
 
 
 @pytest.mark.parametrize(

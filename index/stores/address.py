@@ -1,5 +1,6 @@
 """The address of a vector store, as it is given and as it may be kept."""
 
+import hashlib
 import re
 from dataclasses import dataclass
 from enum import StrEnum
@@ -96,9 +97,16 @@ def parse_address(text: str) -> StoreAddress:
     return StoreAddress(engine, _unsplit(whole), named[-1] if named else None)
 
 
-def collection_name(text: str) -> str:
-    """Return a name for the collection of what is called `text`."""
-    return "rec_" + re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")[:24]
+def collection_name(text: str, where: str) -> str:
+    """Return a name for the collection of what is called `text`.
+
+    Args:
+        text: Name, for people who look at the store.
+        where: What tells it from others of that name.
+    """
+    readable = re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")[:17]
+    apart = hashlib.sha256(where.encode("utf-8", "surrogateescape")).hexdigest()[:6]
+    return f"rec_{readable}_{apart}"
 
 
 def _unsplit(parts: SplitResult) -> str:

@@ -1,5 +1,6 @@
 """From a run to its index, and movies added to both."""
 
+import logging
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
@@ -51,6 +52,8 @@ from retrieval.storage.files import link_or_copy, new_file
 
 STAGE = "building the index"
 
+_log = logging.getLogger(__name__)
+
 # Users whose lists tell one kind of index from another, and how long the lists are.
 USERS, K = 400, 20
 
@@ -101,6 +104,25 @@ def build_index(
         if store is None:
             return index_version(partial, folder, kind, target, report)
         return _index_in_store(partial, folder, kind, target, store, loaded)
+
+
+def load_into_store(folder: Path, card: StoreCard) -> None:
+    """Load a run into the store that a version before it had.
+
+    A store that cannot be used is told in the log and is no error: the run answers without it.
+
+    Args:
+        folder: Of the run.
+        card: Which collection that version had.
+
+    Raises:
+        RunError: The run is missing or damaged, or somebody else is writing it.
+    """
+    current(folder)  # that is an error
+    try:
+        build_index(folder, card.kind, store=address_of(card))
+    except RunError as error:
+        _log.warning("the run answers without its store: %s", error)
 
 
 def _index_in_store(

@@ -1,6 +1,7 @@
 """The vector store of a run, where it has one: a collection that proposes movies of its lists."""
 
 import os
+import platform
 from pathlib import Path
 
 from index.search import Index
@@ -32,7 +33,8 @@ def store_address(text: str) -> StoreAddress:
 
 def collection_of(address: StoreAddress, home: Path) -> str:
     """Return the name under which a store knows the movies of a run."""
-    return address.collection or collection_name(home.resolve().name)
+    home = home.resolve()
+    return address.collection or collection_name(home.name, f"{platform.node()}:{home}")
 
 
 def store_of(run: Run) -> StoreCard | None:

@@ -31,12 +31,14 @@ from retrieval.errors import RequestError
 from retrieval.evaluation.comparison import Comparison, compare
 from retrieval.options import Device, Preset
 from retrieval.pipeline.forgetting import forget_where
+from retrieval.pipeline.indexing import load_into_store
 from retrieval.pipeline.settings import Settings, preset_settings
 from retrieval.pipeline.training import train
 from retrieval.progress import SILENT, Progress
 from retrieval.run.config import RunConfig
 from retrieval.run.folder import Run, open_index, open_run, open_version
 from retrieval.run.promotion import kept_versions, promote, versions
+from retrieval.run.stores import store_of
 from retrieval.run.versions import RETRAINING, current, kept, writing
 from retrieval.service.export import RATINGS_FILE, events_between, export, recorded_source
 from retrieval.service.log import EVENTS, Kind, Log
@@ -165,7 +167,11 @@ def retrain(
         worse = [_said(each) for each in compared if each.is_worse(tolerance)]
         on = f"{questions:,} events that neither was trained on"
     if not worse:
+        store = store_of(run)
         promote(folder, candidate, keep)
+        if store is not None:
+            progress.stage("loading the store")
+            load_into_store(folder, store)
     forgotten = _forget(folder, log)
     remove(work.folder)
     return Retrained(
