@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -50,8 +51,8 @@ def lists_of_peer(
         asked: `(Q,)` numbers of users who are asked about.
         seed: Seed of everything random.
         k: Length of the lists.
-        histories: Events of those who are asked, if they are others than those learned from; each
-            of them is a user of its own.
+        histories: Events of those who are asked, if they are others than those learned from; then
+            each question is a user of its own.
         moments: `(Q,)` when they are asked, in seconds, if a model may know.
     """
     events = scratch / "known.npz"
@@ -67,10 +68,14 @@ def lists_of_peer(
         },
     )
     command = [str(python), str(peer), str(events), str(scratch), str(seed), str(k)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 (ours)
+    errors = scratch / "peer.log"
+    with (
+        errors.open("w") as log,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True) as done,  # noqa: S603 (ours)
+    ):
+        for line in done.stdout or ():  # each model as soon as it is there
+            if line.startswith("{"):
+                said = json.loads(line)
+                yield said | {"lists": np.load(said["lists"])}
     if done.returncode:
-        raise SystemExit(f"{python} {peer.name} failed:\n{done.stderr[-2000:]}")
-    for line in done.stdout.splitlines():
-        if line.startswith("{"):
-            said = json.loads(line)
-            yield said | {"lists": np.load(said["lists"])}
+        print(f"{python} {peer.name} failed:\n{errors.read_text()[-2000:]}", file=sys.stderr)

@@ -74,14 +74,14 @@ LATER_RATINGS = (
 
 def after(target: str) -> Callable[[Row], bool]:
     """Return what chooses the rows of a target of the protocol temporal."""
-    return lambda row: row["target"] == target
+    return lambda row: row.get("target") == target
 
 
 TABLES: Mapping[tuple[str, str | None], Table] = {
     **{("visit", target): Table(LATER, after(target)) for target in ("visit", "first", "last")},
     ("visit", "ratings"): Table(
         LATER_RATINGS,
-        lambda row: row["target"] == "visit" and row["metrics"]["auc"]["value"] is not None,
+        lambda row: row.get("target") == "visit" and row["metrics"]["auc"]["value"] is not None,
     ),
     **{("cut9", target): Table(LATER, after(target)) for target in ("visit", "first", "last")},
     ("ratings", None): Table(
@@ -129,6 +129,7 @@ TABLES: Mapping[tuple[str, str | None], Table] = {
     ("scale", None): Table(
         (
             Column("events", ("events",), ","),
+            Column("pairs", ("pairs",)),
             Column("stage", ("stage",)),
             Column("seconds", ("seconds",), ",.0f"),
             Column("MB at the peak", ("peak",), ",.0f"),
@@ -136,14 +137,15 @@ TABLES: Mapping[tuple[str, str | None], Table] = {
         ),
         lambda row: "stage" in row and "disk" in row,
     ),
-    ("search", None): Table(
+    ("public", None): Table(
         (
             Column("index", ("system",)),
             Column("setting", ("parameters",)),
-            Column("recall@20", ("recall",), ".4f"),
-            Column("ms", ("milliseconds",), ".3f"),
+            Column("recall@10", ("recall",), ".4f"),
+            Column("ms", ("milliseconds",), ".3f", min),
             Column("seconds to build", ("build_seconds",), ",.1f"),
-        )
+        ),
+        lambda row: "turns" in row,
     ),
 }
 
@@ -177,10 +179,7 @@ def table(path: Path, wanted: Table) -> str:
     machine, columns = whole["machine"], wanted.columns
     rows = [row for row in whole["rows"] if wanted.where(row)]
     values = [[_value(row, column) for column in columns] for row in rows]
-    best = [
-        _best(column, cells)
-        for column, cells in zip(columns, zip(*values, strict=True), strict=True)
-    ]
+    best = [_best(column, [row[place] for row in values]) for place, column in enumerate(columns)]
     measured = (
         f"{machine['processor']}, {machine['cores']} cores, {machine['threads']} threads, Python "
         f"{machine['python']}, torch {machine['torch']}; seed {whole['seed']}."
@@ -226,8 +225,10 @@ def _cell(value: object, column: Column, *, bold: bool) -> str:
     if not isinstance(value, Mapping):
         text = _text(value, column.form)
         return f"**{text}**" if bold else text
-    text, half = (_text(value[key], column.form) for key in ("value", "half_width"))
-    return f"**{text}** ± {half}" if bold else f"{text} ± {half}"
+    text = _text(value["value"], column.form)
+    text = f"**{text}**" if bold else text
+    half = value["half_width"]
+    return text if half is None else f"{text} ± {_text(half, column.form)}"
 
 
 def _text(value: object, form: str) -> str:

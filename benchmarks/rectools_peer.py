@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+import torch
 from pytorch_lightning import Trainer, seed_everything
 from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
 from rectools import Columns
@@ -27,6 +28,8 @@ from rectools.models import HSTUModel, SASRecModel
 from rectools.models.nn.transformers.ligr import LiGRLayers
 
 ONE_BY_ONE, EPOCHS, PATIENCE, VALIDATION = 50, 60, 6, 1000
+
+SECOND = 1_000_000_000  # nanoseconds
 
 # Questions whose histories are in memory together.
 TOGETHER = 2048
@@ -77,6 +80,7 @@ def main(events: Path, scratch: Path, seed: int, k: int) -> None:
     known = frame_of(table, "known")
     asked = Asked(table["asked"], frame_of(table, "histories"), table["moments"])
     rng = np.random.default_rng(seed)
+    torch.set_float32_matmul_precision("medium")  # as ours is trained: twice as fast on some CPUs
     distinct = known[Columns.User].unique()
     chosen = rng.permutation(np.sort(distinct))[: min(VALIDATION, len(distinct) // 4)]
 
@@ -123,7 +127,7 @@ def frame_of(table: "np.lib.npyio.NpzFile", name: str) -> pd.DataFrame:
     """Return events as RecTools takes them."""
     users = table[f"{name}_users"]
     # Events of one second keep their order, which RecTools has from the time alone.
-    moments = table[f"{name}_times"] * 1_000_000_000 + np.arange(len(users))
+    moments = table[f"{name}_times"] * SECOND + np.arange(len(users))
     return pd.DataFrame(
         {
             Columns.User: users,
@@ -150,7 +154,8 @@ def recommended(
         context = pd.DataFrame(
             {
                 Columns.User: asked.users,
-                Columns.Datetime: pd.to_datetime(asked.moments, unit="s"),
+                # After all events of the same second.
+                Columns.Datetime: pd.to_datetime(asked.moments * SECOND + SECOND // 2, unit="ns"),
                 Columns.Weight: 1.0,
             }
         )

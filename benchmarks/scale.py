@@ -124,7 +124,7 @@ def main() -> None:
     parser.add_argument("--worlds", type=Path, help="folder in which worlds are kept")
     add_plot(parser, "scale")
     asked = parser.parse_args()
-    report = Report(asked, f"synthetic worlds, preset {asked.preset}, {' '.join(asked.set)}")
+    report = Report(asked, ", ".join(["synthetic worlds", f"preset {asked.preset}", *asked.set]))
     with tempfile.TemporaryDirectory() as scratch:
         found = list(measure_all(asked, report, asked.worlds or Path(scratch)))
     for pairs in dict.fromkeys(row.pairs for row in found):

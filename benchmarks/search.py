@@ -112,6 +112,8 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=5, help="times that the best are asked again")
     add_plot(parser, "search")
     asked = parser.parse_args()
+    if asked.public and asked.random:
+        parser.error("--public leaves nothing out: --random has no effect")
     if asked.public:
         vectors, made = public(PUBLIC[asked.public])
     else:

@@ -64,6 +64,16 @@ SHOWN = (
 )
 
 
+# What lists are held against, in the title of the plot.
+AFTER = {
+    Target.FIRST: "the first event after the cut",
+    Target.LAST: "their last event",
+    Target.SUCCESSIVE: "all that comes, one event at a time",
+    Target.VISIT: "their next visit",
+    Target.WINDOW: "all that comes",
+}
+
+
 class Peer(Protocol):
     """A model of who watches what."""
 
@@ -319,7 +329,7 @@ def draw(path: Path, target: Target, results: Sequence[Result]) -> None:
     order = sorted(results, key=lambda result: result.metrics[liked].value)
     figure, (axes,) = new_plot(
         f"{order[-1].system[:1].upper()}{order[-1].system[1:]}: best of {len(order)} at finding "
-        f"what people like on the {target} after the cut",
+        f"what people like of {AFTER[target]}",
         height=0.3 * len(order) + 1.5,
     )
     places = np.arange(len(order))

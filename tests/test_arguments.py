@@ -13,6 +13,7 @@ from retrieval.serving.arguments import (
     checked_ids,
     checked_time,
     checked_times,
+    parse_duration,
     parse_time,
     read_times,
 )
@@ -150,3 +151,35 @@ def test_what_is_no_time_is_refused(value: object) -> None:
 def test_what_is_no_count_is_refused(value: object) -> None:
     with pytest.raises(RequestError, match="it must be from 1 to 5, the size"):
         checked_count(value, "k", 5, "the size")
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("90s", 90),
+        ("30m", 1800),
+        (" 2 H ", 7200),
+        ("1.5h", 5400),
+        ("1d", 86_400),
+        ("3660d", 316_224_000),
+    ],
+)
+def test_durations_are_read_in_their_units(text: str, seconds: int) -> None:
+    assert parse_duration(text) == seconds
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("30", "'30' is no duration; write 90s, 30m, 2h or 1d"),
+        ("-1h", "no duration"),
+        ("1w", "no duration"),
+        ("", "no duration"),
+        ("0s", "0s is too short or too long; write 1s to 3660d"),
+        ("3661d", "3661d is too short or too long"),
+        ("9" * 400 + "d", "too short or too long"),
+    ],
+)
+def test_what_is_no_duration_is_refused(text: str, message: str) -> None:
+    with pytest.raises(RequestError, match=message):
+        parse_duration(text)

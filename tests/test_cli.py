@@ -568,11 +568,15 @@ def test_a_file_of_later_events_is_asked_about(
     tiny = [word for change in changes for word in ("--set", change)]
     rec(
         monkeypatch, "evaluate", "--data", str(world), "--protocol", "temporal", "--test",
-        str(later), "--target", "window", "--gap", "30m", "--towers", "bayesian", "--preset",
+        str(later), "--target", "successive", "--gap", "30m", "--towers", "bayesian", "--preset",
         "quick", "--json", *tiny,
     )  # fmt: skip
-    results = json.loads(capsys.readouterr().out)["results"]
-    assert 0 < results[0]["count"] <= 9
+    said = json.loads(capsys.readouterr().out)
+    assert 0 < said["results"][0]["count"] <= 9
+    asked = {name: said[name] for name in ("cut", "target", "gap", "core", "test")}
+    assert asked == {
+        "cut": last, "target": "successive", "gap": 1800, "core": None, "test": str(later)
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -587,6 +591,11 @@ def test_a_file_of_later_events_is_asked_about(
         (("--protocol", "temporal", "--test", "no.csv"), "--test no.csv is no file"),
         (("--protocol", "temporal", "--test", "no.csv", "--cut", "0.7"), "give one"),
         (("--gap", "30m"), "--gap 30m needs --protocol temporal"),
+        (
+            ("--protocol", "temporal", "--gap", "1d", "--target", "last"),
+            "no effect on --target last",
+        ),
+        (("--protocol", "temporal", "--test", "no.csv", "--core", "5"), "leave it out with --test"),
     ],
 )
 def test_a_cut_that_makes_no_sense_is_refused(

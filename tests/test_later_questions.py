@@ -82,3 +82,8 @@ def test_a_gap_says_where_sittings_end(histories: Histories) -> None:
         (1, 5),
         (1, 2 * HOUR + 10),
     ]
+
+
+def test_who_was_away_for_less_than_a_gap_has_not_come_back(histories: Histories) -> None:
+    assert len(questions_after(histories, LaterProtocol(CUT, Target.VISIT, DAY)).users)
+    assert not len(questions_after(histories, LaterProtocol(CUT, Target.VISIT, 2 * DAY)).users)

@@ -20,6 +20,7 @@ from retrieval.pairs.sequence.tokens import NOT_KNOWN, return_codes, tokens
 from retrieval.serving.encoder import questions_of
 from retrieval.serving.events import Event
 from retrieval.serving.filters import Filter
+from retrieval.serving.lists import encode_lists, encode_rankings
 from retrieval.serving.recommender import Recommender
 from retrieval.serving.users import Person, many_users, one_user
 
@@ -66,6 +67,17 @@ def test_lists_are_what_brute_force_finds(recommender: Recommender, rank_by: Ran
     wanted = exact_search(index.ids, index.vectors, queries, 20, excluded)
     found = recommender.topk_many(ids, 20, rank_by=rank_by)
     np.testing.assert_array_equal(found.movie_ids, vocabulary.ids[wanted.ids])
+
+
+def test_several_rankings_are_encoded_once_as_each_alone(recommender: Recommender) -> None:
+    users, rows = many_users(recommender.run, recommender.run.users.ids[:9], {})
+    snapshot = recommender.snapshot
+    together = encode_rankings(snapshot, users, rows, None, tuple(RankBy))
+    assert list(together) == list(RankBy)
+    for rank_by, found in together.items():
+        alone = encode_lists(snapshot, users, rows, None, rank_by)
+        np.testing.assert_array_equal(found.queries, alone.queries)
+        np.testing.assert_array_equal(found.encoded.vectors, alone.encoded.vectors)
 
 
 def test_a_blend_is_the_logit_and_the_weighed_rating_score(recommender: Recommender) -> None:

@@ -7,6 +7,7 @@ import pytest
 from small_worlds import small_world
 
 from retrieval.data import columns
+from retrieval.data.events import PLAYED
 from retrieval.data.frames import MovieData
 from retrieval.errors import RequestError
 from retrieval.evaluation.selection import core_of, in_core, last_moment, with_later
@@ -78,5 +79,15 @@ def test_what_cannot_be_later_is_refused(data: MovieData) -> None:
     with pytest.raises(RequestError, match=r"later\.csv has a rating of 9; .* from 1 to 5"):
         with_later(data, high, "later.csv")
     untimed = moved(data, -last_moment(data))
-    with pytest.raises(RequestError, match=r"no times, so nothing in later\.csv"):
+    with pytest.raises(RequestError, match="learned from have no times"):
         with_later(untimed, later, "later.csv")
+    with pytest.raises(RequestError, match=r"later\.csv has no times"):
+        with_later(data, untimed, "later.csv")
+
+
+def test_ratings_of_a_file_are_no_tastes_where_the_data_has_none(data: MovieData) -> None:
+    plays = replace(data, scale=PLAYED, ratings=data.ratings.assign(**{columns.RATING: 1.0}))
+    whole = with_later(plays, later_than(data), "later.csv")
+    assert set(whole.ratings[columns.RATING]) == {1.0}
+    with pytest.raises(RequestError, match="no ratings beside 1"):
+        with_later(data, later_than(plays), "later.csv")

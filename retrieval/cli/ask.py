@@ -233,7 +233,7 @@ def explain(
         )
         return
     rated = recommender.run.config.scale.tells_taste
-    title = f"Why lists give {found.movie} a score of {found.answer:.2f} for {name}"
+    title = f"Why lists give {found.movie} a score of {found.answer:.2f}, by {found.by}, for {name}"
     if found.by is RankBy.RATING:
         title = f"Why {name} would rate {found.movie} {found.answer:.2f}"
     print_table(

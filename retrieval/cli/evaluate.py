@@ -99,7 +99,7 @@ def evaluate(
         typer.Option(
             metavar="TIME",
             help="A sitting ends after a pause of 30m, 2h or 1d, by default of an hour. With "
-            f"--target {Target.SUCCESSIVE}, only what opens a sitting is asked.",
+            f"--target {Target.SUCCESSIVE}, only what opens a sitting is asked about.",
             rich_help_panel=LATER,
         ),
     ] = None,
@@ -108,8 +108,8 @@ def evaluate(
         typer.Option(
             min=1,
             metavar="N",
-            help="Leave out users and movies with fewer than N events, until none is left, as "
-            "published figures do with 5.",
+            help="First leave out users and movies with fewer than N events, and repeat this until "
+            "all have so many, as published figures do with 5.",
             rich_help_panel=LATER,
         ),
     ] = None,
@@ -134,7 +134,7 @@ def evaluate(
     later.check(protocol, run)
     from tempfile import TemporaryDirectory
 
-    from retrieval.data.source import read
+    from retrieval.data.source import understood
     from retrieval.evaluation.protocols import evaluate as evaluate_run
     from retrieval.evaluation.temporal import evaluate_later
     from retrieval.run.folder import open_run
@@ -142,21 +142,22 @@ def evaluate(
 
     if run is not None:
         check_target(run)
+    asked = None
     with TemporaryDirectory() as scratch, progress(quiet=quiet) as shows:
         shows.stage(f"reading {source}")
-        frames = read(source)
+        frames, resolved, *_ = understood(source)
         remark(*frames.notes)
         folder = trained or run or Path(scratch) / "run"
         if protocol is Protocol.TEMPORAL:
-            asked = later.asked(frames, source)
+            asked = later.asked(frames, resolved)
             results = evaluate_later(
-                asked.learned,
+                asked.data,
                 str(source),
                 asked.protocol,
                 settings,
                 seed,
                 folder,
-                whole=asked.whole,
+                learned=asked.learned,
                 trained=trained is not None,
                 device=device,
                 progress=shows,
@@ -179,6 +180,7 @@ def evaluate(
                 "run": None if run is None else str(run),
                 "data": str(source),
                 "protocol": protocol,
+                **({} if asked is None else later.said(asked.protocol)),
                 "preset": settings.preset,
                 "seed": seed,
                 "training_seconds": seconds,
@@ -189,8 +191,9 @@ def evaluate(
     note(f"trained in {seconds:.0f} s")
     remark(*sorted({result.note for result in results if result.note}))
     names = list(results[0].metrics)
+    of = protocol if asked is None else f"{protocol}, {later.words(asked.protocol)},"
     print_table(
-        f"{protocol} of {source}, preset {settings.preset}, seed {seed}",
+        f"{of} of {source}, preset {settings.preset}, seed {seed}",
         ("questions", "system", "count", *names),
         [
             (
@@ -206,8 +209,8 @@ def evaluate(
 class _Asked(NamedTuple):
     """What the protocol temporal asks."""
 
-    learned: "MovieData"
-    whole: "MovieData | None"  # all events, if what is learned from is no part of one table
+    data: "MovieData"  # all events
+    learned: "MovieData | None"  # what is trained on; None is what came before the cut
     protocol: "LaterProtocol"
 
 
@@ -237,6 +240,15 @@ class _Later(NamedTuple):
             raise RequestError(
                 "--cut divides the data, and --test names what comes after all of it; give one"
             )
+        if self.test is not None and self.core is not None:
+            raise RequestError(
+                "--core selects from data that --cut divides; leave it out with --test"
+            )
+        opens = {None, Target.VISIT, Target.SUCCESSIVE}
+        if self.gap is not None and self.target not in opens:
+            raise RequestError(
+                f"--gap has no effect on --target {self.target}, which does not ask for sittings"
+            )
         if self.test is not None and not self.test.exists():
             raise RequestError(f"--test {shown(self.test)} is no file; check its name")
         self._pause()
@@ -247,15 +259,36 @@ class _Later(NamedTuple):
         from retrieval.evaluation.questions import LaterProtocol
         from retrieval.evaluation.selection import core_of, last_moment, with_later
 
+        target, pause = self.target or Target.VISIT, self._pause()
+        if self.test is not None:
+            later = read(events_like(source, self.test))
+            remark(*later.notes)
+            whole = with_later(data, later, str(self.test))
+            return _Asked(whole, data, LaterProtocol(last_moment(data), target, pause))
         if self.core is not None:
             data = core_of(data, self.core)
-        target = self.target or Target.VISIT
-        if self.test is None:
-            return _Asked(data, None, LaterProtocol(_moment(self.cut, data), target, self._pause()))
-        later = read(events_like(source, self.test))
-        remark(*later.notes)
-        whole = with_later(data, later, str(self.test))
-        return _Asked(data, whole, LaterProtocol(last_moment(data), target, self._pause()))
+        return _Asked(data, None, LaterProtocol(_moment(self.cut, data), target, pause))
+
+    def said(self, protocol: "LaterProtocol") -> dict[str, object]:
+        """Return what is asked, for programs."""
+        return {
+            "cut": protocol.cut,
+            "target": protocol.target,
+            "gap": protocol.gap,
+            "core": self.core,
+            "test": None if self.test is None else str(self.test),
+        }
+
+    def words(self, protocol: "LaterProtocol") -> str:
+        """Return what is asked, for people."""
+        from retrieval.data.times import shown_time
+
+        words = [f"{protocol.target} after {shown_time(protocol.cut)}"]
+        if self.core is not None:
+            words.append(f"{self.core}-core")
+        if self.gap is not None:
+            words.append(f"gap {self.gap}")
+        return ", ".join(words)
 
     def _pause(self) -> int | None:
         from retrieval.serving.arguments import parse_duration

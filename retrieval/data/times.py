@@ -110,6 +110,11 @@ def meaning(number: float) -> str:
     return ", ".join(f"{year} in {unit}" for unit, year in years.items())
 
 
+def shown_time(seconds: int) -> str:
+    """Return a moment as text."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
+
+
 def _year(seconds: float) -> str:
     try:
         return f"the year {datetime.fromtimestamp(seconds, UTC).year}"

@@ -51,6 +51,13 @@ def root_mean_square_error(predicted: NDArray[np.float64], true: NDArray[np.floa
     return Metric(value, _half_width(squares) / (2 * value) if value else 0.0)
 
 
+def root_mean_square_of_groups(errors: NDArray[np.float64], groups: NDArray[np.int64]) -> Metric:
+    """Square root of the mean squared error `(Q,)`, with an interval as of `mean_of_groups`."""
+    squares = mean_of_groups(errors**2, groups)
+    value = float(np.sqrt(squares.value))
+    return Metric(value, squares.half_width / (2 * value) if value > 0 else squares.half_width)
+
+
 def mean_absolute_error(predicted: NDArray[np.float64], true: NDArray[np.float64]) -> Metric:
     """Mean absolute error over all questions `(Q,)`."""
     return mean(np.abs(predicted - true))
@@ -75,7 +82,7 @@ def discounted_gain(ranks: NDArray[np.float64], k: int) -> Metric:
     return mean(np.where(ranks < k, 1 / np.log2(ranks + 2), 0.0))
 
 
-def coverage(lists: NDArray[np.int64], movies: int) -> Metric:
+def coverage(lists: NDArray[np.integer], movies: int) -> Metric:
     """Share of a catalogue's movies that are in at least one list `(Q, K)` of numbers, -1 none.
 
     The interval takes the movies for a sample.
@@ -94,7 +101,7 @@ def popularity(lists: NDArray[np.int64], shares: NDArray[np.float64]) -> Metric:
     return _mean_of_lists(lists, shares)
 
 
-def novelty(lists: NDArray[np.int64], shares: NDArray[np.float64], users: int) -> Metric:
+def novelty(lists: NDArray[np.integer], shares: NDArray[np.float64], users: int) -> Metric:
     """Mean over lists `(Q, K)` of the mean self-information, `-log2(share)`, of what is listed.
 
     Movies that nobody had rated count as if one of the users had.
@@ -105,7 +112,7 @@ def novelty(lists: NDArray[np.int64], shares: NDArray[np.float64], users: int) -
     return _mean_of_lists(lists, -np.log2(np.maximum(shares, 1 / users)))
 
 
-def _mean_of_lists(lists: NDArray[np.int64], values: NDArray[np.float64]) -> Metric:
+def _mean_of_lists(lists: NDArray[np.integer], values: NDArray[np.float64]) -> Metric:
     """Return the mean over lists that are not empty of the mean value, `(M,)`, of their movies."""
     there = lists >= 0
     sums = np.where(there, values[lists], 0.0).sum(axis=1)

@@ -28,8 +28,8 @@ class LaterProtocol(NamedTuple):
 
     cut: int  # seconds; an event of this very second is before it
     target: Target  # events that are asked about
-    # Seconds without an event after which a sitting is over; of `Target.SUCCESSIVE`, what opens a
-    # sitting is asked about alone. None is that of training, and every event.
+    # Seconds without an event after which a sitting is over. None is an hour, as in training; with
+    # a gap, `Target.SUCCESSIVE` asks about what opens a sitting alone, else about every event.
     gap: int | None = None
 
 
@@ -70,7 +70,7 @@ def questions_after(histories: Histories, protocol: LaterProtocol) -> LaterQuest
         case Target.VISIT:
             there = np.flatnonzero(known & comes)
             away = histories.timestamps[first[there]] - histories.timestamps[first[there] - 1]
-            users = there[away >= AWAY]
+            users = there[(away >= AWAY) & (away > (gap or 0))]
             asked = first[users]
             stops = sittings(histories, PAUSE if gap is None else gap).of(asked).ends
         case Target.WINDOW:

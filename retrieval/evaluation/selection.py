@@ -10,15 +10,15 @@ from retrieval.data import columns
 from retrieval.data.dataset import encode
 from retrieval.data.events import PLAYED
 from retrieval.data.frames import MovieData
-from retrieval.data.times import COUNTERS
+from retrieval.data.times import COUNTERS, shown_time
 from retrieval.errors import RequestError, shown
 
 
 def core_of(data: MovieData, fewest: int) -> MovieData:
     """Return the events of a k-core: every user and every movie has so many of them or more.
 
-    Published figures leave the others out first, also by what comes after a cut. The catalogue is
-    that of the movies that are left.
+    Published figures leave the others out first, also by what comes after a cut. Their users and
+    movies go with them.
 
     Args:
         data: All events.
@@ -33,8 +33,10 @@ def core_of(data: MovieData, fewest: int) -> MovieData:
     kept = in_core(dataset.users, dataset.movies, fewest)
     if not kept.any():
         raise RequestError(f"no user and movie have {fewest} events; take a smaller --core")
-    movies = data.movies[columns.MOVIE_ID].isin(data.ratings[columns.MOVIE_ID][kept])
-    return replace(data, ratings=data.ratings[kept], movies=data.movies[movies])
+    ratings = data.ratings[kept]
+    movies = data.movies[columns.MOVIE_ID].isin(ratings[columns.MOVIE_ID])
+    users = data.users[columns.USER_ID].isin(ratings[columns.USER_ID])
+    return replace(data, ratings=ratings, movies=data.movies[movies], users=data.users[users])
 
 
 def in_core(users: NDArray[np.int64], movies: NDArray[np.int64], fewest: int) -> NDArray[np.bool_]:
@@ -69,32 +71,18 @@ def with_later(data: MovieData, later: MovieData, file: str) -> MovieData:
             not speak of the same ids or ratings.
     """
     last = last_moment(data)
-    if last < COUNTERS:
-        raise RequestError(
-            f"the events that are learned from have no times, so nothing in {file} can be said to "
-            "come after them"
-        )
+    for frame, which in ((data, "the events that are learned from have"), (later, f"{file} has")):
+        if last_moment(frame) < COUNTERS:
+            raise RequestError(
+                f"{which} no times, so nobody knows that what is asked about came later"
+            )
     early = int((later.ratings[columns.TIMESTAMP] <= last).sum())
     if early:
-        moment = pd.Timestamp(last, unit="s").isoformat()
         raise RequestError(
-            f"{early} of {len(later.ratings)} events of {file} are not after {moment}, the last "
-            "one that is learned from; leave them out"
+            f"{early} of {len(later.ratings)} events of {file} are not after {shown_time(last)}, "
+            "the last one that is learned from; leave them out"
         )
-    if data.scale.lowest < data.scale.highest:
-        ratings = later.ratings[columns.RATING]
-        low, high = data.scale.lowest, data.scale.highest
-        wrong = ratings[(ratings < low) | (ratings > high)]
-        if len(wrong):
-            raise RequestError(
-                f"{file} has a rating of {wrong.iloc[0]:g}; those of the data are from {low:g} to "
-                f"{high:g}"
-            )
-        if later.scale == PLAYED:
-            raise RequestError(
-                f"{file} has no ratings beside 1, so nobody is said to like anything"
-            )
-    events, catalogue = later.ratings, later.movies
+    events, catalogue = _with_ratings_like(data, later, file), later.movies
     for name in (columns.USER_ID, columns.MOVIE_ID):
         events = _with_ids_like(data.ratings, events, name, file)
     catalogue = _with_ids_like(data.movies, catalogue, columns.MOVIE_ID, file)
@@ -107,17 +95,39 @@ def with_later(data: MovieData, later: MovieData, file: str) -> MovieData:
     )
 
 
-def _with_ids_like(ours: pd.DataFrame, theirs: pd.DataFrame, name: str, file: str) -> pd.DataFrame:
-    """Return a frame whose ids are texts where ours are.
+def _with_ratings_like(data: MovieData, later: MovieData, file: str) -> pd.DataFrame:
+    """Return later events whose ratings are of the scale of the data.
 
     Raises:
-        RequestError: They are, and ours are not.
+        RequestError: They are of another.
+    """
+    low, high = data.scale.lowest, data.scale.highest
+    if not data.scale.tells_taste:
+        return later.ratings.assign(**{columns.RATING: np.float32(low)})
+    if later.scale == PLAYED:
+        raise RequestError(f"{file} has no ratings beside 1, so nobody is said to like anything")
+    ratings = later.ratings[columns.RATING]
+    wrong = ratings[(ratings < low) | (ratings > high)]
+    if len(wrong):
+        raise RequestError(
+            f"{file} has a rating of {wrong.iloc[0]:g}; those of the data are from {low:g} to "
+            f"{high:g}"
+        )
+    return later.ratings
+
+
+def _with_ids_like(ours: pd.DataFrame, theirs: pd.DataFrame, name: str, file: str) -> pd.DataFrame:
+    """Return their frame with ids of the kind of ours.
+
+    Raises:
+        RequestError: Ours are whole numbers, and theirs are texts.
     """
     if pd.api.types.is_integer_dtype(ours[name]):
         if pd.api.types.is_integer_dtype(theirs[name]):
             return theirs
+        texts = [value for value in theirs[name] if not str(value).isdecimal()]
+        example = shown(next(iter(texts or theirs[name])))
         raise RequestError(
-            f"{name} '{shown(theirs[name].iloc[0])}' of {file} is a text; those of the data are "
-            "whole numbers"
+            f"{name} '{example}' of {file} is a text; those of the data are whole numbers"
         )
     return theirs.assign(**{name: theirs[name].astype(str).astype(ours[name].dtype)})

@@ -6,9 +6,9 @@ is asked more than once, intervals count users.
     hr@k           share of questions of which anything that is right is among the first k
     recall@k       share of what is right that is among the first k
     ndcg@10        gain 1 / log2(rank + 2) of what is right, ranks from 0, over the best there is
+    ahead          ndcg@10 minus that of the best baseline, which is chosen on the same questions,
+                   and so is a little favoured; the interval is that of the difference
     mrr            mean of 1 / (rank + 1) of the first that is right
-    ahead          ndcg@10 minus that of the list of what was popular that finds most; its interval
-                   is that of the difference, question by question
     liked ndcg@10  ndcg@10 where only liked movies are right, of questions that have any
     liked ahead    the same of liked movies
     rating of hits mean true rating of what is right among the first 10
@@ -17,11 +17,12 @@ is asked more than once, intervals count users.
     rmse           root of the mean squared error of the ratings predicted of what is right
     within ±       share of those ratings that lie within the standard deviation that is told; about
                    .68 if it is honest
+
+The last three are of ratings predicted at no time, and stand in the row of the lists by rating.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
@@ -33,11 +34,17 @@ from index.neighbours import NO_ID
 from retrieval.data.dataset import Dataset, encode
 from retrieval.data.frames import MovieData
 from retrieval.data.history import Histories, first_times, spans
-from retrieval.data.times import DAY
+from retrieval.data.times import DAY, shown_time
 from retrieval.data.vocabulary import UNKNOWN
 from retrieval.errors import RequestError
 from retrieval.evaluation.baselines import fit_biases, most_rated
-from retrieval.evaluation.metrics import Metric, coverage, mean_of_groups, novelty
+from retrieval.evaluation.metrics import (
+    Metric,
+    coverage,
+    mean_of_groups,
+    novelty,
+    root_mean_square_of_groups,
+)
 from retrieval.evaluation.questions import LaterProtocol, LaterQuestions, questions_after
 from retrieval.evaluation.result import WAYS, Result
 from retrieval.options import Device, RankBy
@@ -90,7 +97,7 @@ class LaterTrial:
         return first_times(self.histories)
 
     @cached_property
-    def popular(self) -> dict[str, NDArray[np.int64]]:
+    def baselines(self) -> dict[str, NDArray[np.int32]]:
         """Lists `(Q, K)` that are the same for everybody, but for what each has seen, by name."""
         questions, count = self.questions, len(self.dataset.movie_vocabulary)
         seen = [
@@ -98,14 +105,14 @@ class LaterTrial:
             for start, end in zip(questions.starts, questions.ends, strict=True)
         ]
         return {
-            name: most_rated(scores, seen, min(DEEP, count))
+            name: most_rated(scores, seen, min(DEEP, count)).astype(np.int32)
             for name, scores in _baselines(self).items()
         }
 
     @cached_property
-    def most_by_popularity(self) -> "_Gains":
-        """What those of them find that find most, of all movies and of those that were liked."""
-        found = [_gains(self, _hits(self, lists)) for lists in self.popular.values()]
+    def best_baseline(self) -> "_Gains":
+        """What the best of the baselines finds, and of liked movies the one that finds most."""
+        found = [_gains(self, _hits(self, lists)) for lists in self.baselines.values()]
         return _Gains(
             max((each.all for each in found), key=np.sum),
             max((each.liked for each in found), key=np.nansum),
@@ -126,7 +133,7 @@ def evaluate_later(
     seed: int,
     folder: Path,
     *,
-    whole: MovieData | None = None,
+    learned: MovieData | None = None,
     trained: bool = False,
     device: Device = Device.AUTO,
     progress: Progress = SILENT,
@@ -134,13 +141,14 @@ def evaluate_later(
     """Train a run on what came before a cut, and score its lists for what came after.
 
     Args:
-        data: All events, or what is learned from.
+        data: All events.
         source: Name of the data.
         protocol: What is asked.
         settings: Settings of the training.
         seed: Seed of training.
         folder: Folder where the run is written, or of a run that is there.
-        whole: All events, if the data is what is learned from.
+        learned: What a run is trained on, where it is no part of the data as they are; None is
+            what came before the cut.
         trained: Whether a run is there.
         device: Device that the sequence pair is trained on.
         progress: Who shows how far it is.
@@ -151,7 +159,7 @@ def evaluate_later(
         RunError: The run is missing or damaged.
     """
     cut = protocol.cut
-    dataset = encode(data if whole is None else whole)
+    dataset = encode(data)
     early = dataset.timestamps <= cut
     histories = dataset.histories(np.ones(len(early), dtype=bool))
     questions = questions_after(histories, protocol)
@@ -162,10 +170,10 @@ def evaluate_later(
     if early.sum() < FEWEST_RATINGS:
         raise RequestError(
             f"{early.sum()} of {len(early)} ratings come before {shown_time(cut)}, and training "
-            f"needs {FEWEST_RATINGS}; cut later"
+            f"needs {FEWEST_RATINGS}: {'cut later' if learned is None else 'give more'}"
         )
     if not trained:
-        rows = replace(data, ratings=data.ratings[early]) if whole is None else data
+        rows = learned or replace(data, ratings=data.ratings[early])
         train(rows, settings, folder, source=source, seed=seed, device=device, progress=progress)
     snapshot = ServingSnapshot.load(folder)
     present = snapshot.run.config.present
@@ -186,23 +194,20 @@ def cut_at(timestamps: NDArray[np.int64], share: float) -> int:
     return int(np.quantile(timestamps, share))
 
 
-def shown_time(seconds: int) -> str:
-    """Return a moment as text."""
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
-
-
 def score_lists(trial: LaterTrial) -> list[Result]:
     """Return what lists of the run, and of baselines, find of what comes after the cut."""
     encoder = trial.snapshot.encoder
     default = encoder.ranking(None)
-    ratings = _rating_metrics(trial, predicted_ratings(trial)) if encoder.rates else NO_RATINGS
     ways = {When.COMING_BACK: encoder.rankings, When.AT: (default,), When.IN_SITTING: (default,)}
-    results = [
-        scored(trial, f"two towers by {rank_by}, {WAYS[when]}", lists, ratings)
-        for when, rankings in ways.items()
-        for rank_by, lists in lists_of(trial, rankings, when).items()
-    ]
-    return results + [scored(trial, name, lists) for name, lists in trial.popular.items()]
+    results = []
+    for when, rankings in ways.items():
+        for rank_by, lists in lists_of(trial, rankings, when).items():
+            ratings = NO_RATINGS
+            if rank_by is RankBy.RATING and when is When.COMING_BACK:
+                ratings = _rating_metrics(trial, predicted_ratings(trial))
+            name = f"two towers by {rank_by}, {WAYS[when]}"
+            results.append(scored(trial, name, lists, ratings))
+    return results + [scored(trial, name, lists) for name, lists in trial.baselines.items()]
 
 
 def lists_of(
@@ -315,11 +320,9 @@ def _rating_metrics(trial: LaterTrial, predicted: PredictedRatings) -> dict[str,
     true = trial.histories.ratings[events[there]]
     ratings, deviations = predicted.ratings[there], predicted.deviations[there]
     told, error = np.isfinite(deviations), np.abs(ratings - true.astype(np.float64))
-    squares = mean_of_groups(error**2, users)
-    root = float(np.sqrt(squares.value))
     return {
         "auc": _auc(users, ratings, trial.dataset.likes(true)),
-        "rmse": Metric(root, squares.half_width / (2 * root) if root else 0.0),
+        "rmse": root_mean_square_of_groups(error, users),
         "within ±": mean_of_groups((error <= deviations)[told], users[told]),
     }
 
@@ -362,7 +365,7 @@ def _answers(questions: LaterQuestions) -> _Answers:
 def scored(
     trial: LaterTrial,
     system: str,
-    lists: NDArray[np.int64],
+    lists: NDArray[np.integer],
     predicted: Mapping[str, Metric] = NO_RATINGS,
 ) -> Result:
     """Return what lists are worth.
@@ -376,7 +379,7 @@ def scored(
     dataset, users = trial.dataset, trial.questions.users
     hits, count = _hits(trial, lists), len(dataset.movie_vocabulary)
     hit, asked = hits.found, len(lists)
-    gains, popular = _gains(trial, hits), trial.most_by_popularity
+    gains, best = _gains(trial, hits), trial.best_baseline
     liked = np.isfinite(gains.liked)
     first = np.where(hit.any(axis=1), hit.argmax(axis=1), np.inf)
     top = hit[:, :TOP]
@@ -384,14 +387,14 @@ def scored(
     watched = np.bincount(histories.movies[histories.timestamps <= trial.cut], minlength=count)
     known = len(dataset.user_vocabulary)
     metrics = {
-        f"hr@{TOP}": mean_of_groups(top.sum(axis=1) > 0, users),
+        f"hr@{TOP}": mean_of_groups(np.asarray(top.any(axis=1)), users),
         f"ndcg@{TOP}": mean_of_groups(gains.all, users),
-        "ahead": mean_of_groups(gains.all - popular.all, users),
-        f"hr@{DEEP}": mean_of_groups(hit.sum(axis=1) > 0, users),
+        "ahead": mean_of_groups(gains.all - best.all, users),
+        f"hr@{DEEP}": mean_of_groups(np.asarray(hit.any(axis=1)), users),
         f"recall@{DEEP}": mean_of_groups(hit.sum(axis=1) / hits.right, users),
         "mrr": mean_of_groups(1 / (first + 1), users),
         f"liked ndcg@{TOP}": mean_of_groups(gains.liked[liked], users[liked]),
-        "liked ahead": mean_of_groups((gains.liked - popular.liked)[liked], users[liked]),
+        "liked ahead": mean_of_groups((gains.liked - best.liked)[liked], users[liked]),
         "rating of hits": mean_of_groups(
             histories.ratings[hits.events[:, :TOP][top]], np.repeat(users, top.sum(axis=1))
         ),
@@ -412,7 +415,7 @@ class _Hits(NamedTuple):
     liked: NDArray[np.int64]  # (Q,) how many of them were liked
 
 
-def _hits(trial: LaterTrial, lists: NDArray[np.int64]) -> _Hits:
+def _hits(trial: LaterTrial, lists: NDArray[np.integer]) -> _Hits:
     """Return what lists of movie numbers find."""
     owners, events = _answers(trial.questions)
     fresh = trial.first_times[events]

@@ -23,11 +23,11 @@ def available(device: Device) -> torch.device:
 
 @contextmanager
 def fast_products(device: torch.device) -> Iterator[None]:
-    """Let oneDNN multiply matrices on a CPU while this is open, in training alone.
+    """Let oneDNN multiply matrices on a CPU; it is for training alone, and answers do without it.
 
     It uses AVX-512 on processors of every maker, which torch's own library does not, and is two to
     three times as fast on those of AMD. Where a processor has units for it (AMX), factors are
-    rounded to 16 bits and sums are not, as on a GPU. What answers is computed without.
+    rounded to 16 bits and sums are not, as on a GPU.
     """
     before = torch.get_float32_matmul_precision()
     if device.type == "cpu":

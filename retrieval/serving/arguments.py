@@ -204,13 +204,15 @@ def parse_duration(text: str) -> int:
     """Read how long something takes, in seconds: 90s, 30m, 2h or 1d.
 
     Raises:
-        RequestError: It is no duration, or none of a second at least.
+        RequestError: It is no duration, or none from a second to ten years.
     """
     found = DURATION.fullmatch(text.strip().casefold())
-    seconds = round(float(found[1]) * SECONDS[found[2]]) if found else 0
-    if not 1 <= seconds <= LONGEST_DURATION:
+    if found is None:
         raise RequestError(f"'{shown(text)}' is no duration; write 90s, 30m, 2h or 1d")
-    return seconds
+    seconds = float(found[1]) * SECONDS[found[2]]
+    if not 1 <= seconds <= LONGEST_DURATION:
+        raise RequestError(f"{shown(text)} is too short or too long; write 1s to 3660d")
+    return round(seconds)
 
 
 def read_times(texts: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:

@@ -167,7 +167,7 @@ class Encoder:
         Args:
             users: The questions.
             rating: Vectors that rate, `(Q, D)`, as `encode` returns them.
-            rankings: Scores to rank by, which the run's pairs have.
+            rankings: Scores to rank by, of those in `rankings`.
             timer: Stage times of the request, if anybody measures.
         """
         ranking, said = self.run.config.ranking, []
@@ -177,8 +177,11 @@ class Encoder:
             vectors = self._towers[part.name].encode(users.questions).vectors
             said.append((self.layout.columns(part), vectors / part.temperature))
             lap(timer, f"{part.name} tower")
-        found = {}
+        found: dict[RankBy, NDArray[np.float32]] = {}
         for wanted in rankings:
+            if wanted is RankBy.RATING:
+                found[wanted] = rating
+                continue
             queries = np.zeros_like(rating)
             if wanted is RankBy.BLEND:
                 back = self._come_back(users.questions)
@@ -186,7 +189,7 @@ class Encoder:
                 queries = weights[:, None].astype(np.float32) * rating
             for columns, vectors in said:
                 queries[:, columns] += vectors
-            found[wanted] = rating if wanted is RankBy.RATING else queries
+            found[wanted] = queries
         return found
 
     def _come_back(self, questions: Questions) -> NDArray[np.bool_]:
