@@ -22,7 +22,7 @@ try:
     from pymilvus.exceptions import MilvusException
 except ImportError as error:
     raise StoreError(
-        'a Milvus store needs pymilvus: pip install "two-tower-rec[milvus]"'
+        "a Milvus store needs pymilvus: pip install -e '.[milvus]' in the project's folder"
     ) from error
 
 # Seconds for a connection to be made, and for an answer.

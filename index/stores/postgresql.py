@@ -26,7 +26,7 @@ try:
     from psycopg.sql import SQL, Composed, Identifier, Literal
 except ImportError as error:
     raise StoreError(
-        'a store in PostgreSQL needs psycopg: pip install "two-tower-rec[pgvector]"'
+        "a store in PostgreSQL needs psycopg: pip install -e '.[pgvector]' in the project's folder"
     ) from error
 
 # Seconds for a connection to be made, and for an answer.

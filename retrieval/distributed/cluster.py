@@ -57,7 +57,7 @@ def ray_module() -> ModuleType:
     except ImportError as error:
         raise RequestError(
             "the engine ray needs the package ray, which is not installed: "
-            'pip install "two-tower-rec[ray]", or leave out --engine ray'
+            "pip install -e '.[ray]' in the project's folder, or leave out --engine ray"
         ) from error
 
 

@@ -274,10 +274,10 @@ class Recommender:
     ) -> Explanation:
         """Return which events of the history carry a movie's rating, or the score that ranks it.
 
-        The answer is the number that `rate`, or the list that is ranked by it, shows. Each event is
-        then left out in turn, and the user's vectors are worked out from those that are left. For a
-        known user the effects are differences between such answers, which are close to the answer
-        shown, not the same.
+        The answer is the number that `rate`, or the list that is ranked by it, shows. The effect of
+        an event is the mean of what it adds to those before it and of what it adds to those after
+        it. The baseline and all effects add up to the answer; for a known user the baseline also
+        holds the difference between what training inferred and what is inferred anew.
 
         Args:
             user: Id of a known user, or a person.
