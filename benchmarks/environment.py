@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -40,6 +40,7 @@ def lists_of_peer(
     *,
     histories: Events | None = None,
     moments: NDArray[np.int64] | None = None,
+    models: Sequence[str] = (),
 ) -> Iterator[dict[str, Any]]:
     """Give what each model of a library says: its name, its lists, and how long it took.
 
@@ -54,6 +55,7 @@ def lists_of_peer(
         histories: Events of those who are asked, if they are others than those learned from; then
             each question is a user of its own.
         moments: `(Q,)` when they are asked, in seconds, if a model may know.
+        models: Which of its models are tried; none is all of them.
     """
     events = scratch / "known.npz"
     tables = {"known": known, "histories": known if histories is None else histories}
@@ -67,7 +69,7 @@ def lists_of_peer(
             for field, column in table._asdict().items()
         },
     )
-    command = [str(python), str(peer), str(events), str(scratch), str(seed), str(k)]
+    command = [str(python), str(peer), str(events), str(scratch), str(seed), str(k), *models]
     errors = scratch / "peer.log"
     with (
         errors.open("w") as log,

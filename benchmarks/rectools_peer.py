@@ -54,16 +54,16 @@ class Model(NamedTuple):
     timed: bool = False  # whether it is told when it is asked
 
 
-MODELS = (
-    Model("RecTools SASRec, softmax", SASRecModel, {"loss": "softmax"}),
-    Model("RecTools SASRec, sampled softmax", SASRecModel, SAMPLED),
-    Model(
+MODELS = {
+    "sasrec": Model("RecTools SASRec, softmax", SASRecModel, {"loss": "softmax"}),
+    "sasrec-sampled": Model("RecTools SASRec, sampled softmax", SASRecModel, SAMPLED),
+    "esasrec": Model(
         "RecTools eSASRec",
         SASRecModel,
         {**SAMPLED, "transformer_layers_type": LiGRLayers, "use_key_padding_mask": True},
     ),
-    Model("RecTools HSTU, time known", HSTUModel, SAMPLED, timed=True),
-)
+    "hstu": Model("RecTools HSTU, time known", HSTUModel, SAMPLED, timed=True),
+}
 
 
 class Asked(NamedTuple):
@@ -74,8 +74,16 @@ class Asked(NamedTuple):
     moments: np.ndarray  # (Q,) seconds, or none
 
 
-def main(events: Path, scratch: Path, seed: int, k: int) -> None:
-    """Train, recommend, and leave lists and seconds behind."""
+def main(events: Path, scratch: Path, seed: int, k: int, models: list[str]) -> None:
+    """Train, recommend, and leave lists and seconds behind.
+
+    Args:
+        events: File of events and questions.
+        scratch: Folder for files.
+        seed: Seed of everything random.
+        k: Length of the lists.
+        models: Which of `MODELS` are tried; none is all of them.
+    """
     table = np.load(events)
     known = frame_of(table, "known")
     asked = Asked(table["asked"], frame_of(table, "histories"), table["moments"])
@@ -89,12 +97,13 @@ def main(events: Path, scratch: Path, seed: int, k: int) -> None:
         last = interactions[Columns.Datetime] == latest
         return np.asarray(last & interactions[Columns.User].isin(chosen))
 
-    for place, model in enumerate(MODELS):
+    for place in models or MODELS:
+        model = MODELS[place]
         if model.timed and not len(asked.moments):
             continue
         seed_everything(seed, verbose=False)
         began = time.perf_counter()
-        made = fitted(model, Dataset.construct(known), last_events, scratch / str(place))
+        made = fitted(model, Dataset.construct(known), last_events, scratch / place)
         training = time.perf_counter() - began
         times = []
         for row in range(min(ONE_BY_ONE, len(asked.users))):
@@ -202,4 +211,4 @@ def fitted(
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]))
+    main(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]), sys.argv[5:])

@@ -1,7 +1,7 @@
 """Lists for what comes after a cut in time, beside peers and what was popular.
 
 python benchmarks/temporal.py --data FOLDER [--cut 0.8] [--core 5] [--target visit first last]
-    [--preset default] [--run FOLDER] [--rectools PYTHON] [--plot]
+    [--preset default] [--run FOLDER] [--rectools PYTHON [--models esasrec]] [--plot]
 
 Everything up to the cut is learned from. Metrics are those of `rec evaluate --protocol temporal`.
 Peers that need no time have the settings that are best on the last event of each user before the
@@ -9,6 +9,7 @@ cut, and are asked with the history that each user has by then. RecTools runs in
 its own, which PYTHON belongs to.
 """
 
+import argparse
 import itertools
 import time
 import warnings
@@ -159,6 +160,13 @@ def main() -> None:
     parser.add_argument("--preset", type=Preset, choices=list(Preset), default=Preset.DEFAULT)
     parser.add_argument("--run", type=Path, help="run trained on this split; none trains one")
     parser.add_argument("--rectools", type=Path, help="Python of an environment with RecTools")
+    parser.add_argument(
+        "--models",
+        nargs="+",
+        choices=("sasrec", "sasrec-sampled", "esasrec", "hstu"),
+        default=[],
+        help="models of RecTools that are tried; none is all",
+    )
     add_plot(parser, "temporal")
     asked = parser.parse_args()
     data = read_folder(asked.data)
@@ -200,8 +208,9 @@ def main() -> None:
         with threadpool_limits(1, "blas"):  # as implicit wants it
             for family in families(asked.seed):
                 of_family(table, trials, family, early)
+        report.save()  # what follows takes hours
         if asked.rectools is not None:
-            of_rectools(table, trials, early, asked.rectools, Path(scratch), asked.seed)
+            of_rectools(table, trials, early, Path(scratch), asked)
     report.say(f"memory at the peak: {peak_megabytes():,.0f} MB")
     report.save()
     if asked.plot:
@@ -290,9 +299,8 @@ def of_rectools(
     table: Table,
     trials: Mapping[Target, LaterTrial],
     early: NDArray[np.bool_],
-    python: Path,
     scratch: Path,
-    seed: int,
+    asked: argparse.Namespace,
 ) -> None:
     """Report what RecTools' models find, each question asked as a user of its own."""
     first = next(iter(trials.values()))
@@ -308,15 +316,16 @@ def of_rectools(
     )
     bounds = np.cumsum([len(trial.questions.users) for trial in trials.values()])
     for said in lists_of_peer(
-        python,
+        asked.rectools,
         Path(__file__).with_name("rectools_peer.py"),
         scratch,
         events_of(first.dataset, early),
         np.arange(len(sizes)),
-        seed,
+        asked.seed,
         DEEP,
         histories=own,
         moments=histories.timestamps[ends],
+        models=asked.models,
     ):
         parts = np.split(said["lists"], bounds[:-1])
         for (target, trial), lists in zip(trials.items(), parts, strict=True):
