@@ -22,6 +22,7 @@ from torch.nn import functional as F  # noqa: N812 (torch's own name for it)
 from retrieval.data.dataset import encode
 from retrieval.data.layouts import read_folder
 from retrieval.options import Preset
+from retrieval.pairs.device import fast_products
 from retrieval.pairs.sequence.batches import Sequences, shuffled
 from retrieval.pairs.sequence.pair import make_pair
 from retrieval.pairs.sequence.settings import preset_settings
@@ -61,8 +62,9 @@ def main() -> None:
     count = len(shuffled(sequences.counts, size, np.random.default_rng(asked.seed)))
     batches = sequences.batches(size, settings.unknown_time_share, settings.earlier_share, rng)
     report = Report(asked, f"{asked.data.name}, preset {asked.preset}")
-    compare(report, len(rated), settings.dimension, settings.temperature, asked.steps)
     times = []
+    with fast_products(torch.device("cpu")):  # as in training
+        compare(report, len(rated), settings.dimension, settings.temperature, asked.steps)
     for _ in range(min(WARM_UP + asked.steps, count)):
         began = time.perf_counter()
         loss, _ = batch_loss(pair, next(batches), None)

@@ -58,7 +58,8 @@ def metric(
 LATER = (
     Column("system", ("system",)),
     metric("HR@10", "hr@10"),
-    metric("NDCG@10", "ndcg@10", half_width=True),
+    metric("NDCG@10", "ndcg@10"),
+    metric("ahead", "ahead", "+.4f", None, half_width=True),
     metric("liked NDCG@10", "liked ndcg@10", half_width=True),
     metric("rating of hits", "rating of hits", ".2f", None),
     metric("coverage", "coverage@10", ".1%", None),
@@ -97,17 +98,6 @@ TABLES: Mapping[tuple[str, str | None], Table] = {
             Column("RMSE", ("rmse",), ".4f"),
             Column("±", ("half_width",), ".4f"),
             Column("seconds", ("seconds",), ".0f"),
-        )
-    ),
-    ("ranking", None): Table(
-        (
-            Column("w", ("weight",)),
-            *(
-                Column(f"{measure} {who}", ("found", who, measure.casefold()), ".4f", max)
-                for who in ("all", "liked", "disliked")
-                for measure in ("HR@10", "NDCG@10")
-            ),
-            Column("rating of hits", ("rating_of_hits",), ".2f"),
         )
     ),
     ("sweeps", None): Table(
@@ -181,8 +171,9 @@ def table(path: Path, wanted: Table) -> str:
     values = [[_value(row, column) for column in columns] for row in rows]
     best = [_best(column, [row[place] for row in values]) for place, column in enumerate(columns)]
     measured = (
-        f"{machine['processor']}, {machine['cores']} cores, {machine['threads']} threads, Python "
-        f"{machine['python']}, torch {machine['torch']}; seed {whole['seed']}."
+        f"{machine['processor']}, {machine['cores']} cores, {machine['threads']} "
+        f"thread{'s' * (machine['threads'] > 1)}, Python {machine['python']}, torch "
+        f"{machine['torch']}; seed {whole['seed']}."
     )
     lines = [
         measured,
@@ -228,13 +219,13 @@ def _cell(value: object, column: Column, *, bold: bool) -> str:
     text = _text(value["value"], column.form)
     text = f"**{text}**" if bold else text
     half = value["half_width"]
-    return text if half is None else f"{text} ± {_text(half, column.form)}"
+    return text if half is None else f"{text} ± {_text(half, column.form.removeprefix('+'))}"
 
 
 def _text(value: object, form: str) -> str:
     """Return a value as tables have it: numbers below one without the zero."""
     text = format(value, form)
-    return text.removeprefix("0") if form.endswith("f") and text.startswith("0.") else text
+    return re.sub(r"^([+-]?)0\.", r"\1.", text) if form.endswith("f") else text
 
 
 if __name__ == "__main__":

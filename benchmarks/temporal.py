@@ -67,11 +67,11 @@ SHOWN = (
 
 # What lists are held against, in the title of the plot.
 AFTER = {
-    Target.FIRST: "the first event after the cut",
-    Target.LAST: "their last event",
-    Target.SUCCESSIVE: "all that comes, one event at a time",
-    Target.VISIT: "their next visit",
-    Target.WINDOW: "all that comes",
+    Target.FIRST: "first after the cut",
+    Target.LAST: "last",
+    Target.SUCCESSIVE: "next, event by event",
+    Target.VISIT: "on their next visit",
+    Target.WINDOW: "from then on",
 }
 
 
@@ -337,8 +337,8 @@ def draw(path: Path, target: Target, results: Sequence[Result]) -> None:
     liked = f"liked ndcg@{K}"
     order = sorted(results, key=lambda result: result.metrics[liked].value)
     figure, (axes,) = new_plot(
-        f"{order[-1].system[:1].upper()}{order[-1].system[1:]}: best of {len(order)} at finding "
-        f"what people like of {AFTER[target]}",
+        f"{order[-1].system[:1].upper()}{order[-1].system[1:]}, finds more of what people like "
+        f"{AFTER[target]} than {len(order) - 1} others",
         height=0.3 * len(order) + 1.5,
     )
     places = np.arange(len(order))

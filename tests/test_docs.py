@@ -128,7 +128,7 @@ def test_a_table_shows_its_columns_and_the_best(tmp_path: Path) -> None:
     )
     wanted = figures.Table(columns, lambda row: row["system"] != "left out")
     assert figures.table(tmp_path / "some.json", wanted).splitlines() == [
-        "P, 2 cores, 1 threads, Python 3, torch 2; seed 7.",
+        "P, 2 cores, 1 thread, Python 3, torch 2; seed 7.",
         "",
         "| system | HR | seconds |",
         "|---|---|---|",

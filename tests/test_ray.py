@@ -143,7 +143,7 @@ def test_without_ray_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) 
         raise ModuleNotFoundError(name=name)
 
     monkeypatch.setattr(clusters, "import_module", missing)
-    with pytest.raises(RequestError, match=r"two-tower-rec\[ray\]"), connected(None, 2):
+    with pytest.raises(RequestError, match=r"pip install -e '\.\[ray\]'"), connected(None, 2):
         pass
 
 

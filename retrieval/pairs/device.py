@@ -27,7 +27,8 @@ def fast_products(device: torch.device) -> Iterator[None]:
 
     It uses AVX-512 on processors of every maker, which torch's own library does not, and is two to
     three times as fast on those of AMD. Where a processor has units for it (AMX), factors are
-    rounded to 16 bits and sums are not, as on a GPU.
+    rounded to 16 bits and sums are not, as on a GPU. For each new shape of a product it makes a
+    program and keeps it in memory, so it is for products of few shapes.
     """
     before = torch.get_float32_matmul_precision()
     if device.type == "cpu":

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 
 from retrieval.data.metrics import root_mean_square
-from retrieval.pairs.device import fast_products
 from retrieval.pairs.divergence import check_number, largest_weight
 from retrieval.pairs.neural.examples import Examples
 from retrieval.pairs.neural.model import MovieBatch, UserBatch
@@ -126,19 +125,18 @@ def fit(
             module.train()
             total = 0.0
             batches = _batches(rng.permutation(len(training)), settings.batch_size)
-            with fast_products(torch.device("cpu")):
-                for step, whole in enumerate(batches, start=1):
-                    rows = share_of(whole, ranks)
-                    batch = training.batch(rows, length)
-                    loss = module.loss(*batch, training.new_users(rows, length, own))
-                    optimizer.zero_grad()
-                    torch.autograd.backward(loss)
-                    ranks.average(module.parameters(), len(rows))
-                    optimizer.step()
-                    schedule.step()
-                    check_number(loss.item(), "loss", name, epoch + 1, step)
-                    total += loss.item() * len(rows)
-                    progress.advance()
+            for step, whole in enumerate(batches, start=1):
+                rows = share_of(whole, ranks)
+                batch = training.batch(rows, length)
+                loss = module.loss(*batch, training.new_users(rows, length, own))
+                optimizer.zero_grad()
+                torch.autograd.backward(loss)
+                ranks.average(module.parameters(), len(rows))
+                optimizer.step()
+                schedule.step()
+                check_number(loss.item(), "loss", name, epoch + 1, step)
+                total += loss.item() * len(rows)
+                progress.advance()
             (error,) = ranks.first(lambda: [root_mean_square_error(module, validation, length)])
             check_number(error, "validation error", name, epoch + 1, steps)
             check_number(

@@ -10,6 +10,10 @@ from torch.nn import functional as F  # noqa: N812 (torch's own name for it)
 # GPU they are many enough to keep it busy.
 CHUNK, GPU_CHUNK = 256, 8192
 
+# Questions are padded to a multiple of this many: for each number of them oneDNN makes a program of
+# about a megabyte, and keeps it.
+ROWS = 32
+
 # Powers of e of up to so much, or minus as much, and their sums have room in single precision.
 LARGE = 40.0
 
@@ -121,11 +125,13 @@ def _with_gradients(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return the loss, and its gradients `(N, D)` and `(M, D)`."""
     count, chunk = len(targets), CHUNK if queries.device.type == "cpu" else GPU_CHUNK
-    asked = queries / math.log(2)  # powers of 2 take half the time of those of e
-    of_queries, of_movies = torch.empty_like(queries), torch.zeros_like(movies)
+    # What is padded has no weight in any sum.
+    own = F.pad(queries, (0, 0, 0, -count % ROWS))
+    asked = own / math.log(2)  # powers of 2 take half the time of those of e
+    of_queries, of_movies = torch.empty_like(own), torch.zeros_like(movies)
     right = movies[targets]  # (N, D)
     total = -(queries * right).sum().double()
-    for start in range(0, count, chunk):
+    for start in range(0, len(own), chunk):
         part = slice(start, start + chunk)
         chances = movies @ asked[part].T  # (M, C), their logarithms to base 2
         highest = torch.zeros_like(chances[0])  # (C,)
@@ -133,9 +139,10 @@ def _with_gradients(
             highest = chances.amax(dim=0)
             chances.sub_(highest)
         sums = chances.exp2_().sum(dim=0)  # (C,)
-        total += math.log(2) * (sums.log2() + highest).sum().double()
+        total += math.log(2) * (sums.log2() + highest)[: count - start].sum().double()
         torch.mm(chances.T, movies, out=of_queries[part])
-        of_queries[part].div_(sums[:, None]).sub_(right[part])
-        of_movies.addmm_(chances, queries[part] / sums[:, None])
+        of_queries[part].div_(sums[:, None])
+        of_movies.addmm_(chances, own[part] / sums[:, None])
+    of_queries = of_queries[:count].sub_(right)
     of_movies.index_add_(0, targets, queries, alpha=-1)
     return (total / count).to(queries.dtype), of_queries.div_(count), of_movies.div_(count)

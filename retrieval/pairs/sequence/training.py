@@ -140,8 +140,7 @@ def fit_sequences(
             best, best_weights = left.card["best"], left.best
             progress.advance(len(epochs) * steps // settings.epochs)
         while len(epochs) < settings.epochs and len(epochs) - best <= settings.patience:
-            with fast_products(device):
-                loss = state.epoch(len(epochs) + 1, progress)
+            loss = state.epoch(len(epochs) + 1, progress)
             gains = Gains(
                 *ranks.first(
                     lambda: validation_gains(SequenceEnsemble([pair]), sequences, validation)
@@ -333,7 +332,8 @@ def batch_loss(
     movies = F.normalize(table, dim=-1)
     if negatives is None:
         largest = 1 / pair.settings.temperature  # both are of unit length
-        loss, sample = full_softmax(queries, movies, wanted, largest), None
+        with fast_products(device):
+            loss, sample = full_softmax(queries, movies, wanted, largest), None
     else:
         users = torch.from_numpy(places // batch.targets.shape[1]).to(device)  # (N,)
         sample = negatives.draw(wanted, users)
