@@ -29,10 +29,9 @@ class Column(NamedTuple):
     """A column of a table."""
 
     title: str
-    path: tuple[str, ...]  # keys that lead to the value in a row
+    path: tuple[str, ...]  # keys that lead to a value in a row, or to a value and its half width
     form: str = ""  # format of numbers
     best: Callable[..., float] | None = None  # which number is bold: max, or min
-    half_width: bool = False  # whether what is at the path is a value and a half width
 
 
 class Table(NamedTuple):
@@ -52,7 +51,7 @@ def metric(
 ) -> Column:
     """Return the column of a metric of `rec evaluate`."""
     path = ("metrics", name) if half_width else ("metrics", name, "value")
-    return Column(title, path, form, best, half_width)
+    return Column(title, path, form, best)
 
 
 LATER = (

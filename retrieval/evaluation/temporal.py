@@ -119,6 +119,23 @@ class LaterTrial:
         )
 
     @cached_property
+    def right(self) -> "_Right":
+        """What is right, sorted once for all lists that are held against it."""
+        owners, events = _answers(self.questions)
+        fresh = self.first_times[events]
+        owners, events = owners[fresh], events[fresh]
+        asked = len(self.questions.users)
+        keys = owners * len(self.dataset.movie_vocabulary) + self.histories.movies[events]
+        order = np.argsort(keys, kind="stable")
+        likes = self.dataset.likes(self.histories.ratings[events])
+        return _Right(
+            keys[order],
+            events[order],
+            np.bincount(owners, minlength=asked),
+            np.bincount(owners[likes], minlength=asked),
+        )
+
+    @cached_property
     def movies(self) -> NDArray[np.int64]:
         """Numbers in the run of the movies of the data, `(M,)`, `UNKNOWN` where it has none."""
         known = self.snapshot.run.catalogue.vocabulary
@@ -391,7 +408,7 @@ def scored(
         f"ndcg@{TOP}": mean_of_groups(gains.all, users),
         "ahead": mean_of_groups(gains.all - best.all, users),
         f"hr@{DEEP}": mean_of_groups(np.asarray(hit.any(axis=1)), users),
-        f"recall@{DEEP}": mean_of_groups(hit.sum(axis=1) / hits.right, users),
+        f"recall@{DEEP}": mean_of_groups(hit.sum(axis=1) / trial.right.counts, users),
         "mrr": mean_of_groups(1 / (first + 1), users),
         f"liked ndcg@{TOP}": mean_of_groups(gains.liked[liked], users[liked]),
         "liked ahead": mean_of_groups((gains.liked - best.liked)[liked], users[liked]),
@@ -406,33 +423,28 @@ def scored(
     return Result(system=system, questions=words, count=asked, metrics=metrics)
 
 
+class _Right(NamedTuple):
+    """What is right of Q questions, E events of movies that their users had not watched."""
+
+    keys: NDArray[np.int64]  # (E,) of a question and a movie, ascending
+    events: NDArray[np.int64]  # (E,) positions in the histories
+    counts: NDArray[np.int64]  # (Q,) how many movies are right
+    liked: NDArray[np.int64]  # (Q,) how many of them were liked
+
+
 class _Hits(NamedTuple):
     """What lists `(Q, K)` find of what is right."""
 
     found: NDArray[np.bool_]  # (Q, K) whether a movie is right
     events: NDArray[np.int64]  # (Q, K) where it is, its event in the histories
-    right: NDArray[np.int64]  # (Q,) how many movies are right
-    liked: NDArray[np.int64]  # (Q,) how many of them were liked
 
 
 def _hits(trial: LaterTrial, lists: NDArray[np.integer]) -> _Hits:
     """Return what lists of movie numbers find."""
-    owners, events = _answers(trial.questions)
-    fresh = trial.first_times[events]
-    owners, events = owners[fresh], events[fresh]
-    count, asked = len(trial.dataset.movie_vocabulary), len(lists)
-    keys = owners * count + trial.histories.movies[events]  # of a question and a movie
-    order = np.argsort(keys, kind="stable")
-    wanted = np.arange(asked)[:, None] * count + lists
-    place = np.minimum(np.searchsorted(keys, wanted, sorter=order), len(keys) - 1)
-    answer = order[place]  # (Q, K) the answer that a movie is, if it is one
-    likes = trial.dataset.likes(trial.histories.ratings[events])
-    return _Hits(
-        (keys[answer] == wanted) & (lists >= 0),
-        events[answer],
-        np.bincount(owners, minlength=asked),
-        np.bincount(owners[likes], minlength=asked),
-    )
+    right = trial.right
+    wanted = np.arange(len(lists))[:, None] * len(trial.dataset.movie_vocabulary) + lists
+    place = np.minimum(np.searchsorted(right.keys, wanted), len(right.keys) - 1)
+    return _Hits((right.keys[place] == wanted) & (lists >= 0), right.events[place])
 
 
 class _Gains(NamedTuple):
@@ -444,8 +456,8 @@ class _Gains(NamedTuple):
 
 def _gains(trial: LaterTrial, hits: _Hits) -> _Gains:
     liked = hits.found & trial.dataset.likes(trial.histories.ratings[hits.events])
-    of_liked = np.where(hits.liked > 0, _gain(liked, hits.liked), np.nan)
-    return _Gains(_gain(hits.found, hits.right), of_liked)
+    of_liked = np.where(trial.right.liked > 0, _gain(liked, trial.right.liked), np.nan)
+    return _Gains(_gain(hits.found, trial.right.counts), of_liked)
 
 
 def _gain(hit: NDArray[np.bool_], right: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -109,16 +109,16 @@ def build_index(
 def load_into_store(folder: Path, card: StoreCard) -> None:
     """Load a run into the store that a version before it had.
 
-    A store that cannot be used is told in the log and is no error: the run answers without it.
+    Where that fails, the log says why, and the run answers without the store.
 
     Args:
         folder: Of the run.
         card: Which collection that version had.
 
     Raises:
-        RunError: The run is missing or damaged, or somebody else is writing it.
+        RunError: There is no run.
     """
-    current(folder)  # that is an error
+    current(folder)  # for its error
     try:
         build_index(folder, card.kind, store=address_of(card))
     except RunError as error:
