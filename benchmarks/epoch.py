@@ -63,7 +63,7 @@ def main() -> None:
     batches = sequences.batches(size, settings.unknown_time_share, settings.earlier_share, rng)
     report = Report(asked, f"{asked.data.name}, preset {asked.preset}")
     times = []
-    with fast_products(torch.device("cpu")):  # as in training
+    with fast_products():  # as in training
         compare(report, len(rated), settings.dimension, settings.temperature, asked.steps)
     for _ in range(min(WARM_UP + asked.steps, count)):
         began = time.perf_counter()

@@ -77,6 +77,11 @@ def after(target: str) -> Callable[[Row], bool]:
     return lambda row: row.get("target") == target
 
 
+def of_pair(pair: str) -> Callable[[Row], bool]:
+    """Return what chooses the rows of a tower pair."""
+    return lambda row: row.get("pair") == pair
+
+
 TABLES: Mapping[tuple[str, str | None], Table] = {
     **{("visit", target): Table(LATER, after(target)) for target in ("visit", "first", "last")},
     ("visit", "ratings"): Table(
@@ -115,6 +120,28 @@ TABLES: Mapping[tuple[str, str | None], Table] = {
         ),
         lambda row: "step" in row,
     ),
+    **{
+        ("gpu", pair): Table(
+            (
+                Column("events", ("events",), ","),
+                Column("device", ("device",)),
+                Column("seed", ("trained_with_seed",)),
+                Column("seconds an epoch", ("median_epoch_seconds",), ".1f"),
+                *found,
+            ),
+            of_pair(pair),
+        )
+        for pair, found in (
+            (
+                "sequence",
+                (
+                    Column("NDCG@10 of last events", ("timed",), ".4f"),
+                    Column("of next visits", ("returning",), ".4f"),
+                ),
+            ),
+            ("neural", (Column("RMSE", ("validation_rmse",), ".4f"),)),
+        )
+    },
     ("scale", None): Table(
         (
             Column("events", ("events",), ","),

@@ -196,7 +196,8 @@ def fitted(
         return Trainer(
             max_epochs=EPOCHS,
             callbacks=[EarlyStopping("val_loss", patience=PATIENCE), best],
-            accelerator="cpu",
+            accelerator="auto",
+            devices=1,
             logger=False,
             enable_progress_bar=False,
             enable_model_summary=False,

@@ -15,6 +15,7 @@ import argparse
 import gc
 import math
 import multiprocessing
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -109,6 +110,9 @@ class Meter(Silent):
         """End the stage."""
         seconds = time.perf_counter() - self._began
         self.costs.append(Costs(self._name, seconds, memory("VmHWM"), size(self._run)))
+        print(
+            *self.costs[-1], file=sys.stderr, flush=True
+        )  # should the training not come to an end
 
 
 def main() -> None:
@@ -141,7 +145,7 @@ def measure_all(asked: argparse.Namespace, report: Report, worlds: Path) -> list
     for events in (int(text) for text in asked.events.split(",")):
         users, movies = shape_of(events)
         movies = asked.movies or movies
-        world = worlds / f"world-{events}-{movies}-{asked.seed}"
+        world = place_of(worlds, events, movies, asked.seed)
         if not world.exists():
             made = alone(make, world, users, movies, events, asked.seed)
             report.add(
@@ -209,6 +213,11 @@ def report_growth(report: Report, rows: Sequence[Measured]) -> None:
                 to_events=large.events,
                 bytes_an_event=each,
             )
+
+
+def place_of(worlds: Path, events: int, movies: int, seed: int) -> Path:
+    """Return the folder of a world among those that are kept."""
+    return worlds / f"world-{events}-{movies}-{seed}"
 
 
 def shape_of(events: int) -> tuple[int, int]:

@@ -22,7 +22,7 @@ class LogLevel(StrEnum):
 
 
 class Device(StrEnum):
-    """Where the sequence pair is trained."""
+    """Where the pairs are trained that torch trains: sequence, neural, notebook."""
 
     AUTO = "auto"  # on a GPU if torch can use one
     CPU = "cpu"

@@ -215,7 +215,7 @@ class Scaled(nn.Module):
         return tuple(output * self.scale for output in self.tower(*columns))
 
 
-@pytest.mark.parametrize(("share", "right"), [(1 + 3e-6, True), (1 + 1e-4, False)])
+@pytest.mark.parametrize(("share", "right"), [(1 + 3e-5, True), (1 + 1e-3, False)])
 def test_differences_are_measured_by_the_largest_component(
     dataset: Dataset,
     statistics: TrainingStatistics,
@@ -225,11 +225,11 @@ def test_differences_are_measured_by_the_largest_component(
     *,
     right: bool,
 ) -> None:
-    # Numbers of plays are rated in the hundreds: single precision leaves more than 1e-5 of them.
+    # Numbers of plays are rated in the hundreds: single precision leaves more of them.
     tower = Scaled(NeuralUserTower(pair, statistics.centre, 87.0), share)
     inputs = reader(dataset, statistics, tower).example()
     largest = np.abs(encoded(tower, inputs).vectors).max()
-    assert 1e-6 * largest > module.TOLERANCE
+    assert 3e-5 * largest > module.TOLERANCE
     exported = OnnxTower(neural_file, UserInputs._fields)
     if right:
         module.check(exported, tower, inputs)

@@ -110,6 +110,13 @@ def test_a_table_of_the_events_of_batches_says_what_the_whole_one_does(
         torch.testing.assert_close(table.keys[after.events], whole.keys[before.events])
 
 
+def test_tables_of_events_have_few_lengths_and_hardly_more_than_there_is() -> None:
+    lengths = [len(model.padded(torch.arange(count))) for count in range(1, 4096)]
+    assert all(count <= length <= 1.125 * count for count, length in enumerate(lengths, start=1))
+    assert len({length for length in lengths if length > 2048}) == 8
+    assert model.padded(torch.tensor([7, 8])).tolist()[:2] == [7, 8]
+
+
 def test_large_batches_are_answered_from_the_table_of_everything(
     pair: NeuralPair, examples: Examples, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -331,6 +331,30 @@ def test_added_movies_have_attributes_too_and_stay_when_trained_again(
     assert (len(learned), learned.added) == (MOVIES + 1, 0)
 
 
+def test_movies_that_meet_conditions_are_hidden_and_shown_again(
+    known: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(known, folder)
+    whole = Recommender.load(folder)
+    french = {row.movie.id for row in whole.topk(1, MOVIES, filters=Filter(where=["country=FR"]))}
+    assert 0 < len(french) < MOVIES
+    assert hide_movies(folder, where=["country=FR"]) >= len(french)
+    left = {row.movie.id for row in Recommender.load(folder).topk(1, MOVIES)}
+    assert left
+    assert not left & french
+    with pytest.raises(RequestError, match="contry"):
+        hide_movies(folder, where=["contry=FR"])
+    assert show_movies(folder, where=["country=FR"]) >= len(french)
+    assert hide_movies(folder, where=["country=FR", "country=DE"]) == 0
+
+
+def test_hiding_nothing_is_refused_before_the_run_is_looked_for() -> None:
+    for command in ("hide-movies", "show-movies"):
+        with pytest.raises(RequestError, match="no movies are named; give ids, or --where"):
+            CliRunner().invoke(assembled(), [command, "--run", "nowhere"], catch_exceptions=False)
+
+
 def test_hidden_movies_are_in_no_list_and_stay_so_when_trained_again(
     known: Path, tmp_path: Path
 ) -> None:

@@ -376,6 +376,19 @@ def test_the_run_that_answers_is_on_the_quality_page(page: Page, address: str) -
     expect(page.get_by_role("region", name="Graded live")).to_be_visible()
 
 
+def test_a_run_shows_how_far_predictions_are_off_on_average(page: Page, address: str) -> None:
+    give_runs(page)
+    page.goto(f"{address}#/quality")
+    figure = page.get_by_role("figure")
+    expect(figure).to_have_count(1)
+    expect(figure).to_contain_text("61 ratings held out, in 2 groups")
+    expect(figure).to_contain_text("Furthest off: 2.50 predicted, 2.75 given")
+    assert figure.locator("circle").count() == figure.get_by_role("listitem").count() == 2
+    newest = page.locator(".run").first
+    expect(newest).to_contain_text("Movies in 40 lists of ten")
+    expect(newest).to_contain_text("25%")
+
+
 def test_promoting_says_what_will_happen_and_asks(page: Page, address: str) -> None:
     asked = give_runs(page)
     page.goto(f"{address}#/quality")
@@ -412,7 +425,7 @@ def give_runs(page: Page) -> list[str]:
             asked.append(route.request.url.partition("/v1/runs/")[2])
             name = asked[-1].removesuffix("/promote")
             answering[0] = name if name in measures else "v000002-5d0c11aa"
-        runs = [
+        runs: list[dict[str, object]] = [
             {
                 "name": name,
                 "created": "2026-11-20T04:00:00+00:00",
@@ -427,6 +440,15 @@ def give_runs(page: Page) -> list[str]:
             }
             for name, (rmse, ndcg) in measures.items()
         ]
+        runs[0] |= {  # those that were trained before have none of it
+            "validation_visits": 40,
+            "validation_visit_ndcg": 0.12,
+            "validation_coverage": 0.25,
+            "calibration": [
+                {"predicted": 2.5, "true": 2.75, "ratings": 30},
+                {"predicted": 4.0, "true": 4.0, "ratings": 31},
+            ],
+        }
         route.fulfill(json={"answering": answering[0], "runs": runs})
 
     page.route("**/v1/runs**", answer)

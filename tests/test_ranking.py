@@ -6,7 +6,13 @@ from retrieval.blending.blend import RatingBlend
 from retrieval.blending.ranking import Choice, Ranker, choose_ranking, fit_ranking, gains_by_weight
 from retrieval.data.dataset import encode
 from retrieval.data.history import Histories, Windows
-from retrieval.data.metrics import discounted, discounted_many
+from retrieval.data.metrics import (
+    Calibrated,
+    calibration,
+    discounted,
+    discounted_many,
+    listed,
+)
 from retrieval.data.visits import Visits
 from retrieval.options import RankBy
 from retrieval.pairs.content import Content
@@ -46,6 +52,30 @@ def test_one_right_movie_among_several_gains_what_it_does_alone() -> None:
     np.testing.assert_allclose(found, discounted(scores, targets))
     fewer = discounted_many(scores[:, :4], one_each(targets % 4, 4))  # than a list has room for
     np.testing.assert_allclose(fewer, discounted(scores[:, :4], targets % 4))
+
+
+def test_what_was_predicted_is_held_against_what_was_true_in_ten_groups() -> None:
+    predicted = np.linspace(5, 1, 100)
+    groups = calibration(predicted, predicted + 0.5)
+    assert [group.ratings for group in groups] == [10] * 10
+    assert groups[0].predicted == pytest.approx(predicted[-10:].mean())
+    assert [group.predicted for group in groups] == sorted(group.predicted for group in groups)
+    for group in groups:
+        assert group.true == pytest.approx(group.predicted + 0.5)
+
+
+def test_few_ratings_make_fewer_groups_and_none_make_none() -> None:
+    predicted = np.array([4.0, 2.0])
+    found = calibration(predicted, np.array([5.0, 1.0]))
+    assert found == [Calibrated(2.0, 1.0, 1), Calibrated(4.0, 5.0, 1)]
+    assert calibration(np.zeros(0), np.zeros(0)) == []
+
+
+def test_movies_are_listed_that_are_among_the_ten_best_of_anybody_and_can_come() -> None:
+    scores = np.tile(-np.arange(30.0), (2, 1))
+    scores[1] = -np.inf
+    scores[1, [3, 20]] = 0
+    assert listed(scores).tolist() == [*range(10), 20]
 
 
 def one_each(targets: np.ndarray, movies: int) -> np.ndarray:
@@ -99,6 +129,7 @@ def test_with_nobody_to_ask_lists_are_ranked_by_watch() -> None:
     nobody = np.zeros((0, 3))
     found = chosen(nobody, nobody, nobody > 0, np.zeros(0, np.int64), np.zeros(0, dtype=bool))
     assert (found.rank_by, found.gains, found.visits) == (RankBy.WATCH, [], 0)
+    assert (found.visit_ndcg, found.coverage) == (None, None)
 
 
 # Users who have watched the first five movies and then another, of so many.
@@ -173,18 +204,20 @@ def test_visits_choose_for_those_who_come_back_and_last_events_for_the_sitting()
     assert (found.rank_by, found.weight, found.sitting_weight) == (RankBy.BLEND, 1.5, 0.1)
     assert found.visits == 3
     assert found.gains[1].liked == pytest.approx(1 / np.log2(3))
-    assert found.gains[-1].liked == 1
+    assert found.gains[-1].liked == found.visit_ndcg == 1
+    assert found.coverage == pytest.approx((MOVIES - LAST) / MOVIES)  # all that can come
 
 
 def test_where_nobody_came_back_last_events_choose_for_all() -> None:
     found, _ = fitted(held_out(0))
     assert (found.rank_by, found.weight, found.sitting_weight) == (RankBy.WATCH, 0.1, 0.1)
-    assert found.visits == 0
+    assert (found.visits, found.visit_ndcg, found.coverage) == (0, None, None)
 
 
 def test_where_no_visit_was_liked_all_that_was_watched_chooses() -> None:
     found, _ = fitted(held_out(3, liked=False))
     assert (found.weight, found.sitting_weight) == (1.5, 0.1)
+    assert (found.visits, found.visit_ndcg) == (3, None)
 
 
 def test_users_are_asked_as_runs_ask_them() -> None:
@@ -192,7 +225,7 @@ def test_users_are_asked_as_runs_ask_them() -> None:
     _, ranker = fitted(data)
     times = data.dataset.timestamps[data.last]
     kinds = [asked.when for asked in ranker.asked]
-    assert kinds == [When.AT, When.IN_SITTING, When.COMING_BACK, When.AT]
+    assert kinds == [When.AT, When.IN_SITTING, When.COMING_BACK, When.AT, When.COMING_BACK]
     for asked in ranker.asked[:2]:
         np.testing.assert_array_equal(asked.times, times)
         assert (asked.moments > times).all()  # of what is past

@@ -9,6 +9,7 @@ from retrieval.blending.cold_start import GIVEN
 from retrieval.blending.rating import Blended, Rater, fit_blend
 from retrieval.data.dataset import Dataset, encode
 from retrieval.data.history import Histories, Windows
+from retrieval.data.metrics import Calibrated
 from retrieval.pairs.content import Content
 from retrieval.pairs.layout import Part, Role
 from retrieval.pairs.protocol import Floats, Numbers, UserVectors, Vectors
@@ -95,6 +96,8 @@ def test_one_pair_on_the_rating_scale_counts_as_it_is() -> None:
     assert (found.blend.new_user_offset, found.blend.unrated_shift) == (0.0, 0.0)
     assert (found.link, found.noise) == (None, None)
     assert found.errors == {"one": pytest.approx(np.sqrt((0 + 1 + 0.25) / 3))}
+    groups = [(1.5, 1.0, 1), (4.0, 3.0, 1), (5.0, 5.0, 1)]
+    assert found.calibration == [Calibrated(*group) for group in groups]
 
 
 def test_last_events_have_no_say_in_ratings() -> None:

@@ -1,8 +1,11 @@
 import gzip
 import os
 import threading
+from datetime import UTC, datetime
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from retrieval.cli.requests import (
@@ -78,6 +81,43 @@ def test_files_are_read_by_the_names_of_their_columns(tmp_path: Path) -> None:
     users = read_users(path)
     assert users.users.tolist() == [5]
     assert users.times is None
+
+
+def test_parquet_is_read_as_the_same_questions_in_csv_are(tmp_path: Path) -> None:
+    path = tmp_path / "pairs.parquet"
+    moment = datetime(1980, 12, 31, 1, tzinfo=UTC)  # in seconds it would be a day of no calendar
+    times = pa.array([moment, None], pa.timestamp("us", tz="UTC"))
+    users = pa.array([3.0, 1.0])  # as pandas has whole numbers where some are missing
+    columns = {"movie_id": pa.array([2, 2**53 + 1]), "user_id": users, "timestamp": times}
+    pq.write_table(pa.table(columns | {"note": pa.array(["x", "y"])}), path)
+    pairs = read_pairs(path)
+    assert pairs.users.tolist() == [3, 1]
+    assert pairs.movies.tolist() == [2, 2**53 + 1]
+    assert pairs.times is not None
+    assert pairs.times.tolist() == [int(moment.timestamp()), NO_TIME]
+    assert pairs.lines.tolist() == [1, 2]
+
+
+def test_rows_of_parquet_that_are_no_questions_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "users.parquet"
+    pq.write_table(pa.table({"user_id": pa.array([5, None])}), path)
+    with pytest.raises(DataError, match=r"users\.parquet:2: bad user_id: ''"):
+        read_users(path)
+    pq.write_table(pa.table({"viewer": pa.array(["a"])}), path)
+    with pytest.raises(RequestError, match="lacks the column user_id; it has: viewer"):
+        read_users(path)
+    pq.write_table(pa.table({"user_id": pa.array([1, 2], pa.duration("s"))}), path)
+    with pytest.raises(RequestError, match=r"cannot be used: user_id \(of type duration"):
+        read_users(path)
+    assert read_users(_texts_of(path, ["a", "b"]), ["user_id"]).users.tolist() == ["a", "b"]
+    path.write_bytes(b"no Parquet")
+    with pytest.raises(DataError, match="not a readable parquet file"):
+        read_users(path)
+
+
+def _texts_of(path: Path, ids: list[str]) -> Path:
+    pq.write_table(pa.table({"user_id": pa.array(ids)}), path)
+    return path
 
 
 def test_histories_of_many_users_keep_the_order_of_the_file(

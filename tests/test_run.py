@@ -22,8 +22,10 @@ from retrieval.pairs.neural.fitted import HistoryReader
 from retrieval.pipeline.indexing import build_index
 from retrieval.pipeline.training import train
 from retrieval.run.config import CONFIG_FILE
-from retrieval.run.folder import describe_run, newest_run, open_index, open_run
+from retrieval.run.folder import METRICS, describe_run, newest_run, open_index, open_run
+from retrieval.run.listing import WHOLE
 from retrieval.run.manifest import seal
+from retrieval.run.promotion import versions
 from retrieval.run.versions import CURRENT, MANIFEST, current
 from retrieval.serving.recommender import Recommender
 
@@ -314,3 +316,30 @@ def test_a_run_describes_itself(copy: Path) -> None:
     facts = describe_run(open_run(copy))
     assert facts["run"] == str(copy)
     assert facts["scale"] == "1 to 5 by 1"
+
+
+def test_a_version_says_what_its_training_measured(version: Path) -> None:
+    (found,) = versions(version.parent)
+    assert found.validation_visits
+    assert found.validation_visit_ndcg is not None
+    assert 0 < found.validation_visit_ndcg < 1
+    assert found.validation_coverage is not None
+    assert 0 < found.validation_coverage <= 1
+    assert len(found.calibration) == 10
+    assert sum(group.ratings for group in found.calibration) > 100
+    for group in found.calibration:
+        assert group.predicted == pytest.approx(group.true, abs=0.6)
+
+
+def test_a_version_whose_training_measured_less_is_whole(version: Path) -> None:
+    path = version / METRICS
+    metrics = json.loads(path.read_text())
+    for name in ("validation_visits", "validation_visit_ndcg", "validation_coverage"):
+        del metrics[name]
+    del metrics["calibration"]
+    path.write_text(json.dumps(metrics))
+    (found,) = versions(version.parent)
+    assert found.state == WHOLE
+    assert found.validation_rmse is not None
+    assert (found.validation_visits, found.validation_visit_ndcg) == (None, None)
+    assert (found.validation_coverage, found.calibration) == (None, ())

@@ -5,7 +5,13 @@ import torch
 from torch.nn import functional as F  # noqa: N812 (torch's own name for it)
 
 from retrieval.pairs.sequence import softmax
-from retrieval.pairs.sequence.softmax import full_softmax, sampled_softmax, trended_softmax
+from retrieval.pairs.sequence.softmax import (
+    trended_apart,
+    trended_together,
+    full_softmax,
+    sampled_softmax,
+    trended_softmax,
+)
 
 
 def world(questions: int, movies: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -199,6 +205,15 @@ def test_sampled_trended_softmax_lowers_samples_and_hides_the_target_among_them(
         logits = torch.cat([scores[target][None], others])
         losses.append(F.cross_entropy(logits, torch.tensor(0)))
     assert_same_loss(found, torch.stack(losses).mean(), learned)
+
+
+def test_trends_count_the_same_in_one_product_and_in_one_for_each_moment() -> None:
+    (_, _, weights, trends), (_, moments) = trended_world(50, 20)
+    moments = moments.sort().values
+    some = torch.tensor([3, 19, 3, 0])
+    for movies in (None, some):
+        apart = trended_apart(weights, trends, moments, movies)
+        torch.testing.assert_close(trended_together(weights, trends, moments, movies), apart)
 
 
 def test_without_weights_trends_change_no_loss() -> None:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from retrieval.blending.blend import RatingBlend
 from retrieval.data.history import seen
-from retrieval.data.metrics import discounted_many
+from retrieval.data.metrics import discounted_many, listed
 from retrieval.options import RankBy
 from retrieval.pairs.layout import Part
 from retrieval.pairs.training import Asked, RankingSide, RatingSide, TrainingData
@@ -50,6 +50,8 @@ class Choice(NamedTuple):
     sitting_weight: float  # the same in the sitting
     gains: list[Gain]  # of lists that are asked for without a time
     visits: int  # visits that chose; where there are none, last events did
+    visit_ndcg: float | None  # NDCG@10 of what was liked in them, at the weight that they chose
+    coverage: float | None  # share of the movies in lists of ten for these visits
 
 
 def fit_ranking(
@@ -90,10 +92,15 @@ def fit_ranking(
         Asked(visits.users, when, visits.asked, visits.back) for when in (When.COMING_BACK, When.AT)
     ]
     liked, watched = asking.gains(asked, [visits.liked_movies, visits.all_movies])
-    if not visits.liked.any():
-        liked = watched
-    returning = _chosen(_mean_gains(liked, watched))
-    return returning._replace(sitting_weight=staying.sitting_weight, visits=len(visits.users))
+    any_liked = bool(visits.liked.any())
+    returning = _chosen(_mean_gains(liked if any_liked else watched, watched))
+    weight = {RankBy.WATCH: 0.0, RankBy.RATING: np.inf}.get(returning.rank_by, returning.weight)
+    return returning._replace(
+        sitting_weight=staying.sitting_weight,
+        visits=len(visits.users),
+        visit_ndcg=max(gain.liked for gain in returning.gains) if any_liked else None,
+        coverage=asking.coverage(asked[0], weight),
+    )
 
 
 class _Asking:
@@ -122,8 +129,7 @@ class _Asking:
                 what is right, `(B, M)`, and makes one of the gains.
         """
         found = [[np.zeros((len(WEIGHTS), 0))] for _ in answers]
-        for start in range(0, len(kinds[0].users), CHUNK):  # never all users by all movies
-            part = slice(start, start + CHUNK)
+        for part in _parts(kinds[0]):
             some = [asked.part(part) for asked in kinds]
             known = seen(self._histories, some[0].users, self._count)
             rating = self._rating(some[0])  # whether the time is known or not
@@ -134,6 +140,15 @@ class _Asking:
                     np.mean([gains_by_weight(*both, known, relevant) for both in scores], axis=0)
                 )
         return [np.hstack(gains) for gains in found]
+
+    def coverage(self, asked: Asked, weight: float) -> float:
+        """Return the share of all movies that are in any list, ranked at a weight of the rating."""
+        found = np.zeros(self._count, dtype=bool)
+        for some in (asked.part(part) for part in _parts(asked)):
+            known = seen(self._histories, some.users, self._count)
+            scores = weighed(self._logits(some), self._rating(some), weight)
+            found[listed(np.where(known, -np.inf, scores))] = True
+        return float(found.mean())
 
     def _logits(self, asked: Asked) -> Floats:
         """Return the logits of questions, `(B, M)`, of all pairs that rank."""
@@ -149,6 +164,16 @@ class _Asking:
         return scores
 
 
+def _parts(asked: Asked) -> list[slice]:
+    """Return parts of questions: never are all users there by all movies."""
+    return [slice(start, start + CHUNK) for start in range(0, len(asked.users), CHUNK)]
+
+
+def weighed(watch: Floats, rating: Floats, weight: float) -> Floats:
+    """Return scores that a list is ranked by, where the rating has a weight, infinite or finite."""
+    return rating if weight == np.inf else watch + weight * rating
+
+
 def gains_by_weight(
     watch: Floats, rating: Floats, seen: NDArray[np.bool_], relevant: NDArray[np.bool_]
 ) -> Floats:
@@ -162,7 +187,7 @@ def gains_by_weight(
     """
     gains = [
         discounted_many(
-            np.where(seen, -np.inf, rating if weight == np.inf else watch + weight * rating),
+            np.where(seen, -np.inf, weighed(watch, rating, weight)),
             relevant,
         )
         for weight in WEIGHTS
@@ -178,7 +203,7 @@ def choose_ranking(gains: Floats, liked: NDArray[np.bool_]) -> Choice:
         liked: `(V,)` whether the movies that came next were liked.
     """
     if not len(liked):
-        return Choice(RankBy.WATCH, UNKNOWN_WEIGHT, UNKNOWN_WEIGHT, [], 0)
+        return Choice(RankBy.WATCH, UNKNOWN_WEIGHT, UNKNOWN_WEIGHT, [], 0, None, None)
     if not liked.any():
         liked = ~liked
     return _chosen(_mean_gains(gains[:, liked], gains))
@@ -197,4 +222,4 @@ def _chosen(found: list[Gain]) -> Choice:
     blend = max(found[1:-1], key=lambda gain: gain.liked)  # whoever asks for one gets the best
     alone = {0.0: RankBy.WATCH, np.inf: RankBy.RATING}
     rank_by = alone.get(best.weight, RankBy.BLEND)
-    return Choice(rank_by, blend.weight, blend.weight, found, 0)
+    return Choice(rank_by, blend.weight, blend.weight, found, 0, None, None)

@@ -1,6 +1,6 @@
 """The rating blend: the pairs that rate weighed, and the link fitted, on validation rows."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +11,7 @@ from retrieval.blending.cold_start import fit_cold_start, trials
 from retrieval.blending.link import Link
 from retrieval.blending.unrated import fit_unrated
 from retrieval.blending.weights import FIRMNESS, fit_near, fit_weights
-from retrieval.data.metrics import root_mean_square
+from retrieval.data.metrics import Calibrated, calibration, root_mean_square
 from retrieval.pairs.layout import Part
 from retrieval.pairs.training import LatentScale, RatingSide, TrainingData
 
@@ -38,6 +38,7 @@ class Blended(NamedTuple):
     noise: float | None  # the usual variance of what the link takes for noise
     errors: dict[str, float]  # root mean square on validation rows, of each pair and of the blend
     error: float | None  # the one of the ratings that are answered; None where no pair rates
+    calibration: list[Calibrated]  # of these ratings
 
 
 def fit_blend(data: TrainingData, raters: Sequence[Rater]) -> Blended:
@@ -76,19 +77,26 @@ def _on_latent_scale(
     errors = {
         rater.name: alone if rater is anchor else _error(data, rows, rater) for rater in raters
     }
+    scores = np.column_stack(
+        [rater.side.scores[rows] - shift for rater, shift in zip(raters, origins, strict=True)]
+    )
+    start = [float(rater is anchor) for rater in raters]
     if len(raters) > 1:
-        scores = np.column_stack(
-            [rater.side.scores[rows] - shift for rater, shift in zip(raters, origins, strict=True)]
-        )
-        start = [float(rater is anchor) for rater in raters]
         weights, link = fit_weights(scores, classes, values, thresholds, start)
         errors["blend"] = root_mean_square(link.ratings(scores @ weights) - true)
+
+    def fitted_on(some: NDArray[np.bool_]) -> Floats:
+        weights, link = fit_weights(scores[some], classes[some], values, thresholds, start)
+        return link.ratings(scores @ weights)
+
     blend = RatingBlend.of_known_users(weights, origins)
     sides = [rater.side for rater in raters]
     blend = fit_cold_start(sides, trials(data.dataset, rows, data.held_out), blend, link)
     biased = [place for place, rater in enumerate(raters) if rater.part.biased]
     blend = fit_unrated(sides, biased[-1:], data.dataset, rows, blend, link)
-    return Blended(blend, link, scale.noise, errors, errors.get("blend", alone))
+    answered = errors.get("blend", alone)
+    found = calibration(_by_halves(fitted_on, len(true)), true)
+    return Blended(blend, link, scale.noise, errors, answered, found)
 
 
 def _on_rating_scale(
@@ -96,21 +104,44 @@ def _on_rating_scale(
 ) -> Blended:
     """Fit the blend of pairs whose scores are ratings: weights near those of a plain average."""
     errors = {rater.name: _error(data, rows, rater) for rater in raters}
+    if not raters:
+        return Blended(RatingBlend.of_known_users((), ()), None, None, errors, None, [])
     weights = (1.0,) * len(raters)
-    if len(raters) > 1:
-        scores = np.column_stack([rater.side.scores[rows] for rater in raters])  # (E, P)
-        ratings = data.dataset.ratings[rows]
+    scores = np.column_stack([rater.side.scores[rows] for rater in raters])  # (E, P)
+    ratings = data.dataset.ratings[rows]
+
+    def predicted(parameters: Floats) -> Floats:
+        return data.dataset.scale.clip(scores @ parameters)
+
+    def fitted_on(some: NDArray[np.bool_]) -> Floats:
+        """Return ratings of all rows by weights that some of them chose."""
+        if len(raters) == 1:
+            return predicted(np.array(weights))
         start = np.full(len(raters), 1 / len(raters))
+        chosen = fit_near(start, lambda each: predicted(each)[some], ratings[some], FIRMNESS)
+        return predicted(chosen)
 
-        def predicted(parameters: Floats) -> Floats:
-            return data.dataset.scale.clip(scores @ parameters)
-
-        fitted = fit_near(start, predicted, ratings, FIRMNESS)
+    true = ratings.astype(np.float64)
+    if len(raters) > 1:
+        fitted = fit_near(np.full(len(raters), 1 / len(raters)), predicted, ratings, FIRMNESS)
         weights = tuple(fitted.tolist())
-        errors["blend"] = root_mean_square(predicted(fitted) - ratings.astype(np.float64))
+        errors["blend"] = root_mean_square(predicted(fitted) - true)
     origins = (0.0,) * len(raters)
-    answered = errors.get("blend", next(iter(errors.values()), None))
-    return Blended(RatingBlend.of_known_users(weights, origins), None, None, errors, answered)
+    blend = RatingBlend.of_known_users(weights, origins)
+    answered = errors.get("blend", errors[raters[0].name])
+    found = calibration(_by_halves(fitted_on, len(true)), true)
+    return Blended(blend, None, None, errors, answered, found)
+
+
+def _by_halves(fitted_on: Callable[[NDArray[np.bool_]], Floats], count: int) -> Floats:
+    """Return ratings `(N,)`, those of every other row by what the others chose, and the reverse.
+
+    Args:
+        fitted_on: Function that returns ratings of all rows by what rows of a mask chose.
+        count: Number of rows, N.
+    """
+    even = np.arange(count) % 2 == 0
+    return np.where(even, fitted_on(~even), fitted_on(even))
 
 
 def _error(data: TrainingData, rows: NDArray[np.bool_], rater: Rater) -> float:

@@ -57,7 +57,8 @@ OutOption = Annotated[Path, typer.Option("--out", metavar="FILE", help=OUT_HELP)
 
 def topk(
     users: Annotated[
-        Path, typer.Option(metavar="FILE", help="CSV file user_id[,timestamp] of many users.")
+        Path,
+        typer.Option(metavar="FILE", help="CSV or Parquet file user_id[,timestamp] of many users."),
     ],
     out: OutOption,
     run: RunOption = None,
@@ -123,7 +124,7 @@ def topk(
 def rate(
     pairs: Annotated[
         Path,
-        typer.Option(metavar="FILE", help="CSV file user_id,movie_id[,timestamp] of many pairs."),
+        typer.Option(metavar="FILE", help="CSV or Parquet file user_id,movie_id[,timestamp]."),
     ],
     out: OutOption,
     run: RunOption = None,

@@ -25,7 +25,7 @@ from retrieval.cli.options import (
 )
 from retrieval.cli.output import print_json, print_table
 from retrieval.cli.progress import progress
-from retrieval.errors import shown
+from retrieval.errors import RequestError, shown
 
 if TYPE_CHECKING:
     from index.tuning import Trial
@@ -151,21 +151,42 @@ def add_movies(
 
 
 MoviesArgument = Annotated[
-    list[str], typer.Argument(metavar="ID...", help="Ids of the movies.", show_default=False)
+    list[str] | None,
+    typer.Argument(metavar="[ID]...", help="Ids of the movies.", show_default=False),
+]
+MeetingOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--where",
+        metavar="CONDITION",
+        help='Movies that meet it, as in "until<2026-12-31"; given again, all of them.',
+    ),
 ]
 
 
-def hide_movies(movies: MoviesArgument, run: RunOption = None) -> None:
+def hide_movies(
+    movies: MoviesArgument = None, where: MeetingOption = None, run: RunOption = None
+) -> None:
     """Keep movies out of all lists, also when the run is trained again."""
     from retrieval.pipeline.hiding import hide_movies as hide
 
+    _check_named(movies, where)
     folder = run_or_newest(run)
-    note(f"movies hidden in {shown(folder)}: {hide(folder, movies):,}")
+    note(f"movies hidden in {shown(folder)}: {hide(folder, movies or (), where or ()):,}")
 
 
-def show_movies(movies: MoviesArgument, run: RunOption = None) -> None:
+def show_movies(
+    movies: MoviesArgument = None, where: MeetingOption = None, run: RunOption = None
+) -> None:
     """Let lists show hidden movies again."""
     from retrieval.pipeline.hiding import show_movies as show
 
+    _check_named(movies, where)
     folder = run_or_newest(run)
-    note(f"movies shown again in {shown(folder)}: {show(folder, movies):,}")
+    note(f"movies shown again in {shown(folder)}: {show(folder, movies or (), where or ()):,}")
+
+
+def _check_named(movies: list[str] | None, where: list[str] | None) -> None:
+    """Raise a `RequestError` if no movie is named in either way."""
+    if not movies and not where:
+        raise RequestError('no movies are named; give ids, or --where "until<2026-12-31"')

@@ -41,7 +41,7 @@ def export(
         str,
         typer.Option(
             metavar=f"{ALL}|{NONE}|FILE",
-            help="Users whose query vectors are written; a CSV file has user_id[,timestamp].",
+            help="Users whose query vectors are written; a file has user_id[,timestamp].",
         ),
     ] = ALL,
     at: AtOption = None,

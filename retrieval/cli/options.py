@@ -153,7 +153,7 @@ ConfigOption = Annotated[
 ]
 DeviceOption = Annotated[
     Device,
-    choice("device", Device, "--device", words="Where the sequence pair is trained.", panel=MODEL),
+    choice("device", Device, "--device", words="Where torch trains.", panel=MODEL),
 ]
 SeedOption = Annotated[
     int, typer.Option(min=0, help="Seed of everything random.", rich_help_panel=MODEL)
@@ -247,7 +247,7 @@ AllowOption = Annotated[
     Path | None,
     typer.Option(
         metavar="FILE",
-        help="Only movies of this CSV file with a column movie_id.",
+        help="Only movies of this CSV or Parquet file with a column movie_id.",
         rich_help_panel=WHICH,
     ),
 ]
@@ -255,7 +255,7 @@ DenyOption = Annotated[
     Path | None,
     typer.Option(
         metavar="FILE",
-        help="No movies of this CSV file with a column movie_id.",
+        help="No movies of this CSV or Parquet file with a column movie_id.",
         rich_help_panel=WHICH,
     ),
 ]
@@ -285,7 +285,7 @@ SeenOption = Annotated[
     bool, typer.Option("--include-seen", help="List seen movies too.", rich_help_panel=WHICH)
 ]
 HISTORIES_HELP = (
-    "CSV file user_id,movie_id,rating[,timestamp] that replaces the histories of these users."
+    "CSV or Parquet file user_id,movie_id,rating[,timestamp]: histories of these users instead."
 )
 OUT_HELP = "File for the answers: CSV, or FILE.parquet; - is standard output."
 UNKNOWN_HELP = "What becomes of users and movies that the run does not know."

@@ -1,4 +1,4 @@
-"""Questions in text: histories typed on a command line, and CSV files of many questions."""
+"""Questions in text: histories typed on a command line, and files of many questions."""
 
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -96,7 +96,7 @@ def text_ids(run: Run) -> list[str]:
 
 
 def read_movie_ids(path: Path, texts: Collection[str] = ()) -> list[Id]:
-    """Read a CSV file with movie_id.
+    """Read a file with movie_id.
 
     Args:
         path: The file.
@@ -112,7 +112,7 @@ def read_movie_ids(path: Path, texts: Collection[str] = ()) -> list[Id]:
 
 
 def read_pairs(path: Path, texts: Collection[str] = ()) -> Pairs:
-    """Read a CSV file with user_id, movie_id and, if wanted, timestamp.
+    """Read a file with user_id, movie_id and, if wanted, timestamp.
 
     Raises:
         RequestError: The file cannot be read.
@@ -124,7 +124,7 @@ def read_pairs(path: Path, texts: Collection[str] = ()) -> Pairs:
 
 
 def read_users(path: Path, texts: Collection[str] = ()) -> Users:
-    """Read a CSV file with user_id and, if wanted, timestamp.
+    """Read a file with user_id and, if wanted, timestamp.
 
     Raises:
         RequestError: The file cannot be read.
@@ -135,7 +135,7 @@ def read_users(path: Path, texts: Collection[str] = ()) -> Users:
 
 
 def read_history_file(path: Path, run: Run) -> HistoryFile:
-    """Read a CSV file with user_id, movie_id, timestamp if known, and rating if the run has any.
+    """Read a file with user_id, movie_id, timestamp if known, and rating if the run has any.
 
     Raises:
         RequestError: The file cannot be read.

@@ -1,4 +1,4 @@
-"""Tables that people write: columns of a CSV file by their names, every bad line reported."""
+"""Tables of questions, as CSV or Parquet: columns by their names, every bad line reported."""
 
 import csv
 import io
@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from retrieval.cli.answers import PARQUET
 from retrieval.data import columns
 from retrieval.data.report import Report
 from retrieval.data.times import whole_numbers
@@ -25,7 +26,15 @@ class Table(NamedTuple):
     """The columns of a file that are wanted."""
 
     values: dict[str, NDArray[Any]]  # (Q,) each
-    lines: NDArray[np.int64]  # (Q,) of the file
+    lines: NDArray[np.int64]  # (Q,) of the file; rows from 1, of a Parquet file
+
+
+class _Texts(NamedTuple):
+    """The columns of a file that are wanted, as they are written, and what is no row."""
+
+    values: dict[str, list[str]]  # of Q texts each
+    lines: list[int]  # Q of them
+    problems: list[tuple[int, str, str, str]]  # line, value, what is wrong, and the remedy
 
 
 def read_table(
@@ -34,10 +43,10 @@ def read_table(
     optional: Sequence[str] = (),
     texts: Collection[str] = (),
 ) -> Table:
-    """Read columns of a CSV file with a header; other columns are left alone.
+    """Read columns of a CSV file with a header, or of a Parquet file; others are left alone.
 
     Args:
-        path: A file, or a pipe.
+        path: A file, or a pipe; a name that ends in `.parquet` is read as Parquet.
         required: Names of columns.
         optional: Names of columns that need not be there.
         texts: Names of columns of ids that are texts.
@@ -46,22 +55,8 @@ def read_table(
         RequestError: It is no such file.
         DataError: It has bad lines.
     """
-    text = _text(path)
-    rows = _rows(path, text)
-    header = [name.strip() for name in next(rows, (1, [""]))[1]]
-    _check_header(path, text, header, required, optional)
-    places = {name: header.index(name) for name in (*required, *optional) if name in header}
-    found: dict[str, list[str]] = {name: [] for name in places}
-    lines: list[int] = []
-    problems = []
-    for line, row in rows:
-        if len(row) != len(header):
-            remedy = f"give {len(header)}"
-            problems.append((line, ",".join(row), "wrong number of fields", remedy))
-            continue
-        lines.append(line)
-        for name, place in places.items():
-            found[name].append(row[place])
+    read_texts = _parquet if path.name.lower().endswith(PARQUET) else _csv
+    found, lines, problems = read_texts(path, required, optional)
     values = {}
     for name, column in found.items():
         read, remedy = (_read_texts, "give one") if name in texts else COLUMNS[name]
@@ -75,6 +70,45 @@ def read_table(
         report.add(path.name, line, value, what, remedy)
     report.raise_any()
     return Table(values, np.array(lines, dtype=np.int64))
+
+
+def _csv(path: Path, required: Sequence[str], optional: Sequence[str]) -> _Texts:
+    """Read columns of a CSV file with a header."""
+    text = _text(path)
+    rows = _rows(path, text)
+    header = [name.strip() for name in next(rows, (1, [""]))[1]]
+    _check_header(path, text, header, required, optional)
+    places = {name: header.index(name) for name in (*required, *optional) if name in header}
+    found = _Texts({name: [] for name in places}, [], [])
+    for line, row in rows:
+        if len(row) != len(header):
+            remedy = f"give {len(header)}"
+            found.problems.append((line, ",".join(row), "wrong number of fields", remedy))
+            continue
+        found.lines.append(line)
+        for name, place in places.items():
+            found.values[name].append(row[place])
+    return found
+
+
+def _parquet(path: Path, required: Sequence[str], optional: Sequence[str]) -> _Texts:
+    """Read columns of a Parquet file."""
+    from retrieval.data.parquet import read_parquet, written  # half a second, mostly not needed
+
+    table = read_parquet(path, Report())
+    frame = table.frame
+    missing = [f"{name} ({table.unread[name]})" for name in required if name in table.unread]
+    if missing:
+        raise RequestError(
+            f"{shown(path)}: cannot be used: {', '.join(missing)}; write plain numbers or texts"
+        )
+    missing = [name for name in required if name not in frame]
+    if missing:
+        there = shown(", ".join(map(str, frame)) or "none", 200)
+        raise RequestError(f"{shown(path)} lacks the column {', '.join(missing)}; it has: {there}")
+    wanted = [name for name in (*required, *optional) if name in frame]
+    lines = list(range(1, len(frame) + 1))
+    return _Texts({name: written(frame[name]) for name in wanted}, lines, [])
 
 
 def read_number(text: str) -> float | None:

@@ -1,5 +1,7 @@
 """Metrics that training watches: the error of ratings, and the gain of lists."""
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -8,10 +10,41 @@ Floats = NDArray[np.float64]
 # Where the lists end that validation looks at.
 DEPTH = 10
 
+# Groups of ratings that are looked at apart, to see whether predicted ratings are right on average.
+GROUPS = 10
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """Ratings for which about the same was predicted."""
+
+    predicted: float  # mean
+    true: float  # mean
+    ratings: int  # how many there are
+
 
 def root_mean_square(errors: NDArray[np.float64]) -> float:
     """Return the root of the mean square of errors, 0 where there are none."""
     return float(np.sqrt(np.mean(errors**2))) if len(errors) else 0.0
+
+
+def calibration(predicted: Floats, true: Floats) -> list[Calibrated]:
+    """Return what was predicted and what was true, from the lowest predictions to the highest.
+
+    Args:
+        predicted: `(N,)` ratings.
+        true: `(N,)` ratings.
+
+    Returns:
+        Groups of as many ratings each, at most `GROUPS`.
+    """
+    order = np.argsort(predicted, kind="stable")
+    groups = np.array_split(order, max(1, min(GROUPS, len(order))))
+    return [
+        Calibrated(float(predicted[rows].mean()), float(true[rows].mean()), len(rows))
+        for rows in groups
+        if len(rows)
+    ]
 
 
 def discounted(scores: Floats, targets: NDArray[np.int64]) -> Floats:
@@ -44,3 +77,15 @@ def discounted_many(scores: Floats, relevant: NDArray[np.bool_]) -> Floats:
     hits = np.take_along_axis(relevant, np.take_along_axis(top, order, axis=1), axis=1)
     best = np.append(np.nan, np.cumsum(gains))[np.minimum(relevant.sum(axis=1), depth)]
     return np.asarray(hits @ gains / best, dtype=np.float64)
+
+
+def listed(scores: Floats) -> NDArray[np.int64]:
+    """Return the numbers of the movies in any of the lists of `DEPTH`.
+
+    Args:
+        scores: `(V, M)`, minus infinity where a movie cannot come.
+    """
+    depth = min(DEPTH, scores.shape[1])
+    top = np.argpartition(-scores, depth - 1, axis=1)[:, :depth]
+    found = np.isfinite(np.take_along_axis(scores, top, axis=1))
+    return np.unique(top[found])

@@ -69,6 +69,18 @@ def read_parquet(path: Path, report: Report) -> Table:
     return Table(path.name, frame, lines, ",".join(header), frozenset(lists), unread)
 
 
+def written(column: pd.Series) -> list[str]:
+    """Return values as a CSV file would have them; what is missing is empty.
+
+    Args:
+        column: Of a table that `read_parquet` returned.
+    """
+    return [
+        "" if pd.isna(value) else f"{value:.17g}" if isinstance(value, float) else str(value)
+        for value in column.tolist()
+    ]
+
+
 def _stored(
     path: Path, source: Path | pa.BufferReader, size: int, names: Sequence[str]
 ) -> pa.Table:

@@ -77,7 +77,7 @@ def evaluate(
         settings: Settings of the training.
         seed: Seed of the split and of training.
         folder: Folder where the run is written.
-        device: Device that the sequence pair is trained on.
+        device: Device for the pairs that torch trains.
         progress: Who shows how far it is.
 
     Raises:

@@ -167,7 +167,7 @@ def evaluate_later(
         learned: What a run is trained on, where it is no part of the data as they are; None is
             what came before the cut.
         trained: Whether a run is there.
-        device: Device that the sequence pair is trained on.
+        device: Device for the pairs that torch trains.
         progress: Who shows how far it is.
 
     Raises:

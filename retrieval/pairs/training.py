@@ -301,7 +301,7 @@ class TowerPair(Protocol[S]):
         """
 
     def fit(self, data: TrainingData, settings: S, options: TrainingOptions) -> FittedPair:
-        """Train the pair, the same way for the same seed and number of threads.
+        """Train the pair, on a CPU the same way for the same seed and number of threads.
 
         Raises:
             RecError: A loss or a weight is no finite number.

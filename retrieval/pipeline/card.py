@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from retrieval.blending.ranking import Choice
 from retrieval.data.dataset import Dataset
+from retrieval.data.metrics import Calibrated
 from retrieval.run.config import RunConfig
 
 
@@ -17,6 +18,7 @@ class Trained:
     validation_error: float | None  # root mean square, of the ratings that the run answers with
     validation_errors: dict[str, float]  # the same of each pair and of their blend
     validation_ndcg: float | None  # @10 of last events, the time of asking known
+    calibration: list[Calibrated]  # of the ratings that the run answers with
     ranking: Choice | None  # of lists, where a pair ranks
     metrics: dict[str, object] = field(repr=False)  # of each pair, by its name
 
@@ -29,9 +31,20 @@ def measured(trained: Trained) -> str:
         "schema": 1,
         "protocol": "random rows of the data, held out to choose epochs, burn-in and weights",
         "validation_rows": trained.validation_rows,
-        "validation_rmse": None if error is None else round(error, 4),
+        "validation_rmse": _rounded(error),
         "validation_rmse_of": {name: round(each, 4) for name, each in errors.items()},
-        "validation_ndcg": None if ndcg is None else round(ndcg, 4),
+        "validation_ndcg": _rounded(ndcg),
+        "validation_visits": 0 if ranking is None else ranking.visits,
+        "validation_visit_ndcg": None if ranking is None else _rounded(ranking.visit_ndcg),
+        "validation_coverage": None if ranking is None else _rounded(ranking.coverage),
+        "calibration": [
+            {
+                "predicted": round(group.predicted, 3),
+                "true": round(group.true, 3),
+                "ratings": group.ratings,
+            }
+            for group in trained.calibration
+        ],
         "pairs": trained.metrics,
     }
     if ranking is not None:
@@ -75,3 +88,7 @@ Trained on {config.data}: {len(dataset.ratings):,} ratings from {config.scale.lo
 
 {quality}{rating} `MANIFEST.json` holds the sha256 of every file.
 """
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)

@@ -121,7 +121,7 @@ def train(
         source: Name of the data in the run; None is the name of their folder, if they have one.
         origin: Where the run says that its data can be read again; None is where they are read.
         seed: Seed of everything random.
-        device: Device that the sequence pair is trained on.
+        device: Device for the pairs that torch trains.
         index: Whether to build the index, of the kind that is fastest for so many movies.
         keep: Number of versions that answered before which the run keeps.
         answers: Whether the version answers; if not, the run keeps it as a candidate.
@@ -255,17 +255,8 @@ def _fit(
     """
     began = time.perf_counter()
     options.progress.stage(PREPARING)
-    rng = np.random.default_rng(options.seed)
-    count = min(VALIDATION_ROWS, int(len(dataset.ratings) * VALIDATION_SHARE))
-    validation = random_rows(len(dataset.ratings), count, rng)
     ranks = any(TOWER_PAIRS[pair].ranks for pair in settings.pairs)
-    visited, visits = last_visits(dataset, VISITS_SHARE * ranks, MOST_VISITS, rng)
-    last = np.zeros_like(validation)
-    if ranks:
-        last = last_events(dataset, rng) & ~np.isin(dataset.users, visits.users)
-    encoder = fit_content(dataset.movie_frame, options.seed, dataset.movie_attributes)
-    content = encoder.describe(dataset.movie_frame)
-    data = TrainingData(dataset, content, validation, last, visited, visits)
+    data, encoder = prepare(dataset, options.seed, ranks=ranks)
     for pair in settings.pairs:
         TOWER_PAIRS[pair].rehearse(data, settings.of[pair], options.seed)
     fitted = {}
@@ -282,16 +273,40 @@ def _fit(
     if rankers:
         choice = fit_ranking(data, rankers, [rater.side for rater in raters], blended.blend)
     ndcgs = [ranker.side.ndcg for ranker in rankers]
+    rated = data.validation & ~data.unranked
     trained = Trained(
         seconds=time.perf_counter() - began,
-        validation_rows=int((validation & ~data.unranked).sum()),
-        validation_error=blended.error if (validation & ~data.unranked).any() else None,
+        validation_rows=int(rated.sum()),
+        validation_error=blended.error if rated.any() else None,
         validation_errors=blended.errors,
         validation_ndcg=next((ndcg for ndcg in ndcgs if ndcg is not None), None),
         ranking=choice,
+        calibration=blended.calibration,
         metrics={pair.part.name: pair.metrics() for pair in pairs},
     )
     return _Parts(data, encoder, pairs, blended, trained)
+
+
+def prepare(
+    dataset: Dataset, seed: int, *, ranks: bool = True
+) -> tuple[TrainingData, ContentEncoder]:
+    """Return what pairs are trained on, with what is held out of it, and what describes movies.
+
+    Args:
+        dataset: All ratings.
+        seed: Seed of what is held out.
+        ranks: Whether a pair ranks, so that last events and visits are held out too.
+    """
+    rng = np.random.default_rng(seed)
+    count = min(VALIDATION_ROWS, int(len(dataset.ratings) * VALIDATION_SHARE))
+    validation = random_rows(len(dataset.ratings), count, rng)
+    visited, visits = last_visits(dataset, VISITS_SHARE * ranks, MOST_VISITS, rng)
+    last = np.zeros_like(validation)
+    if ranks:
+        last = last_events(dataset, rng) & ~np.isin(dataset.users, visits.users)
+    encoder = fit_content(dataset.movie_frame, seed, dataset.movie_attributes)
+    content = encoder.describe(dataset.movie_frame)
+    return TrainingData(dataset, content, validation, last, visited, visits), encoder
 
 
 def last_events(dataset: Dataset, rng: np.random.Generator) -> NDArray[np.bool_]:

@@ -1,12 +1,15 @@
 """The versions that a run keeps: what each is, and which of them answers."""
 
 import json
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from index.arrays import load_array
 from index.store import read_card
+from retrieval.data.metrics import Calibrated
 from retrieval.errors import RunError, unknown
 from retrieval.run.config import read_config
 from retrieval.run.folder import HISTORY, METRICS, USERS, Run, open_index, open_version
@@ -31,6 +34,10 @@ class VersionSummary:
         data: What it was trained on.
         validation_rmse: Error on ratings held out in its training.
         validation_ndcg: NDCG@10 of last events held out in its training.
+        validation_visits: How many next visits of users were held out in its training.
+        validation_visit_ndcg: NDCG@10 of what was liked in these visits.
+        validation_coverage: Share of the movies in lists of ten for these visits.
+        calibration: Predicted and true ratings held out in its training, the lowest first.
         events: How many events it stores.
         users: How many users.
         movies: How many movies its index holds.
@@ -45,6 +52,10 @@ class VersionSummary:
     data: str | None = None
     validation_rmse: float | None = None
     validation_ndcg: float | None = None
+    validation_visits: int | None = None
+    validation_visit_ndcg: float | None = None
+    validation_coverage: float | None = None
+    calibration: tuple[Calibrated, ...] = ()
     events: int | None = None
     users: int | None = None
     movies: int | None = None
@@ -151,6 +162,10 @@ def _summary(version: Path, *, answering: bool, answered: bool) -> VersionSummar
             data=config.data,
             validation_rmse=metrics["validation_rmse"],
             validation_ndcg=metrics["validation_ndcg"],
+            validation_visits=metrics.get("validation_visits"),
+            validation_visit_ndcg=metrics.get("validation_visit_ndcg"),
+            validation_coverage=metrics.get("validation_coverage"),
+            calibration=tuple(_calibrated(metrics)),
             events=len(mapped_array(version / HISTORY.format("movies"))),
             users=len(load_array(version / USERS)),
             movies=read_card(version / INDEX).count,
@@ -160,3 +175,9 @@ def _summary(version: Path, *, answering: bool, answered: bool) -> VersionSummar
         return VersionSummary(
             name=version.name, answering=answering, answered=answered, state=damaged
         )
+
+
+def _calibrated(metrics: dict[str, Any]) -> Iterator[Calibrated]:
+    """Give the groups of ratings that a training wrote, if it wrote any."""
+    for group in metrics.get("calibration", ()):
+        yield Calibrated(group["predicted"], group["true"], group["ratings"])

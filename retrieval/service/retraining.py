@@ -135,7 +135,7 @@ def retrain(
         settings: How it is trained; None is as before.
         keep: Number of versions that answered before which are kept.
         tolerance: Share of its figures by which a candidate may be worse than chance explains.
-        device: Device that the sequence pair is trained on.
+        device: Device for the pairs that torch trains.
         progress: Who shows how far it is.
 
     Raises:

@@ -34,6 +34,10 @@ class Batch(NamedTuple):
     movies: MovieBatch
     targets: Tensor  # (B,) deviations from the centre
 
+    def to(self, device: torch.device) -> "Batch":
+        """Return the batch on a device."""
+        return Batch(self.users.to(device), self.movies.to(device), self.targets.to(device))
+
 
 # Share of the rows of a batch that a new user asks too; each costs as much as a row.
 NEW_USERS = 0.5

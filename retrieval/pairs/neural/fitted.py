@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from torch import nn
 
 from retrieval.data.dataset import Dataset
 from retrieval.data.history import Histories, Windows, whole_windows, windows_until
+from retrieval.pairs.device import available
 from retrieval.pairs.export import Axes, export
 from retrieval.pairs.layout import Part, Role
 from retrieval.pairs.neural.examples import (
@@ -199,18 +201,28 @@ def train_module(
         length: Length of the longest history.
         loop: Settings of the loop.
         name: Name of the pair, for messages.
-        options: Seed, progress, and where the loop runs.
+        options: Seed, device, progress, and where the loop runs.
     """
     dataset = data.dataset
     events = events_of(dataset, statistics)
     examples = training_examples(dataset, statistics, events)
     validation = held_out_examples(dataset, statistics, events, data.validation)
     unit = dataset.scale.unit
-    seed, progress, ranks = options.seed, options.progress, options.ranks
-    fitted = options.loops.run(
+    own_loop = partial(
+        fit,
         module,
-        lambda: fit(module, examples, validation, length, loop, seed, name, progress, unit, ranks),
+        examples,
+        validation,
+        length,
+        loop,
+        options.seed,
+        name,
+        options.progress,
+        unit,
+        options.ranks,
+        available(options.device),
     )
+    fitted = options.loops.run(module, own_loop)
     scores = np.zeros(len(dataset.ratings))
     predicted = predict(module, validation, length).astype(np.float64)
     scores[data.validation] = statistics.centre + unit * predicted

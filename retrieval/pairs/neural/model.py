@@ -38,6 +38,10 @@ class UserBatch(NamedTuple):
     present: Tensor  # (B, L)
     ages: Tensor  # (B, L)
 
+    def to(self, device: torch.device) -> "UserBatch":
+        """Return the users on a device."""
+        return UserBatch(*(column.to(device) for column in self))
+
 
 class MovieBatch(NamedTuple):
     """B movies as they were when they were rated."""
@@ -45,6 +49,10 @@ class MovieBatch(NamedTuple):
     ids: Tensor  # (B,) number + 1, or UNKNOWN
     numbers: Tensor  # (B,)
     statistics: Tensor  # (B, 2)
+
+    def to(self, device: torch.device) -> "MovieBatch":
+        """Return the movies on a device."""
+        return MovieBatch(*(column.to(device) for column in self))
 
 
 class EventTable(NamedTuple):
@@ -167,6 +175,7 @@ class NeuralPair(nn.Module):
         codes, rows = torch.unique(
             torch.cat([each.flatten() for each in events]), return_inverse=True
         )
+        codes = padded(codes)
         parts = zip(batches, events, rows.split(sizes), strict=True)
         return self.event_table(described, codes), [
             batch._replace(events=part.view(each.shape)) for batch, each, part in parts
@@ -290,6 +299,16 @@ def pool(values: Tensor, events: Tensor, weights: Tensor) -> Tensor:
     """
     weights = weights.repeat_interleave(values.shape[1] // weights.shape[2], 2)  # (B, L, D)
     return (F.embedding(events, values) * weights).sum(1)
+
+
+def padded(codes: Tensor) -> Tensor:
+    """Return codes `(C,)` with at most an eighth more behind them, so that C takes few values.
+
+    What is as long as something before takes its place in memory. Of ten million events, tables of
+    any length left gaps of gigabytes.
+    """
+    step = 1 << max(0, len(codes).bit_length() - 4)
+    return F.pad(codes, (0, -len(codes) % step))
 
 
 def _dense(inputs: int, hidden: int, outputs: int, dropout: float) -> nn.Sequential:

@@ -64,7 +64,7 @@ class NeuralTowers:
     def fit(
         self, data: TrainingData, settings: NeuralSettings, options: TrainingOptions
     ) -> FittedHistoryPair:
-        """Train the pair, the same way for the same seed and number of threads."""
+        """Train the pair, on a CPU the same way for the same seed and number of threads."""
         statistics = training_statistics(data.dataset, ~data.held_out)
         module = make_module(data, settings, statistics, options.seed)
         loop = LoopSettings(

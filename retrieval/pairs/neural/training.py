@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from retrieval.data.metrics import root_mean_square
+from retrieval.pairs.device import CPU, ahead, forked, mixed_precision
 from retrieval.pairs.divergence import check_number, largest_weight
 from retrieval.pairs.neural.examples import Examples
 from retrieval.pairs.neural.model import MovieBatch, UserBatch
@@ -61,6 +62,9 @@ class RatingModule(Protocol):
     def load_state_dict(self, state_dict: dict[str, Any], /) -> object:
         """Take parameters and buffers over."""
 
+    def to(self, device: torch.device, /) -> object:
+        """Move parameters and buffers to a device."""
+
     def train(self) -> object:
         """Prepare for training."""
 
@@ -93,8 +97,9 @@ def fit(
     progress: Progress = SILENT,
     unit: float = 1.0,
     ranks: Ranks = ALONE,
+    device: torch.device = CPU,
 ) -> Fit:
-    """Train a module in place, the same way for the same seed and number of threads.
+    """Train a module in place, on a CPU the same way for the same seed and number of threads.
 
     Args:
         module: Module to train.
@@ -107,10 +112,12 @@ def fit(
         progress: Who shows how far it is.
         unit: Ratings in a deviation of 1, for the errors that are shown.
         ranks: Processes that train it together.
+        device: Device to train on; the module is on the CPU before and after.
 
     Raises:
         RecError: A loss or a weight is no finite number.
     """
+    module.to(device)
     rng = np.random.default_rng(seed)
     own = generator_of(rng, ranks, seed)
     steps = math.ceil(len(training) / settings.batch_size)
@@ -119,23 +126,28 @@ def fit(
     progress.stage(f"{name} pair", steps * settings.epochs)
     epochs: list[Epoch] = []
     best, best_weights = 0, copy.deepcopy(module.state_dict())
-    with torch.random.fork_rng(devices=[]):
+    with forked(device):
         torch.manual_seed(torch_seed(seed, ranks))
         for epoch in range(settings.epochs):
             module.train()
             total = 0.0
-            batches = _batches(rng.permutation(len(training)), settings.batch_size)
-            for step, whole in enumerate(batches, start=1):
-                rows = share_of(whole, ranks)
-                batch = training.batch(rows, length)
-                loss = module.loss(*batch, training.new_users(rows, length, own))
+            order = rng.permutation(len(training))
+            questions = (
+                (training.batch(rows, length), training.new_users(rows, length, own))
+                for whole in _batches(order, settings.batch_size)
+                for rows in [share_of(whole, ranks)]
+            )
+            for step, (batch, new_users) in enumerate(ahead(questions, device), start=1):
+                count = len(batch.targets)
+                with mixed_precision(device):
+                    loss = module.loss(*batch.to(device), new_users.to(device))
                 optimizer.zero_grad()
                 torch.autograd.backward(loss)
-                ranks.average(module.parameters(), len(rows))
+                ranks.average(module.parameters(), count)
                 optimizer.step()
                 schedule.step()
                 check_number(loss.item(), "loss", name, epoch + 1, step)
-                total += loss.item() * len(rows)
+                total += loss.item() * count
                 progress.advance()
             (error,) = ranks.first(lambda: [root_mean_square_error(module, validation, length)])
             check_number(error, "validation error", name, epoch + 1, steps)
@@ -151,6 +163,7 @@ def fit(
             if epoch - best >= settings.patience:
                 break
     module.load_state_dict(best_weights)
+    module.to(CPU)
     module.eval()
     return Fit(epochs, best)
 
@@ -158,11 +171,15 @@ def fit(
 def predict(module: RatingModule, examples: Examples, length: int) -> np.ndarray:
     """Return deviations predicted for all examples `(N,)`."""
     module.eval()
+    device = next(module.parameters()).device
+    batches = (
+        examples.batch(rows, length)
+        for rows in _batches(np.arange(len(examples)), EVALUATION_BATCH)
+    )
     with torch.no_grad():
         parts = [
-            module(batch.users, batch.movies).numpy()
-            for rows in _batches(np.arange(len(examples)), EVALUATION_BATCH)
-            for batch in [examples.batch(rows, length)]
+            module(batch.users, batch.movies).cpu().numpy()
+            for batch in (each.to(device) for each in ahead(batches, device))
         ]
     return np.concatenate(parts) if parts else np.zeros(0, np.float32)
 

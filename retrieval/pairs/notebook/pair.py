@@ -62,7 +62,7 @@ class NotebookTowers:
     def fit(
         self, data: TrainingData, settings: NotebookSettings, options: TrainingOptions
     ) -> FittedHistoryPair:
-        """Train the pair, the same way for the same seed and number of threads."""
+        """Train the pair, on a CPU the same way for the same seed and number of threads."""
         statistics = training_statistics(data.dataset, ~data.held_out)
         module = make_module(data, settings, statistics, options.seed)
         loop = LoopSettings(

@@ -114,10 +114,29 @@ def trended_softmax(
 
 def _trended(weights: Tensor, trends: Tensor, moments: Tensor, movies: Tensor | None) -> Tensor:
     """Return what trends add to scores, `(N, M)`, or `(N, S)` of some movies; moments in order."""
+    if weights.device.type == "cpu":
+        return trended_apart(weights, trends, moments, movies)
+    return trended_together(weights, trends, moments, movies)
+
+
+def trended_apart(
+    weights: Tensor, trends: Tensor, moments: Tensor, movies: Tensor | None
+) -> Tensor:
+    """Return it by one product for each moment: no table is copied."""
     places, counts = torch.unique_consecutive(moments, return_counts=True)
     parts = torch.split(weights, counts.tolist())
-    tables = (trends[place] if movies is None else trends[place][movies] for place in places)
+    tables = (
+        trends[place] if movies is None else trends[place][movies] for place in places.tolist()
+    )
     return torch.cat([part @ table.T for part, table in zip(parts, tables, strict=True)])
+
+
+def trended_together(
+    weights: Tensor, trends: Tensor, moments: Tensor, movies: Tensor | None
+) -> Tensor:
+    """Return it by one product in all: many small ones would keep a GPU waiting."""
+    tables = trends[moments] if movies is None else trends[moments[:, None], movies]
+    return (tables @ weights[:, :, None]).squeeze(2)
 
 
 def _with_gradients(

@@ -2,7 +2,7 @@
 
 import copy
 import math
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +15,7 @@ from torch.nn import functional as F  # noqa: N812 (torch's own name for it)
 from retrieval.data.history import seen, whole_windows
 from retrieval.data.metrics import discounted, discounted_many
 from retrieval.data.visits import Visits
-from retrieval.pairs.device import fast_products
+from retrieval.pairs.device import ahead, fast_products, forked, mixed_precision
 from retrieval.pairs.divergence import check_number, largest_weight
 from retrieval.pairs.sequence.batches import (
     NOTHING,
@@ -37,7 +37,7 @@ from retrieval.progress import SILENT, Progress
 from retrieval.storage.arrays import fingerprint
 
 # Of checkpoints; a new one where training is no longer the same.
-FORMAT = 12
+FORMAT = 13
 
 NAME = "sequence"  # of the pair, in messages
 
@@ -131,7 +131,7 @@ def fit_sequences(
     progress.stage(stage, steps)
     epochs: list[SequenceEpoch] = []
     best, best_weights = 0, pair.state_dict()
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+    with forked(device):
         torch.manual_seed(torch_seed(seed, ranks))
         left = kept.load() if ranks.size == 1 else None
         if left is not None:
@@ -210,15 +210,8 @@ class _TrainingState:
         """Pass over all users once, the epoch so numbered; return the mean loss of an answer."""
         self._pair.train()
         total, count, settings, step = 0.0, 0.0, self._settings, 0
-        batches = self._sequences.batches(
-            self._batch_tokens,
-            settings.unknown_time_share,
-            settings.earlier_share,
-            self._rng,
-            self._ranks,
-        )
-        for step, batch in enumerate(batches, start=1):
-            loss, answers = batch_loss(self._pair, batch, self._negatives, self._returning(batch))
+        for step, (batch, returning) in enumerate(ahead(self._batches(), self._device), start=1):
+            loss, answers = batch_loss(self._pair, batch, self._negatives, returning)
             self._optimizer.zero_grad()
             torch.autograd.backward(loss)
             self._ranks.average(self._pair.parameters(), answers)
@@ -233,6 +226,18 @@ class _TrainingState:
         check_number(largest_weight(self._pair.parameters()), "largest weight", NAME, number, step)
         total, count = self._ranks.total([total, count])
         return total / max(1, count)
+
+    def _batches(self) -> Iterator[tuple[SequenceBatch, TrendedReturns | None]]:
+        """Give all users once, in batches, with the questions of those who come back."""
+        settings = self._settings
+        for batch in self._sequences.batches(
+            self._batch_tokens,
+            settings.unknown_time_share,
+            settings.earlier_share,
+            self._rng,
+            self._ranks,
+        ):
+            yield batch, self._returning(batch)
 
     def _returning(self, batch: SequenceBatch) -> TrendedReturns | None:
         """Return the questions of those who come back, and the trends that count for them."""
@@ -323,7 +328,7 @@ def batch_loss(
     """
     table = pair.table()
     device = table.device
-    with _precision(device):
+    with mixed_precision(device):
         states = pair(table, *_tensors(batch.tokens, device)[:-2]).float()  # (B, T, D)
     places = np.flatnonzero(batch.targets != NOTHING)
     wanted = torch.from_numpy(batch.targets.ravel()[places]).to(device)  # (N,)
@@ -332,7 +337,7 @@ def batch_loss(
     movies = F.normalize(table, dim=-1)
     if negatives is None:
         largest = 1 / pair.settings.temperature  # both are of unit length
-        with fast_products(device):
+        with fast_products():
             loss, sample = full_softmax(queries, movies, wanted, largest), None
     else:
         users = torch.from_numpy(places // batch.targets.shape[1]).to(device)  # (N,)
@@ -379,13 +384,6 @@ def _returning_loss(
         moments,
         None if sample is None else (sample.movies, sample.log_expected),
     )
-
-
-def _precision(device: torch.device) -> AbstractContextManager[object]:
-    """Return how to compute what comes before the loss: a GPU is fastest with half as many bits."""
-    if device.type == "cuda":
-        return torch.autocast(device.type, torch.bfloat16)
-    return nullcontext()
 
 
 def validation_gains(

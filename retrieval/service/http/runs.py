@@ -1,5 +1,6 @@
 """The versions of the run: which there are, which one answers, and answering from another."""
 
+from dataclasses import asdict
 from functools import partial
 
 from starlette.requests import Request
@@ -67,6 +68,10 @@ def _runs(context: Context) -> Response:
             "state": version.state,
             "validation_rmse": version.validation_rmse,
             "validation_ndcg": version.validation_ndcg,
+            "validation_visits": version.validation_visits,
+            "validation_visit_ndcg": version.validation_visit_ndcg,
+            "validation_coverage": version.validation_coverage,
+            "calibration": [asdict(group) for group in version.calibration],
             "events": version.events,
             "movies": version.movies,
             "users": version.users,

@@ -241,6 +241,14 @@ class AcceptedShape(BaseModel):
     repeated: bool = Field(description="whether they had been kept before, under the same key")
 
 
+class CalibratedShape(BaseModel):
+    """Ratings held out in training for which about the same was predicted by the others."""
+
+    predicted: float = Field(description="mean of what was predicted")
+    true: float = Field(description="mean of what they were")
+    ratings: int = Field(description="how many there are")
+
+
 class RunShape(BaseModel):
     """One version of the run."""
 
@@ -251,7 +259,17 @@ class RunShape(BaseModel):
     answering: bool
     promotable: bool
     validation_rmse: float | None
-    validation_ndcg: float | None
+    validation_ndcg: float | None = Field(
+        description="NDCG@10 of last events, the time of asking known"
+    )
+    validation_visits: int | None = Field(description="next visits of users held out")
+    validation_visit_ndcg: float | None = Field(
+        description="NDCG@10 of what was liked in them, which chose the weight of the rating"
+    )
+    validation_coverage: float | None = Field(
+        description="share of all movies in the lists of ten for these visits"
+    )
+    calibration: list[CalibratedShape]
     events: int | None
     movies: int | None
     users: int | None

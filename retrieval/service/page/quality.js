@@ -2,7 +2,7 @@
 
 import { api, part } from "./api.js";
 import { ask } from "./dialog.js";
-import { h } from "./dom.js";
+import { h, svg } from "./dom.js";
 import { problemPanel } from "./problem.js";
 import * as words from "./words.js";
 
@@ -13,7 +13,8 @@ const WITHIN = [
 ];
 
 const MEASURES = [
-  { field: "validation_ndcg", name: "NDCG in time", help: "order of what was liked next; higher is better", digits: 4, better: 1 },
+  { field: "validation_visit_ndcg", name: "NDCG of next visits", help: "order of what was liked when users came back; higher is better", digits: 4, better: 1 },
+  { field: "validation_ndcg", name: "NDCG of last events", help: "order of what was watched last; higher is better", digits: 4, better: 1 },
   { field: "validation_rmse", name: "RMSE", help: "error of predicted ratings; lower is better", digits: 4, better: -1 },
 ];
 
@@ -61,12 +62,14 @@ export function qualityView(main, route, context) {
       ),
       h("p", { class: "muted" }, `${run.preset ?? "own settings"} · trained ${whenOf(run.created)}`),
       h("dl", { class: "measures" }, MEASURES.map((measure) => measureOf(measure, run, now))),
+      predictedAndGiven(run.calibration),
       h(
         "dl",
         { class: "facts" },
         [["Events", run.events], ["Users", run.users], ["Movies", run.movies]].map(([name, value]) =>
           h("div", { class: "fact" }, h("dt", {}, name), h("dd", {}, words.count(value))),
         ),
+        coverageOf(run),
       ),
       run.answering || !run.promotable
         ? null
@@ -77,7 +80,7 @@ export function qualityView(main, route, context) {
   function measureOf({ field, name, help, digits, better }, run, now) {
     const value = run[field];
     const values = runs.map((each) => each[field]).filter((each) => each !== null && each !== undefined);
-    const difference = now && now !== run && value !== null && now[field] !== null ? value - now[field] : null;
+    const difference = now && now !== run && (value ?? null) !== null && (now[field] ?? null) !== null ? value - now[field] : null;
     return h(
       "div",
       { class: "measure" },
@@ -180,6 +183,53 @@ function stripOf(value, values, better) {
     h("span", { class: "strip-run strip-own", vars: { "--at": placeOf(value) } }),
   );
 }
+
+/** Say how much of the catalogue lists reach. */
+function coverageOf({ validation_coverage: coverage, validation_visits: visits }) {
+  if ((coverage ?? null) === null) return null;
+  return h("div", { class: "fact" }, h("dt", {}, `Movies in ${words.plural(visits, "list")} of ten`), h("dd", {}, words.share(coverage)));
+}
+
+const SIDE = 120;
+const MARGIN = 6;
+
+/** Draw what was predicted against what was then given: right on average is on the line. */
+function predictedAndGiven(groups) {
+  if (!groups?.length) return null;
+  const ends = groups.flatMap(({ predicted, true: given }) => [predicted, given]);
+  const lowest = Math.min(...ends);
+  const width = Math.max(...ends) - lowest || 1;
+  const place = (value) => MARGIN + ((value - lowest) / width) * (SIDE - 2 * MARGIN);
+  const worst = groups.reduce((one, other) => (gapOf(other) > gapOf(one) ? other : one));
+  return h(
+    "figure",
+    { class: "reliability" },
+    h(
+      "div",
+      { class: "reliability-plot", "aria-hidden": "true" },
+      svg(
+        "svg",
+        { viewBox: `0 0 ${SIDE} ${SIDE}` },
+        svg("path", { class: "reliability-line", d: `M${MARGIN} ${SIDE - MARGIN}L${SIDE - MARGIN} ${MARGIN}` }),
+        groups.map(({ predicted, true: given }) =>
+          svg("circle", { class: "reliability-group", cx: place(predicted).toFixed(1), cy: (SIDE - place(given)).toFixed(1), r: 3 }),
+        ),
+      ),
+      h("span", { class: "muted" }, "predicted →"),
+      h("span", { class: "muted reliability-up" }, "given →"),
+    ),
+    h(
+      "figcaption",
+      {},
+      h("b", {}, "Predicted and given"),
+      h("span", { class: "muted" }, `${words.plural(groups.reduce((sum, { ratings }) => sum + ratings, 0), "rating")} held out, in ${words.plural(groups.length, "group")} by what was predicted. A dot on the line was right on average; above it, people liked more than was predicted.`),
+      h("span", {}, `Furthest off: ${words.decimal(worst.predicted, 2)} predicted, ${words.decimal(worst.true, 2)} given.`),
+      h("ul", { class: "unseen" }, groups.map(({ predicted, true: given }) => h("li", {}, `${words.decimal(predicted, 2)} predicted, ${words.decimal(given, 2)} given`))),
+    ),
+  );
+}
+
+const gapOf = (group) => Math.abs(group.predicted - group.true);
 
 function whenOf(created) {
   const seconds = typeof created === "number" ? created : Date.parse(created) / 1000;
