@@ -82,6 +82,11 @@ def of_pair(pair: str) -> Callable[[Row], bool]:
     return lambda row: row.get("pair") == pair
 
 
+def of_kind(kind: str) -> Callable[[Row], bool]:
+    """Return what chooses the rows of one kind."""
+    return lambda row: row.get("kind") == kind
+
+
 TABLES: Mapping[tuple[str, str | None], Table] = {
     **{("visit", target): Table(LATER, after(target)) for target in ("visit", "first", "last")},
     ("visit", "ratings"): Table(
@@ -142,6 +147,24 @@ TABLES: Mapping[tuple[str, str | None], Table] = {
             ("neural", (Column("RMSE", ("validation_rmse",), ".4f"),)),
         )
     },
+    ("service", None): Table(
+        (
+            Column("request", ("what",)),
+            Column("p50", ("p50",), ".3f"),
+            Column("p99", ("p99",), ".2f"),
+            Column("p50, times the empty route", ("p50_of_empty",), ".1f"),
+            Column("p99, times its p99", ("p99_of_empty",), ".1f"),
+        ),
+        of_kind("closed loop"),
+    ),
+    ("service", "load"): Table(
+        (
+            Column("lists a second", ("rate",), ",.0f"),
+            *(Column(f"p{each}", (f"p{each}",), ".2f") for each in ("50", "90", "99", "99.9")),
+            Column("server busy", ("server_busy",), ".0%"),
+        ),
+        of_kind("open loop"),
+    ),
     ("scale", None): Table(
         (
             Column("events", ("events",), ","),

@@ -1,12 +1,13 @@
 """Lists for what comes after a cut in time, beside peers and what was popular.
 
 python benchmarks/temporal.py --data FOLDER [--cut 0.8] [--core 5] [--target visit first last]
-    [--preset default] [--run FOLDER] [--rectools PYTHON [--models esasrec]] [--plot]
+    [--most 10000] [--preset default] [--run FOLDER] [--rectools PYTHON [--models esasrec]] [--plot]
 
 Everything up to the cut is learned from. Metrics are those of `rec evaluate --protocol temporal`.
 Peers that need no time have the settings that are best on the last event of each user before the
 cut, and are asked with the history that each user has by then. RecTools runs in an environment of
-its own, which PYTHON belongs to.
+its own, which PYTHON belongs to. With --most, so many of a target's questions are drawn at random;
+there are a hundred thousand where every event after the cut is one.
 """
 
 import argparse
@@ -37,7 +38,7 @@ from retrieval.data.history import spans
 from retrieval.data.layouts import read_folder
 from retrieval.data.split import last_of_each
 from retrieval.evaluation.metrics import discounted_gain, ranks
-from retrieval.evaluation.questions import LaterProtocol, questions_after
+from retrieval.evaluation.questions import LaterProtocol, LaterQuestions, questions_after
 from retrieval.evaluation.result import Result
 from retrieval.evaluation.selection import core_of
 from retrieval.evaluation.temporal import DEEP, LaterTrial, cut_at, score_lists, scored
@@ -157,6 +158,7 @@ def main() -> None:
     parser.add_argument(
         "--target", type=Target, choices=list(Target), nargs="+", default=[Target.VISIT]
     )
+    parser.add_argument("--most", type=int, help="questions of a target at most; none is all")
     parser.add_argument("--preset", type=Preset, choices=list(Preset), default=Preset.DEFAULT)
     parser.add_argument("--run", type=Path, help="run trained on this split; none trains one")
     parser.add_argument("--rectools", type=Path, help="Python of an environment with RecTools")
@@ -187,7 +189,9 @@ def main() -> None:
                 dataset=dataset,
                 cut=cut,
                 histories=histories,
-                questions=questions_after(histories, LaterProtocol(cut, target)),
+                questions=drawn(
+                    questions_after(histories, LaterProtocol(cut, target)), asked.most, asked.seed
+                ),
                 snapshot=snapshot,
                 threads=2,
             )
@@ -196,7 +200,8 @@ def main() -> None:
         report = Report(
             asked,
             f"{asked.data.name}{'' if asked.core is None else f', {asked.core}-core'}, preset "
-            f"{snapshot.run.config.preset}, after the first {asked.cut:g} of all events",
+            f"{snapshot.run.config.preset}, after the first {asked.cut:g} of all events"
+            f"{'' if asked.most is None else f', at most {asked.most:,} questions of a target'}",
         )
         table = Table(report)
         report.say(f"{'':48} {' '.join(f'{name:>14}' for name in SHOWN)}  seconds")
@@ -215,6 +220,15 @@ def main() -> None:
     report.save()
     if asked.plot:
         draw(asked.plot, asked.target[0], table.results[asked.target[0]])
+
+
+def drawn(questions: LaterQuestions, most: int | None, seed: int) -> LaterQuestions:
+    """Return at most so many questions, drawn at random, in their order; None is all."""
+    count = len(questions.users)
+    if most is None or count <= most:
+        return questions
+    rows = np.sort(np.random.default_rng(seed).choice(count, most, replace=False))
+    return LaterQuestions(*(column[rows] for column in questions))
 
 
 class Table:

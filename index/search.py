@@ -77,20 +77,6 @@ class Index:
         """Return an index of the same vectors with other search parameters; they share memory."""
         return Index(replace(self._snapshot, parameters=parameters))
 
-    def with_ids(self, ids: ArrayLike) -> "Index":
-        """Return an index of the same vectors under other ids; they share memory.
-
-        Args:
-            ids: Distinct ids, `(N,)`, in the order of those that the vectors have.
-
-        Raises:
-            ValueError: These are none, or not so many.
-        """
-        now = self._snapshot
-        all_ids = now.local.rows.all_ids.copy()
-        all_ids[all_ids != NO_ID] = checked_ids(ids, len(now))
-        return Index(replace(now, local=LocalVectors.of(all_ids, now.local.vectors)))
-
     @property
     def snapshot(self) -> Snapshot:
         """The index as it is, and stays for who holds this."""

@@ -9,7 +9,9 @@ from safetensors.numpy import load_file
 from small_worlds import small_world, tiny_settings
 
 from retrieval.errors import RequestError
+from retrieval.options import Preset
 from retrieval.pipeline.forgetting import forget_user
+from retrieval.pipeline.settings import preset_settings
 from retrieval.pipeline.training import train
 from retrieval.run.folder import open_run
 from retrieval.run.versions import current
@@ -69,9 +71,11 @@ def test_nothing_of_the_user_is_left_in_any_file(run: Path, copy: Path) -> None:
     times = opened.histories.timestamps[start:end]
     bayesian = load_file(opened.folder / "bayesian.safetensors")["users"][number]
     neural = load_file(opened.folder / "neural.safetensors")["user_ids.weight"][1 + number]
-    stored = np.load(opened.folder / "sequence_users.npy")[number]
+    stored = [
+        np.load(opened.folder / f"{pair}_users.npy")[number] for pair in ("neural", "sequence")
+    ]
     traces = [np.int64(GONE).tobytes(), str(GONE).encode(), times.tobytes()]
-    traces += [array.tobytes() for array in (bayesian, neural, stored)]
+    traces += [array.tobytes() for array in (bayesian, neural, *stored)]
     kept = [path.read_bytes() for path in run.rglob("*") if path.is_file()]
     assert all(any(trace in file for file in kept) for trace in traces if trace != traces[1])
     forget_user(copy, GONE)
@@ -97,3 +101,13 @@ def test_after_forgetting_movies_are_added_and_another_is_forgotten(copy: Path) 
     assert not {3, 4} & set(found.run.users.ids.tolist())
     assert len(found.run.histories.movies) == (USERS - 2) * EACH
     assert len(found.topk(5, 5)) == 5
+
+
+def test_the_notebook_pair_forgets_too(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    settings = preset_settings(Preset.NOTEBOOK).changed({"notebook.epochs": "1"})
+    train(small_world(watched(), users=[1, GONE]), settings, folder)
+    before = np.load(current(folder) / "notebook_users.npy")
+    forget_user(folder, GONE)
+    np.testing.assert_array_equal(np.load(current(folder) / "notebook_users.npy"), before[:-1])
+    assert len(Recommender.load(folder).topk(1, 5)) == 5

@@ -170,6 +170,12 @@ def test_unchanged_users_get_the_vectors_that_their_histories_are_encoded_to(
     )
     assert np.ptp(stored, axis=0).max() > 0.1
     np.testing.assert_allclose(stored, encoded, atol=1e-3)
+    tower = recommender.encoder.tower("neural")
+    kept, made = (tower.encode(each.questions) for each in asked)
+    assert np.ptp(kept.vectors, axis=0).max() > 0.01
+    assert np.ptp(kept.offsets) > 0.01
+    np.testing.assert_allclose(kept.vectors, made.vectors, atol=1e-5)
+    np.testing.assert_allclose(kept.offsets, made.offsets, atol=1e-5)
 
 
 def test_a_new_user_without_a_history_gets_a_list(recommender: Recommender) -> None:

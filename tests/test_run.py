@@ -28,6 +28,7 @@ from retrieval.run.manifest import seal
 from retrieval.run.promotion import versions
 from retrieval.run.versions import CURRENT, MANIFEST, current
 from retrieval.serving.recommender import Recommender
+from retrieval.storage.arrays import replace_array
 
 
 @pytest.fixture
@@ -221,6 +222,8 @@ def test_a_crafted_run_with_right_sums_is_refused_on_one_line(
         raw("neural_tower.onnx", b"nothing"),
         change_array("session_effects.npy", put(0, np.inf)),
         change_array("session_effects.npy", lambda effects: effects[:1]),
+        change_array("neural_users.npy", put(0, np.nan)),
+        change_array("neural_users.npy", lambda vectors: vectors[:-1]),
         change_array("sequence_users.npy", put(0, np.nan)),
         change_array("sequence_users.npy", lambda vectors: vectors[:, :-1]),
         change_config(lambda config: config["parts"][1].update(width=66)),
@@ -275,6 +278,7 @@ def test_the_same_seed_gives_the_same_model(
     data: MovieData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(HistoryReader, "export", lambda _self, path: path.touch())
+    monkeypatch.setattr(HistoryReader, "stored_users", lambda *_: np.zeros((0, 0)))
     weights = []
     for place, seed in enumerate((0, 0, 1)):
         folder = tmp_path / str(place)
@@ -343,3 +347,22 @@ def test_a_version_whose_training_measured_less_is_whole(version: Path) -> None:
     assert found.validation_rmse is not None
     assert (found.validation_visits, found.validation_visit_ndcg) == (None, None)
     assert (found.validation_coverage, found.calibration) == (None, ())
+
+
+def test_what_a_run_stores_of_a_user_answers_without_a_time_alone(version: Path) -> None:
+    def ratings(at: int | None) -> list[float]:
+        recommender = Recommender.load(version.parent)
+        return [recommender.rate(user, 1, at=at).rating for user in (1, 2)]
+
+    now = int(time.time())
+    untimed, timed = ratings(None), ratings(now)
+    path = version / "neural_users.npy"
+    said = np.load(path)
+    said[0, -1] -= 0.5  # of the first user alone
+    replace_array(path, said)
+    seal(version)
+    build_index(version.parent)
+    changed = ratings(None)
+    assert changed[0] < untimed[0] - 0.01
+    assert changed[1] == untimed[1]
+    assert ratings(now) == timed

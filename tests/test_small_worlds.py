@@ -76,6 +76,7 @@ def test_the_bayesian_pair_answers(name: str, tmp_path: Path) -> None:
 def test_all_pairs_train(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # Exports take seconds each, and are tested apart.
     monkeypatch.setattr(HistoryReader, "export", lambda _self, path: path.touch())
+    monkeypatch.setattr(HistoryReader, "stored_users", lambda *_: np.zeros((0, 0)))
     monkeypatch.setattr(sequence, "export_tower", lambda _tower, _example, path: path.touch())
     trained = train(WORLDS[name], tiny_settings(), tmp_path / "run", index=False)
     assert np.isfinite(list(trained.validation_errors.values())).all()

@@ -6,11 +6,11 @@ from torch.nn import functional as F  # noqa: N812 (torch's own name for it)
 
 from retrieval.pairs.sequence import softmax
 from retrieval.pairs.sequence.softmax import (
-    trended_apart,
-    trended_together,
     full_softmax,
     sampled_softmax,
+    trended_apart,
     trended_softmax,
+    trended_together,
 )
 
 

@@ -5,17 +5,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import pytest
 from numpy.typing import NDArray
-from safetensors import safe_open
-from safetensors.numpy import load_file
 from small_worlds import small_world, tiny_settings
 
 from index.store import load_index, read_card, save_index
 from retrieval.data.frames import MovieData
 from retrieval.errors import RunError
+from retrieval.options import Preset
 from retrieval.pipeline.indexing import add_movies
+from retrieval.pipeline.settings import preset_settings
 from retrieval.pipeline.training import train
 from retrieval.run.folder import open_index, open_run
 from retrieval.run.manifest import INDEX, model_of, write_sums
@@ -24,16 +23,10 @@ from retrieval.run.versions import CURRENT, LOCK, MANIFEST, current, writing
 from retrieval.serving.events import Event
 from retrieval.serving.recommender import Recommender
 from retrieval.serving.users import Person
-from retrieval.storage.arrays import save_arrays
+from retrieval.storage.arrays import replace_array
 from retrieval.storage.files import sha256
 
 Facts = dict[str, Any]
-
-# What the format before had otherwise.
-WRITTEN_ANEW = (
-    *("sequence.safetensors", "neural.safetensors", "content.safetensors", "neural_tower.onnx"),
-    *("neural.json", "sequence.json"),
-)
 
 # Users who are asked about, and the size of the world.
 USERS, MOVIES, EACH = 40, 40, 16
@@ -41,7 +34,7 @@ USERS, MOVIES, EACH = 40, 40, 16
 
 @pytest.fixture(scope="module")
 def data() -> MovieData:
-    """A world in which nobody comes back, as no pair of the format before told who does."""
+    """A world in which everybody has watched as much."""
     rng = np.random.default_rng(0)
     pairs = [
         (user, int(movie))
@@ -77,65 +70,14 @@ def turn_back(folder: Path) -> Path:
     Returns:
         Folder of its version.
     """
-    version, run = current(folder), open_run(folder)
-    index = load_index(version / INDEX, run.model, mapped=False)
-    index = index.with_ids(run.catalogue.vocabulary.ids[index.ids])
-    config = read(version / "config.json") | {"version": 13}
-    gender, _, occupation = config.pop("user_attributes")["coded"]
-    config["demographics"] = {"genders": gender["names"], "occupations": occupation["names"]}
-    rewrite(version / "config.json", config)
-    for path in version.glob("movie_attributes*"):
+    version = current(folder)
+    index = load_index(version / INDEX, open_run(folder).model, mapped=False)
+    rewrite(version / "config.json", read(version / "config.json") | {"version": 14})
+    for path in version.glob("n*_users.npy"):  # of the neural and the notebook pair
         path.unlink()
-    for part in config["parts"]:
-        if part["name"] in EMBEDDED:
-            _turn_module_back(version, part["name"], EMBEDDED[part["name"]])
-    if (version / "neural_tower.onnx").exists():
-        _turn_tower_back(version / "neural_tower.onnx")
-    _turn_content_back(version / "content.safetensors")
     save_index(version / INDEX, index, model_of(own_sums(version)))
     reseal(version)
     return version
-
-
-# Where the attributes of users were embedded, by pair.
-EMBEDDED = {
-    "neural": ("genders", "age_codes", "occupations"),
-    "sequence": ("genders", "ages", "occupations"),
-}
-
-
-def _turn_module_back(version: Path, pair: str, names: tuple[str, ...]) -> None:
-    card = read(version / f"{pair}.json")
-    sizes = card["sizes"].pop("attributes")
-    card["sizes"] |= dict(zip(("genders", "ages", "occupations"), sizes, strict=True))
-    rewrite(version / f"{pair}.json", card)
-    weights = {}
-    for key, array in load_file(version / f"{pair}.safetensors").items():
-        old = key
-        for place, name in enumerate(names):
-            old = old.replace(f"attributes.{place}.", f"{name}.")
-        weights[old] = array
-    (version / f"{pair}.safetensors").unlink()
-    save_arrays(version / f"{pair}.safetensors", weights)
-
-
-def _turn_tower_back(path: Path) -> None:
-    model = onnx.load(path)
-    [attributes] = [column for column in model.graph.input if column.name == "attributes"]
-    attributes.name = "demographics"
-    for node in model.graph.node:
-        node.input[:] = ["demographics" if name == "attributes" else name for name in node.input]
-    path.unlink()
-    onnx.save(model, path)
-
-
-def _turn_content_back(path: Path) -> None:
-    with safe_open(path, framework="np") as file:
-        lists = file.metadata()
-    arrays = {name: array for name, array in load_file(path).items() if "texts" not in name}
-    kept = {name: text for name, text in lists.items() if name in {"genres", "titles", "people"}}
-    path.unlink()
-    save_arrays(path, arrays, kept)
 
 
 def rewrite(path: Path, facts: Facts) -> None:
@@ -221,7 +163,7 @@ def whole(folder: Path) -> dict[str, str]:
 
 
 def test_a_run_of_the_format_before_is_told_how_to_upgrade(folder: Path) -> None:
-    with pytest.raises(RunError, match=rf"format 13, the one before; .*upgrade --run {folder}"):
+    with pytest.raises(RunError, match=rf"format 14, the one before; .*upgrade --run {folder}"):
         open_run(folder)
 
 
@@ -242,10 +184,9 @@ def test_an_upgraded_run_holds_the_files_and_facts_of_one_that_was_trained(
     old, fresh = current(run), current(folder)
     there = [{path.name for path in version.iterdir()} for version in (old, fresh)]
     assert there[0] == there[1]
-    for name in sorted(there[0] - {INDEX, MANIFEST, "config.json", *WRITTEN_ANEW}):
+    assert "neural_users.npy" in there[0]
+    for name in sorted(there[0] - {INDEX, MANIFEST, "config.json"}):
         assert (fresh / name).read_bytes() == (old / name).read_bytes(), name
-    for weights in ("sequence.safetensors", "neural.safetensors", "content.safetensors"):
-        assert_same(load_file(fresh / weights), load_file(old / weights))
     assert open_run(folder).config == open_run(run).config
 
 
@@ -284,7 +225,7 @@ def test_the_index_is_carried_over_and_not_built_again(folder: Path) -> None:
     upgrade(folder)
     run = open_run(folder)
     carried = open_index(run)
-    np.testing.assert_array_equal(run.catalogue.vocabulary.ids[carried.ids], index.ids)
+    np.testing.assert_array_equal(carried.ids, index.ids)
     np.testing.assert_array_equal(carried.vectors, index.vectors)
     assert (carried.vectors == nudged).all(axis=1).sum() == 1
     assert read_card(run.folder / INDEX).source == run.model
@@ -337,6 +278,17 @@ def test_a_run_that_does_not_rank_is_upgraded_too(data: MovieData, tmp_path: Pat
     assert_same(answers(folder), before)
 
 
+def test_a_run_of_the_notebook_pair_is_upgraded_too(data: MovieData, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    train(data, preset_settings(Preset.NOTEBOOK).changed({"notebook.epochs": "1"}), folder)
+    name = "notebook_users.npy"
+    before = (current(folder) / name).read_bytes()
+    assert not (turn_back(folder) / name).exists()
+    assert upgrade(folder)
+    assert (current(folder) / name).read_bytes() == before
+    assert len(Recommender.load(folder).topk(1, 5)) == 5
+
+
 def cut(name: str) -> Callable[[Path], None]:
     """Return what halves a file of a version, whose sum is as it was."""
 
@@ -386,6 +338,17 @@ def content(name: str, text: bytes) -> Callable[[Path], None]:
     return sealed(done)
 
 
+def array(name: str, value: int) -> Callable[[Path], None]:
+    """Return what writes another first number into an array of a version, with right sums."""
+
+    def done(version: Path) -> None:
+        numbers = np.load(version / name)
+        numbers.flat[0] = value
+        replace_array(version / name, numbers)
+
+    return sealed(done)
+
+
 def listed(name: str) -> Callable[[Path], None]:
     """Return what lists a file in a manifest that is none of the version."""
 
@@ -414,7 +377,7 @@ def linked(version: Path) -> None:
         (listed("/etc/hostname"), "lists '/etc/hostname', no file of a run"),
         (linked, r"lists 'users\.npy', no file of a run"),
         (said("config.json", lambda of: of.update(version=11)), "of format 11; train again"),
-        (said("config.json", lambda of: of.update(version=15)), "of format 15; train again"),
+        (said("config.json", lambda of: of.update(version=16)), "of format 16; train again"),
         (said("config.json", lambda of: of.update(version="x" * 999)), "of format x{40}; train"),
         (said("config.json", lambda of: of.pop("version")), "cannot be read"),
         (said("config.json", lambda of: of.pop("ranking")), r"config\.json"),
@@ -423,11 +386,12 @@ def linked(version: Path) -> None:
         (said("config.json", lambda of: of["blend"].pop("origins")), r"config\.json"),
         (said("config.json", lambda of: of["link"].update(values="many")), r"config\.json"),
         (content("config.json", b"["), r"config\.json cannot be read"),
-        (content("sequence.safetensors", b"nothing"), "cannot be read"),
-        (said("config.json", lambda of: of.pop("demographics")), "cannot be read"),
-        (said("sequence.json", lambda of: of["sizes"].pop("ages")), "cannot be read"),
-        (content("movies.json", b"nothing"), "is no catalogue"),
-        (sealed(lost("content.safetensors")), r"content\.safetensors"),
+        (content("neural_tower.onnx", b"nothing"), "cannot be read by ONNX Runtime"),
+        (content("trained_users.npy", b"nothing"), "cannot be read"),
+        (array("history_movies.npy", 10**6), "its histories"),
+        (array("user_codes.npy", 10**6), "nothing it has names for"),
+        (said("config.json", lambda of: of["settings"]["neural"].update(history_length=0)), "read"),
+        (sealed(lost("history_movies.npy")), r"history_movies\.npy"),
     ],
 )
 def test_what_cannot_be_upgraded_is_refused_on_one_line_and_left_as_it_is(

@@ -31,7 +31,7 @@ def listed(frame: pd.DataFrame) -> list[Movie]:
     ]
 
 
-def attributes_of(frame: pd.DataFrame, further: Sequence[Attribute] = ()) -> AttributeColumns:
+def attributes_of(frame: pd.DataFrame, further: Sequence[Attribute]) -> AttributeColumns:
     """Return what conditions can ask of movies: years, genres, people, and further attributes.
 
     Args:

@@ -67,13 +67,13 @@ class RunFacts(NamedTuple):
     present: int  # seconds: when training knew what is popular, after all events
 
 
-def history_length(facts: RunFacts) -> int:
+def history_length(settings: Mapping[str, Any]) -> int:
     """Return the length of the longest history that a tower reads, by its settings.
 
     Raises:
         RunError: There is none, or no history can be that long.
     """
-    length = facts.settings.get("history_length")
+    length = settings.get("history_length")
     if type(length) is not int or not 0 < length <= LONGEST_HISTORY:
         raise RunError("its towers read no possible history")
     return length

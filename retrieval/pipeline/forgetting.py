@@ -24,7 +24,7 @@ from retrieval.run.promotion import kept_versions
 from retrieval.run.versions import RETRAINING, current, kept, name_of, writing
 from retrieval.serving.arguments import checked_id
 from retrieval.serving.users import known_number
-from retrieval.storage.arrays import replace_array
+from retrieval.storage.arrays import replace_array, without_rows
 from retrieval.storage.files import remove
 
 
@@ -122,15 +122,10 @@ def _forget(run: Run, user: Id, partial: Path) -> None:
         saved = TOWER_PAIRS[part.name].saved(run.folder, run.facts(part))
         saved.forget_user(number, events, partial)
     for name in (USERS, USER_CODES, TRAINED_USERS):
-        _without(partial / name, number)
+        without_rows(partial / name, number)
     for name in Histories._fields[1:]:
-        _without(partial / HISTORY.format(name), events)
+        without_rows(partial / HISTORY.format(name), events)
     _shorten_offsets(partial / HISTORY.format(Histories._fields[0]), number, events)
-
-
-def _without(path: Path, rows: int | slice) -> None:
-    """Write an array anew without some rows; other versions may share its file."""
-    replace_array(path, np.delete(load_array(path), rows, axis=0))
 
 
 def _shorten_offsets(path: Path, number: int, events: slice) -> None:

@@ -30,6 +30,11 @@ def replace_array(path: Path, array: NDArray[Any]) -> None:
         np.save(file, array)
 
 
+def without_rows(path: Path, rows: int | slice) -> None:
+    """Write an array anew without some rows; other versions may share its file."""
+    replace_array(path, np.delete(load_array(path), rows, axis=0))
+
+
 def mapped_array(path: Path) -> NDArray[Any]:
     """Return an array mapped from a file; as a plain one, it is twice as fast to index.
 

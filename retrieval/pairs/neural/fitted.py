@@ -21,6 +21,7 @@ from retrieval.pairs.neural.examples import (
     training_examples,
 )
 from retrieval.pairs.neural.inputs import UNKNOWN_USER, UserInputs, user_inputs
+from retrieval.pairs.neural.tower import stored_users
 from retrieval.pairs.neural.training import (
     EVALUATION_BATCH,
     Fit,
@@ -29,6 +30,7 @@ from retrieval.pairs.neural.training import (
     fit,
     predict,
 )
+from retrieval.pairs.onnx_tower import OnnxTower
 from retrieval.pairs.protocol import Floats, Numbers, UserVectors, Vectors
 from retrieval.pairs.training import LatentScale, TrainingData, TrainingOptions
 
@@ -82,8 +84,8 @@ class HistoryReader:
         windows = whole_windows(histories, users)
         return self._inputs(self.known(users), self.dataset.user_codes[users], histories, windows)
 
-    def export(self, path: Path) -> None:
-        """Write the user tower, and read it back: both must give the same vectors.
+    def export(self, path: Path) -> OnnxTower:
+        """Write the user tower, and return it as it was read back: it gives the same vectors.
 
         Raises:
             RunError: Torch cannot write it, or ONNX Runtime computes something else than torch.
@@ -92,7 +94,20 @@ class HistoryReader:
         each, history = {0: questions}, {0: questions, 1: events}
         axes: Axes = (each, each, each, history, history, history)
         example = self.example().padded(EVENTS)
-        export(self.tower, example, axes, ("vectors", "offsets"), path)
+        return export(self.tower, example, axes, ("vectors", "offsets"), path)
+
+    def stored_users(self, tower: OnnxTower, histories: Histories) -> Vectors:
+        """Return what the exported tower says of all users with these histories."""
+        dataset = self.dataset
+        return stored_users(
+            tower,
+            self.known(np.arange(len(dataset.user_vocabulary))),
+            dataset.user_codes,
+            histories,
+            dataset.scale,
+            self.statistics.centre,
+            self.length,
+        )
 
     def _inputs(
         self, users: Numbers, codes: Numbers, histories: Histories, windows: Windows
@@ -122,6 +137,7 @@ class FittedHistoryPair:
         unrated: Gives the movie vectors as if nobody had rated any.
         write: Writes the weights into a folder.
         tower_file: Name of the file of the user tower.
+        users_file: Name of the file of what it says of all users.
     """
 
     name: str
@@ -133,6 +149,7 @@ class FittedHistoryPair:
     unrated: Callable[[], Vectors]
     write: Callable[[Path], None]
     tower_file: str
+    users_file: str
     latent: LatentScale | None = field(default=None, init=False)
     ranking: None = field(default=None, init=False)
 
@@ -163,10 +180,11 @@ class FittedHistoryPair:
         users = np.full(len(codes), UNKNOWN_USER)
         return self.reader.encode(users, codes, histories, windows)
 
-    def save(self, folder: Path, _histories: Histories) -> None:
-        """Write the pair and its user tower into a folder."""
+    def save(self, folder: Path, histories: Histories) -> None:
+        """Write the pair, its user tower, and what that says of all users, into a folder."""
         self.write(folder)
-        self.reader.export(folder / self.tower_file)
+        tower = self.reader.export(folder / self.tower_file)
+        np.save(folder / self.users_file, self.reader.stored_users(tower, histories))
 
     def metrics(self) -> dict[str, object]:
         """Return what training measured."""

@@ -15,10 +15,15 @@ from retrieval.pairs.neural.fitted import FittedHistoryPair, HistoryReader, trai
 from retrieval.pairs.neural.model import MovieBatch, NeuralPair, NeuralUserTower, exported_bytes
 from retrieval.pairs.neural.new_movies import new_movie_vectors
 from retrieval.pairs.neural.settings import NeuralSettings, preset_settings
-from retrieval.pairs.neural.tower import NAME, SIZES_FILE, TOWER_FILE, WEIGHTS_FILE
+from retrieval.pairs.neural.tower import NAME, SIZES_FILE, TOWER_FILE, USERS_FILE, WEIGHTS_FILE
 from retrieval.pairs.neural.training import LoopSettings
 from retrieval.pairs.protocol import RunFacts, Vectors
-from retrieval.pairs.saved import SavedFiles, load_module, save_module, without_user
+from retrieval.pairs.saved import (
+    SavedFiles,
+    load_module,
+    save_module,
+    without_user,
+)
 from retrieval.pairs.sizes import sizes_of
 from retrieval.pairs.training import (
     SavedPair,
@@ -28,6 +33,7 @@ from retrieval.pairs.training import (
     rehearse_export,
 )
 from retrieval.progress import Stage
+from retrieval.storage.arrays import without_rows
 from retrieval.storage.damage import readable
 
 # Seconds that a rating costs in each epoch on the reference machine.
@@ -86,6 +92,7 @@ class NeuralTowers:
             unrated=lambda: unrated_vectors(module, data.content),
             write=lambda folder: save(folder, module),
             tower_file=TOWER_FILE,
+            users_file=USERS_FILE,
         )
 
     def saved(self, folder: Path, facts: RunFacts) -> SavedPair:
@@ -116,6 +123,7 @@ class SavedNeural:
         """Write the pair and its tower without what they know of a user's id."""
         files = SavedFiles(folder / WEIGHTS_FILE, folder / SIZES_FILE, folder / TOWER_FILE)
         without_user(files, "user_ids.weight", 1 + user)
+        without_rows(folder / USERS_FILE, user)
 
 
 def make_module(

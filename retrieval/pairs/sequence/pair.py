@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from index.arrays import load_array
 from retrieval.data.dataset import Dataset
 from retrieval.data.history import Histories, moment_after, whole_windows
 from retrieval.data.sittings import sittings
@@ -56,7 +55,7 @@ from retrieval.pairs.training import (
 )
 from retrieval.pairs.when import When
 from retrieval.progress import Stage
-from retrieval.storage.arrays import replace_array
+from retrieval.storage.arrays import without_rows
 from retrieval.storage.damage import readable
 
 # Users on whom an exported tower is compared with its original.
@@ -275,8 +274,7 @@ class SavedSequence:
 
     def forget_user(self, user: int, _events: slice, folder: Path) -> None:
         """Write the vectors of users without that of one; the towers know no user."""
-        users = np.delete(load_array(folder / USERS_FILE), user, axis=0)
-        replace_array(folder / USERS_FILE, users)
+        without_rows(folder / USERS_FILE, user)
 
 
 def make_pair(

@@ -39,13 +39,14 @@ class SequenceTower:
 
     def __init__(self, path: Path, users: NDArray[np.float32], facts: RunFacts) -> None:
         self._tower, self._users = OnnxTower(path, Tokens._fields), users
-        self._facts, self._length = facts, history_length(facts)
+        self._facts, self._length = facts, history_length(facts.settings)
 
     def encode(self, questions: Questions) -> UserVectors:
         """Return what the tower says of Q questions."""
         count, when = len(questions.stored), questions.when
         kept = (questions.stored != UNKNOWN) & (when is When.COMING_BACK)
-        vectors = self._users[questions.stored]  # of those whose history is as stored
+        vectors = np.empty((count, self._users.shape[1]), np.float32)
+        vectors[kept] = self._users[questions.stored[kept]]
         fresh = ~kept
         if fresh.any():
             windows, histories = questions.windows.part(fresh), questions.histories
