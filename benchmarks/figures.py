@@ -176,6 +176,15 @@ TABLES: Mapping[tuple[str, str | None], Table] = {
         ),
         lambda row: "stage" in row and "disk" in row,
     ),
+    ("scale10", None): Table(
+        (
+            Column("stage", ("stage",)),
+            Column("seconds", ("seconds",), ",.0f"),
+            Column("MB at the peak", ("peak",), ",.0f"),
+            Column("MB on disk", ("disk",), ",.0f"),
+        ),
+        lambda row: "stage" in row and "disk" in row,
+    ),
     ("public", None): Table(
         (
             Column("index", ("system",)),

@@ -124,7 +124,9 @@ def main() -> None:
     ours, theirs = cores()
     os.sched_setaffinity(0, {ours})
     run, rng = open_run(asked.run), np.random.default_rng(asked.seed)
-    report = Report(asked, f"{run.config.data}, {run.config.preset}, one worker on one core")
+    report = Report(
+        asked, f"{Path(run.config.data).name}, preset {run.config.preset}, one worker on one core"
+    )
     with TemporaryDirectory() as scratch, serving(asked.run, Path(scratch)) as served:
         service = Server(served.address, served.process.pid)
         with empty_route() as empty, libserving(asked.libserving, run, Path(scratch)) as peer:
@@ -507,7 +509,7 @@ def draw(path: Path, loads: list[tuple[float, list[float]]], most: float, floor:
     axes.axvline(most, linestyle=":", color="grey", label="saturated")
     axes.set(xlabel="lists a second (Poisson arrivals)", ylabel="latency (ms)", yscale="log")
     axes.set_xlim(left=0)
-    axes.legend()
+    figure.legend(loc="outside lower center", ncols=3)
     save(figure, path)
 
 
