@@ -94,6 +94,7 @@ TABLES: Mapping[tuple[str, str | None], Table] = {
         lambda row: row.get("target") == "visit" and row["metrics"]["auc"]["value"] is not None,
     ),
     **{("cut9", target): Table(LATER, after(target)) for target in ("visit", "first", "last")},
+    ("successive9", None): Table(LATER, after("successive")),
     ("ratings", None): Table(
         (
             Column("system", ("system",)),

@@ -81,7 +81,7 @@ def _datetimes(column: pa.ChunkedArray) -> NDArray[np.datetime64]:
         column = column.cast(pa.timestamp("s" if column.type == pa.date32() else "ms"))
     seconds = column.cast(pa.int64()).fill_null(0).to_numpy() // PER_SECOND[column.type.unit]
     missing = column.is_null().to_numpy()
-    return np.where(missing, np.datetime64("NaT"), seconds.astype("datetime64[s]"))
+    return np.where(missing, np.datetime64("NaT", "s"), seconds.astype("datetime64[s]"))
 
 
 def _spelled_out(path: Path, name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -286,7 +286,9 @@ def date_span(text: str) -> tuple[int, int] | None:
         start = np.datetime64(text)  # of the unit that the text ends with
     except ValueError:
         return None
-    first, after = (int(end.astype("datetime64[s]").astype(np.int64)) for end in (start, start + 1))
+    unit, _ = np.datetime_data(start.dtype)
+    bounds = start + np.array([0, 1], f"timedelta64[{unit}]")
+    first, after = bounds.astype("datetime64[s]").astype(np.int64).tolist()
     return first, after - 1
 
 
