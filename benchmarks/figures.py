@@ -72,29 +72,39 @@ LATER_RATINGS = (
 )
 
 
-def after(target: str) -> Callable[[Row], bool]:
-    """Return what chooses the rows of a target of the protocol temporal."""
-    return lambda row: row.get("target") == target
+def having(name: str, value: str) -> Callable[[Row], bool]:
+    """Return what chooses the rows in which a key has a value."""
+    return lambda row: row.get(name) == value
 
 
-def of_pair(pair: str) -> Callable[[Row], bool]:
-    """Return what chooses the rows of a tower pair."""
-    return lambda row: row.get("pair") == pair
+# What a stage of a training cost.
+COSTS = (
+    Column("stage", ("stage",)),
+    Column("seconds", ("seconds",), ",.0f"),
+    Column("MB at the peak", ("peak",), ",.0f"),
+    Column("MB on disk", ("disk",), ",.0f"),
+)
 
 
-def of_kind(kind: str) -> Callable[[Row], bool]:
-    """Return what chooses the rows of one kind."""
-    return lambda row: row.get("kind") == kind
+def of_stage(row: Row) -> bool:
+    """Return whether a row is what one stage cost."""
+    return "stage" in row and "disk" in row
 
 
 TABLES: Mapping[tuple[str, str | None], Table] = {
-    **{("visit", target): Table(LATER, after(target)) for target in ("visit", "first", "last")},
+    **{
+        ("visit", target): Table(LATER, having("target", target))
+        for target in ("visit", "first", "last")
+    },
     ("visit", "ratings"): Table(
         LATER_RATINGS,
         lambda row: row.get("target") == "visit" and row["metrics"]["auc"]["value"] is not None,
     ),
-    **{("cut9", target): Table(LATER, after(target)) for target in ("visit", "first", "last")},
-    ("successive9", None): Table(LATER, after("successive")),
+    **{
+        ("cut9", target): Table(LATER, having("target", target))
+        for target in ("visit", "first", "last")
+    },
+    ("successive9", None): Table(LATER, having("target", "successive")),
     ("ratings", None): Table(
         (
             Column("system", ("system",)),
@@ -135,7 +145,7 @@ TABLES: Mapping[tuple[str, str | None], Table] = {
                 Column("seconds an epoch", ("median_epoch_seconds",), ".1f"),
                 *found,
             ),
-            of_pair(pair),
+            having("pair", pair),
         )
         for pair, found in (
             (
@@ -156,7 +166,7 @@ TABLES: Mapping[tuple[str, str | None], Table] = {
             Column("p50, times the empty route", ("p50_of_empty",), ".1f"),
             Column("p99, times its p99", ("p99_of_empty",), ".1f"),
         ),
-        of_kind("closed loop"),
+        having("kind", "closed loop"),
     ),
     ("service", "load"): Table(
         (
@@ -164,28 +174,17 @@ TABLES: Mapping[tuple[str, str | None], Table] = {
             *(Column(f"p{each}", (f"p{each}",), ".2f") for each in ("50", "90", "99", "99.9")),
             Column("server busy", ("server_busy",), ".0%"),
         ),
-        of_kind("open loop"),
+        having("kind", "open loop"),
     ),
     ("scale", None): Table(
         (
             Column("events", ("events",), ","),
             Column("pairs", ("pairs",)),
-            Column("stage", ("stage",)),
-            Column("seconds", ("seconds",), ",.0f"),
-            Column("MB at the peak", ("peak",), ",.0f"),
-            Column("MB on disk", ("disk",), ",.0f"),
+            *COSTS,
         ),
-        lambda row: "stage" in row and "disk" in row,
+        of_stage,
     ),
-    ("scale10", None): Table(
-        (
-            Column("stage", ("stage",)),
-            Column("seconds", ("seconds",), ",.0f"),
-            Column("MB at the peak", ("peak",), ",.0f"),
-            Column("MB on disk", ("disk",), ",.0f"),
-        ),
-        lambda row: "stage" in row and "disk" in row,
-    ),
+    ("scale10", None): Table(COSTS, of_stage),
     ("public", None): Table(
         (
             Column("index", ("system",)),

@@ -94,12 +94,12 @@ def fit_ranking(
     liked, watched = asking.gains(asked, [visits.liked_movies, visits.all_movies])
     any_liked = bool(visits.liked.any())
     returning = _chosen(_mean_gains(liked if any_liked else watched, watched))
-    weight = {RankBy.WATCH: 0.0, RankBy.RATING: np.inf}.get(returning.rank_by, returning.weight)
+    best = max(returning.gains, key=lambda gain: gain.liked)
     return returning._replace(
         sitting_weight=staying.sitting_weight,
         visits=len(visits.users),
-        visit_ndcg=max(gain.liked for gain in returning.gains) if any_liked else None,
-        coverage=asking.coverage(asked[0], weight),
+        visit_ndcg=best.liked if any_liked else None,
+        coverage=asking.coverage(asked[0], best.weight),
     )
 
 

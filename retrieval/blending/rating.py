@@ -106,7 +106,6 @@ def _on_rating_scale(
     errors = {rater.name: _error(data, rows, rater) for rater in raters}
     if not raters:
         return Blended(RatingBlend.of_known_users((), ()), None, None, errors, None, [])
-    weights = (1.0,) * len(raters)
     scores = np.column_stack([rater.side.scores[rows] for rater in raters])  # (E, P)
     ratings = data.dataset.ratings[rows]
 
@@ -114,22 +113,19 @@ def _on_rating_scale(
         return data.dataset.scale.clip(scores @ parameters)
 
     def fitted_on(some: NDArray[np.bool_]) -> Floats:
-        """Return ratings of all rows by weights that some of them chose."""
-        if len(raters) == 1:
-            return predicted(np.array(weights))
+        """Return the weights `(P,)` that rows of a mask choose; one pair alone counts as it is."""
         start = np.full(len(raters), 1 / len(raters))
-        chosen = fit_near(start, lambda each: predicted(each)[some], ratings[some], FIRMNESS)
-        return predicted(chosen)
+        if len(raters) == 1:
+            return start
+        return fit_near(start, lambda each: predicted(each)[some], ratings[some], FIRMNESS)
 
     true = ratings.astype(np.float64)
+    weights = fitted_on(np.ones(len(ratings), dtype=bool))
     if len(raters) > 1:
-        fitted = fit_near(np.full(len(raters), 1 / len(raters)), predicted, ratings, FIRMNESS)
-        weights = tuple(fitted.tolist())
-        errors["blend"] = root_mean_square(predicted(fitted) - true)
-    origins = (0.0,) * len(raters)
-    blend = RatingBlend.of_known_users(weights, origins)
+        errors["blend"] = root_mean_square(predicted(weights) - true)
+    blend = RatingBlend.of_known_users(tuple(weights.tolist()), (0.0,) * len(raters))
     answered = errors.get("blend", errors[raters[0].name])
-    found = calibration(_by_halves(fitted_on, len(true)), true)
+    found = calibration(_by_halves(lambda some: predicted(fitted_on(some)), len(true)), true)
     return Blended(blend, None, None, errors, answered, found)
 
 

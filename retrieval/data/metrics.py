@@ -69,10 +69,10 @@ def discounted_many(scores: Floats, relevant: NDArray[np.bool_]) -> Floats:
         scores: `(V, M)`, minus infinity where a movie cannot come.
         relevant: `(V, M)` whether a movie is right.
     """
-    depth = min(DEPTH, scores.shape[1])
-    gains = 1 / np.log2(np.arange(depth) + 2)
     scores = np.where(relevant, np.nextafter(scores, -np.inf), scores)
-    top = np.argpartition(-scores, depth - 1, axis=1)[:, :depth]
+    top = _top(scores)
+    depth = top.shape[1]
+    gains = 1 / np.log2(np.arange(depth) + 2)
     order = np.argsort(-np.take_along_axis(scores, top, axis=1), axis=1, kind="stable")
     hits = np.take_along_axis(relevant, np.take_along_axis(top, order, axis=1), axis=1)
     best = np.append(np.nan, np.cumsum(gains))[np.minimum(relevant.sum(axis=1), depth)]
@@ -85,7 +85,12 @@ def listed(scores: Floats) -> NDArray[np.int64]:
     Args:
         scores: `(V, M)`, minus infinity where a movie cannot come.
     """
-    depth = min(DEPTH, scores.shape[1])
-    top = np.argpartition(-scores, depth - 1, axis=1)[:, :depth]
+    top = _top(scores)
     found = np.isfinite(np.take_along_axis(scores, top, axis=1))
     return np.unique(top[found])
+
+
+def _top(scores: Floats) -> NDArray[np.int64]:
+    """Return the movies in lists of `DEPTH`, or of all there are, in no order, `(V, K)`."""
+    depth = min(DEPTH, scores.shape[1])
+    return np.argpartition(-scores, depth - 1, axis=1)[:, :depth]

@@ -191,6 +191,11 @@ def open_version(version: Path, home: Path) -> Run:
         return _opened(version, home, config, sums)
 
 
+def mapped_histories(version: Path) -> Histories:
+    """Return the histories in the folder of a version, mapped from disk and not checked."""
+    return Histories(*(mapped_array(version / HISTORY.format(name)) for name in Histories._fields))
+
+
 def _opened(version: Path, home: Path, config: RunConfig, sums: Mapping[str, str]) -> Run:
     added = load_array(version / ADDED)
     catalogue = read_catalogue(version / MOVIES, len(added))
@@ -204,9 +209,7 @@ def _opened(version: Path, home: Path, config: RunConfig, sums: Mapping[str, str
         users=Vocabulary(users),
         user_codes=load_array(version / USER_CODES),
         trained_users=load_array(version / TRAINED_USERS),
-        histories=Histories(
-            *(mapped_array(version / HISTORY.format(name)) for name in Histories._fields)
-        ),
+        histories=mapped_histories(version),
         added=added,
         hidden=np.isin(catalogue.vocabulary.ids, read_hidden(version / HIDDEN)),
     )

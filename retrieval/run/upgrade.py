@@ -14,7 +14,6 @@ from pydantic import TypeAdapter, ValidationError
 from index.arrays import load_array
 from index.store import load_index
 from retrieval.data.catalogue import read_catalogue
-from retrieval.data.history import Histories
 from retrieval.errors import RunError
 from retrieval.pairs.neural import tower as neural
 from retrieval.pairs.neural.inputs import UNKNOWN_USER, UserInputs
@@ -25,15 +24,14 @@ from retrieval.run.checks import check_histories, check_users
 from retrieval.run.config import CONFIG_FILE, FORMAT, PREVIOUS_FORMAT, RunConfig
 from retrieval.run.folder import (
     ADDED,
-    HISTORY,
     MOVIES,
     TRAINED_USERS,
     USER_CODES,
+    mapped_histories,
     write_index,
 )
 from retrieval.run.manifest import INDEX, checked_sums, model_of, seal
 from retrieval.run.versions import current, writing
-from retrieval.storage.arrays import mapped_array
 from retrieval.storage.damage import readable
 from retrieval.storage.files import link_or_copy
 
@@ -88,9 +86,7 @@ def _write(version: Path, partial: Path, sums: dict[str, str], before: dict[str,
 def _stored_users(version: Path, tower: OnnxTower, config: RunConfig, length: int) -> Vectors:
     """Return what a user tower says of all users as they are stored."""
     codes, trained = (load_array(version / name) for name in (USER_CODES, TRAINED_USERS))
-    histories = Histories(
-        *(mapped_array(version / HISTORY.format(name)) for name in Histories._fields)
-    )
+    histories = mapped_histories(version)
     catalogue = read_catalogue(version / MOVIES, len(load_array(version / ADDED)))
     check_users(codes, trained, len(trained), config.user_attributes.sizes)
     movies = len(catalogue) - catalogue.added

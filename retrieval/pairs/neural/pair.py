@@ -18,12 +18,7 @@ from retrieval.pairs.neural.settings import NeuralSettings, preset_settings
 from retrieval.pairs.neural.tower import NAME, SIZES_FILE, TOWER_FILE, USERS_FILE, WEIGHTS_FILE
 from retrieval.pairs.neural.training import LoopSettings
 from retrieval.pairs.protocol import RunFacts, Vectors
-from retrieval.pairs.saved import (
-    SavedFiles,
-    load_module,
-    save_module,
-    without_user,
-)
+from retrieval.pairs.saved import SavedFiles, load_module, save_module, without_user
 from retrieval.pairs.sizes import sizes_of
 from retrieval.pairs.training import (
     SavedPair,

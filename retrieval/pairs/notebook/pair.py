@@ -17,12 +17,7 @@ from retrieval.pairs.notebook.model import NotebookPair, NotebookUserTower, expo
 from retrieval.pairs.notebook.settings import NotebookSettings, preset_settings
 from retrieval.pairs.notebook.tower import NAME, SIZES_FILE, TOWER_FILE, USERS_FILE, WEIGHTS_FILE
 from retrieval.pairs.protocol import RunFacts, Vectors
-from retrieval.pairs.saved import (
-    SavedFiles,
-    load_module,
-    save_module,
-    without_user,
-)
+from retrieval.pairs.saved import SavedFiles, load_module, save_module, without_user
 from retrieval.pairs.sizes import sizes_of
 from retrieval.pairs.training import (
     SavedPair,
