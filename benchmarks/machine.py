@@ -58,7 +58,7 @@ class Report:
 
     def __init__(self, asked: argparse.Namespace, protocol: str) -> None:
         self._asked, self._protocol = asked, protocol
-        self._rows: list[dict[str, object]] = []
+        self.rows: list[dict[str, object]] = []
         self.say(describe())
         self.say(f"{protocol}; seed {asked.seed}")
 
@@ -74,7 +74,7 @@ class Report:
             row: The figures by name.
         """
         self.say(line)
-        self._rows.append(row)
+        self.rows.append(row)
 
     def save(self) -> None:
         """Write all rows, if a file was asked for."""
@@ -85,7 +85,7 @@ class Report:
             "protocol": self._protocol,
             "seed": self._asked.seed,
             "machine": machine(),
-            "rows": self._rows,
+            "rows": self.rows,
         }
         text = json.dumps(_plain(whole), indent=2, allow_nan=False)
         self._asked.json.write_text(text + "\n", encoding="utf-8")

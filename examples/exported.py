@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-SCHEMA = 1
+SCHEMA = 2
 
 
 class Export(NamedTuple):

@@ -26,7 +26,7 @@ PRIOR_COUNT, USUAL_COUNT = 5.0, 10
 class History(NamedTuple):
     """N events of one user, oldest first."""
 
-    movies: np.ndarray  # (N,) rows of movies that were there at training
+    movies: np.ndarray  # (N,) rows of movies
     ratings: np.ndarray  # (N,)
     times: np.ndarray  # (N,) seconds since 1970
 
@@ -88,9 +88,13 @@ def encode(folder, export, history, codes, number=0):
 
 
 def run(folder, tower, inputs):
-    """Return the outputs of an ONNX tower for one question."""
+    """Return the outputs of an ONNX tower for one question: rows of tables, and what is no row."""
     session = onnxruntime.InferenceSession(str(Path(folder) / tower["file"]))
-    columns = {name: np.asarray(value)[None] for name, value in inputs.items()}
+    looked_up = {
+        name: np.load(Path(folder) / path, mmap_mode="r")[inputs[name]]
+        for name, path in tower["tables"].items()
+    }
+    columns = {name: np.asarray(value)[None] for name, value in (inputs | looked_up).items()}
     named = [each.name for each in session.get_inputs()]
     return session.run(None, {name: columns[name] for name in named})
 
@@ -104,6 +108,8 @@ def history_inputs(manifest, tower, history, classes, codes, number):
     square = ((deviations**2).sum() + PRIOR_COUNT) / weight
     latest = slice(None, -tower["history_length"] - 1, -1)
     events = history.movies * scale["classes"] + classes
+    if tower["file"].endswith("notebook_tower.onnx"):  # to which ratings are all one
+        events = history.movies
     last = history.times[-1] if len(history.times) else 0
     there = len(events) > 0
     return {
@@ -147,10 +153,12 @@ def fold_in(manifest, arrays, history, classes, codes):
     """Return the Bayesian vector and offset: the posterior of a linear regression."""
     sizes = [each["size"] for each in manifest["user_attributes"]]
     facts = np.append(0, codes + np.cumsum([1, *sizes[:-1]]))
-    count, movies = len(history.movies), history.movies
-    share = count / (count + USUAL_COUNT)
+    movies = history.movies
     coefficients = arrays["user_coefficients"].astype(np.float64)
-    rated = coefficients[1 + sum(sizes) + movies].sum(axis=0)
+    trained = movies[movies < manifest["trained_movies"]]
+    count = len(trained)
+    share = count / (count + USUAL_COUNT)
+    rated = coefficients[1 + sum(sizes) + trained].sum(axis=0)
     usual = arrays["usual"][facts].astype(np.float64).sum(axis=0)
     mean = coefficients[facts].sum(axis=0) + share * rated / np.sqrt(max(count, 1))
     mean += (1 - share) * usual

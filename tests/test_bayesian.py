@@ -6,7 +6,6 @@ import pytest
 from retrieval.data.history import build_histories, windows_until
 from retrieval.data.scale import RatingScale
 from retrieval.data.vocabulary import UNKNOWN
-from retrieval.pairs.bayesian.new_movies import with_movies
 from retrieval.pairs.bayesian.tower import (
     USUAL_COUNT,
     Bayesian,
@@ -16,6 +15,7 @@ from retrieval.pairs.bayesian.tower import (
     load_bayesian,
     prior,
     save_bayesian,
+    with_movies,
 )
 from retrieval.pairs.protocol import Questions
 from retrieval.pairs.when import When

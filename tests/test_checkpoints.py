@@ -17,8 +17,8 @@ from retrieval.pairs.bayesian.inference import WINDOW, infer
 from retrieval.pairs.bayesian.sampler import Draw
 from retrieval.pairs.bayesian.sampler import State as ChainState
 from retrieval.pairs.bayesian.settings import BayesianSettings
+from retrieval.pairs.checkpoint import PARTS, EpochCheckpoint, State
 from retrieval.pairs.content_training import fit_content
-from retrieval.pairs.sequence.checkpoint import SequenceCheckpoint, State
 from retrieval.progress import SILENT, Progress
 
 KEY = "key"
@@ -140,7 +140,7 @@ def test_every_number_on_a_card_is_under_its_seal() -> None:
         unsealed(whole)
 
 
-def sequence_state() -> State:
+def some_state() -> State:
     generator = torch.Generator().manual_seed(0)
     weights = {"a": torch.randn(20, 3, generator=generator), "b": torch.zeros(4)}
     return State(
@@ -148,31 +148,31 @@ def sequence_state() -> State:
         best={"a": weights["a"] + 1, "b": weights["b"]},
         moments={"0.step": torch.tensor(7.0), "0.exp_avg": torch.randn(20, 3, generator=generator)},
         random=generator.get_state(),
-        negatives={},
+        more={"seen": torch.arange(3)},
         card={"epochs": [[1.5, 0.2, 0.1]], "best": 0, "rng": {"state": 2**100}, "step": 7},
     )
 
 
-def test_a_sequence_checkpoint_is_read_back_as_it_was_written(tmp_path: Path) -> None:
-    kept = SequenceCheckpoint(tmp_path / "kept", KEY)
+def test_an_epoch_checkpoint_is_read_back_as_it_was_written(tmp_path: Path) -> None:
+    kept = EpochCheckpoint(tmp_path / "kept", KEY)
     assert kept.load() is None
-    kept.save(sequence_state())
-    left, state = kept.load(), sequence_state()
+    kept.save(some_state())
+    left, state = kept.load(), some_state()
     assert left is not None
     assert left.card == state.card
-    for part in ("weights", "best", "moments"):
+    for part in PARTS:
         assert getattr(left, part).keys() == getattr(state, part).keys()
         for name, tensor in getattr(state, part).items():
             assert torch.equal(getattr(left, part)[name], tensor)
-    assert SequenceCheckpoint(tmp_path / "kept", "other").load() is None
+    assert EpochCheckpoint(tmp_path / "kept", "other").load() is None
 
 
 @pytest.mark.parametrize("place", np.linspace(0, 0.999, 40))
-def test_no_bit_of_a_sequence_checkpoint_can_be_flipped(
+def test_no_bit_of_an_epoch_checkpoint_can_be_flipped(
     tmp_path: Path, place: float, caplog: pytest.LogCaptureFixture
 ) -> None:
-    kept = SequenceCheckpoint(tmp_path / "kept", KEY)
-    kept.save(sequence_state())
+    kept = EpochCheckpoint(tmp_path / "kept", KEY)
+    kept.save(some_state())
     content = bytearray((tmp_path / "kept").read_bytes())
     content[int(place * len(content))] ^= 1
     (tmp_path / "kept").write_bytes(content)
@@ -182,11 +182,11 @@ def test_no_bit_of_a_sequence_checkpoint_can_be_flipped(
 
 
 @pytest.mark.parametrize("damage", [cut, empty])
-def test_a_sequence_checkpoint_that_is_cut_is_none(
+def test_an_epoch_checkpoint_that_is_cut_is_none(
     tmp_path: Path, damage: Callable[[Path], None]
 ) -> None:
-    kept = SequenceCheckpoint(tmp_path / "kept", KEY)
-    kept.save(sequence_state())
+    kept = EpochCheckpoint(tmp_path / "kept", KEY)
+    kept.save(some_state())
     damage(tmp_path / "kept")
     assert kept.load() is None
 

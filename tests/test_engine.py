@@ -422,8 +422,10 @@ def test_a_new_movie_that_is_hidden_stays_where_its_ratings_moved_it(engine: Eng
 def test_a_request_that_began_before_a_movie_came_ends_without_it(engine: Engine) -> None:
     begun = engine.view()
     engine.set_movie(4321, {"title": "A Brand-New Film"})
+    engine.set_movie(4322, {"title": "Another"})
     for user in (USER, NOBODY):
         told(engine, Kind.RATING, user, 4321, 5.0)
+        told(engine, Kind.PLAY, user, 4322)
         assert 4321 in [row.movie.id for row in engine.view().history(user)]
         assert 4321 not in [row.movie.id for row in begun.history(user)]
         assert len(begun.recommend(user, 5).rows) == 5

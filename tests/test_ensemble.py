@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from retrieval.pairs.sequence.ensemble import EnsembleUserTower, SequenceEnsemble
+from retrieval.pairs.sequence.ensemble import EnsembleUserTower, SequenceEnsemble, movie_table
+from retrieval.pairs.sequence.files import SIZES_FILE
 from retrieval.pairs.sequence.model import SequencePair, SequenceUserTower
 from retrieval.pairs.sequence.pair import load, save
 from retrieval.pairs.sequence.settings import SequenceSettings
 from retrieval.pairs.sequence.tokens import RELATIVE_CODES, TIME_GAP_CODES, Tokens
-from retrieval.pairs.sequence.tower import SIZES_FILE
 from retrieval.pairs.sizes import Sizes
 
 MOVIES, USERS, PLACES = 30, 5, 7
@@ -55,10 +55,15 @@ def test_a_score_is_the_mean_of_what_the_pairs_say(
     pairs: list[SequencePair], asked: Tokens
 ) -> None:
     ensemble = SequenceEnsemble(pairs)
-    columns = [torch.from_numpy(column) for column in asked]
+    whole, *single = (
+        [torch.from_numpy(column) for column in asked.columns(movie_table(of)).values()]
+        for of in (ensemble, *(SequenceEnsemble([pair]) for pair in pairs))
+    )
     with torch.no_grad():
-        users, movies = EnsembleUserTower(ensemble)(*columns), ensemble.movie_vectors()
-        answers = [SequenceUserTower(pair)(*columns) for pair in pairs]
+        users, movies = EnsembleUserTower(ensemble)(*whole), ensemble.movie_vectors()
+        answers = [
+            SequenceUserTower(pair)(*columns) for pair, columns in zip(pairs, single, strict=True)
+        ]
         logits = [
             vectors @ pair.movie_vectors().T / pair.settings.temperature + weights @ pair.trends.T
             for pair, (vectors, weights) in zip(pairs, answers, strict=True)

@@ -7,28 +7,26 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from small_worlds import tiny_settings, without_visits
+from small_worlds import small_world, tiny_settings, without_visits
 from torch import nn
 
 import retrieval
 from retrieval.data.dataset import Dataset, encode
 from retrieval.data.frames import MovieData
 from retrieval.data.history import whole_windows
-from retrieval.errors import RequestError, RunError
+from retrieval.errors import RunError
 from retrieval.pairs import export as module
 from retrieval.pairs.content_training import fit_content
 from retrieval.pairs.neural import pair as neural_pair
 from retrieval.pairs.neural.examples import TrainingStatistics, training_statistics
 from retrieval.pairs.neural.fitted import HistoryReader
-from retrieval.pairs.neural.inputs import UserInputs
-from retrieval.pairs.neural.model import NeuralPair, NeuralUserTower
-from retrieval.pairs.neural.model import exported_bytes as neural_bytes
+from retrieval.pairs.neural.inputs import Tables, UserInputs
+from retrieval.pairs.neural.model import NeuralPair, NeuralUserTower, tables_of
 from retrieval.pairs.neural.settings import NeuralSettings
-from retrieval.pairs.onnx_tower import OnnxTower
+from retrieval.pairs.onnx_tower import Columns, OnnxTower
 from retrieval.pairs.protocol import UserVectors
 from retrieval.pairs.sequence import pair as sequence_pair
-from retrieval.pairs.sequence.ensemble import EnsembleUserTower, SequenceEnsemble
-from retrieval.pairs.sequence.model import exported_bytes as sequence_bytes
+from retrieval.pairs.sequence.ensemble import EnsembleUserTower, SequenceEnsemble, movie_table
 from retrieval.pairs.sequence.pair import example_tokens, export_tower
 from retrieval.pairs.sequence.settings import SequenceSettings
 from retrieval.pairs.sequence.tokens import Tokens, tokens
@@ -72,16 +70,22 @@ def pair(all_rows: TrainingData, statistics: TrainingStatistics) -> NeuralPair:
 
 
 def reader(
-    dataset: Dataset, statistics: TrainingStatistics, tower: nn.Module, length: int = LENGTH
+    dataset: Dataset,
+    statistics: TrainingStatistics,
+    tower: nn.Module,
+    tables: Tables,
+    length: int = LENGTH,
 ) -> HistoryReader:
-    return HistoryReader(dataset=dataset, statistics=statistics, tower=tower, length=length)
+    return HistoryReader(
+        dataset=dataset, statistics=statistics, tower=tower, tables=tables, length=length
+    )
 
 
-def encoded(tower: nn.Module, inputs: UserInputs) -> UserVectors:
+def encoded(tower: nn.Module, columns: Columns) -> UserVectors:
     """What a user tower gives in torch."""
     tower.eval()
     with torch.no_grad():
-        vectors, offsets = tower(*(torch.from_numpy(column) for column in inputs))
+        vectors, offsets = tower(*(torch.from_numpy(column) for column in columns.values()))
     return UserVectors(vectors.numpy(), offsets.numpy(), np.zeros(len(vectors), np.float32))
 
 
@@ -109,7 +113,7 @@ def neural_file(
     few = one_event_each(dataset)
     rows = np.ones(len(few.users), dtype=bool)
     tower = NeuralUserTower(pair, statistics.centre, 87.0)
-    small = reader(few, training_statistics(few, rows), tower)
+    small = reader(few, training_statistics(few, rows), tower, tables_of(pair))
     assert small.example().events.shape[1] == 1
     small.export(path)
     return path
@@ -133,21 +137,22 @@ def sequence_file(
     path = tmp_path_factory.mktemp("sequence") / "tower.onnx"
     few = one_event_each(dataset)
     histories = few.histories(np.ones(len(few.users), dtype=bool))
-    example = example_tokens(few, histories, LENGTH)
+    example = example_tokens(few.user_codes, few.scale, histories, LENGTH)
     assert example.movies.shape[1] == 2
-    export_tower(EnsembleUserTower(ensemble), example, path)
+    export_tower(ensemble, example, path)
     return path
 
 
 def test_a_tower_exported_from_short_histories_encodes_long_ones(
     dataset: Dataset, statistics: TrainingStatistics, pair: NeuralPair, neural_file: Path
 ) -> None:
-    tower = NeuralUserTower(pair, statistics.centre, 87.0)
-    inputs = reader(dataset, statistics, tower).example()
+    tower, tables = NeuralUserTower(pair, statistics.centre, 87.0), tables_of(pair)
+    inputs = reader(dataset, statistics, tower, tables).example()
     assert inputs.events.shape[1] == LENGTH
-    expected = encoded(tower, inputs)
+    expected = encoded(tower, tables.columns(inputs))
     for part in (inputs, inputs.part(slice(1))):
-        vectors, offsets = OnnxTower(neural_file, UserInputs._fields).run(part)
+        exported = OnnxTower(neural_file, UserInputs._fields)
+        vectors, offsets = exported.run(tables.columns(part))
         count = len(part.users)
         np.testing.assert_allclose(vectors, expected.vectors[:count], rtol=1e-3, atol=1e-3)
         np.testing.assert_allclose(offsets, expected.offsets[:count], rtol=1e-3, atol=1e-3)
@@ -170,24 +175,30 @@ def test_a_sequence_tower_exported_from_short_histories_encodes_long_ones(
         np.stack([users % 3, users // 3], axis=1) * (users % 2)[:, None],  # half of them come back
     )
     assert made.movies.shape[1] == LENGTH + 1
-    tower = EnsembleUserTower(ensemble).eval()
+    tower, table = EnsembleUserTower(ensemble).eval(), movie_table(ensemble)
     with torch.no_grad():
-        expected = tower(*(torch.from_numpy(column) for column in made)).numpy()
-    (found,) = OnnxTower(sequence_file, Tokens._fields).run_in_chunks(made, len(users), 8)
+        columns = made.columns(table).values()
+        expected = tower(*(torch.from_numpy(column) for column in columns)).numpy()
+    (found,) = OnnxTower(sequence_file, Tokens._fields).run_in_chunks(
+        lambda rows: made.part(rows).columns(table), len(users), 8
+    )
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 def test_padding_changes_no_vector(
     dataset: Dataset, statistics: TrainingStatistics, pair: NeuralPair, ensemble: SequenceEnsemble
 ) -> None:
-    tower = NeuralUserTower(pair, statistics.centre, 1.0)
-    inputs = reader(dataset, statistics, tower, 5).example()
-    once, padded = (encoded(tower, each) for each in (inputs, inputs.padded(9)))
+    tower, tables = NeuralUserTower(pair, statistics.centre, 1.0), tables_of(pair)
+    inputs = reader(dataset, statistics, tower, tables, 5).example()
+    once, padded = (encoded(tower, tables.columns(each)) for each in (inputs, inputs.padded(9)))
     np.testing.assert_allclose(padded.vectors, once.vectors, atol=1e-6)
-    made = example_tokens(dataset, statistics.histories, 6)
-    of = EnsembleUserTower(ensemble).eval()
+    made = example_tokens(dataset.user_codes, dataset.scale, statistics.histories, 6)
+    of, table = EnsembleUserTower(ensemble).eval(), movie_table(ensemble)
     with torch.no_grad():
-        vectors = [of(*map(torch.from_numpy, each)).numpy() for each in (made, made.padded(10))]
+        vectors = [
+            of(*map(torch.from_numpy, each.columns(table).values())).numpy()
+            for each in (made, made.padded(10))
+        ]
     np.testing.assert_allclose(vectors[1], vectors[0], atol=1e-6)
 
 
@@ -226,8 +237,8 @@ def test_differences_are_measured_by_the_largest_component(
     right: bool,
 ) -> None:
     # Numbers of plays are rated in the hundreds: single precision leaves more of them.
-    tower = Scaled(NeuralUserTower(pair, statistics.centre, 87.0), share)
-    inputs = reader(dataset, statistics, tower).example()
+    tower, tables = Scaled(NeuralUserTower(pair, statistics.centre, 87.0), share), tables_of(pair)
+    inputs = tables.columns(reader(dataset, statistics, tower, tables).example())
     largest = np.abs(encoded(tower, inputs).vectors).max()
     assert 3e-5 * largest > module.TOLERANCE
     exported = OnnxTower(neural_file, UserInputs._fields)
@@ -239,7 +250,7 @@ def test_differences_are_measured_by_the_largest_component(
 
 
 def test_what_cannot_be_exported_is_said_in_one_line(
-    dataset: Dataset, statistics: TrainingStatistics, tmp_path: Path
+    dataset: Dataset, statistics: TrainingStatistics, pair: NeuralPair, tmp_path: Path
 ) -> None:
     class Wayward(nn.Module):
         def forward(self, *columns: torch.Tensor) -> torch.Tensor:
@@ -247,33 +258,27 @@ def test_what_cannot_be_exported_is_said_in_one_line(
                 return columns[2]
             return columns[2] + 1
 
-    wayward = reader(dataset, statistics, Wayward())
+    wayward = reader(dataset, statistics, Wayward(), tables_of(pair))
     with pytest.raises(RunError, match="cannot export the user tower") as raised:
         wayward.export(tmp_path / "tower.onnx")
     assert "\n" not in str(raised.value)
 
 
-@pytest.mark.parametrize("name", ["neural", "notebook", "sequence"])
-def test_a_tower_too_large_for_a_file_is_refused_before_training(
-    all_rows: TrainingData, name: str, monkeypatch: pytest.MonkeyPatch
+def test_a_file_of_layers_is_as_large_for_any_number_of_users_and_movies(
+    all_rows: TrainingData, neural_file: Path, sequence_file: Path, tmp_path: Path
 ) -> None:
-    settings = tiny_settings([name]).of[name]
-    TOWER_PAIRS[name].rehearse(all_rows, settings, 0)
-    monkeypatch.setattr(module, "MOST_BYTES", 500)
-    message = rf"user tower of the {name} pair would have .* GiB for .*200 movies.*--towers"
-    with pytest.raises(RequestError, match=message):
-        TOWER_PAIRS[name].rehearse(all_rows, settings, 0)
-
-
-def test_the_size_of_a_file_is_known_before_it_is_written(
-    pair: NeuralPair, ensemble: SequenceEnsemble, neural_file: Path, sequence_file: Path
-) -> None:
-    expected = neural_bytes(pair.settings, pair.sizes)
-    assert 0 < neural_file.stat().st_size - expected < 120_000
-    expected = sequence_bytes(SEQUENCE, ensemble.sizes)
-    assert 0 < sequence_file.stat().st_size - expected < 500_000
-    larger = pair.sizes._replace(movies=10**6, classes=10)
-    assert neural_bytes(NeuralSettings(), larger) > module.MOST_BYTES
+    """Nothing that grows with the data is in it, and no tower outgrows what a file can hold."""
+    for path in (neural_file, sequence_file):
+        constants = onnx.load(path).graph.initializer
+        assert not any(tuple(each.dims)[:1] in {(200,), (201,)} for each in constants)
+    many = small_world([(user, 1 + user % 900) for user in range(1, 2701)])
+    for name, world in (("few", all_rows), ("many", training_data(encode(many)))):
+        statistics = training_statistics(world.dataset, ~world.held_out)
+        module = neural_pair.make_module(world, NEURAL, statistics, 0)
+        tower = NeuralUserTower(module, statistics.centre, 1.0)
+        reader(world.dataset, statistics, tower, tables_of(module)).export(tmp_path / name)
+    few, larger = ((tmp_path / name).stat().st_size for name in ("few", "many"))
+    assert abs(larger - few) < 1000
 
 
 def test_long_trainings_are_rehearsed_whole(

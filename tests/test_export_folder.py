@@ -22,6 +22,7 @@ from retrieval.pipeline.exporting import MANIFEST, export
 from retrieval.pipeline.hiding import hide_movies
 from retrieval.pipeline.training import train
 from retrieval.run.folder import open_run
+from retrieval.run.versions import current
 from retrieval.serving.recommender import Recommender
 from retrieval.storage.files import sha256
 
@@ -215,7 +216,7 @@ def test_the_page_describes_every_file_column_and_input(whole: Path) -> None:
 def test_an_export_that_fails_leaves_nothing(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(*_: object) -> None:
+    def broken(*_: object, **__: object) -> None:
         raise OSError("no space left on device")
 
     monkeypatch.setattr(exporting, "_write_towers", broken)
@@ -248,7 +249,7 @@ def test_impossible_requests_are_refused_before_anything_is_written(
 
 
 def test_the_reader_refuses_what_is_no_export(tmp_path: Path, reader: ModuleType) -> None:
-    with pytest.raises(SystemExit, match="is no export of schema 1"):
+    with pytest.raises(SystemExit, match="is no export of schema 2"):
         reader.read_export(tmp_path)
 
 
@@ -290,3 +291,7 @@ def test_without_users_nothing_of_them_is_written(
     opened = reader.read_export(tmp_path / "out")
     assert len(opened.user_ids) == len(opened.query_vectors) == len(opened.seen_movies) == 0
     assert len(opened.movie_vectors) == 200
+    table = np.load(tmp_path / "out" / "towers" / "neural_user_ids.npy")
+    assert len(table) == 1  # nobody's
+    whole = np.load(current(run) / "neural_user_ids.npy")
+    np.testing.assert_array_equal(table, whole[:1])

@@ -48,6 +48,9 @@ class PopularityTower:
         ones = np.ones((count, 1), np.float32)
         return UserVectors(ones, np.full(count, self.centre), np.zeros(count, np.float32))
 
+    def with_movies(self, _content: Content) -> "PopularityTower":
+        return self
+
     def movie_variances(self, numbers: Numbers) -> Floats:
         return np.zeros(len(numbers))
 
@@ -124,7 +127,7 @@ class SavedPopularity:
 
 
 class PopularityTowers:
-    rates, ranks, resumes = True, True, False
+    rates, ranks = True, True
 
     def settings(self, _preset: Preset) -> PopularitySettings:
         return PopularitySettings()

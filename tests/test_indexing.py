@@ -13,10 +13,9 @@ from retrieval.data.frames import MovieData
 from retrieval.data.layouts import read_movies
 from retrieval.errors import DataError, RequestError, RunError
 from retrieval.options import Preset
-from retrieval.pairs.bayesian.new_movies import unrated_vectors
-from retrieval.pairs.bayesian.tower import ARRAYS_FILE, load_bayesian
+from retrieval.pairs.bayesian.tower import ARRAYS_FILE, load_bayesian, unrated_vectors
 from retrieval.pairs.content import load_content
-from retrieval.pairs.neural.pair import SavedNeural
+from retrieval.pairs.neural.new_movies import new_movie_vectors
 from retrieval.pipeline.indexing import add_movies, build_index, questions
 from retrieval.pipeline.settings import preset_settings
 from retrieval.pipeline.training import train
@@ -113,8 +112,7 @@ def test_movies_without_ratings_count_as_validation_wants(copy: Path, later: pd.
     coefficients = load_bayesian(before.folder / ARRAYS_FILE).movie_coefficients
     inferred = unrated_vectors(coefficients, content.matrix())
     neural, bayesian = layout.rating
-    saved = SavedNeural(before.folder, before.facts(neural))
-    unrated = saved.add_movies(content, before.folder)
+    unrated = new_movie_vectors(before.folder, before.facts(neural), content)
     add_movies(copy, later)
     after = Recommender.load(copy)
     found = after.index.vectors_of(np.array([after.run.catalogue.number(9001)]))[0]

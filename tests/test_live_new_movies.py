@@ -31,10 +31,12 @@ from retrieval.pairs.content_training import fit_content, vectorizer
 from retrieval.pairs.facts import FactEncoder
 from retrieval.pairs.neural import new_movies as neural_movies
 from retrieval.pairs.neural import pair as neural_pair
+from retrieval.pairs.neural.model import tables_of
 from retrieval.pairs.neural.settings import NeuralSettings
 from retrieval.pairs.protocol import UserVectors
 from retrieval.pairs.sequence import new_movies as sequence_movies
 from retrieval.pairs.sequence import pair as sequence_pair
+from retrieval.pairs.sequence.ensemble import movie_table
 from retrieval.pairs.sequence.settings import SequenceSettings
 from retrieval.pairs.towers import PAIRS, QuerySide
 from retrieval.pairs.words import Bag
@@ -143,6 +145,24 @@ def test_numpy_says_of_new_movies_what_torch_says(opened: Run, content: Content)
     made = sequence_movies.new_movie_vectors(opened.folder, opened.facts(sequence), content)
     assert made.shape == (2, sequence.width)
     np.testing.assert_allclose(made[:, : said.shape[1]], said.numpy(), atol=1e-5)
+
+
+def test_towers_read_of_new_movies_what_torch_would(opened: Run, data: MovieData) -> None:
+    """Of movies that training knew, and that nobody had rated: their content is all there is."""
+    content = load_content(opened.folder / CONTENT).describe(data.movies)
+    settings = NeuralSettings.model_validate(opened.config.settings["neural"])
+    module = neural_pair.load(opened.folder, settings)
+    module.rated[:] = False
+    module.statistics[:] = 0
+    expected = tables_of(module).events.stored
+    made = neural_movies.new_event_rows(opened.folder, content)
+    np.testing.assert_allclose(made, expected, atol=1e-5)
+    own = SequenceSettings.model_validate(opened.config.settings["sequence"])
+    ensemble = sequence_pair.load(opened.folder, own)
+    for pair in ensemble.members():
+        pair.rated[:] = False
+    rows = sequence_movies.new_movie_rows(opened.folder, content)
+    np.testing.assert_allclose(rows, movie_table(ensemble).stored[1:], atol=1e-5)
 
 
 def test_a_process_that_describes_movies_has_imported_nothing_that_trains(run: Path) -> None:

@@ -1,10 +1,13 @@
+import math
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from interrupted import Recorded
+from interrupted import Interrupted, Recorded
 from small_worlds import without_visits
+from torch.nn.functional import embedding
 
 from retrieval.data.dataset import Dataset, encode
 from retrieval.data.frames import MovieData
@@ -20,12 +23,14 @@ from retrieval.pairs.neural.examples import (
     training_examples,
     training_statistics,
 )
-from retrieval.pairs.neural.model import NeuralPair, NeuralUserTower, pool
+from retrieval.pairs.neural.inputs import UserInputs
+from retrieval.pairs.neural.model import NeuralPair, NeuralUserTower, pool, tables_of
 from retrieval.pairs.neural.pair import make_module
 from retrieval.pairs.neural.settings import NeuralSettings
-from retrieval.pairs.neural.training import LoopSettings, fit, predict
+from retrieval.pairs.neural.training import Fit, LoopSettings, Optimizer, fit, predict
 from retrieval.pairs.time_codes import AGE_BUCKETS, doublings
 from retrieval.pairs.training import TrainingData, movie_vectors
+from retrieval.progress import SILENT, Progress
 
 LOOP = LoopSettings(epochs=6, batch_size=256, learning_rate=1e-2, warm_up=0.15, patience=2)
 
@@ -76,7 +81,7 @@ def test_each_head_pools_its_own_part() -> None:
         torch.stack([weights[row, :, head] @ values[events[row], part] for row in range(5)])
         for head, part in enumerate((slice(0, 2), slice(2, 4), slice(4, 6), slice(6, 8)))
     ]
-    torch.testing.assert_close(pool(values, events, weights), torch.cat(parts, 1))
+    torch.testing.assert_close(pool(values[events], weights), torch.cat(parts, 1))
 
 
 def test_the_event_table_has_a_row_for_every_movie_at_every_rating_class(pair: NeuralPair) -> None:
@@ -132,7 +137,8 @@ def test_an_empty_history_has_no_weight_and_a_long_one_nearly_all(
 ) -> None:
     batch = examples.batch(np.arange(len(examples)), 20)
     keys = pair.event_table(pair.describe(pair.content)).keys
-    total = pair.attention(batch.users, keys).sum(1)  # (B, H)
+    of_events = embedding(batch.users.events, keys)
+    total = pair.attention(of_events, batch.users.present, batch.users.ages).sum(1)  # (B, H)
     empty = ~batch.users.present.any(1)
     assert empty.any()
     assert (total[empty] == 0).all()
@@ -202,6 +208,57 @@ def test_training_that_diverges_names_the_epoch_and_the_step(
         fit(pair, examples, validation, 20, settings, 0, "neural")
 
 
+@pytest.mark.parametrize("optimizer", Optimizer)
+@pytest.mark.parametrize("interrupted", [3, 8, 20])
+def test_interrupted_training_goes_on_to_the_same_pair(
+    whole: TrainingData,
+    known: TrainingStatistics,
+    examples: Examples,
+    validation: Examples,
+    tmp_path: Path,
+    optimizer: Optimizer,
+    interrupted: int,
+) -> None:
+    settings = replace(LOOP, optimizer=optimizer, epochs=4, batch_size=math.ceil(len(examples) / 6))
+
+    def trained(folder: Path, progress: Progress) -> tuple[NeuralPair, Fit]:
+        made = make_module(whole, NeuralSettings(dimension=8, hidden=8), known, 0)
+        path = folder / "module.safetensors"
+        return made, fit(made, examples, validation, 20, settings, 0, "neural", progress, path=path)
+
+    expected, done = trained(tmp_path / "whole", SILENT)
+    with pytest.raises(KeyboardInterrupt):
+        trained(tmp_path / "kept", Interrupted(interrupted))
+    resumed = Recorded()
+    found, again = trained(tmp_path / "kept", resumed)
+    assert again == done
+    for name, value in expected.state_dict().items():
+        assert torch.equal(value, found.state_dict()[name]), name
+    kept = (interrupted - 1) // 6  # epochs that were finished
+    assert len(resumed.said) == 4 - kept
+    assert resumed.steps == 4 * 6
+
+
+def test_training_of_other_rows_is_not_gone_on_from(
+    whole: TrainingData,
+    known: TrainingStatistics,
+    examples: Examples,
+    validation: Examples,
+    tmp_path: Path,
+) -> None:
+    path, settings = tmp_path / "module.safetensors", replace(LOOP, epochs=1)
+
+    def trained(rows: Examples, seed: int = 0) -> Recorded:
+        module, progress = make_module(whole, NeuralSettings(dimension=8), known, 0), Recorded()
+        fit(module, rows, validation, 20, settings, seed, "neural", progress, path=path)
+        return progress
+
+    assert len(trained(examples).said) == 1
+    assert not trained(examples).said
+    assert len(trained(replace(examples, targets=-examples.targets)).said) == 1
+    assert len(trained(examples, seed=1).said) == 1
+
+
 def test_the_user_tower_and_the_movie_vectors_give_what_the_pair_gives(
     pair: NeuralPair, known: TrainingStatistics, examples: Examples
 ) -> None:
@@ -214,7 +271,9 @@ def test_the_user_tower_and_the_movie_vectors_give_what_the_pair_gives(
     full = batch.movies._replace(statistics=pair.statistics[batch.movies.numbers])
     unit = 2.0
     with torch.no_grad():
-        vectors, offsets = NeuralUserTower(pair, known.centre, unit)(*batch.users)
+        inputs = UserInputs(*(column.numpy() for column in batch.users))
+        columns = map(torch.from_numpy, tables_of(pair).columns(inputs).values())
+        vectors, offsets = NeuralUserTower(pair, known.centre, unit)(*columns)
         wanted = known.centre + unit * pair(batch.users, full)
     movies = torch.from_numpy(movie_vectors(pair))[batch.movies.numbers]
     np.testing.assert_allclose(offsets + (vectors * movies).sum(1), wanted, atol=1e-4)

@@ -13,7 +13,7 @@ from retrieval.data.history import whole_windows
 from retrieval.data.vocabulary import UNKNOWN
 from retrieval.errors import RequestError
 from retrieval.options import RankBy
-from retrieval.pairs.sequence.ensemble import EnsembleUserTower
+from retrieval.pairs.sequence.ensemble import EnsembleUserTower, movie_table
 from retrieval.pairs.sequence.pair import load
 from retrieval.pairs.sequence.settings import SequenceSettings
 from retrieval.pairs.sequence.tokens import NOT_KNOWN, return_codes, tokens
@@ -145,7 +145,7 @@ def test_what_ranks_by_watch_is_what_the_trained_pair_says(
     timed = np.array([at is not None])
     made = tokens(users.codes, users.histories, windows, timed, run.config.scale, 200, codes)
     with torch.no_grad():
-        columns = [torch.from_numpy(column) for column in made]
+        columns = map(torch.from_numpy, made.columns(movie_table(ensemble)).values())
         vector = EnsembleUserTower(ensemble)(*columns)[0]
         scores = (ensemble.movie_vectors() @ vector).numpy() / ensemble.temperature
     rows = recommender.topk(

@@ -4,6 +4,7 @@ import torch
 
 from retrieval.data.history import build_histories, whole_windows
 from retrieval.data.scale import RatingScale
+from retrieval.pairs.sequence.ensemble import SequenceEnsemble, movie_table
 from retrieval.pairs.sequence.model import SequencePair, SequenceUserTower
 from retrieval.pairs.sequence.settings import SequenceSettings
 from retrieval.pairs.sequence.tokens import RELATIVE_CODES, START, TIMED, Tokens, tokens
@@ -62,8 +63,9 @@ def states(pair: SequencePair, made: Tokens) -> torch.Tensor:
 
 def answers(pair: SequencePair, made: Tokens) -> tuple[torch.Tensor, torch.Tensor]:
     with torch.no_grad():
+        columns = made.columns(movie_table(SequenceEnsemble([pair]))).values()
         found: tuple[torch.Tensor, torch.Tensor] = SequenceUserTower(pair)(
-            *(torch.from_numpy(column) for column in made)
+            *(torch.from_numpy(column) for column in columns)
         )
     return found
 

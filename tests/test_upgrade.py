@@ -13,12 +13,13 @@ from index.store import load_index, read_card, save_index
 from retrieval.data.frames import MovieData
 from retrieval.errors import RunError
 from retrieval.options import Preset
+from retrieval.pairs.towers import PAIRS
 from retrieval.pipeline.indexing import add_movies
 from retrieval.pipeline.settings import preset_settings
 from retrieval.pipeline.training import train
+from retrieval.pipeline.upgrading import upgrade
 from retrieval.run.folder import open_index, open_run
 from retrieval.run.manifest import INDEX, model_of, write_sums
-from retrieval.run.upgrade import upgrade
 from retrieval.run.versions import CURRENT, LOCK, MANIFEST, current, writing
 from retrieval.serving.events import Event
 from retrieval.serving.recommender import Recommender
@@ -72,9 +73,12 @@ def turn_back(folder: Path) -> Path:
     """
     version = current(folder)
     index = load_index(version / INDEX, open_run(folder).model, mapped=False)
-    rewrite(version / "config.json", read(version / "config.json") | {"version": 14})
-    for path in version.glob("n*_users.npy"):  # of the neural and the notebook pair
+    rewrite(version / "config.json", read(version / "config.json") | {"version": 15})
+    for path in (version / name for pair in PAIRS.values() for name in pair.tables.values()):
+        path.unlink(missing_ok=True)
+    for path in version.glob("*_tower.onnx"):
         path.unlink()
+        path.write_bytes(b"layers and tables in one file")
     save_index(version / INDEX, index, model_of(own_sums(version)))
     reseal(version)
     return version
@@ -163,7 +167,7 @@ def whole(folder: Path) -> dict[str, str]:
 
 
 def test_a_run_of_the_format_before_is_told_how_to_upgrade(folder: Path) -> None:
-    with pytest.raises(RunError, match=rf"format 14, the one before; .*upgrade --run {folder}"):
+    with pytest.raises(RunError, match=rf"format 15, the one before; .*upgrade --run {folder}"):
         open_run(folder)
 
 
@@ -184,7 +188,7 @@ def test_an_upgraded_run_holds_the_files_and_facts_of_one_that_was_trained(
     old, fresh = current(run), current(folder)
     there = [{path.name for path in version.iterdir()} for version in (old, fresh)]
     assert there[0] == there[1]
-    assert "neural_users.npy" in there[0]
+    assert "neural_events.npy" in there[0]
     for name in sorted(there[0] - {INDEX, MANIFEST, "config.json"}):
         assert (fresh / name).read_bytes() == (old / name).read_bytes(), name
     assert open_run(folder).config == open_run(run).config
@@ -281,11 +285,12 @@ def test_a_run_that_does_not_rank_is_upgraded_too(data: MovieData, tmp_path: Pat
 def test_a_run_of_the_notebook_pair_is_upgraded_too(data: MovieData, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     train(data, preset_settings(Preset.NOTEBOOK).changed({"notebook.epochs": "1"}), folder)
-    name = "notebook_users.npy"
-    before = (current(folder) / name).read_bytes()
+    name = "notebook_events.npy"
+    before, listed = (current(folder) / name).read_bytes(), Recommender.load(folder).topk(1, 5)
     assert not (turn_back(folder) / name).exists()
     assert upgrade(folder)
     assert (current(folder) / name).read_bytes() == before
+    assert Recommender.load(folder).topk(1, 5) == listed
     assert len(Recommender.load(folder).topk(1, 5)) == 5
 
 
@@ -371,13 +376,13 @@ def linked(version: Path) -> None:
         (cut("config.json"), r"config\.json cannot be read"),
         (cut("sequence.json"), r"sequence\.json is not what was written"),
         (cut(MANIFEST), r"MANIFEST\.json cannot be read"),
-        (lost("neural_tower.onnx"), r"neural_tower\.onnx is missing"),
+        (lost("neural.safetensors"), r"neural\.safetensors is missing"),
         (lost(MANIFEST), r"MANIFEST\.json cannot be read"),
         (listed("../users.npy"), r"lists '\.\./users\.npy', no file of a run"),
         (listed("/etc/hostname"), "lists '/etc/hostname', no file of a run"),
         (linked, r"lists 'users\.npy', no file of a run"),
         (said("config.json", lambda of: of.update(version=11)), "of format 11; train again"),
-        (said("config.json", lambda of: of.update(version=16)), "of format 16; train again"),
+        (said("config.json", lambda of: of.update(version=17)), "of format 17; train again"),
         (said("config.json", lambda of: of.update(version="x" * 999)), "of format x{40}; train"),
         (said("config.json", lambda of: of.pop("version")), "cannot be read"),
         (said("config.json", lambda of: of.pop("ranking")), r"config\.json"),
@@ -386,7 +391,7 @@ def linked(version: Path) -> None:
         (said("config.json", lambda of: of["blend"].pop("origins")), r"config\.json"),
         (said("config.json", lambda of: of["link"].update(values="many")), r"config\.json"),
         (content("config.json", b"["), r"config\.json cannot be read"),
-        (content("neural_tower.onnx", b"nothing"), "cannot be read by ONNX Runtime"),
+        (content("neural.safetensors", b"nothing"), r"neural\.safetensors cannot be read"),
         (content("trained_users.npy", b"nothing"), "cannot be read"),
         (array("history_movies.npy", 10**6), "its histories"),
         (array("user_codes.npy", 10**6), "nothing it has names for"),

@@ -135,6 +135,9 @@ _COMMANDS: Mapping[str, _Command | _Group] = {
     "add-movies": _Command(
         "catalogue.add_movies", MAKE, ("rec add-movies new-movies.csv --run runs/first",)
     ),
+    "change-movies": _Command(
+        "catalogue.change_movies", MAKE, ("rec change-movies licences.csv --run runs/first",)
+    ),
     "hide-movies": _Command(
         "catalogue.hide_movies", MAKE, ("rec hide-movies 1193 661 --run runs/first",)
     ),

@@ -1,4 +1,4 @@
-"""Commands that index the catalogue of a run, add movies to it, and hide some of them.
+"""Commands that index the catalogue of a run, and add, change and hide movies.
 
 `rec build-index --json` prints run, kind, movies (how many), dimension, and trials: kind and what
 was measured of each index that was tried, the chosen one first; with a store its address and the
@@ -140,14 +140,36 @@ def add_movies(
     from retrieval.data.layouts import read_movies
     from retrieval.data.report import Report
     from retrieval.pipeline.indexing import add_movies as add
+    from retrieval.run.folder import open_run
 
     folder, report = run_or_newest(run), Report()
-    frame = read_movies(movies, report)
+    frame = read_movies(movies, report, open_run(folder).attributes.attributes)
     remark(*report.notes)
     count = add(folder, frame)
     there = len(frame) - count
     others = f"; {there:,} of the file were there already" if there else ""
     note(f"movies added to {shown(folder)}: {count:,}{others}")
+
+
+def change_movies(
+    movies: Annotated[
+        Path, typer.Argument(help="File movie_id and what changes, as in movie_id,title,until.")
+    ],
+    run: RunOption = None,
+) -> None:
+    """Change what a run says of movies: what the file has no column for stays as it is."""
+    from retrieval.data.layouts import read_changed_movies
+    from retrieval.data.report import Report
+    from retrieval.pipeline.changing import change_movies as change
+    from retrieval.pipeline.changing import changeable
+    from retrieval.run.folder import open_run
+
+    folder, report = run_or_newest(run), Report()
+    frame, attributes = read_changed_movies(movies, changeable(open_run(folder)), report)
+    remark(*report.notes)
+    count = change(folder, frame, attributes)
+    others = f"; {len(frame) - count:,} of the file were so already" if count < len(frame) else ""
+    note(f"movies changed in {shown(folder)}: {count:,}{others}")
 
 
 MoviesArgument = Annotated[

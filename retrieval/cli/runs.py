@@ -130,7 +130,7 @@ def upgrade(
     ] = None,
 ) -> None:
     """Write a run of the previous format as a version of this one; its answers stay the same."""
-    from retrieval.run.upgrade import upgrade as upgrade_run
+    from retrieval.pipeline.upgrading import upgrade as upgrade_run
 
     chosen = run or folder
     if chosen is None:

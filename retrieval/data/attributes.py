@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from retrieval.data.columns import LISTS, YEAR
+from retrieval.data.columns import TITLE as TITLE_COLUMN
 from retrieval.data.history import spans
 from retrieval.data.times import NO_TIME
 from retrieval.errors import RequestError, RunError, shown, unknown
@@ -88,6 +90,15 @@ class Attribute(NamedTuple):
     kind: AttributeKind
 
 
+# What every catalogue may know of movies.
+TITLE = Attribute(TITLE_COLUMN, AttributeKind.TEXT)
+USUAL = (
+    TITLE,
+    Attribute(YEAR, AttributeKind.NUMBER),
+    *(Attribute(name, AttributeKind.LIST) for name in LISTS),
+)
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class AttributeColumn:
     """The values of one attribute of R rows.
@@ -151,6 +162,23 @@ class AttributeColumn:
             kind=self.kind, data=np.concatenate(both), names=names, offsets=offsets
         )
 
+    def taken(self, rows: NDArray[np.int64]) -> "AttributeColumn":
+        """Return a column of some rows `(Q,)` alone, and of the names that are left."""
+        data, offsets = self.data, self.offsets
+        if self.kind is AttributeKind.LIST:
+            counts = np.diff(offsets)[rows]
+            data = data[spans(offsets[rows], counts)]
+            offsets = np.concatenate([[0], np.cumsum(counts)])
+        elif self.kind is not AttributeKind.TEXT:
+            data = data[rows]
+        names = self.names
+        if names:
+            left = np.unique(data[data != MISSING])
+            codes = np.full(len(names) + 1, MISSING, data.dtype)
+            codes[left] = np.arange(len(left))
+            data, names = codes[data], tuple(names[code] for code in left.tolist())
+        return AttributeColumn(kind=self.kind, data=data, names=names, offsets=offsets)
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class AttributeColumns:
@@ -212,6 +240,26 @@ class AttributeColumns:
             cells = [cell_of(attribute, row.get(attribute.name)) for row in given]
             columns[attribute.name] = column.joined(column_of(attribute.kind, cells))
         return AttributeColumns(rows=self.rows + len(rows), columns=columns)
+
+    def changed(self, rows: Mapping[int, Mapping[str, object]]) -> "AttributeColumns":
+        """Return columns in which some rows say something else.
+
+        Args:
+            rows: By row, the values that change, by the names of attributes, as `value` returns
+                them; None is missing.
+
+        Raises:
+            RequestError: A name is that of no attribute, or a value is not of its kind.
+        """
+        columns = dict(self.columns)
+        for name in dict.fromkeys(name for values in rows.values() for name in values):
+            attribute, places = self.named(name), np.arange(self.rows)
+            changed = [row for row, values in rows.items() if name in values]
+            cells = [cell_of(attribute, rows[row][name]) for row in changed]
+            places[changed] = self.rows + np.arange(len(changed))
+            both = columns[attribute.name].joined(column_of(attribute.kind, cells))
+            columns[attribute.name] = both.taken(places)
+        return AttributeColumns(rows=self.rows, columns=columns)
 
     def save(self, folder: Path, stem: str) -> None:
         """Write the columns into an existing folder, as files whose names begin with `stem`."""

@@ -5,23 +5,19 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import onnx
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
-from retrieval.errors import RequestError, RunError, shown
+from retrieval.errors import RunError, shown
 from retrieval.pairs.onnx_tower import Columns, OnnxTower
 
 # By which share of its largest component, or of 1 if that is smaller, an output may differ. After
 # training on ten million events, sums in 32 bits differed by a tenth of it.
 TOLERANCE = 1e-4
-
-# Bytes of constants that an ONNX file can hold: protobuf ends at 2 GiB, and the graph needs some.
-MOST_BYTES = 2**31 - 2**26
 
 # They warn of what is the exporter's own affair.
 LOGGERS = ("torch.onnx", "onnxscript", "onnx_ir")
@@ -31,43 +27,14 @@ LOGGERS = ("torch.onnx", "onnxscript", "onnx_ir")
 Axes = tuple[dict[int, Any], ...]
 
 
-class Example(Columns, Protocol):
-    """Columns of users on whom an exported tower is compared with its original."""
-
-    @property
-    def _fields(self) -> tuple[str, ...]:
-        """Names of the columns."""
-
-    def __iter__(self) -> Iterator[NDArray[Any]]:
-        """Give the columns."""
-
-    def part(self, rows: slice) -> "Example":
-        """Return some of the users."""
-
-
-def check_size(constants: int, pair: str, data: str) -> None:
-    """Raise a `RequestError` if a user tower has more constants than an ONNX file can hold.
-
-    Args:
-        constants: Their bytes.
-        pair: The name of the pair.
-        data: What makes them so many.
-    """
-    if constants > MOST_BYTES:
-        raise RequestError(
-            f"the user tower of the {pair} pair would have {constants / 2**30:.1f} GiB for {data}, "
-            f"and an ONNX file can hold {MOST_BYTES / 2**30:.1f}; leave the pair out with --towers"
-        )
-
-
 def export(
-    tower: nn.Module, example: Example, axes: Axes, outputs: Sequence[str], path: Path
+    tower: nn.Module, example: Columns, axes: Axes, outputs: Sequence[str], path: Path
 ) -> OnnxTower:
     """Write a user tower and read it back: both must give the same vectors.
 
     Args:
         tower: Module called with the columns of the example.
-        example: At least two users, real ones.
+        example: Columns of at least two users, real ones, in the order of the tower's arguments.
         axes: Dimensions of each column that may have another size.
         outputs: Names of what the tower returns.
         path: File to write.
@@ -79,14 +46,14 @@ def export(
         RunError: Torch cannot write it, or ONNX Runtime computes something else than torch.
     """
     tower.eval()
-    columns = tuple(torch.from_numpy(column) for column in example)
+    columns = tuple(torch.from_numpy(column) for column in example.values())
     try:
         with torch.no_grad(), _quiet():
             torch.onnx.export(
                 tower,
                 columns,
                 path,
-                input_names=list(example._fields),
+                input_names=list(example),
                 output_names=list(outputs),
                 dynamic_shapes=axes,
                 dynamo=True,
@@ -100,8 +67,8 @@ def export(
         ) from error
     _forget_origin(path)
     # One user alone too: an exporter can take the size of its example for the only one.
-    exported = OnnxTower(path, example._fields)
-    for inputs in (example, example.part(slice(1))):
+    exported = OnnxTower(path, list(example))
+    for inputs in (example, {name: column[:1] for name, column in example.items()}):
         check(exported, tower, inputs)
     return exported
 
@@ -117,10 +84,10 @@ def _forget_origin(path: Path) -> None:
     onnx.save(model, path)
 
 
-def check(exported: OnnxTower, tower: nn.Module, inputs: Example) -> None:
+def check(exported: OnnxTower, tower: nn.Module, inputs: Columns) -> None:
     """Raise a `RunError` where an exported tower does not give the vectors of its original."""
     with torch.no_grad():
-        expected = tower(*(torch.from_numpy(column) for column in inputs))
+        expected = tower(*(torch.from_numpy(column) for column in inputs.values()))
     expected = expected if isinstance(expected, tuple) else (expected,)
     for made, wanted in zip(exported.run(inputs), (each.numpy() for each in expected), strict=True):
         error = float(np.abs(made - wanted).max())

@@ -1,27 +1,20 @@
 """User towers at query time, run by ONNX Runtime; torch is not needed."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.errors import RunError
 
-
-class Columns(Protocol):
-    """Columns that a user tower is given: a named tuple of arrays, one row a question."""
-
-    def part(self, rows: slice) -> "Columns":
-        """Return some of the rows."""
-
-    def _asdict(self) -> dict[str, NDArray[Any]]:
-        """Return the columns by their names."""
+# What a user tower is given: arrays by their names, one row a question.
+Columns = Mapping[str, NDArray[Any]]
 
 
 class OnnxTower:
@@ -46,22 +39,35 @@ class OnnxTower:
             )
         except Exception as error:  # onnxruntime raises a class of its own for each cause
             raise RunError(f"{path} cannot be read by ONNX Runtime: {error}") from error
-        self._names = [argument.name for argument in self._session.get_inputs()]
+        self._shapes = {each.name: each.shape for each in self._session.get_inputs()}
+        self._names = list(self._shapes)
         if not {*self._names} <= {*columns}:
             raise RunError(f"{path} is no user tower: it asks for {', '.join(self._names)}"[:200])
 
-    def run(self, inputs: Columns) -> list[NDArray[np.float32]]:
+    def width(self, name: str) -> int:
+        """Return the components of the vectors of a column; 0 where it is not asked for."""
+        *_, width = self._shapes.get(name) or [0]
+        return width if isinstance(width, int) else 0
+
+    def run(self, columns: Columns) -> list[NDArray[np.float32]]:
         """Return what the file computes from columns, in one go."""
-        columns = inputs._asdict()
         made: list[NDArray[np.float32]] = self._session.run(
             None, {name: columns[name] for name in self._names}
         )
         return made
 
-    def run_in_chunks(self, inputs: Columns, rows: int, size: int) -> list[NDArray[np.float32]]:
-        """Return what the file computes from so many rows, in chunks of a size."""
+    def run_in_chunks(
+        self, columns: Callable[[slice], Columns], rows: int, size: int
+    ) -> list[NDArray[np.float32]]:
+        """Return what the file computes from so many rows, in chunks of a size.
+
+        Args:
+            columns: Gives the columns of some of the rows.
+            rows: Number of all rows.
+            size: Number of rows in a chunk.
+        """
         starts = range(0, max(1, rows), size)
-        parts = [self.run(inputs.part(slice(start, start + size))) for start in starts]
+        parts = [self.run(columns(slice(start, start + size))) for start in starts]
         return [np.concatenate(column) for column in zip(*parts, strict=True)]
 
 

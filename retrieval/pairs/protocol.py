@@ -4,7 +4,7 @@ A pair *rates*, *ranks*, or does both. How pairs are trained is in `training`.
 """
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from retrieval.data.history import Histories, Windows
 from retrieval.data.scale import RatingScale
 from retrieval.errors import RunError
+from retrieval.pairs.content import Content
 from retrieval.pairs.layout import Part
 from retrieval.pairs.when import When
 
@@ -47,6 +48,13 @@ class UserTower(Protocol):
 
     def encode(self, questions: Questions) -> UserVectors:
         """Return what the tower says of Q questions."""
+
+    def with_movies(self, content: Content) -> Self:
+        """Return the tower with movies, after all others, that it knows by their content alone.
+
+        Raises:
+            RequestError: The pair knows nothing of movies that it was not trained on.
+        """
 
     def movie_variances(self, numbers: Numbers) -> Floats:
         """Return what uncertainty about movies `(C,)` adds to the variance of scores, `(C,)`."""

@@ -5,8 +5,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import onnx
-from onnx import numpy_helper
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -54,34 +52,20 @@ def load_module(weights: Path, card: Path) -> SavedModule:
         return SavedModule(sizes, load_file(weights), facts)
 
 
-class SavedFiles(NamedTuple):
-    """The files of a pair with an embedding of user ids, in the folder of a version."""
-
-    weights: Path
-    card: Path
-    tower: Path
-
-
-def without_user(files: SavedFiles, embedding: str, row: int) -> None:
-    """Write a pair and its user tower anew without one row of its embedding of user ids.
+def without_user(weights: Path, card: Path, embedding: str, row: int) -> None:
+    """Write a pair anew without one row of its embedding of user ids.
 
     Args:
-        files: Its files, which other versions may share.
+        weights: See `save_module`; other versions may share the files.
+        card: See there.
         embedding: Name of the parameter that embeds user ids.
         row: Row to leave out.
     """
-    sizes, weights, facts = load_module(files.weights, files.card)
-    kept = {name: value.numpy() for name, value in weights.items()}
+    sizes, parameters, facts = load_module(weights, card)
+    kept = {name: value.numpy() for name, value in parameters.items()}
     kept[embedding] = np.delete(kept[embedding], row, axis=0)
-    with new_file(files.weights) as partial:
+    with new_file(weights) as partial:
         save_arrays(partial, kept)
     fewer = sizes._replace(users=sizes.users - 1)
-    with new_file(files.card) as partial:
+    with new_file(card) as partial:
         partial.write_text(json.dumps(facts | {"sizes": fewer._asdict()}, indent=2) + "\n")
-    model = onnx.load(files.tower)
-    for each in model.graph.initializer:
-        if each.name.endswith(embedding):
-            array = np.delete(numpy_helper.to_array(each), row, axis=0)
-            each.CopyFrom(numpy_helper.from_array(array, each.name))
-    with new_file(files.tower) as partial:
-        onnx.save(model, partial)

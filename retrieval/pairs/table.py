@@ -4,11 +4,11 @@ from typing import Any
 
 from retrieval.pairs.bayesian import tower as bayesian
 from retrieval.pairs.bayesian.pair import BayesianTowers
-from retrieval.pairs.neural import tower as neural
+from retrieval.pairs.neural import files as neural
 from retrieval.pairs.neural.pair import NeuralTowers
 from retrieval.pairs.notebook import tower as notebook
 from retrieval.pairs.notebook.pair import NotebookTowers
-from retrieval.pairs.sequence import tower as sequence
+from retrieval.pairs.sequence import files as sequence
 from retrieval.pairs.sequence.pair import SequenceTowers
 from retrieval.pairs.training import TowerPair
 

@@ -1,18 +1,21 @@
 """The pairs there are, as queries need them: no torch is imported."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
-from retrieval.pairs.bayesian import new_movies as bayesian_movies
 from retrieval.pairs.bayesian import tower as bayesian
+from retrieval.pairs.bayesian.new_movies import new_movie_vectors as new_bayesian_vectors
 from retrieval.pairs.content import Content
-from retrieval.pairs.neural import new_movies as neural_movies
-from retrieval.pairs.neural import tower as neural
+from retrieval.pairs.neural import files as neural
+from retrieval.pairs.neural.new_movies import new_movie_vectors as new_neural_vectors
+from retrieval.pairs.neural.tower import open_tower as open_neural
 from retrieval.pairs.notebook import tower as notebook
 from retrieval.pairs.protocol import RunFacts, UserTower, Vectors
-from retrieval.pairs.sequence import new_movies as sequence_movies
-from retrieval.pairs.sequence import tower as sequence
+from retrieval.pairs.sequence import files as sequence
+from retrieval.pairs.sequence.new_movies import new_movie_vectors as new_sequence_vectors
+from retrieval.pairs.sequence.tower import open_tower as open_sequence
 
 
 class QuerySide(NamedTuple):
@@ -24,21 +27,32 @@ class QuerySide(NamedTuple):
     # movie than those it was trained on.
     new_movie_vectors: Callable[[Path, RunFacts, Content], Vectors] | None = None
     # Writes what a user tower that is no ONNX file computes with, and nothing of users, into a
-    # folder; None where the ONNX file of the pair is all there is.
+    # folder; None where there is such a file.
     write_arrays: Callable[[Path, Path], None] | None = None
+    # Files of the tables from which an ONNX file is given rows, by the names of the columns; that
+    # of `users` is known to hold one row for nobody, and then one for each user.
+    tables: Mapping[str, str] = MappingProxyType({})
+
+
+def _history_tables(files: neural.HistoryFiles) -> dict[str, str]:
+    return {"users": files.user_ids, "events": files.events}
 
 
 # In the order in which their vectors are joined.
 PAIRS: dict[str, QuerySide] = {
-    neural.NAME: QuerySide(neural.FILES, neural.open_tower, neural_movies.new_movie_vectors),
-    notebook.NAME: QuerySide(notebook.FILES, notebook.open_tower),
+    neural.NAME: QuerySide(
+        neural.FILES, open_neural, new_neural_vectors, tables=_history_tables(neural.FILES)
+    ),
+    notebook.NAME: QuerySide(
+        notebook.FILES, notebook.open_tower, tables=_history_tables(notebook.FILES)
+    ),
     bayesian.NAME: QuerySide(
-        bayesian.FILES,
-        bayesian.open_tower,
-        bayesian_movies.new_movie_vectors,
-        bayesian.write_arrays,
+        bayesian.FILES, bayesian.open_tower, new_bayesian_vectors, bayesian.write_arrays
     ),
     sequence.NAME: QuerySide(
-        sequence.FILES, sequence.open_tower, sequence_movies.new_movie_vectors
+        sequence.FILES,
+        open_sequence,
+        new_sequence_vectors,
+        tables={"movies": sequence.MOVIES_FILE},
     ),
 }

@@ -282,10 +282,6 @@ class TowerPair(Protocol[S]):
     def ranks(self) -> bool:
         """Whether the pair predicts what is watched next, so that last events are held out."""
 
-    @property
-    def resumes(self) -> bool:
-        """Whether interrupted training goes on from where it was."""
-
     def settings(self, preset: Preset) -> S:
         """Return the settings of a preset."""
 
@@ -296,7 +292,6 @@ class TowerPair(Protocol[S]):
         """Fail at once where the end of training would: a user tower that cannot be exported.
 
         Raises:
-            RequestError: The user tower would be larger than a file can be.
             RunError: It cannot be exported, or computes something else then.
         """
 

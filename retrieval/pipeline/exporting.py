@@ -36,10 +36,11 @@ from retrieval.serving.batching import parts_of, shared, times_of
 from retrieval.serving.lists import ListQueries, encode_lists
 from retrieval.serving.snapshot import ServingSnapshot
 from retrieval.serving.users import many_users, selected, unknown_users
+from retrieval.storage.arrays import mapped_array
 from retrieval.storage.files import check_free, new_folder, sha256
 
 # Of the manifest; it grows when a file, a key or a column goes or changes its meaning.
-SCHEMA = 1
+SCHEMA = 2
 
 # What a manifest says it is of.
 KIND = "two-tower-rec export"
@@ -141,7 +142,7 @@ def export(
         _write_movies(partial, snapshot, progress)
         _write_users(partial, snapshot, questions, ranking, threads, progress)
         progress.stage(WRITE_TOWERS)
-        towers = _write_towers(partial, snapshot.run)
+        towers = _write_towers(partial, snapshot.run, with_users=len(questions.ids) > 0)
         manifest = _manifest(partial, snapshot, questions, ranking, towers)
         text = json.dumps(manifest, indent=2, allow_nan=False) + "\n"
         (partial / MANIFEST).write_text(text, encoding="utf-8")
@@ -401,8 +402,14 @@ def _cells(values: object, kind: pa.DataType) -> pa.Array:
     return pa.array(values, kind)
 
 
-def _write_towers(folder: Path, run: Run) -> dict[str, object]:
-    """Copy the user towers of a run into an export; return what they are asked and say."""
+def _write_towers(folder: Path, run: Run, *, with_users: bool) -> dict[str, object]:
+    """Copy the user towers of a run into an export; return what they are asked and say.
+
+    Args:
+        folder: Folder of the export.
+        run: The run.
+        with_users: Whether towers may be told who of the users of the run is asking.
+    """
     (folder / TOWERS).mkdir()
     config = run.config
     rating = {
@@ -431,10 +438,24 @@ def _write_towers(folder: Path, run: Run) -> dict[str, object]:
             if name.endswith(".onnx"):
                 shutil.copyfile(run.folder / name, folder / TOWERS / name)
                 facts |= {"file": f"{TOWERS}/{name}"} | _described(folder / TOWERS / name)
+        for column, name in query_side.tables.items():
+            nobody_else = column == "users" and not with_users
+            _copy_table(run.folder / name, folder / TOWERS / name, first=nobody_else)
+        if query_side.tables:
+            tables = {column: f"{TOWERS}/{name}" for column, name in query_side.tables.items()}
+            facts["tables"] = tables
         if query_side.write_arrays is not None:
             query_side.write_arrays(run.folder, folder / TOWERS)
         towers[part.name] = facts
     return towers
+
+
+def _copy_table(path: Path, copy: Path, *, first: bool) -> None:
+    """Copy a table, or its first row alone: that of a user whom training did not know."""
+    if not first:
+        shutil.copyfile(path, copy)
+        return
+    np.save(copy, mapped_array(path)[:1])
 
 
 def _described(path: Path) -> dict[str, object]:

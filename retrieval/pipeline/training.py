@@ -20,10 +20,11 @@ from retrieval.blending.blend import Ranking
 from retrieval.blending.ranking import Ranker, fit_ranking
 from retrieval.blending.rating import Blended, Rater, fit_blend
 from retrieval.data.catalogue import Catalogue
+from retrieval.data.changes import Change, write_changes
 from retrieval.data.dataset import Dataset, encode
 from retrieval.data.frames import MovieData
 from retrieval.data.history import moment_after
-from retrieval.data.listing import attributes_of, listed
+from retrieval.data.listing import attributes_of, listed, with_changes
 from retrieval.data.source import DataSource, read, source_of
 from retrieval.data.split import first_of_each, last_of_each, random_rows
 from retrieval.data.visits import last_visits
@@ -36,6 +37,7 @@ from retrieval.pairs.device import available
 from retrieval.pairs.table import TOWER_PAIRS
 from retrieval.pairs.training import HERE, FittedPair, Loops, TrainingData, TrainingOptions
 from retrieval.pipeline.card import Trained, measured, model_card
+from retrieval.pipeline.changing import changes_of
 from retrieval.pipeline.indexing import STAGE as INDEXING
 from retrieval.pipeline.indexing import add_again, added_before, index_version
 from retrieval.pipeline.settings import Settings, settings_of
@@ -43,6 +45,7 @@ from retrieval.progress import SILENT, Progress, Stage
 from retrieval.run.config import FORMAT, RunConfig
 from retrieval.run.folder import (
     CARD,
+    CHANGED,
     CONTENT,
     HIDDEN,
     LOG_MARK,
@@ -141,6 +144,7 @@ def train(
     chosen = learnable(settings_of(settings), frames)
     if len(frames.ratings) < FEWEST_RATINGS:
         raise DataError([_too_few(named, len(frames.ratings))])
+    frames, changes = with_changes(frames, changes_of(home))
     with writing(home) as writer:
         writer.note(request(named, chosen, seed))
         progress.plan(stages(chosen, len(frames.ratings), len(frames.movies), index=index))
@@ -152,7 +156,7 @@ def train(
         hidden, added = _hidden(home, exported), added_before(home)
         with writer.new_version(keep) if answers else writer.new_candidate() as partial:
             _copy_mark(exported, partial)
-            _write(partial, config, parts, hidden)
+            _write(partial, config, parts, hidden, changes)
             if added is not None:
                 _keep(added, partial, home)
             if index:
@@ -212,7 +216,7 @@ def stages(settings: Settings, ratings: int, movies: int, *, index: bool = True)
     """
     of_pairs = [
         stage
-        for pair in _in_order(settings.pairs)
+        for pair in settings.pairs
         for stage in TOWER_PAIRS[pair].stages(ratings, settings.of[pair])
     ]
     return [
@@ -222,11 +226,6 @@ def stages(settings: Settings, ratings: int, movies: int, *, index: bool = True)
         Stage(WRITING, WRITING_COST * len(settings.pairs)),
         *[Stage(INDEXING, INDEX_COST * movies)] * index,
     ]
-
-
-def _in_order(pairs: Sequence[str]) -> list[str]:
-    """Return pairs in the order of training: first those whose interrupted training goes on."""
-    return sorted(pairs, key=lambda pair: not TOWER_PAIRS[pair].resumes)
 
 
 class _Parts(NamedTuple):
@@ -260,7 +259,7 @@ def _fit(
     for pair in settings.pairs:
         TOWER_PAIRS[pair].rehearse(data, settings.of[pair], options.seed)
     fitted = {}
-    for pair in _in_order(settings.pairs):
+    for pair in settings.pairs:
         own = options._replace(checkpoint=options.checkpoint / pair)
         own = own._replace(loops=loops_of(pair, data, settings.of[pair], own))
         fitted[pair] = TOWER_PAIRS[pair].fit(data, settings.of[pair], own)
@@ -381,7 +380,13 @@ def _copy_mark(exported: Path | None, version: Path) -> None:
         shutil.copyfile(exported / LOG_MARK, version / LOG_MARK)
 
 
-def _write(folder: Path, config: RunConfig, parts: _Parts, hidden: Sequence[Id]) -> None:
+def _write(
+    folder: Path,
+    config: RunConfig,
+    parts: _Parts,
+    hidden: Sequence[Id],
+    changes: Sequence[Change],
+) -> None:
     """Write everything but the index into the folder of a version, and seal it."""
     data, dataset = parts.data, parts.data.dataset
     users = dataset.users[~data.held_out]
@@ -398,6 +403,7 @@ def _write(folder: Path, config: RunConfig, parts: _Parts, hidden: Sequence[Id])
         histories,
     )
     write_hidden(folder / HIDDEN, hidden)
+    write_changes(folder / CHANGED, changes)
     save_content(folder / CONTENT, parts.encoder)
     for pair in parts.pairs:
         pair.save(folder, histories)

@@ -23,6 +23,7 @@ from index.store import (
 )
 from retrieval.data.attributes import AttributeColumns
 from retrieval.data.catalogue import Catalogue, read_catalogue, write_catalogue
+from retrieval.data.changes import write_changes
 from retrieval.data.history import Histories
 from retrieval.data.vocabulary import Id, Vocabulary
 from retrieval.errors import RunError
@@ -52,6 +53,7 @@ USERS = "users.npy"
 USER_CODES = "user_codes.npy"
 TRAINED_USERS = "trained_users.npy"
 HIDDEN = "hidden.json"  # ids of movies that no list shows
+CHANGED = "changed_movies.json"  # what was changed of movies, and what data said of them
 HISTORY = "history_{}.npy"
 CONTENT = "content.safetensors"
 ADDED = "added_vectors.npy"
@@ -63,7 +65,7 @@ LOG_MARK = "log_mark.json"
 # Beside the files of its pairs.
 FILES = (
     *(CONFIG_FILE, MOVIES, f"{ATTRIBUTES}.json", USERS, USER_CODES, TRAINED_USERS, ADDED, CONTENT),
-    *(METRICS, HIDDEN),
+    *(METRICS, HIDDEN, CHANGED),
 )
 
 # Of what `describe_run` returns.
@@ -141,6 +143,7 @@ def write_run(
         np.save(folder / HISTORY.format(name), column)
     np.save(folder / ADDED, np.zeros((0, 0), np.float32))
     write_hidden(folder / HIDDEN, [])
+    write_changes(folder / CHANGED, [])
 
 
 def write_hidden(path: Path, ids: Iterable[Id]) -> None:

@@ -13,6 +13,7 @@ from index.search import Index
 from retrieval.data import columns
 from retrieval.data.attributes import cell_of
 from retrieval.data.catalogue import Catalogue, Movie
+from retrieval.data.history import Histories
 from retrieval.data.vocabulary import UNKNOWN, Id
 from retrieval.errors import RequestError, shown
 from retrieval.pairs.bayesian.tower import NAME
@@ -23,6 +24,7 @@ from retrieval.service.log import Entry, Kind
 from retrieval.serving.encoder import questions_of
 from retrieval.serving.new_movies import (
     MovieFolding,
+    content_of,
     content_vectors,
     new_movie_variance,
     new_movie_vectors,
@@ -135,31 +137,35 @@ def moved(
     first = len(run.catalogue) - len(variances)
     for number in movies:
         raters = live.raters(number)
-        content = content_vectors(run, [overlay.new_movies[number]])[0]
-        made = folding.moved(content, _known_raters(snapshot, live, raters), _ratings(raters))
+        still = content_vectors(run, [overlay.new_movies[number]])[0]
+        made = folding.moved(still, _known_raters(snapshot, live, raters), _ratings(raters))
         vectors.append(made.vector)
         variances[number - first] = made.variance
     index = Index(snapshot.index)
     index.put(np.array(list(movies)), np.stack(vectors))
-    changed = replace(snapshot, index=index.snapshot, encoder=encoder.with_movies(run, variances))
+    changed = replace(snapshot, index=index.snapshot, encoder=encoder.with_variances(variances))
     return replace(overlay, snapshot=changed)
 
 
 def _known_raters(
     snapshot: ServingSnapshot, live: LiveEvents, raters: Mapping[Id, float]
 ) -> UserVectors:
-    """Return users as the Bayesian user tower knows them."""
-    tower = snapshot.encoder.tower(NAME)
-    said = [
-        tower.encode(
-            questions_of(
-                one_user(snapshot.run, live.asking(user, snapshot.run), None, snapshot.histories),
-                np.zeros(1, np.int64),
-                None,
-            ).questions
+    """Return users as the Bayesian user tower knows them by the movies that training knew.
+
+    What they said of new movies is to move those, and would count twice.
+    """
+    run, tower = snapshot.run, snapshot.encoder.tower(NAME)
+    first = len(run.catalogue) - run.catalogue.added
+    said = []
+    for user in raters:
+        asking = one_user(run, live.asking(user, run), None, snapshot.histories)
+        learned = asking.histories.movies < first
+        _, movies, ratings, timestamps = asking.histories
+        histories = Histories(
+            np.array([0, learned.sum()]), movies[learned], ratings[learned], timestamps[learned]
         )
-        for user in raters
-    ]
+        question = questions_of(asking._replace(histories=histories), np.zeros(1, np.int64), None)
+        said.append(tower.encode(question.questions))
     return UserVectors(*(np.concatenate(column) for column in zip(*said, strict=True)))
 
 
@@ -188,7 +194,8 @@ def _extended(
     catalogue = Catalogue(movies, run.catalogue.added + len(new))
     if not new:
         return replace(base, run=replace(run, catalogue=catalogue, opened=run.attributes))
-    vectors = new_movie_vectors(run, list(new.values()))
+    facts = list(new.values())
+    vectors = new_movie_vectors(run, facts)
     # An approximate index that is mapped from its file takes no more vectors.
     fixed = base.index.backend.fixed
     index = open_index(run, mapped=False) if fixed else Index(base.index)
@@ -201,9 +208,8 @@ def _extended(
         opened=run.attributes.extended(described),
     )
     variances = np.full(len(new), new_movie_variance(run))
-    return replace(
-        base, run=grown, index=index.snapshot, encoder=base.encoder.with_movies(grown, variances)
-    )
+    encoder = base.encoder.with_movies(grown, content_of(run, facts), variances)
+    return replace(base, run=grown, index=index.snapshot, encoder=encoder)
 
 
 def _fitting(run: Run, facts: Mapping[str, Any]) -> dict[str, object]:

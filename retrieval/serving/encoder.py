@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from retrieval.data.history import whole_windows, windows_until
 from retrieval.errors import RequestError, shown
 from retrieval.options import RankBy
+from retrieval.pairs.content import Content
 from retrieval.pairs.protocol import Questions, UserTower
 from retrieval.pairs.towers import PAIRS
 from retrieval.pairs.when import When, comes_back, last_times
@@ -57,25 +58,33 @@ class Encoder:
         self.run, self.layout = run, run.config.layout
         # Variances that uncertainty about movies which the towers do not know adds to scores.
         self.further = np.zeros(0)
-        self._towers = {
+        self.towers = {
             part.name: PAIRS[part.name].open_tower(run.folder, run.facts(part))
             for part in self.layout.parts
         }
 
-    def with_movies(self, run: Run, variances: NDArray[np.float64]) -> "Encoder":
-        """Return an encoder of the same towers for a run with further movies.
+    def with_movies(self, run: Run, content: Content, variances: NDArray[np.float64]) -> "Encoder":
+        """Return an encoder for a run with further movies, which its towers know by their content.
 
         Args:
             run: The run with them, at the end of its catalogue.
+            content: Content of the A movies.
             variances: `(A,)` that uncertainty about each of them adds to scores.
         """
+        encoder = self.with_variances(variances)
+        encoder.run = run
+        encoder.towers = {name: each.with_movies(content) for name, each in self.towers.items()}
+        return encoder
+
+    def with_variances(self, variances: NDArray[np.float64]) -> "Encoder":
+        """Return the encoder with other variances `(A,)` of its further movies."""
         encoder = copy(self)
-        encoder.run, encoder.further = run, variances
+        encoder.further = variances
         return encoder
 
     def tower(self, pair: str) -> UserTower:
         """Return the user tower of a pair of the run, by the name of the pair."""
-        return self._towers[pair]
+        return self.towers[pair]
 
     @property
     def rates(self) -> bool:
@@ -124,7 +133,7 @@ class Encoder:
         lap(timer, "windows")
         vectors, own_offsets = [], []
         for place, (part, origin) in enumerate(zip(self.layout.rating, blend.origins, strict=True)):
-            said = self._towers[part.name].encode(questions)
+            said = self.towers[part.name].encode(questions)
             weight, own = weights[:, place], said.offsets.astype(np.float64) - origin
             vectors.append(weight[:, None] * said.vectors)
             own_offsets.append(weight * own)
@@ -174,7 +183,7 @@ class Encoder:
         if ranking is None or set(rankings) == {RankBy.RATING}:
             return dict.fromkeys(rankings, rating)
         for part in self.layout.ranking:
-            vectors = self._towers[part.name].encode(users.questions).vectors
+            vectors = self.towers[part.name].encode(users.questions).vectors
             said.append((self.layout.columns(part), vectors / part.temperature))
             lap(timer, f"{part.name} tower")
         found: dict[RankBy, NDArray[np.float32]] = {}
@@ -224,7 +233,7 @@ class Encoder:
         count = len(self.run.catalogue) - len(self.further)
         trained = movies < count
         for part in self.layout.rating:
-            variances[trained] += self._towers[part.name].movie_variances(movies[trained])
+            variances[trained] += self.towers[part.name].movie_variances(movies[trained])
         variances[~trained] += self.further[movies[~trained] - count]
         return variances / usual
 

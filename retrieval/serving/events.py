@@ -48,8 +48,7 @@ NO_MOVIES = np.zeros(0, np.int64)
 class OtherEvents(NamedTuple):
     """Events of one user that the run does not store, checked."""
 
-    events: UserEvents  # of movies that were there at training
-    unlearned: NDArray[np.int64]  # numbers of movies that were added after training
+    events: UserEvents
     repeated: NDArray[np.int64]  # numbers of movies that come more than once
 
     @property
@@ -58,7 +57,7 @@ class OtherEvents(NamedTuple):
         return bool(len(self.repeated) or (self.events.timestamps == NO_TIME).any())
 
 
-NOTHING = OtherEvents(NO_EVENTS, NO_MOVIES, NO_MOVIES)
+NOTHING = OtherEvents(NO_EVENTS, NO_MOVIES)
 
 
 def events_of(histories: Histories, row: int) -> UserEvents:
@@ -138,21 +137,17 @@ def checked_events(run: Run, events: Sequence[Event]) -> OtherEvents:
 
 
 def sorted_out(run: Run, events: UserEvents) -> OtherEvents:
-    """Return the events of movies that training knew, and which others are among them.
+    """Return events with the movies that come more than once where they are rated.
 
     Args:
         run: The run.
         events: Events of one user, in any order.
     """
-    learned = events.movies < len(run.catalogue) - run.catalogue.added
-    unlearned, repeated = NO_MOVIES, NO_MOVIES
-    if not learned.all():
-        unlearned = np.unique(events.movies[~learned]).astype(np.int64)
+    repeated = NO_MOVIES
     if run.config.scale.tells_taste and not _distinct(events.movies):
         each, counts = np.unique(events.movies, return_counts=True)
         repeated = each[counts > 1].astype(np.int64)
-    kept = UserEvents(events.movies[learned], events.ratings[learned], events.timestamps[learned])
-    return OtherEvents(kept, unlearned, repeated)
+    return OtherEvents(events, repeated)
 
 
 def check_history(run: Run, events: Sequence[Event]) -> None:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from retrieval.blending.blend import RatingBlend
 from retrieval.data import columns
-from retrieval.data.attributes import SEPARATOR, Attribute, AttributeKind, cell_of
+from retrieval.data.attributes import SEPARATOR, USUAL, Attribute, AttributeKind, cell_of
 from retrieval.data.scale import RatingScale
 from retrieval.errors import CONTROLS, RequestError, shown, unknown
 from retrieval.pairs.bayesian.new_movies import (
@@ -27,7 +27,7 @@ from retrieval.pairs.bayesian.new_movies import (
     unrated_variance,
 )
 from retrieval.pairs.bayesian.tower import NAME, Bayesian, BayesianTower
-from retrieval.pairs.content import load_content
+from retrieval.pairs.content import Content, load_content
 from retrieval.pairs.layout import Part, VectorLayout
 from retrieval.pairs.protocol import UserVectors, Vectors
 from retrieval.pairs.towers import PAIRS
@@ -37,13 +37,6 @@ from retrieval.serving.encoder import Encoder
 _log = logging.getLogger(__name__)
 
 Facts = Mapping[str, object]
-
-# What every run knows of movies beside its attributes.
-USUAL = (
-    Attribute(columns.TITLE, AttributeKind.TEXT),
-    Attribute(columns.YEAR, AttributeKind.NUMBER),
-    *(Attribute(name, AttributeKind.LIST) for name in columns.LISTS),
-)
 
 YEARS = (1800, 2200)
 
@@ -83,8 +76,8 @@ def check_facts(run: Run, facts: object) -> None:
         _check(there[name], value)
 
 
-def content_vectors(run: Run, facts: Sequence[Facts]) -> Vectors:
-    """Return what the pairs say of A movies by their content alone: joined vectors `(A, D)`.
+def content_of(run: Run, facts: Sequence[Facts]) -> Content:
+    """Return the content of A movies.
 
     Facts that the run has no place for count as not known: they may have been told to another one.
 
@@ -94,13 +87,25 @@ def content_vectors(run: Run, facts: Sequence[Facts]) -> Vectors:
 
     Raises:
         RunError: A file of the run is damaged.
+    """
+    there = _attributes(run)
+    table = {name: [_cell(each, movie) for movie in facts] for name, each in there.items()}
+    return load_content(run.folder / CONTENT).describe(table)
+
+
+def content_vectors(run: Run, facts: Sequence[Facts]) -> Vectors:
+    """Return what the pairs say of A movies by their content alone: joined vectors `(A, D)`.
+
+    Args:
+        run: The run.
+        facts: See `content_of`.
+
+    Raises:
+        RunError: A file of the run is damaged.
         RequestError: A pair of the run knows no new movies.
     """
     _check_pairs(run)
-    there = _attributes(run)
-    table = {name: [_cell(each, movie) for movie in facts] for name, each in there.items()}
-    content = load_content(run.folder / CONTENT).describe(table)
-    parts = []
+    content, parts = content_of(run, facts), []
     for part in run.config.parts:
         new_vectors = PAIRS[part.name].new_movie_vectors
         if new_vectors is not None:

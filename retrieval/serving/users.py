@@ -18,7 +18,6 @@ from retrieval.serving.arguments import checked_id, checked_ids
 from retrieval.serving.events import (
     NO_EVENTS,
     NO_MOVIES,
-    NOTHING,
     Event,
     GivenHistories,
     OtherEvents,
@@ -94,8 +93,7 @@ class QueryUsers(NamedTuple):
     as_known: NDArray[np.bool_]  # (A,) whether the pairs are weighed as for a known user
     codes: NDArray[np.int64]  # (A, C) of attributes
     histories: Histories  # of A
-    # A times the numbers of movies that have been seen and say nothing: those in the history that
-    # were added after training, and those that nobody rated.
+    # A times the numbers of movies that have been seen and say nothing: they were not rated.
     also_seen: tuple[NDArray[np.int64], ...]
 
 
@@ -116,21 +114,22 @@ def one_user(
     """
     person = user if isinstance(user, Person) else Person(user_id=user)
     number, trained, as_stored = UNKNOWN, UNKNOWN, False
-    codes, stored = np.zeros(run.user_codes.shape[1], np.int64), NOTHING
+    codes, stored = np.zeros(run.user_codes.shape[1], np.int64), NO_EVENTS
+    watched = _watched(run, person.seen)
     if person.user_id is not None or not isinstance(user, Person):
         number = known_number(run, person.user_id)
         codes = run.user_codes[number]
         trained = number if run.trained_users[number] else UNKNOWN
         if person.history is None:
-            stored, as_stored = _read_one(run, number, store)
+            stored, also, as_stored = _read_one(run, number, store)
+            watched = np.concatenate([also, watched])
     given = checked_events(run, [*listed(person.history), *listed(person.added)])
-    watched = _watched(run, person.seen)
     known_facts = person.known
     as_stored = as_stored and not known_facts and not len(given.events.movies)
     if as_stored:
-        histories = Histories(np.array([0, len(stored.events.movies)]), *stored.events)
+        histories = Histories(np.array([0, len(stored.movies)]), *stored)
     else:
-        events = merged(run, stored.events, given.events, at)
+        events = merged(run, stored, given.events, at)
         histories = build_histories(np.zeros(len(events.movies), np.int64), *events, 1)
     first = histories.timestamps[:1].tolist()
     if at is not None and first and at < first[0]:
@@ -145,7 +144,7 @@ def one_user(
         as_known=np.array([as_stored and trained != UNKNOWN]),
         codes=codes[None, :],
         histories=histories,
-        also_seen=(np.concatenate([stored.unlearned, given.unlearned, watched]),),
+        also_seen=(watched,),
     )
 
 
@@ -179,9 +178,9 @@ def many_users(
     if (numbers == UNKNOWN).any():
         raise unknown_users(run, without[numbers == UNKNOWN].tolist())
     _note_given(run, list(others.values()))
-    read = _store(run, store).read(numbers)
+    read = _read(run, numbers, store)
     for place in np.flatnonzero(~read.as_stored).tolist():
-        others[without[place].item()] = _other_events(run, read, place)
+        others[without[place].item()] = sorted_out(run, events_of(read.histories, place))
     watched = dict(zip(without.tolist(), read.watched, strict=True)) if len(read.watched) else {}
     ids, rows, moments = _distinct_users(users, times, others)
     as_stored = np.array([user not in others for user in ids.tolist()], dtype=bool)
@@ -208,10 +207,7 @@ def many_users(
         as_known=trained & as_stored,
         codes=codes,
         histories=histories,
-        also_seen=tuple(
-            others[user].unlearned if user in others else watched.get(user, NO_MOVIES)
-            for user in ids.tolist()
-        ),
+        also_seen=tuple(watched.get(user, NO_MOVIES) for user in ids.tolist()),
     )
     if times is not None:
         _note_early(found.histories, rows, users, times)
@@ -267,25 +263,27 @@ def enumerated(ids: Sequence[Id]) -> str:
     return named if len(ids) <= NAMED else f"{named} and {len(ids) - NAMED:,} more"
 
 
-def _store(run: Run, store: HistoryStore | None) -> HistoryStore:
-    return StoredHistories(run) if store is None else store
+def _read_one(
+    run: Run, number: int, store: HistoryStore | None
+) -> tuple[UserEvents, NDArray[np.int64], bool]:
+    """Return the events of one user, the movies seen and not rated, and whether that is stored."""
+    read = _read(run, np.array([number]), store)
+    watched = read.watched[0] if len(read.watched) else NO_MOVIES
+    return events_of(read.histories, 0), watched, bool(read.as_stored[0])
 
 
-def _read_one(run: Run, number: int, store: HistoryStore | None) -> tuple[OtherEvents, bool]:
-    """Return the events of one user, and whether they are those that the run stores."""
-    read = _store(run, store).read(np.array([number]))
-    if read.as_stored[0]:  # and so of movies that training knew, each once
-        watched = read.watched[0] if len(read.watched) else NO_MOVIES
-        return OtherEvents(events_of(read.histories, 0), watched, NO_MOVIES), True
-    return _other_events(run, read, 0), False
-
-
-def _other_events(run: Run, read: KnownHistories, place: int) -> OtherEvents:
-    """Return what one of some users did, who has other events than the run stores."""
-    events = sorted_out(run, events_of(read.histories, place))
-    if not len(read.watched):
-        return events
-    return events._replace(unlearned=np.concatenate([events.unlearned, read.watched[place]]))
+def _read(run: Run, numbers: NDArray[np.int64], store: HistoryStore | None) -> KnownHistories:
+    """Return the events of users, of movies that the run has: others came since it was opened."""
+    read = (StoredHistories(run) if store is None else store).read(numbers)
+    count, (offsets, *_) = len(run.catalogue), read.histories
+    there = read.histories.movies < count
+    watched = tuple(movies[movies < count] for movies in read.watched)
+    if there.all():
+        return read._replace(watched=watched)
+    kept = np.concatenate([[0], np.cumsum(there)])[offsets]
+    _, movies, ratings, timestamps = read.histories
+    histories = Histories(kept, movies[there], ratings[there], timestamps[there])
+    return read._replace(histories=histories, watched=watched)
 
 
 def _watched(run: Run, movies: Sequence[Id]) -> NDArray[np.int64]:
@@ -346,22 +344,13 @@ def _joined(parts: Sequence[UserEvents]) -> Histories:
 
 def _note_given(run: Run, given: Sequence[OtherEvents]) -> None:
     """Log what does not count as it was given."""
-    if not any(len(each.unlearned) or len(each.repeated) for each in given):
+    if not any(len(each.repeated) for each in given):
         return
-    ids = run.catalogue.vocabulary.ids
-    unlearned = np.unique(ids[np.concatenate([NO_MOVIES, *(each.unlearned for each in given)])])
-    if len(unlearned):
-        _log.warning(
-            "movie %s in a history was added after training: it counts as seen, and its rating "
-            "says nothing yet",
-            enumerated(unlearned.tolist()),
-        )
-    repeated = np.unique(ids[np.concatenate([NO_MOVIES, *(each.repeated for each in given)])])
-    if len(repeated):
-        _log.warning(
-            "movie %s comes more than once in a history: its last rating counts",
-            enumerated(repeated.tolist()),
-        )
+    repeated = np.unique(np.concatenate([each.repeated for each in given]))
+    _log.warning(
+        "movie %s comes more than once in a history: its last rating counts",
+        enumerated(run.catalogue.vocabulary.ids[repeated].tolist()),
+    )
 
 
 def _note_early(

@@ -35,6 +35,11 @@ def without_rows(path: Path, rows: int | slice) -> None:
     replace_array(path, np.delete(load_array(path), rows, axis=0))
 
 
+def append_rows(path: Path, rows: NDArray[Any]) -> None:
+    """Write an array anew with more rows at its end; other versions may share its file."""
+    replace_array(path, np.concatenate([load_array(path), rows]))
+
+
 def mapped_array(path: Path) -> NDArray[Any]:
     """Return an array mapped from a file; as a plain one, it is twice as fast to index.
 
@@ -45,13 +50,16 @@ def mapped_array(path: Path) -> NDArray[Any]:
         return load_array(path, mapped=True)
 
 
-def mapped_vectors(path: Path, shape: tuple[int, ...], what: str) -> NDArray[np.float32]:
+def mapped_vectors(
+    path: Path, shape: tuple[int, ...], what: str, *, finite: bool = True
+) -> NDArray[np.float32]:
     """Return vectors mapped from a file.
 
     Args:
         path: The file.
         shape: Shape that the vectors must have.
         what: Words for them.
+        finite: Whether to look through all of them for numbers that are not finite.
 
     Raises:
         RunError: The file holds no array, one of another shape or type, or numbers that are not
@@ -59,14 +67,16 @@ def mapped_vectors(path: Path, shape: tuple[int, ...], what: str) -> NDArray[np.
     """
     with readable(path):
         vectors: NDArray[np.float32] = load_array(path, mapped=True)
-        check_vectors(vectors, shape, what)
+        check_vectors(vectors, shape, what, finite=finite)
     return vectors
 
 
-def check_vectors(vectors: NDArray[Any], shape: tuple[int, ...], what: str) -> None:
+def check_vectors(
+    vectors: NDArray[Any], shape: tuple[int, ...], what: str, *, finite: bool = True
+) -> None:
     """Raise a `RunError` if vectors, named by `what`, have another shape or are not finite."""
-    sound = vectors.dtype == np.float32 and vectors.shape == shape and np.isfinite(vectors).all()
-    if not sound:
+    sound = vectors.dtype == np.float32 and vectors.shape == shape
+    if not sound or (finite and not np.isfinite(vectors).all()):
         raise RunError(f"the {what} are not of it, or not finite")
 
 

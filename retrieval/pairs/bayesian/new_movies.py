@@ -14,7 +14,7 @@ from safetensors import safe_open
 from safetensors.numpy import load_file
 
 from retrieval.errors import RunError
-from retrieval.pairs.bayesian.tower import ARRAYS_FILE, Bayesian, Folded
+from retrieval.pairs.bayesian.tower import ARRAYS_FILE, Bayesian, Folded, unrated_vectors
 from retrieval.pairs.content import Content
 from retrieval.pairs.protocol import Floats, RunFacts, UserVectors, Vectors
 from retrieval.storage.arrays import save_arrays
@@ -88,33 +88,6 @@ def _array(folder: Path, name: str) -> NDArray[np.floating]:
     with readable(path), safe_open(path, framework="np") as file:
         array: NDArray[np.floating] = file.get_tensor(name)
     return array
-
-
-def unrated_vectors(coefficients: NDArray[np.floating], content: NDArray[np.float32]) -> Floats:
-    """Return the vectors `(A, D + 1)` that content `(A, F)` makes likely for unrated movies.
-
-    Args:
-        coefficients: `Bayesian.movie_coefficients`.
-        content: Content of the movies.
-    """
-    facts = np.hstack([np.ones((len(content), 1), np.float32), content])  # (A, 1 + F)
-    return np.asarray(facts @ coefficients, dtype=np.float64)
-
-
-def with_movies(pair: Bayesian, content: NDArray[np.float32]) -> Bayesian:
-    """Return the pair with movies that nobody has rated, described by content `(A, F)`, at the end.
-
-    Their vectors are what their content makes likely; those of unrated movies that training knew
-    are as uncertain.
-    """
-    vectors = unrated_vectors(pair.movie_coefficients, content)
-    variance = np.full(len(content), pair.unrated_variance[0], np.float32)
-    effects = pair.session_law[1:].sum()
-    return pair._replace(
-        movies=np.vstack([pair.movies, vectors.astype(np.float32)]),
-        movie_variances=np.concatenate([pair.movie_variances, variance]),
-        movie_noise=np.concatenate([pair.movie_noise, variance + np.float32(effects)]),
-    )
 
 
 def fold_in_movie(

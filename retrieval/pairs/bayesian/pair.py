@@ -22,7 +22,7 @@ from retrieval.pairs.bayesian.inference import (
     Inferred,
     infer,
 )
-from retrieval.pairs.bayesian.new_movies import PRIOR_FILE, save_unrated_prior, with_movies
+from retrieval.pairs.bayesian.new_movies import PRIOR_FILE, save_unrated_prior
 from retrieval.pairs.bayesian.settings import BayesianSettings, preset_settings
 from retrieval.pairs.bayesian.tower import (
     ARRAYS_FILE,
@@ -31,6 +31,7 @@ from retrieval.pairs.bayesian.tower import (
     BayesianTower,
     load_bayesian,
     save_bayesian,
+    with_movies,
 )
 from retrieval.pairs.content import Content
 from retrieval.pairs.layout import Part, Role
@@ -58,7 +59,7 @@ SWEEP_COST, FEATURES_COST, COMPRESSION_COST = 4e-8, 3e-5, 2e-6
 class BayesianTowers:
     """How the Bayesian pair is trained."""
 
-    rates, ranks, resumes = True, False, True
+    rates, ranks = True, False
 
     def settings(self, preset: Preset) -> BayesianSettings:
         """Return the settings of a preset."""

@@ -16,6 +16,7 @@ from retrieval.data.history import Histories
 from retrieval.data.scale import RatingScale
 from retrieval.data.vocabulary import UNKNOWN
 from retrieval.errors import RunError
+from retrieval.pairs.content import Content
 from retrieval.pairs.protocol import Questions, RunFacts, UserVectors
 from retrieval.pairs.when import When
 from retrieval.storage.arrays import mapped_vectors, save_arrays
@@ -136,6 +137,33 @@ def _shapes(pair: Bayesian) -> dict[str, tuple[int, ...]]:
     }
 
 
+def unrated_vectors(coefficients: NDArray[np.floating], content: Vectors) -> Floats:
+    """Return the vectors `(A, D + 1)` that content `(A, F)` makes likely for unrated movies.
+
+    Args:
+        coefficients: `Bayesian.movie_coefficients`.
+        content: Content of the movies.
+    """
+    facts = np.hstack([np.ones((len(content), 1), np.float32), content])  # (A, 1 + F)
+    return np.asarray(facts @ coefficients, dtype=np.float64)
+
+
+def with_movies(pair: Bayesian, content: Vectors) -> Bayesian:
+    """Return the pair with movies that nobody has rated, described by content `(A, F)`, at the end.
+
+    Their vectors are what their content makes likely; those of unrated movies that training knew
+    are as uncertain.
+    """
+    vectors = unrated_vectors(pair.movie_coefficients, content)
+    variance = np.full(len(content), pair.unrated_variance[0], np.float32)
+    effects = pair.session_law[1:].sum()
+    return pair._replace(
+        movies=np.vstack([pair.movies, vectors.astype(np.float32)]),
+        movie_variances=np.concatenate([pair.movie_variances, variance]),
+        movie_noise=np.concatenate([pair.movie_noise, variance + np.float32(effects)]),
+    )
+
+
 def fact_columns(codes: NDArray[np.int64], sizes: tuple[int, ...]) -> NDArray[np.int64]:
     """Return which features people have by attributes: the constant, then one of each.
 
@@ -161,13 +189,15 @@ def prior(
         pair: The pair.
         codes: `(C,)` of attributes.
         sizes: How many codes each of them has.
-        movies: `(E,)` numbers.
+        movies: `(E,)` numbers; of those that training did not know, nothing is to be expected.
     """
     facts = fact_columns(codes, sizes)
     mean: Floats = pair.user_coefficients[facts].sum(axis=0, dtype=np.float64)
     usual: Floats = pair.usual[facts].sum(axis=0, dtype=np.float64)
+    first = 1 + sum(sizes)
+    movies = movies[movies < len(pair.user_coefficients) - first]
     count = len(movies)
-    rated: Floats = pair.user_coefficients[1 + sum(sizes) + movies].sum(axis=0, dtype=np.float64)
+    rated: Floats = pair.user_coefficients[first + movies].sum(axis=0, dtype=np.float64)
     share = count / (count + USUAL_COUNT)
     mean += share * rated / np.sqrt(max(count, 1)) + (1 - share) * usual
     return Prior(mean, pair.covariance + (1 - share) * pair.usual_covariance)
@@ -240,6 +270,11 @@ class BayesianTower:
             offsets,
             (variances + slow + quick).astype(np.float32),
         )
+
+    def with_movies(self, content: Content) -> "BayesianTower":
+        """Return the tower with movies, after all others, that it knows by their content alone."""
+        pair = with_movies(self.pair, content.matrix())
+        return BayesianTower(pair, self._effects, self._histories, self._sizes, self._scale)
 
     def movie_variances(self, numbers: NDArray[np.int64]) -> Floats:
         """Return what uncertainty about movies `(C,)` adds to the variance of scores, `(C,)`."""

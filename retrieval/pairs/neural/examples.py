@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -78,6 +78,13 @@ class Examples:
     def __len__(self) -> int:
         """Return N."""
         return len(self.users)
+
+    @property
+    def arrays(self) -> tuple[NDArray[Any], ...]:
+        """All that batches follow from, in a fixed order."""
+        known = (self.statistics.rated, self.statistics.seen_users, self.user_codes)
+        own = (self.users, self.movies, self.targets, self.ends, self.times, self.movie_statistics)
+        return (*known, *self.statistics.histories, *own)
 
     def batch(self, rows: NDArray[np.int64], length: int) -> Batch:
         """Return rows `(B,)` with the last `length` events before each."""

@@ -11,6 +11,7 @@ from torch import nn
 
 from retrieval.data.dataset import Dataset
 from retrieval.data.history import Histories, Windows, whole_windows, windows_until
+from retrieval.data.scale import RatingScale
 from retrieval.pairs.device import available
 from retrieval.pairs.export import Axes, export
 from retrieval.pairs.layout import Part, Role
@@ -20,7 +21,8 @@ from retrieval.pairs.neural.examples import (
     held_out_examples,
     training_examples,
 )
-from retrieval.pairs.neural.inputs import UNKNOWN_USER, UserInputs, user_inputs
+from retrieval.pairs.neural.files import HistoryFiles
+from retrieval.pairs.neural.inputs import UNKNOWN_USER, Tables, UserInputs, user_inputs
 from retrieval.pairs.neural.tower import stored_users
 from retrieval.pairs.neural.training import (
     EVALUATION_BATCH,
@@ -31,11 +33,23 @@ from retrieval.pairs.neural.training import (
     predict,
 )
 from retrieval.pairs.onnx_tower import OnnxTower
-from retrieval.pairs.protocol import Floats, Numbers, UserVectors, Vectors
+from retrieval.pairs.protocol import (
+    Floats,
+    Numbers,
+    RunFacts,
+    UserVectors,
+    Vectors,
+    history_length,
+)
+from retrieval.pairs.saved import without_user
 from retrieval.pairs.training import LatentScale, TrainingData, TrainingOptions
+from retrieval.storage.arrays import without_rows
 
 # Users on whom an exported tower is compared with its original.
 EXAMPLES = 64
+
+# Where interrupted training is kept.
+CHECKPOINT = "module.safetensors"
 
 # An example has room for so many events: to an exporter the size 1 is special.
 EVENTS = 2
@@ -48,13 +62,15 @@ class HistoryReader:
     Args:
         dataset: All rows.
         statistics: What the training rows say.
-        tower: Torch module called with the columns of `UserInputs`.
+        tower: Torch module called with the columns of its tables.
+        tables: What stands for users and events in it.
         length: Length of the longest history.
     """
 
     dataset: Dataset
     statistics: TrainingStatistics
     tower: nn.Module
+    tables: Tables
     length: int
 
     def encode(
@@ -66,8 +82,9 @@ class HistoryReader:
         for start in range(0, max(1, len(users)), EVALUATION_BATCH):
             rows = slice(start, start + EVALUATION_BATCH)
             inputs = self._inputs(users[rows], codes[rows], histories, windows.part(rows))
+            columns = self.tables.columns(inputs)
             with torch.no_grad():
-                parts.append(self.tower(*(torch.from_numpy(column) for column in inputs)))
+                parts.append(self.tower(*(torch.from_numpy(each) for each in columns.values())))
         vectors, offsets = (torch.cat(column).numpy() for column in zip(*parts, strict=True))
         return UserVectors(vectors, offsets, np.zeros(len(users), np.float32))
 
@@ -77,30 +94,26 @@ class HistoryReader:
 
     def example(self) -> UserInputs:
         """Return the users with the longest histories, at least two, as the tower reads them."""
-        histories = self.statistics.histories
-        lengths = np.diff(histories.offsets)
-        users = np.argsort(-lengths, kind="stable")[:EXAMPLES]
-        users = np.resize(users, max(2, len(users)))
-        windows = whole_windows(histories, users)
-        return self._inputs(self.known(users), self.dataset.user_codes[users], histories, windows)
+        dataset = self.dataset
+        return example_inputs(
+            self.known(np.arange(len(dataset.user_vocabulary))),
+            dataset.user_codes,
+            self.statistics.histories,
+            dataset.scale,
+            self.statistics.centre,
+            self.length,
+        )
 
     def export(self, path: Path) -> OnnxTower:
-        """Write the user tower, and return it as it was read back: it gives the same vectors.
-
-        Raises:
-            RunError: Torch cannot write it, or ONNX Runtime computes something else than torch.
-        """
-        questions, events = torch.export.Dim("questions"), torch.export.Dim("events")
-        each, history = {0: questions}, {0: questions, 1: events}
-        axes: Axes = (each, each, each, history, history, history)
-        example = self.example().padded(EVENTS)
-        return export(self.tower, example, axes, ("vectors", "offsets"), path)
+        """Write the layers of the user tower, and return them as they were read back."""
+        return export_layers(self.tower, self.tables, self.example(), path)
 
     def stored_users(self, tower: OnnxTower, histories: Histories) -> Vectors:
         """Return what the exported tower says of all users with these histories."""
         dataset = self.dataset
         return stored_users(
             tower,
+            self.tables,
             self.known(np.arange(len(dataset.user_vocabulary))),
             dataset.user_codes,
             histories,
@@ -123,6 +136,44 @@ class HistoryReader:
         )
 
 
+def example_inputs(
+    id_rows: Numbers,
+    codes: Numbers,
+    histories: Histories,
+    scale: RatingScale,
+    centre: float,
+    length: int,
+) -> UserInputs:
+    """Return the users with the longest histories, at least two, as a tower reads them.
+
+    Args:
+        id_rows: `(U,)` number of each user + 1, or `UNKNOWN_USER`.
+        codes: `(U, C)` of attributes.
+        histories: Of the U users.
+        scale: Of the ratings.
+        centre: The average rating in training.
+        length: The longest history that the tower reads.
+    """
+    lengths = np.diff(histories.offsets)
+    users = np.argsort(-lengths, kind="stable")[:EXAMPLES]
+    users = np.resize(users, max(2, len(users)))
+    windows = whole_windows(histories, users)
+    return user_inputs(id_rows[users], codes[users], histories, windows, scale, centre, length)
+
+
+def export_layers(tower: nn.Module, tables: Tables, example: UserInputs, path: Path) -> OnnxTower:
+    """Write the layers of a user tower, and return them as they were read back.
+
+    Raises:
+        RunError: Torch cannot write them, or ONNX Runtime computes something else than torch.
+    """
+    questions, events = torch.export.Dim("questions"), torch.export.Dim("events")
+    each, history = {0: questions}, {0: questions, 1: events}
+    axes: Axes = (each, each, each, history, history, history)
+    columns = tables.columns(example.padded(EVENTS))
+    return export(tower, columns, axes, ("vectors", "offsets"), path)
+
+
 @dataclass(frozen=True, kw_only=True)
 class FittedHistoryPair:
     """A fitted pair, which rates.
@@ -136,8 +187,7 @@ class FittedHistoryPair:
         biased: Whether the last component of these is the movie's bias.
         unrated: Gives the movie vectors as if nobody had rated any.
         write: Writes the weights into a folder.
-        tower_file: Name of the file of the user tower.
-        users_file: Name of the file of what it says of all users.
+        files: Names of its files.
     """
 
     name: str
@@ -148,8 +198,7 @@ class FittedHistoryPair:
     biased: bool
     unrated: Callable[[], Vectors]
     write: Callable[[Path], None]
-    tower_file: str
-    users_file: str
+    files: HistoryFiles
     latent: LatentScale | None = field(default=None, init=False)
     ranking: None = field(default=None, init=False)
 
@@ -183,8 +232,9 @@ class FittedHistoryPair:
     def save(self, folder: Path, histories: Histories) -> None:
         """Write the pair, its user tower, and what that says of all users, into a folder."""
         self.write(folder)
-        tower = self.reader.export(folder / self.tower_file)
-        np.save(folder / self.users_file, self.reader.stored_users(tower, histories))
+        save_tables(folder, self.files, self.reader.tables)
+        tower = self.reader.export(folder / self.files.tower)
+        np.save(folder / self.files.users, self.reader.stored_users(tower, histories))
 
     def metrics(self) -> dict[str, object]:
         """Return what training measured."""
@@ -199,6 +249,38 @@ class FittedHistoryPair:
             ],
             "best_epoch": self.fit.best + 1,
         }
+
+
+def save_tables(folder: Path, files: HistoryFiles, tables: Tables) -> None:
+    """Write what stands for users and events."""
+    np.save(folder / files.user_ids, tables.user_ids.stored)
+    np.save(folder / files.events, tables.events.stored)
+
+
+def write_tower(
+    folder: Path, files: HistoryFiles, tower: nn.Module, tables: Tables, facts: RunFacts
+) -> None:
+    """Write a user tower, and what it looks up, into a version that has none.
+
+    Args:
+        folder: Folder of the version.
+        files: Files of the pair.
+        tower: Layers of the tower.
+        tables: What stands for users and events in them.
+        facts: What is known of the run.
+    """
+    save_tables(folder, files, tables)
+    codes = np.zeros((facts.users, len(facts.attributes)), np.int64)
+    length, everybody = history_length(facts.settings), np.arange(facts.users) + 1
+    example = example_inputs(everybody, codes, facts.histories, facts.scale, facts.centre, length)
+    export_layers(tower, tables, example, folder / files.tower)
+
+
+def forget_user(folder: Path, files: HistoryFiles, user: int) -> None:
+    """Write the files of such a pair without what they know of a user, given by number."""
+    without_user(folder / files.weights, folder / files.sizes, "user_ids.weight", 1 + user)
+    without_rows(folder / files.user_ids, 1 + user)
+    without_rows(folder / files.users, user)
 
 
 def train_module(
@@ -239,6 +321,7 @@ def train_module(
         unit,
         options.ranks,
         available(options.device),
+        options.checkpoint / CHECKPOINT,
     )
     fitted = options.loops.run(module, own_loop)
     scores = np.zeros(len(dataset.ratings))

@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 from retrieval.data.history import Histories, Windows, recent
 from retrieval.data.scale import RatingScale
 from retrieval.data.statistics import running_sums, user_statistics
+from retrieval.pairs.lookup import EmbeddingTable
+from retrieval.pairs.onnx_tower import Columns
 from retrieval.pairs.time_codes import doublings
 
 # The number that an id embedding keeps for users it has not been trained on.
@@ -43,6 +45,21 @@ class UserInputs(NamedTuple):
             present=np.pad(self.present, width),
             ages=np.pad(self.ages, width),
         )
+
+
+class Tables(NamedTuple):
+    """What stands for users and their events in the layers of a user tower."""
+
+    user_ids: EmbeddingTable  # by number + 1; the first is that of `UNKNOWN_USER`
+    events: EmbeddingTable  # of each event code, or of each movie
+    codes: int  # event codes in a row of `events`
+
+    def columns(self, inputs: UserInputs) -> Columns:
+        """Return the columns of users with the rows of the tables `(B, I)` and `(B, L, E)`."""
+        return inputs._asdict() | {
+            "users": self.user_ids.rows(inputs.users),
+            "events": self.events.rows(inputs.events // self.codes),
+        }
 
 
 def user_inputs(

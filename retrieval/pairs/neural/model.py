@@ -13,6 +13,8 @@ from torch.nn import functional as F  # noqa: N812 (torch's own name for it)
 from retrieval.data.statistics import MOVIE_STATISTICS, USER_STATISTICS
 from retrieval.pairs.dropout import Dropout
 from retrieval.pairs.embedding import embedding
+from retrieval.pairs.lookup import table_of
+from retrieval.pairs.neural.inputs import Tables
 from retrieval.pairs.neural.settings import NeuralSettings
 from retrieval.pairs.sizes import Sizes
 from retrieval.pairs.time_codes import AGE_BUCKETS
@@ -121,8 +123,7 @@ class NeuralPair(nn.Module):
         described = self.describe(self.content)  # (M, D)
         movie = self.movie_vectors_of(movies, described)
         table, (users,) = self.event_table_of(described, users)
-        pooled = self.pooled(users, table)
-        user, offset = self.user_vectors(users, pooled)
+        user, offset = self.user_vectors_of(users, table)
         return offset + (user * movie).sum(1)
 
     def loss(
@@ -148,14 +149,18 @@ class NeuralPair(nn.Module):
         return torch.lerp(known, unknown, self.settings.cold_start_weight)
 
     def _error(self, users: UserBatch, table: EventTable, movie: Tensor, targets: Tensor) -> Tensor:
-        user, offset = self.user_vectors(users, self.pooled(users, table))
+        user, offset = self.user_vectors_of(users, table)
         lengths = user[:, :-1].square().sum(1) + movie[:, :-1].square().sum(1)  # (B,)
         error = F.mse_loss(offset + (user * movie).sum(1), targets)
         return error + self.settings.norm_penalty * lengths.mean()
 
-    def pooled(self, users: UserBatch, table: EventTable) -> Tensor:
-        """Return the histories, each as one vector: `(B, D)`."""
-        return pool(table.values, users.events, self.attention(users, table.keys))
+    def user_vectors_of(self, users: UserBatch, table: EventTable) -> tuple[Tensor, Tensor]:
+        """Return user vectors `(B, D + 1)` and offsets `(B,)`, with the rows of a table."""
+        own = self.user_ids(users.users)
+        values, keys = (F.embedding(users.events, each) for each in table)
+        return self.user_vectors(
+            own, users.attributes, users.statistics, values, keys, users.present, users.ages
+        )
 
     def event_table_of(
         self, described: Tensor, *batches: UserBatch
@@ -202,27 +207,51 @@ class NeuralPair(nn.Module):
         hidden = F.gelu(hidden)
         return EventTable(self.event_value(hidden), self.event_key(hidden))
 
-    def attention(self, users: UserBatch, keys: Tensor) -> Tensor:
+    def attention(self, keys: Tensor, present: Tensor, ages: Tensor) -> Tensor:
         """Return the weight of each event in each head, `(B, L, H)`.
 
         The weights of a user sum to less than one: the rest is for nothing at all, so that a short
         history counts for little and an empty one for nothing.
+
+        Args:
+            keys: `(B, L, H)` of the events.
+            present: `(B, L)`.
+            ages: `(B, L)`.
         """
-        length = users.events.shape[1]
         # Gathered along rows: an embedding of so few numbers a row is ten times slower.
-        by_age = self.age_key[None].expand(users.ages.shape[0], -1, -1)  # (B, ages, H)
-        of_ages = by_age.gather(1, users.ages[:, :, None].expand(-1, -1, by_age.shape[2]))
-        scores = F.embedding(users.events, keys) + of_ages + self.rank_key[:length]  # (B, L, H)
-        scores = scores.masked_fill(~users.present.unsqueeze(2), -1e9)
+        by_age = self.age_key[None].expand(ages.shape[0], -1, -1)  # (B, ages, H)
+        of_ages = by_age.gather(1, ages[:, :, None].expand(-1, -1, by_age.shape[2]))
+        scores = keys + of_ages + self.rank_key[: keys.shape[1]]  # (B, L, H)
+        scores = scores.masked_fill(~present.unsqueeze(2), -1e9)
         nothing = self.nothing_key.expand(scores.shape[0], 1, -1)  # (B, 1, H)
         return torch.softmax(torch.cat([nothing, scores], 1), 1)[:, 1:]
 
-    def user_vectors(self, users: UserBatch, pooled: Tensor) -> tuple[Tensor, Tensor]:
-        """Return user vectors `(B, D + 1)`, their last component 1, and offsets `(B,)`."""
-        own = self.user_ids(users.users)  # (B, D + 1)
-        columns = zip(self.attributes, users.attributes.unbind(1), strict=True)
+    def user_vectors(
+        self,
+        own: Tensor,
+        attributes: Tensor,
+        statistics: Tensor,
+        values: Tensor,
+        keys: Tensor,
+        present: Tensor,
+        ages: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """Return user vectors `(B, D + 1)`, their last component 1, and offsets `(B,)`.
+
+        Args:
+            own: `(B, D + 1)` rows of the id embedding; the others as in `UserBatch`, with what the
+                events say.
+            attributes: `(B, C)`.
+            statistics: `(B, 3)`.
+            values: `(B, L, D)`.
+            keys: `(B, L, H)`.
+            present: `(B, L)`.
+            ages: `(B, L)`.
+        """
+        pooled = pool(values, self.attention(keys, present, ages))  # (B, D)
+        columns = zip(self.attributes, attributes.unbind(1), strict=True)
         person = [embedded(column) for embedded, column in columns]
-        known = torch.cat([own[:, :-1], *person, users.statistics, pooled], 1)
+        known = torch.cat([own[:, :-1], *person, statistics, pooled], 1)
         out = self.user_dense(known) + self.user_skip(pooled) + own  # (B, D + 1)
         return torch.cat([out[:, :-1], torch.ones_like(out[:, :1])], 1), out[:, -1]
 
@@ -250,28 +279,28 @@ class NeuralPair(nn.Module):
         )
 
 
-def exported_bytes(settings: NeuralSettings, sizes: Sizes) -> int:
-    """Return about how many bytes of constants an exported user tower holds: the large tables."""
-    events = sizes.movies * sizes.classes * (settings.dimension + settings.heads)
-    return 4 * (events + (sizes.users + 1) * (settings.dimension + 1))
+def tables_of(pair: NeuralPair) -> Tables:
+    """Return what stands for users, and for events: `(C, D + H)`, their values and then keys."""
+    pair.eval()  # no dropout in the table
+    codes = torch.arange(pair.sizes.movies * pair.sizes.classes)
+    with torch.no_grad():
+        described = pair.describe(pair.content)
+        parts = [
+            torch.cat(pair.event_table(described, part), 1) for part in torch.split(codes, TOGETHER)
+        ]
+    return Tables(
+        user_ids=table_of(pair.user_ids.weight.detach().numpy()),
+        events=table_of(torch.cat(parts).numpy()),
+        codes=1,
+    )
 
 
 class NeuralUserTower(nn.Module):
-    """The user tower alone, with the event table as a constant: what is exported."""
-
-    values: Tensor
-    keys: Tensor
+    """The layers of the user tower alone: what is exported."""
 
     def __init__(self, pair: NeuralPair, centre: float, unit: float) -> None:
         super().__init__()
         self.pair, self.centre, self.unit = pair, centre, unit
-        pair.eval()  # no dropout in the table
-        with torch.no_grad():
-            described = pair.describe(pair.content)
-            codes = torch.arange(pair.sizes.movies * pair.sizes.classes)
-            parts = [pair.event_table(described, part) for part in torch.split(codes, TOGETHER)]
-        self.register_buffer("values", torch.cat([part.values for part in parts]))
-        self.register_buffer("keys", torch.cat([part.keys for part in parts]))
 
     def forward(  # one argument for each named input of the exported graph
         self,
@@ -282,23 +311,23 @@ class NeuralUserTower(nn.Module):
         present: Tensor,
         ages: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        """Return user vectors `(B, D + 1)` and offsets `(B,)`, in ratings."""
-        batch = UserBatch(users, attributes, statistics, events, present, ages)
-        weights = self.pair.attention(batch, self.keys)  # (B, L, H)
-        vectors, offsets = self.pair.user_vectors(batch, pool(self.values, events, weights))
+        """Return user vectors `(B, D + 1)` and offsets `(B,)`, in ratings: see `Tables.columns`."""
+        values, keys = events.tensor_split([self.pair.settings.dimension], dim=2)
+        vectors, offsets = self.pair.user_vectors(
+            users, attributes, statistics, values, keys, present, ages
+        )
         return vectors * self.unit, self.centre + offsets * self.unit
 
 
-def pool(values: Tensor, events: Tensor, weights: Tensor) -> Tensor:
+def pool(values: Tensor, weights: Tensor) -> Tensor:
     """Return the weighted sum of event values, each head over its own part: `(B, D)`.
 
     Args:
-        values: `(C, D)`.
-        events: `(B, L)` rows of values.
+        values: `(B, L, D)`.
         weights: `(B, L, H)`.
     """
-    weights = weights.repeat_interleave(values.shape[1] // weights.shape[2], 2)  # (B, L, D)
-    return (F.embedding(events, values) * weights).sum(1)
+    weights = weights.repeat_interleave(values.shape[2] // weights.shape[2], 2)  # (B, L, D)
+    return (values * weights).sum(1)
 
 
 def padded(codes: Tensor) -> Tensor:

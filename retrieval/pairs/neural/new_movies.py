@@ -1,6 +1,6 @@
 """The movie side of the neural pair for movies that training did not know, computed by numpy."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -8,13 +8,15 @@ from safetensors import safe_open
 
 from retrieval.data.statistics import MOVIE_STATISTICS
 from retrieval.pairs.content import Content
-from retrieval.pairs.neural.tower import WEIGHTS_FILE
+from retrieval.pairs.neural.files import FILES
 from retrieval.pairs.normal import normal_distribution
 from retrieval.pairs.protocol import Floats, RunFacts, Vectors
 from retrieval.storage.damage import readable
 
-# Layers of the movie side; only these are read, and of the ids the row that stands for no movie.
-LAYERS = ("describe.0", "describe.3", "movie_dense.0", "movie_dense.3", "movie_skip")
+# Layers that are read, and no others; of the ids only the row that stands for no movie.
+DESCRIBING = ("describe.0", "describe.3")
+OF_MOVIES = (*DESCRIBING, "movie_dense.0", "movie_dense.3", "movie_skip")
+OF_EVENTS = (*DESCRIBING, "event_hidden", "event_value", "event_key")
 
 Arrays = Mapping[str, Vectors]
 
@@ -29,10 +31,9 @@ def new_movie_vectors(folder: Path, _facts: RunFacts, content: Content) -> Vecto
     Raises:
         RunError: The file of the weights is damaged.
     """
-    path = folder / WEIGHTS_FILE
+    path = folder / FILES.weights
+    weights = _layers(path, OF_MOVIES)
     with readable(path), safe_open(path, framework="np") as file:
-        names = [f"{layer}.{part}" for layer in LAYERS for part in ("weight", "bias")]
-        weights: Arrays = {name: file.get_tensor(name) for name in names}
         unknown: Vectors = file.get_slice("movie_ids.weight")[:1]  # (1, D + 1)
         described = _dense(weights, "describe", content.matrix())  # (A, D)
         ids = np.repeat(unknown, len(described), axis=0)
@@ -42,11 +43,49 @@ def new_movie_vectors(folder: Path, _facts: RunFacts, content: Content) -> Vecto
         return out + _linear(weights, "movie_skip", described)
 
 
+def new_event_rows(folder: Path, content: Content) -> Vectors:
+    """Return what events of movies that nobody has rated say: `NeuralPair.event_table`.
+
+    Args:
+        folder: Folder of a version.
+        content: Content of A movies.
+
+    Returns:
+        `(A * classes, D + H)` rows: each movie at every rating.
+
+    Raises:
+        RunError: The file of the weights is damaged.
+    """
+    path = folder / FILES.weights
+    weights = _layers(path, OF_EVENTS)
+    with readable(path), safe_open(path, framework="np") as file:
+        unknown: Vectors = file.get_slice("event_movies.weight")[:1]  # (1, D)
+        classes: Vectors = file.get_tensor("event_classes.weight")  # (classes, D)
+        known = unknown + _dense(weights, "describe", content.matrix())  # (A, D)
+        unrated = np.zeros((len(known), MOVIE_STATISTICS), np.float32)
+        movies = np.hstack([known, unrated]).repeat(len(classes), axis=0)
+        events = np.hstack([movies, np.tile(classes, (len(known), 1))])
+        hidden = _gelu(_linear(weights, "event_hidden", events))
+        return np.hstack([_linear(weights, f"event_{part}", hidden) for part in ("value", "key")])
+
+
+def _layers(path: Path, layers: Sequence[str]) -> Arrays:
+    """Read weights and biases of layers."""
+    names = [f"{layer}.{part}" for layer in layers for part in ("weight", "bias")]
+    with readable(path), safe_open(path, framework="np") as file:
+        return {name: file.get_tensor(name) for name in names}
+
+
 def _dense(weights: Arrays, name: str, x: Vectors) -> Vectors:
     """Return what two layers with a GELU between them make of inputs `(A, I)`."""
-    hidden = _linear(weights, f"{name}.0", x).astype(np.float64)
-    gelu: Floats = hidden * normal_distribution(hidden)
-    return _linear(weights, f"{name}.3", gelu.astype(np.float32))
+    return _linear(weights, f"{name}.3", _gelu(_linear(weights, f"{name}.0", x)))
+
+
+def _gelu(x: Vectors) -> Vectors:
+    """Return the GELU of inputs `(A, I)`."""
+    wide = x.astype(np.float64)
+    gelu: Floats = wide * normal_distribution(wide)
+    return gelu.astype(np.float32)
 
 
 def _linear(weights: Arrays, name: str, x: Vectors) -> Vectors:

@@ -9,16 +9,21 @@ from numpy.typing import NDArray
 from retrieval.data.statistics import MOVIE_STATISTICS
 from retrieval.options import Preset
 from retrieval.pairs.content import Content
-from retrieval.pairs.export import check_size
 from retrieval.pairs.neural.examples import TrainingStatistics, training_statistics
-from retrieval.pairs.neural.fitted import FittedHistoryPair, HistoryReader, train_module
-from retrieval.pairs.neural.model import MovieBatch, NeuralPair, NeuralUserTower, exported_bytes
-from retrieval.pairs.neural.new_movies import new_movie_vectors
+from retrieval.pairs.neural.files import FILES, NAME
+from retrieval.pairs.neural.fitted import (
+    FittedHistoryPair,
+    HistoryReader,
+    forget_user,
+    train_module,
+    write_tower,
+)
+from retrieval.pairs.neural.model import MovieBatch, NeuralPair, NeuralUserTower, tables_of
+from retrieval.pairs.neural.new_movies import new_event_rows, new_movie_vectors
 from retrieval.pairs.neural.settings import NeuralSettings, preset_settings
-from retrieval.pairs.neural.tower import NAME, SIZES_FILE, TOWER_FILE, USERS_FILE, WEIGHTS_FILE
 from retrieval.pairs.neural.training import LoopSettings
 from retrieval.pairs.protocol import RunFacts, Vectors
-from retrieval.pairs.saved import SavedFiles, load_module, save_module, without_user
+from retrieval.pairs.saved import load_module, save_module
 from retrieval.pairs.sizes import sizes_of
 from retrieval.pairs.training import (
     SavedPair,
@@ -28,7 +33,7 @@ from retrieval.pairs.training import (
     rehearse_export,
 )
 from retrieval.progress import Stage
-from retrieval.storage.arrays import without_rows
+from retrieval.storage.arrays import append_rows
 from retrieval.storage.damage import readable
 
 # Seconds that a rating costs in each epoch on the reference machine.
@@ -38,7 +43,7 @@ RATING_COST = 1.5e-5
 class NeuralTowers:
     """How the neural pair is trained."""
 
-    rates, ranks, resumes = True, False, False
+    rates, ranks = True, False
 
     def settings(self, preset: Preset) -> NeuralSettings:
         """Return the settings of a preset."""
@@ -51,9 +56,6 @@ class NeuralTowers:
     def rehearse(self, data: TrainingData, settings: NeuralSettings, seed: int) -> None:
         """Fail at once where the export of the user tower would."""
         dataset = data.dataset
-        sizes = sizes_of(dataset, data.content.matrix())
-        what = f"{sizes.users:,} users and {sizes.movies:,} movies at {sizes.classes} classes"
-        check_size(exported_bytes(settings, sizes), NAME, what)
 
         def export(path: Path) -> None:
             statistics = training_statistics(dataset, np.ones(len(dataset.ratings), dtype=bool))
@@ -86,8 +88,7 @@ class NeuralTowers:
             biased=True,
             unrated=lambda: unrated_vectors(module, data.content),
             write=lambda folder: save(folder, module),
-            tower_file=TOWER_FILE,
-            users_file=USERS_FILE,
+            files=FILES,
         )
 
     def saved(self, folder: Path, facts: RunFacts) -> SavedPair:
@@ -110,15 +111,20 @@ class SavedNeural:
         """Return the movie vectors `(M, W)` of the catalogue that it was trained on."""
         return movie_vectors(self._module)
 
-    def add_movies(self, content: Content, _folder: Path) -> Vectors:
-        """Return vectors `(A, W)` of movies that nobody has rated."""
+    def add_movies(self, content: Content, folder: Path) -> Vectors:
+        """Return vectors `(A, W)` of movies that nobody has rated, whose events the tower reads."""
+        append_rows(folder / FILES.events, new_event_rows(self._folder, content))
         return new_movie_vectors(self._folder, self._facts, content)
 
+    def write_tower(self, folder: Path) -> None:
+        """Write the user tower, and what it looks up, into a version that has none."""
+        facts, module = self._facts, self._module
+        tower = NeuralUserTower(module, facts.centre, facts.scale.unit)
+        write_tower(folder, FILES, tower, tables_of(module), facts)
+
     def forget_user(self, user: int, _events: slice, folder: Path) -> None:
-        """Write the pair and its tower without what they know of a user's id."""
-        files = SavedFiles(folder / WEIGHTS_FILE, folder / SIZES_FILE, folder / TOWER_FILE)
-        without_user(files, "user_ids.weight", 1 + user)
-        without_rows(folder / USERS_FILE, user)
+        """Write the pair without what it knows of a user's id."""
+        forget_user(folder, FILES, user)
 
 
 def make_module(
@@ -156,7 +162,7 @@ def unrated_vectors(module: NeuralPair, content: Content) -> NDArray[np.float32]
 
 def save(folder: Path, module: NeuralPair) -> None:
     """Write weights and sizes into a folder."""
-    save_module(folder / WEIGHTS_FILE, folder / SIZES_FILE, module, module.sizes, {})
+    save_module(folder / FILES.weights, folder / FILES.sizes, module, module.sizes, {})
 
 
 def load(folder: Path, settings: NeuralSettings) -> NeuralPair:
@@ -165,8 +171,8 @@ def load(folder: Path, settings: NeuralSettings) -> NeuralPair:
     Raises:
         RunError: A file is damaged.
     """
-    sizes, weights, _ = load_module(folder / WEIGHTS_FILE, folder / SIZES_FILE)
-    with readable(folder / WEIGHTS_FILE):
+    sizes, weights, _ = load_module(folder / FILES.weights, folder / FILES.sizes)
+    with readable(folder / FILES.weights):
         module = NeuralPair(
             settings,
             sizes,
@@ -187,5 +193,6 @@ def _reader(
         dataset=data.dataset,
         statistics=statistics,
         tower=NeuralUserTower(module, statistics.centre, data.dataset.scale.unit),
+        tables=tables_of(module),
         length=module.settings.history_length,
     )

@@ -1,5 +1,7 @@
 """The neural pair at query time: its user tower, run by ONNX Runtime, and what it said before."""
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +10,11 @@ from numpy.typing import NDArray
 from retrieval.data.history import Histories, whole_windows
 from retrieval.data.scale import RatingScale
 from retrieval.data.vocabulary import UNKNOWN
-from retrieval.pairs.neural.inputs import UNKNOWN_USER, UserInputs, user_inputs
+from retrieval.pairs.content import Content
+from retrieval.pairs.lookup import mapped_table
+from retrieval.pairs.neural.files import FILES, HistoryFiles
+from retrieval.pairs.neural.inputs import UNKNOWN_USER, Tables, UserInputs, user_inputs
+from retrieval.pairs.neural.new_movies import new_event_rows
 from retrieval.pairs.onnx_tower import OnnxTower
 from retrieval.pairs.protocol import (
     Numbers,
@@ -21,34 +27,41 @@ from retrieval.pairs.protocol import (
 from retrieval.pairs.when import When
 from retrieval.storage.arrays import mapped_vectors
 
-NAME = "neural"
-
-# In the folder of a run.
-TOWER_FILE = "neural_tower.onnx"
-WEIGHTS_FILE = "neural.safetensors"
-SIZES_FILE = "neural.json"
-USERS_FILE = "neural_users.npy"
-FILES = (TOWER_FILE, WEIGHTS_FILE, SIZES_FILE, USERS_FILE)
-
 # Users encoded together: enough to spread what each call costs, few enough to stay in the cache.
 CHUNK = 1024
 
 
 class HistoryTower:
-    """A user tower that reads the columns of `UserInputs`, and what it says of users as stored.
+    """A user tower that reads `UserInputs`, and what it says of users as stored.
 
     Args:
-        path: File of the tower.
+        tower: Its layers.
+        tables: What stands for users and events in them.
         users: `(U, W + 1)` what it says of all users without a time of asking, offsets last.
         facts: What it is told of the run.
+        new_events: Gives the rows of events of movies that training did not know.
 
     Raises:
-        RunError: The file cannot be read.
+        RunError: It reads no possible history.
     """
 
-    def __init__(self, path: Path, users: Vectors, facts: RunFacts) -> None:
-        self._tower, self._users = OnnxTower(path, UserInputs._fields), users
+    def __init__(
+        self,
+        tower: OnnxTower,
+        tables: Tables,
+        users: Vectors,
+        facts: RunFacts,
+        new_events: Callable[[Content], Vectors],
+    ) -> None:
+        self._tower, self._tables, self._users = tower, tables, users
         self._facts, self._length = facts, history_length(facts.settings)
+        self._new_events = new_events
+
+    def with_movies(self, content: Content) -> "HistoryTower":
+        """Return the tower with movies, after all others, that it knows by their content alone."""
+        events = self._tables.events.with_rows(self._new_events(content))
+        tables = self._tables._replace(events=events)
+        return HistoryTower(self._tower, tables, self._users, self._facts, self._new_events)
 
     def encode(self, questions: Questions) -> UserVectors:
         """Return what the tower says of Q questions."""
@@ -69,7 +82,7 @@ class HistoryTower:
                 facts.centre,
                 self._length,
             )
-            said[fresh] = _said(self._tower, inputs)
+            said[fresh] = _said(self._tower, self._tables, inputs)
         return UserVectors(said[:, :-1], said[:, -1], np.zeros(len(said), np.float32))
 
     def movie_variances(self, numbers: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -79,6 +92,7 @@ class HistoryTower:
 
 def stored_users(
     tower: OnnxTower,
+    tables: Tables,
     id_rows: Numbers,
     attributes: Numbers,
     histories: Histories,
@@ -89,7 +103,8 @@ def stored_users(
     """Return what a tower says of all users without a time of asking, `(U, W + 1)`.
 
     Args:
-        tower: The tower.
+        tower: The layers of the tower.
+        tables: What stands for users and events in them.
         id_rows: `(U,)` number of each user + 1, or `UNKNOWN_USER`.
         attributes: `(U, C)` codes.
         histories: Of the U users.
@@ -113,7 +128,7 @@ def stored_users(
         )
         windows = whole_windows(own, np.arange(len(offsets) - 1))
         inputs = user_inputs(id_rows[rows], attributes[rows], own, windows, scale, centre, length)
-        parts.append(_said(tower, inputs))
+        parts.append(_said(tower, tables, inputs))
     return np.concatenate(parts)
 
 
@@ -123,19 +138,43 @@ def open_tower(folder: Path, facts: RunFacts) -> HistoryTower:
     Raises:
         RunError: A file cannot be read, or is of another run.
     """
-    return HistoryTower(folder / TOWER_FILE, mapped_users(folder / USERS_FILE, facts), facts)
+    return open_history_tower(folder, FILES, facts, 1, partial(new_event_rows, folder))
 
 
-def mapped_users(path: Path, facts: RunFacts) -> Vectors:
-    """Return what `stored_users` returned, mapped from a file.
+def open_history_tower(
+    folder: Path,
+    files: HistoryFiles,
+    facts: RunFacts,
+    codes: int,
+    new_events: Callable[[Content], Vectors],
+) -> HistoryTower:
+    """Open a user tower that reads histories.
+
+    Args:
+        folder: Folder of the version.
+        files: Its files.
+        facts: What it is told of the run.
+        codes: Event codes in a row of its table of events.
+        new_events: Gives the rows of events of movies that training did not know.
 
     Raises:
-        RunError: The file cannot be read, or is of another run.
+        RunError: A file cannot be read, or is of another run.
     """
-    return mapped_vectors(path, (facts.users, facts.part.width + 1), "vectors of users")
+    tower = OnnxTower(folder / files.tower, UserInputs._fields)
+    events = facts.movies * facts.scale.classes // codes
+    tables = Tables(
+        mapped_table(folder / files.user_ids, facts.users + 1, tower.width("users")),
+        mapped_table(folder / files.events, events, tower.width("events")),
+        codes,
+    )
+    shape = (facts.users, facts.part.width + 1)
+    users = mapped_vectors(folder / files.users, shape, "vectors of users")
+    return HistoryTower(tower, tables, users, facts, new_events)
 
 
-def _said(tower: OnnxTower, inputs: UserInputs) -> Vectors:
+def _said(tower: OnnxTower, tables: Tables, inputs: UserInputs) -> Vectors:
     """Return vectors and, as the last column, offsets of E users, `(E, W + 1)`."""
-    vectors, offsets = tower.run_in_chunks(inputs, len(inputs.users), CHUNK)
+    vectors, offsets = tower.run_in_chunks(
+        lambda rows: tables.columns(inputs.part(rows)), len(inputs.users), CHUNK
+    )
     return np.concatenate([vectors, offsets[:, None]], axis=1)

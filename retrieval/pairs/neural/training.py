@@ -5,6 +5,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -12,14 +13,26 @@ import torch
 from torch import Tensor, nn
 
 from retrieval.data.metrics import root_mean_square
+from retrieval.pairs.checkpoint import (
+    EpochCheckpoint,
+    State,
+    moments_of,
+    random_state,
+    restore_moments,
+    restore_random,
+)
 from retrieval.pairs.device import CPU, ahead, forked, mixed_precision
 from retrieval.pairs.divergence import check_number, largest_weight
-from retrieval.pairs.neural.examples import Examples
+from retrieval.pairs.neural.examples import Batch, Examples
 from retrieval.pairs.neural.model import MovieBatch, UserBatch
 from retrieval.pairs.training import ALONE, Ranks, generator_of, share_of, torch_seed
 from retrieval.progress import SILENT, Progress
+from retrieval.storage.arrays import fingerprint
 
 EVALUATION_BATCH = 4096
+
+# Of checkpoints; a new one where training is no longer the same.
+FORMAT = 1
 
 
 class Optimizer(StrEnum):
@@ -98,8 +111,12 @@ def fit(
     unit: float = 1.0,
     ranks: Ranks = ALONE,
     device: torch.device = CPU,
+    path: Path | None = None,
 ) -> Fit:
     """Train a module in place, on a CPU the same way for the same seed and number of threads.
+
+    Interrupted, the same call goes on from the last epoch that was finished, where one process
+    trains alone.
 
     Args:
         module: Module to train.
@@ -113,59 +130,132 @@ def fit(
         unit: Ratings in a deviation of 1, for the errors that are shown.
         ranks: Processes that train it together.
         device: Device to train on; the module is on the CPU before and after.
+        path: File where interrupted training is kept, if it is; the caller removes it.
 
     Raises:
         RecError: A loss or a weight is no finite number.
     """
+    kept = None
+    if path is not None and ranks.size == 1:  # else nobody knows where the others were
+        settled = (settings, seed, length, device.type)
+        kept = EpochCheckpoint(path, _key(module, training, validation, settled))
     module.to(device)
-    rng = np.random.default_rng(seed)
-    own = generator_of(rng, ranks, seed)
-    steps = math.ceil(len(training) / settings.batch_size)
-    optimizer = _optimizer(module, settings)
-    schedule = _schedule(optimizer, settings, steps * settings.epochs)
-    progress.stage(f"{name} pair", steps * settings.epochs)
+    state = _TrainingState(module, training, length, settings, seed, ranks, device)
+    progress.stage(f"{name} pair", state.steps * settings.epochs)
     epochs: list[Epoch] = []
     best, best_weights = 0, copy.deepcopy(module.state_dict())
     with forked(device):
         torch.manual_seed(torch_seed(seed, ranks))
-        for epoch in range(settings.epochs):
-            module.train()
-            total = 0.0
-            order = rng.permutation(len(training))
-            questions = (
-                (training.batch(rows, length), training.new_users(rows, length, own))
-                for whole in _batches(order, settings.batch_size)
-                for rows in [share_of(whole, ranks)]
-            )
-            for step, (batch, new_users) in enumerate(ahead(questions, device), start=1):
-                count = len(batch.targets)
-                with mixed_precision(device):
-                    loss = module.loss(*batch.to(device), new_users.to(device))
-                optimizer.zero_grad()
-                torch.autograd.backward(loss)
-                ranks.average(module.parameters(), count)
-                optimizer.step()
-                schedule.step()
-                check_number(loss.item(), "loss", name, epoch + 1, step)
-                total += loss.item() * count
-                progress.advance()
+        left = None if kept is None else kept.load()
+        if left is not None:
+            state.restore(left)
+            epochs = [Epoch(*epoch) for epoch in left.card["epochs"]]
+            best, best_weights = left.card["best"], left.best
+            progress.advance(state.steps * len(epochs))
+        while len(epochs) < settings.epochs and len(epochs) - best <= settings.patience:
+            done = len(epochs) + 1
+            loss = state.epoch(done, name, progress)
             (error,) = ranks.first(lambda: [root_mean_square_error(module, validation, length)])
-            check_number(error, "validation error", name, epoch + 1, steps)
-            check_number(
-                largest_weight(module.parameters()), "largest weight", name, epoch + 1, steps
-            )
-            (total,) = ranks.total([total])
-            epochs.append(Epoch(total / len(training), error))
-            if epochs[-1].validation_error <= epochs[best].validation_error:
-                best, best_weights = epoch, copy.deepcopy(module.state_dict())
-            found = unit * epochs[-1].validation_error
-            progress.say(f"epoch {epoch + 1} of {settings.epochs}, validation RMSE {found:.4f}")
-            if epoch - best >= settings.patience:
-                break
+            check_number(error, "validation error", name, done, state.steps)
+            epochs.append(Epoch(loss, error))
+            if error <= epochs[best].validation_error:
+                best, best_weights = done - 1, copy.deepcopy(module.state_dict())
+            if kept is not None:
+                kept.save(state.saved(best_weights, {"epochs": epochs, "best": best}))
+            progress.say(f"epoch {done} of {settings.epochs}, validation RMSE {unit * error:.4f}")
     module.load_state_dict(best_weights)
     module.to(CPU)
     module.eval()
     return Fit(epochs, best)
+
+
+class _TrainingState:
+    """A module in training, and all that the next step depends on.
+
+    Args:
+        module: Module that is trained, on its device.
+        training: Rows to learn from.
+        length: Length of the longest history.
+        settings: Settings of the loop.
+        seed: Seed of the order of rows.
+        ranks: Processes that train it together.
+        device: Device to train on.
+    """
+
+    def __init__(
+        self,
+        module: RatingModule,
+        training: Examples,
+        length: int,
+        settings: LoopSettings,
+        seed: int,
+        ranks: Ranks,
+        device: torch.device,
+    ) -> None:
+        self._module, self._training, self._length = module, training, length
+        self._batch_size, self._ranks, self._device = settings.batch_size, ranks, device
+        self.steps = math.ceil(len(training) / settings.batch_size)  # of an epoch
+        self._rng = np.random.default_rng(seed)
+        self._own = generator_of(self._rng, ranks, seed)
+        self._optimizer = _optimizer(module, settings)
+        self._schedule = _schedule(self._optimizer, settings, self.steps * settings.epochs)
+
+    def epoch(self, number: int, name: str, progress: Progress) -> float:
+        """Pass over all rows once, the epoch so numbered; return the mean loss of a row."""
+        self._module.train()
+        total, device = 0.0, self._device
+        for step, (batch, new_users) in enumerate(ahead(self._batches(), device), start=1):
+            count = len(batch.targets)
+            with mixed_precision(device):
+                loss = self._module.loss(*batch.to(device), new_users.to(device))
+            self._optimizer.zero_grad()
+            torch.autograd.backward(loss)
+            self._ranks.average(self._module.parameters(), count)
+            self._optimizer.step()
+            self._schedule.step()
+            check_number(loss.item(), "loss", name, number, step)
+            total += loss.item() * count
+            progress.advance()
+        largest = largest_weight(self._module.parameters())
+        check_number(largest, "largest weight", name, number, self.steps)
+        (total,) = self._ranks.total([total])
+        return total / len(self._training)
+
+    def _batches(self) -> Iterator[tuple[Batch, UserBatch]]:
+        """Give all rows once, in batches, and the new users who ask some of them again."""
+        order = self._rng.permutation(len(self._training))
+        for whole in _batches(order, self._batch_size):
+            rows = share_of(whole, self._ranks)
+            batch = self._training.batch(rows, self._length)
+            yield batch, self._training.new_users(rows, self._length, self._own)
+
+    def saved(self, best: dict[str, Tensor], card: dict[str, Any]) -> State:
+        """Return what `restore` needs; the best weights and more for the card go along."""
+        # Of parameters the optimizer has its own names; the schedule changes what else it knows.
+        groups = [
+            {name: value for name, value in group.items() if name != "params"}
+            for group in self._optimizer.param_groups
+        ]
+        steps, drawn = self._schedule.last_epoch, self._rng.bit_generator.state
+        return State(
+            weights=self._module.state_dict(),
+            best=best,
+            moments=moments_of(self._optimizer),
+            random=random_state(self._device),
+            more={},
+            card=card | {"groups": groups, "steps": steps, "rng": drawn},
+        )
+
+    def restore(self, left: State) -> None:
+        """Go back to where a state was returned; torch's generators too."""
+        self._module.load_state_dict(left.weights)
+        restore_moments(self._optimizer, left.moments)
+        for group, kept in zip(self._optimizer.param_groups, left.card["groups"], strict=True):
+            group.update(kept)
+        steps = {"last_epoch": left.card["steps"], "_step_count": left.card["steps"] + 1}
+        self._schedule.load_state_dict(self._schedule.state_dict() | steps)
+        self._rng.bit_generator.state = left.card["rng"]
+        restore_random(left.random, self._device)
 
 
 def predict(module: RatingModule, examples: Examples, length: int) -> np.ndarray:
@@ -192,6 +282,18 @@ def root_mean_square_error(module: RatingModule, examples: Examples, length: int
 def _batches(order: np.ndarray, size: int) -> Iterator[np.ndarray]:
     for start in range(0, len(order), size):
         yield order[start : start + size]
+
+
+def _key(
+    module: RatingModule,
+    training: Examples,
+    validation: Examples,
+    settled: tuple[LoopSettings, int, int, str],
+) -> str:
+    """Return a hash of all that training follows from."""
+    weights = {name: value.numpy() for name, value in module.state_dict().items()}
+    facts = (FORMAT, *settled, [(name, value.shape) for name, value in weights.items()])
+    return fingerprint(facts, (*weights.values(), *training.arrays, *validation.arrays))
 
 
 def _optimizer(module: RatingModule, settings: LoopSettings) -> torch.optim.Optimizer:

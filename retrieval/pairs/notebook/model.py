@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 (torch's own name for it)
 
+from retrieval.pairs.lookup import table_of
+from retrieval.pairs.neural.inputs import Tables
 from retrieval.pairs.neural.model import MovieBatch, UserBatch
 from retrieval.pairs.notebook.settings import Activation, NotebookSettings
 from retrieval.pairs.sizes import Sizes
@@ -59,7 +61,12 @@ class NotebookPair(nn.Module):
 
     def forward(self, users: UserBatch, movies: MovieBatch) -> Tensor:
         """Return deviations predicted for B pairs, `(B,)`."""
-        dots = (self.user_vectors(users) * self.movie_vectors_of(movies.numbers)).sum(1)
+        own, watched = (
+            self.user_ids(users.users),
+            self.movie_ids(users.events // self.sizes.classes),
+        )
+        user = self.user_vectors(own, users.attributes, watched, users.present)
+        dots = (user * self.movie_vectors_of(movies.numbers)).sum(1)
         return (torch.relu(dots) - self.centre) / self.unit
 
     def loss(
@@ -72,14 +79,22 @@ class NotebookPair(nn.Module):
         with torch.autocast(targets.device.type, enabled=False):
             return F.mse_loss(self(users, movies), targets)
 
-    def user_vectors(self, users: UserBatch) -> Tensor:
-        """Return `(B, 32)`."""
-        present = users.present.unsqueeze(2)  # (B, L, 1)
-        watched = self.movie_ids(users.events // self.sizes.classes)  # (B, L, 100)
-        mean = (watched * present).sum(1) / present.sum(1).clamp(min=1)  # (B, 100)
-        gender, age, occupation = users.attributes.unbind(1)[:3]
+    def user_vectors(
+        self, own: Tensor, attributes: Tensor, watched: Tensor, present: Tensor
+    ) -> Tensor:
+        """Return `(B, 32)`.
+
+        Args:
+            own: `(B, 100)` embeddings of the users.
+            attributes: `(B, C)` codes.
+            watched: `(B, L, 100)` embeddings of the movies of events.
+            present: `(B, L)` whether there is an event.
+        """
+        there = present.unsqueeze(2)  # (B, L, 1)
+        mean = (watched * there).sum(1) / there.sum(1).clamp(min=1)  # (B, 100)
+        gender, age, occupation = attributes.unbind(1)[:3]
         parts = [
-            self.user_ids(users.users),
+            own,
             self.gender(gender),
             self.occupation(occupation),
             self.ages[age].unsqueeze(1),
@@ -103,13 +118,14 @@ class NotebookPair(nn.Module):
         return vectors
 
 
-def exported_bytes(sizes: Sizes) -> int:
-    """Return about how many bytes of constants an exported user tower holds: the large tables."""
-    return 4 * IDS * (sizes.users + 1 + sizes.movies)
+def tables_of(pair: NotebookPair) -> Tables:
+    """Return what stands for users, and for the movies of events."""
+    users, movies = (table_of(e.weight.detach().numpy()) for e in (pair.user_ids, pair.movie_ids))
+    return Tables(users, movies, pair.sizes.classes)
 
 
 class NotebookUserTower(nn.Module):
-    """The user tower alone: what is exported."""
+    """The layers of the user tower alone: what is exported."""
 
     def __init__(self, pair: NotebookPair) -> None:
         super().__init__()
@@ -119,14 +135,13 @@ class NotebookUserTower(nn.Module):
         self,
         users: Tensor,
         attributes: Tensor,
-        statistics: Tensor,
+        _statistics: Tensor,
         events: Tensor,
         present: Tensor,
-        ages: Tensor,
+        _ages: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        """Return user vectors `(B, 32)` and offsets of 0 `(B,)`, in ratings."""
-        batch = UserBatch(users, attributes, statistics, events, present, ages)
-        vectors = self.pair.user_vectors(batch)
+        """Return user vectors `(B, 32)` and offsets of 0 `(B,)`, in ratings: see `Tables`."""
+        vectors = self.pair.user_vectors(users, attributes, events, present)
         return vectors, vectors[:, 0] * 0.0
 
 

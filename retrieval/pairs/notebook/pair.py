@@ -6,18 +6,22 @@ import numpy as np
 import torch
 
 from retrieval.data.user_attributes import AGE_EDGES
-from retrieval.errors import RequestError
 from retrieval.options import Preset
 from retrieval.pairs.content import Content
-from retrieval.pairs.export import check_size
 from retrieval.pairs.neural.examples import TrainingStatistics, training_statistics
-from retrieval.pairs.neural.fitted import FittedHistoryPair, HistoryReader, train_module
+from retrieval.pairs.neural.fitted import (
+    FittedHistoryPair,
+    HistoryReader,
+    forget_user,
+    train_module,
+    write_tower,
+)
 from retrieval.pairs.neural.training import LoopSettings, Optimizer
-from retrieval.pairs.notebook.model import NotebookPair, NotebookUserTower, exported_bytes
+from retrieval.pairs.notebook.model import NotebookPair, NotebookUserTower, tables_of
 from retrieval.pairs.notebook.settings import NotebookSettings, preset_settings
-from retrieval.pairs.notebook.tower import NAME, SIZES_FILE, TOWER_FILE, USERS_FILE, WEIGHTS_FILE
+from retrieval.pairs.notebook.tower import FILES, NAME, knows_no_others
 from retrieval.pairs.protocol import RunFacts, Vectors
-from retrieval.pairs.saved import SavedFiles, load_module, save_module, without_user
+from retrieval.pairs.saved import load_module, save_module
 from retrieval.pairs.sizes import sizes_of
 from retrieval.pairs.training import (
     SavedPair,
@@ -27,7 +31,6 @@ from retrieval.pairs.training import (
     rehearse_export,
 )
 from retrieval.progress import Stage
-from retrieval.storage.arrays import without_rows
 from retrieval.storage.damage import readable
 
 # Seconds that a rating costs in each epoch on the reference machine.
@@ -37,7 +40,7 @@ RATING_COST = 4e-5
 class NotebookTowers:
     """How the notebook pair is trained."""
 
-    rates, ranks, resumes = True, False, False
+    rates, ranks = True, False
 
     def settings(self, preset: Preset) -> NotebookSettings:
         """Return the settings of a preset."""
@@ -50,8 +53,6 @@ class NotebookTowers:
     def rehearse(self, data: TrainingData, settings: NotebookSettings, seed: int) -> None:
         """Fail at once where the export of the user tower would."""
         dataset = data.dataset
-        sizes = sizes_of(dataset, data.content.matrix())
-        check_size(exported_bytes(sizes), NAME, f"{sizes.users:,} users, {sizes.movies:,} movies")
 
         def export(path: Path) -> None:
             statistics = training_statistics(dataset, np.ones(len(dataset.ratings), dtype=bool))
@@ -87,8 +88,7 @@ class NotebookTowers:
             biased=False,
             unrated=lambda: vectors,  # it treats a movie without ratings like any other
             write=lambda folder: save(folder, module),
-            tower_file=TOWER_FILE,
-            users_file=USERS_FILE,
+            files=FILES,
         )
 
     def saved(self, folder: Path, facts: RunFacts) -> SavedPair:
@@ -105,21 +105,25 @@ class SavedNotebook:
 
     def __init__(self, folder: Path, facts: RunFacts) -> None:
         settings = NotebookSettings.model_validate(facts.settings)
+        self._facts = facts
         self._module = load(folder, settings, facts.centre, facts.scale.unit)
 
     def movies(self) -> Vectors:
         """Return the movie vectors `(M, W)` of the catalogue that it was trained on."""
         return movie_vectors(self._module)
 
-    def add_movies(self, _content: Content, _folder: Path) -> Vectors:
+    def add_movies(self, content: Content, _folder: Path) -> Vectors:
         """Raise a `RequestError`."""
-        raise RequestError("the notebook pair knows no movie it was not trained on")
+        return knows_no_others(content)
+
+    def write_tower(self, folder: Path) -> None:
+        """Write the user tower, and what it looks up, into a version that has none."""
+        tower = NotebookUserTower(self._module)
+        write_tower(folder, FILES, tower, tables_of(self._module), self._facts)
 
     def forget_user(self, user: int, _events: slice, folder: Path) -> None:
-        """Write the pair and its tower without what they know of a user's id."""
-        files = SavedFiles(folder / WEIGHTS_FILE, folder / SIZES_FILE, folder / TOWER_FILE)
-        without_user(files, "user_ids.weight", 1 + user)
-        without_rows(folder / USERS_FILE, user)
+        """Write the pair without what it knows of a user's id."""
+        forget_user(folder, FILES, user)
 
 
 def make_module(
@@ -144,7 +148,7 @@ def make_module(
 
 def save(folder: Path, module: NotebookPair) -> None:
     """Write weights and sizes into a folder."""
-    save_module(folder / WEIGHTS_FILE, folder / SIZES_FILE, module, module.sizes, {})
+    save_module(folder / FILES.weights, folder / FILES.sizes, module, module.sizes, {})
 
 
 def load(folder: Path, settings: NotebookSettings, centre: float, unit: float) -> NotebookPair:
@@ -159,8 +163,8 @@ def load(folder: Path, settings: NotebookSettings, centre: float, unit: float) -
     Raises:
         RunError: A file is damaged.
     """
-    sizes, weights, _ = load_module(folder / WEIGHTS_FILE, folder / SIZES_FILE)
-    with readable(folder / WEIGHTS_FILE):
+    sizes, weights, _ = load_module(folder / FILES.weights, folder / FILES.sizes)
+    with readable(folder / FILES.weights):
         module = NotebookPair(
             settings,
             sizes,
@@ -183,5 +187,6 @@ def _reader(
         dataset=data.dataset,
         statistics=statistics,
         tower=NotebookUserTower(module),
+        tables=tables_of(module),
         length=module.settings.history_length,
     )

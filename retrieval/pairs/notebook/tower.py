@@ -2,17 +2,15 @@
 
 from pathlib import Path
 
-from retrieval.pairs.neural.tower import HistoryTower, mapped_users
-from retrieval.pairs.protocol import RunFacts
+from retrieval.errors import RequestError
+from retrieval.pairs.content import Content
+from retrieval.pairs.neural.files import history_files
+from retrieval.pairs.neural.tower import HistoryTower, open_history_tower
+from retrieval.pairs.protocol import RunFacts, Vectors
 
 NAME = "notebook"
 
-# In the folder of a run.
-TOWER_FILE = "notebook_tower.onnx"
-WEIGHTS_FILE = "notebook.safetensors"
-SIZES_FILE = "notebook.json"
-USERS_FILE = "notebook_users.npy"
-FILES = (TOWER_FILE, WEIGHTS_FILE, SIZES_FILE, USERS_FILE)
+FILES = history_files(NAME)
 
 
 def open_tower(folder: Path, facts: RunFacts) -> HistoryTower:
@@ -21,4 +19,9 @@ def open_tower(folder: Path, facts: RunFacts) -> HistoryTower:
     Raises:
         RunError: A file cannot be read, or is of another run.
     """
-    return HistoryTower(folder / TOWER_FILE, mapped_users(folder / USERS_FILE, facts), facts)
+    return open_history_tower(folder, FILES, facts, facts.scale.classes, knows_no_others)
+
+
+def knows_no_others(_content: Content) -> Vectors:
+    """Raise a `RequestError`."""
+    raise RequestError("the notebook pair knows no movie it was not trained on")

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from retrieval.pairs.sequence.model import SequencePair, SequenceUserTower
+from retrieval.pairs.lookup import EmbeddingTable, table_of
+from retrieval.pairs.sequence.model import SequencePair, SequenceUserTower, with_nothing
 
 
 class SequenceEnsemble(nn.Module):
@@ -47,8 +48,20 @@ class SequenceEnsemble(nn.Module):
         return torch.cat([*(pair.movie_vectors() for pair in members), trends], dim=1)
 
 
+def movie_rows(ensemble: SequenceEnsemble) -> Tensor:
+    """Return what stands for movies in the user tower, `(M + 1, P * D)`; the first is no movie."""
+    ensemble.eval()
+    with torch.no_grad():
+        return torch.cat([with_nothing(pair.table()) for pair in ensemble.members()], dim=1)
+
+
+def movie_table(ensemble: SequenceEnsemble) -> EmbeddingTable:
+    """Return the same as a table."""
+    return table_of(movie_rows(ensemble).numpy())
+
+
 class EnsembleUserTower(nn.Module):
-    """The user tower alone: see `SequenceUserTower`."""
+    """The layers of the user tower alone: see `SequenceUserTower`."""
 
     def __init__(self, ensemble: SequenceEnsemble) -> None:
         super().__init__()
@@ -64,8 +77,11 @@ class EnsembleUserTower(nn.Module):
         last: Tensor,
         asked: Tensor,
     ) -> Tensor:
-        """Return `(B, W)` from the columns of `Tokens`."""
-        columns = (movies, classes, codes, time_gaps, relative_times, last, asked)
-        answers = [tower(*columns) for tower in self.towers]
+        """Return `(B, W)`: see `Tokens.columns`."""
+        columns = (classes, codes, time_gaps, relative_times, last, asked)
+        of_towers = movies.chunk(len(self.towers), dim=2)
+        answers = [
+            tower(rows, *columns) for tower, rows in zip(self.towers, of_towers, strict=True)
+        ]
         weights = torch.stack([weights for _, weights in answers]).sum(dim=0)
         return torch.cat([*(vectors for vectors, _ in answers), weights], dim=1)

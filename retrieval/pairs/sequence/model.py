@@ -89,7 +89,8 @@ class SequencePair(nn.Module):
             time_gaps: `(B, T)`.
             relative_times: `(B, T, T)`.
         """
-        x: Tensor = self.dropout(self.embed(with_nothing(table), movies, classes, codes, time_gaps))
+        rows = F.embedding(movies, with_nothing(table))
+        x: Tensor = self.dropout(self.embed(rows, classes, codes, time_gaps))
         for block in self.layers():
             x = block(x, relative_times, block.biases())
         return x
@@ -98,21 +99,18 @@ class SequencePair(nn.Module):
         """Return the vectors `(..., D)`, of length 1, of questions in the sitting, by state."""
         return F.normalize(self.norm(x), dim=-1)
 
-    def embed(
-        self, known: Tensor, movies: Tensor, classes: Tensor, codes: Tensor, time_gaps: Tensor
-    ) -> Tensor:
+    def embed(self, movies: Tensor, classes: Tensor, codes: Tensor, time_gaps: Tensor) -> Tensor:
         """Return what each token is, `(B, T, D)`, before it has looked at others.
 
         Args:
-            known: What `with_nothing` made of the table; the others as for `forward`.
-            movies: `(B, T)`.
+            movies: `(B, T, D)` rows of what `with_nothing` made of the table; the others as for
+                `forward`.
             classes: `(B, T)`.
             codes: `(B, C)`.
             time_gaps: `(B, T)`.
         """
-        x = F.embedding(movies, known) * math.sqrt(self.settings.dimension)  # (B, T, D)
         x = (
-            x
+            movies * math.sqrt(self.settings.dimension)
             + self.classes(classes)
             + self.time_gaps(time_gaps)
             + self.places.weight[: movies.shape[1]]
@@ -257,24 +255,16 @@ class Block(nn.Module):
         return x + gated
 
 
-def exported_bytes(settings: SequenceSettings, sizes: Sizes) -> int:
-    """Return about how many bytes of constants an exported user tower holds: its movies."""
-    return 4 * (sizes.movies + 1) * settings.dimension
-
-
 class SequenceUserTower(nn.Module):
-    """The user tower alone: what answers the question after the last token.
+    """The layers of the user tower alone: what answers the question after the last token.
 
     What does not depend on the user is made once, and in the last block nothing but that question.
     """
-
-    known: Tensor
 
     def __init__(self, pair: SequencePair) -> None:
         super().__init__()
         self.pair = pair
         pair.eval()
-        self.register_buffer("known", with_nothing(pair.table()).detach())
         for place, block in enumerate(pair.layers()):
             self.register_buffer(f"biases_{place}", block.biases().detach())
 
@@ -288,8 +278,8 @@ class SequenceUserTower(nn.Module):
         last: Tensor,
         asked: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        """Return vectors `(B, D)` and weights of trends `(B, J)` from the columns of `Tokens`."""
-        x = self.pair.embed(self.known, movies, classes, codes, time_gaps)
+        """Return vectors `(B, D)` and weights of trends `(B, J)`: see `Tokens.columns`."""
+        x = self.pair.embed(movies, classes, codes, time_gaps)
         *earlier, final = self.pair.layers()
         for place, block in enumerate(earlier):
             x = block(x, relative_times, self.get_buffer(f"biases_{place}"))

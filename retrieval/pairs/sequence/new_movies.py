@@ -8,8 +8,8 @@ from safetensors import safe_open
 
 from retrieval.pairs.content import Content
 from retrieval.pairs.protocol import RunFacts, Vectors
+from retrieval.pairs.sequence.files import SIZES_FILE, WEIGHTS_FILE
 from retrieval.pairs.sequence.settings import SequenceSettings
-from retrieval.pairs.sequence.tower import SIZES_FILE, WEIGHTS_FILE
 from retrieval.pairs.sequence.trends import unwatched_trends
 from retrieval.storage.damage import readable
 
@@ -30,20 +30,39 @@ def new_movie_vectors(folder: Path, facts: RunFacts, content: Content) -> Vector
     """
     with readable(folder / SIZES_FILE):
         saved = json.loads((folder / SIZES_FILE).read_text(encoding="utf-8"))
-        members, unwatched, present = saved["members"], saved["unwatched"], int(saved["present"])
-    matrix = content.matrix()
-    path = folder / WEIGHTS_FILE
-    with readable(path), safe_open(path, framework="np") as weights:
-        described = [
-            matrix @ weights.get_tensor(f"pairs.{member}.describe.weight").T
-            for member in range(members)
-        ]
-    trends = np.zeros((len(matrix), 0), np.float32)
+        unwatched, present = saved["unwatched"], int(saved["present"])
+    trends = np.zeros((len(content.years), 0), np.float32)
     if unwatched:
         trends = unwatched_trends(np.array(unwatched, np.float32), content.years, present)
         trends *= SequenceSettings.model_validate(facts.settings).temperature
-    vectors: Vectors = np.hstack([*map(_unit, described), trends])
+    vectors: Vectors = np.hstack([*map(_unit, _described(folder, content)), trends])
     return vectors
+
+
+def new_movie_rows(folder: Path, content: Content) -> Vectors:
+    """Return what stands for such movies in the user tower, `(A, W)`: see `movie_table`.
+
+    Args:
+        folder: Folder of a version.
+        content: Content of the movies.
+
+    Raises:
+        RunError: A file is damaged.
+    """
+    rows: Vectors = np.hstack(_described(folder, content))
+    return rows
+
+
+def _described(folder: Path, content: Content) -> list[Vectors]:
+    """Return what content says to each of the pairs, `(A, D)`."""
+    with readable(folder / SIZES_FILE):
+        members = json.loads((folder / SIZES_FILE).read_text(encoding="utf-8"))["members"]
+    path, matrix = folder / WEIGHTS_FILE, content.matrix()
+    with readable(path), safe_open(path, framework="np") as weights:
+        return [
+            matrix @ weights.get_tensor(f"pairs.{member}.describe.weight").T
+            for member in range(members)
+        ]
 
 
 def _unit(vectors: Vectors) -> Vectors:

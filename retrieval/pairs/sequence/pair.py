@@ -11,27 +11,29 @@ from numpy.typing import NDArray
 
 from retrieval.data.dataset import Dataset
 from retrieval.data.history import Histories, moment_after, whole_windows
+from retrieval.data.scale import RatingScale
 from retrieval.data.sittings import sittings
 from retrieval.options import Preset
 from retrieval.pairs.content import Content
 from retrieval.pairs.device import available
-from retrieval.pairs.export import Axes, check, check_size, export
+from retrieval.pairs.export import Axes, check, export
 from retrieval.pairs.layout import Part, Role
-from retrieval.pairs.protocol import Floats, RunFacts, Vectors
+from retrieval.pairs.protocol import Floats, Numbers, RunFacts, Vectors, history_length
 from retrieval.pairs.saved import load_module, save_module
 from retrieval.pairs.sequence.batches import Sequences
-from retrieval.pairs.sequence.ensemble import EnsembleUserTower, SequenceEnsemble
-from retrieval.pairs.sequence.model import SequencePair, exported_bytes
-from retrieval.pairs.sequence.new_movies import new_movie_vectors
-from retrieval.pairs.sequence.settings import SequenceSettings, preset_settings
-from retrieval.pairs.sequence.tokens import Tokens, tokens
-from retrieval.pairs.sequence.tower import (
+from retrieval.pairs.sequence.ensemble import EnsembleUserTower, SequenceEnsemble, movie_table
+from retrieval.pairs.sequence.files import (
+    MOVIES_FILE,
     NAME,
     SIZES_FILE,
     TOWER_FILE,
     USERS_FILE,
     WEIGHTS_FILE,
 )
+from retrieval.pairs.sequence.model import SequencePair
+from retrieval.pairs.sequence.new_movies import new_movie_rows, new_movie_vectors
+from retrieval.pairs.sequence.settings import SequenceSettings, preset_settings
+from retrieval.pairs.sequence.tokens import Tokens, tokens
 from retrieval.pairs.sequence.training import (
     Gains,
     HeldOut,
@@ -55,7 +57,7 @@ from retrieval.pairs.training import (
 )
 from retrieval.pairs.when import When
 from retrieval.progress import Stage
-from retrieval.storage.arrays import without_rows
+from retrieval.storage.arrays import append_rows, without_rows
 from retrieval.storage.damage import readable
 
 # Users on whom an exported tower is compared with its original.
@@ -78,7 +80,7 @@ RATING_COST = 4e-7
 class SequenceTowers:
     """How the sequence pair is trained."""
 
-    rates, ranks, resumes = False, True, True
+    rates, ranks = False, True
 
     def settings(self, preset: Preset) -> SequenceSettings:
         """Return the settings of a preset."""
@@ -95,18 +97,17 @@ class SequenceTowers:
     def rehearse(self, data: TrainingData, settings: SequenceSettings, seed: int) -> None:
         """Fail at once where the export of the user tower would."""
         dataset = data.dataset
-        sizes = sizes_of(dataset, data.content.matrix())
-        constants = settings.members * exported_bytes(settings, sizes)
-        check_size(constants, NAME, f"{sizes.movies:,} movies")
 
         def export(path: Path) -> None:
             rated = np.ones(len(dataset.movie_vocabulary), dtype=bool)
             histories = dataset.histories(np.ones(len(dataset.ratings), dtype=bool))
             trends = trends_of(histories, data.content.years)
             pair = make_pair(data, settings, rated, trends, seed)
-            example = example_tokens(dataset, histories, settings.history_length)
+            example = example_tokens(
+                dataset.user_codes, dataset.scale, histories, settings.history_length
+            )
             # Members of the same form would add nothing.
-            export_tower(EnsembleUserTower(SequenceEnsemble([pair])), example, path)
+            export_tower(SequenceEnsemble([pair]), example, path)
 
         rehearse_export(len(dataset.ratings), export)
 
@@ -228,8 +229,11 @@ class FittedSequence:
         unwatched = [] if trends is None else trends.unwatched.tolist()
         present = 0 if trends is None else trends.present
         save(folder, self.ensemble, {"unwatched": unwatched, "present": present})
-        example = example_tokens(self.dataset, self.sequences.histories, self.sequences.length)
-        export_tower(EnsembleUserTower(self.ensemble), example, folder / TOWER_FILE)
+        dataset, length = self.dataset, self.sequences.length
+        example = example_tokens(
+            dataset.user_codes, dataset.scale, self.sequences.histories, length
+        )
+        write_tower(folder, self.ensemble, example)
         np.save(folder / USERS_FILE, self.stored_users(histories))
 
     def stored_users(self, histories: Histories) -> NDArray[np.float32]:
@@ -268,9 +272,18 @@ class SavedSequence:
         """Return the movie vectors `(M, W)` of the catalogue that it was trained on."""
         return movie_vectors(self._ensemble)
 
-    def add_movies(self, content: Content, _folder: Path) -> Vectors:
-        """Return vectors `(A, W)` of movies that nobody has rated."""
+    def add_movies(self, content: Content, folder: Path) -> Vectors:
+        """Return vectors `(A, W)` of movies that nobody has rated, which the tower then reads."""
+        append_rows(folder / MOVIES_FILE, new_movie_rows(self._folder, content))
         return new_movie_vectors(self._folder, self._facts, content)
+
+    def write_tower(self, folder: Path) -> None:
+        """Write the user tower, and what it looks up, into a version that has none."""
+        facts = self._facts
+        codes = np.zeros((facts.users, len(facts.attributes)), np.int64)
+        length = history_length(facts.settings)
+        example = example_tokens(codes, facts.scale, facts.histories, length)
+        write_tower(folder, self._ensemble, example)
 
     def forget_user(self, user: int, _events: slice, folder: Path) -> None:
         """Write the vectors of users without that of one; the towers know no user."""
@@ -316,24 +329,37 @@ def trends_of(histories: Histories, years: Vectors) -> Trends | None:
     return movie_trends(histories, parts, years)
 
 
-def example_tokens(dataset: Dataset, histories: Histories, length: int) -> Tokens:
-    """Return the users with the longest histories, at least two, as a user tower reads them."""
+def example_tokens(codes: Numbers, scale: RatingScale, histories: Histories, length: int) -> Tokens:
+    """Return the users with the longest histories, at least two, as a user tower reads them.
+
+    Args:
+        codes: `(U, C)` of attributes.
+        scale: Of the ratings.
+        histories: Of the U users.
+        length: The longest history that the tower reads.
+    """
     lengths = np.diff(histories.offsets)
     users = np.argsort(-lengths, kind="stable")[:EXAMPLES]
     users = np.resize(users, max(2, len(users)))
     return tokens(
-        dataset.user_codes[users],
+        codes[users],
         histories,
         whole_windows(histories, users),
         np.arange(len(users)) % 2 == 0,
-        dataset.scale,
+        scale,
         length,
         np.arange(2 * len(users)).reshape(-1, 2) // 2 % 2,  # every other one comes back
     )
 
 
-def export_tower(tower: EnsembleUserTower, example: Tokens, path: Path) -> None:
-    """Write a user tower, and read it back: both must give the same vectors.
+def write_tower(folder: Path, ensemble: SequenceEnsemble, example: Tokens) -> None:
+    """Write the user tower, and what it looks up, into a folder."""
+    export_tower(ensemble, example, folder / TOWER_FILE)
+    np.save(folder / MOVIES_FILE, movie_table(ensemble).stored)
+
+
+def export_tower(ensemble: SequenceEnsemble, example: Tokens, path: Path) -> None:
+    """Write the layers of a user tower, and read them back: both must give the same vectors.
 
     Raises:
         RunError: Torch cannot write it, or ONNX Runtime computes something else than torch.
@@ -341,10 +367,11 @@ def export_tower(tower: EnsembleUserTower, example: Tokens, path: Path) -> None:
     questions, places = torch.export.Dim("questions"), torch.export.Dim("places")
     each, history = {0: questions}, {0: questions, 1: places}
     axes: Axes = (history, history, each, history, {**history, 2: places}, each, each)
+    tower, table = EnsembleUserTower(ensemble), movie_table(ensemble)
     example = example.padded(TOKENS)
-    exported = export(tower, example, axes, ("vectors",), path)
+    exported = export(tower, example.columns(table), axes, ("vectors",), path)
     for count in (2, example.movies.shape[1] - 1):
-        check(exported, tower, example.until(count))
+        check(exported, tower, example.until(count).columns(table))
 
 
 def save(folder: Path, ensemble: SequenceEnsemble, more: Mapping[str, object]) -> None:

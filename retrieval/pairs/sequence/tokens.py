@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from retrieval.data.history import Histories, Windows
 from retrieval.data.scale import RatingScale
+from retrieval.pairs.lookup import EmbeddingTable
+from retrieval.pairs.onnx_tower import Columns
 from retrieval.pairs.time_codes import AGE_BUCKETS, doublings
 from retrieval.pairs.when import When, comes_back
 
@@ -48,6 +50,10 @@ class Tokens(NamedTuple):
     def part(self, rows: slice) -> "Tokens":
         """Return some of the users."""
         return Tokens(*(column[rows] for column in self))
+
+    def columns(self, movies: EmbeddingTable) -> Columns:
+        """Return what a user tower is given, with the rows of a table `(B, T, W)` for movies."""
+        return self._asdict() | {"movies": movies.rows(self.movies)}
 
     def until(self, places: int) -> "Tokens":
         """Return the users with the first places alone, at least 2."""

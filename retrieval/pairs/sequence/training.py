@@ -15,6 +15,14 @@ from torch.nn import functional as F  # noqa: N812 (torch's own name for it)
 from retrieval.data.history import seen, whole_windows
 from retrieval.data.metrics import discounted, discounted_many
 from retrieval.data.visits import Visits
+from retrieval.pairs.checkpoint import (
+    EpochCheckpoint,
+    State,
+    moments_of,
+    random_state,
+    restore_moments,
+    restore_random,
+)
 from retrieval.pairs.device import ahead, fast_products, forked, mixed_precision
 from retrieval.pairs.divergence import check_number, largest_weight
 from retrieval.pairs.sequence.batches import (
@@ -24,8 +32,7 @@ from retrieval.pairs.sequence.batches import (
     Sequences,
     shuffled,
 )
-from retrieval.pairs.sequence.checkpoint import SequenceCheckpoint, State
-from retrieval.pairs.sequence.ensemble import EnsembleUserTower, SequenceEnsemble
+from retrieval.pairs.sequence.ensemble import EnsembleUserTower, SequenceEnsemble, movie_rows
 from retrieval.pairs.sequence.model import SequencePair
 from retrieval.pairs.sequence.negatives import Negatives, Sample
 from retrieval.pairs.sequence.settings import NegativeSource, SequenceSettings
@@ -37,7 +44,7 @@ from retrieval.progress import SILENT, Progress
 from retrieval.storage.arrays import fingerprint
 
 # Of checkpoints; a new one where training is no longer the same.
-FORMAT = 13
+FORMAT = 14
 
 NAME = "sequence"  # of the pair, in messages
 
@@ -121,7 +128,7 @@ def fit_sequences(
     """
     rng = np.random.default_rng(seed)
     steps = len(shuffled(sequences.counts, batch_tokens, rng)) * settings.epochs
-    kept = SequenceCheckpoint(
+    kept = EpochCheckpoint(
         path, _key(pair, sequences, validation, (settings, batch_tokens, seed), device)
     )
     pair.to(device)
@@ -247,42 +254,25 @@ class _TrainingState:
 
     def saved(self, best: dict[str, Tensor], card: dict[str, Any]) -> State:
         """Return what `restore` needs; the best weights and more for the card go along."""
-        moments = {
-            f"{place}.{name}": value
-            for place, values in self._optimizer.state_dict()["state"].items()
-            for name, value in values.items()
-        }
         card = card | {"rng": self._rng.bit_generator.state, "step": self._step}
-        return State(self._pair.state_dict(), best, moments, self._random(), self._stream(), card)
+        return State(
+            weights=self._pair.state_dict(),
+            best=best,
+            moments=moments_of(self._optimizer),
+            random=random_state(self._device),
+            more={} if self._negatives is None else self._negatives.state(),
+            card=card,
+        )
 
     def restore(self, left: State) -> None:
         """Go back to where a state was returned; torch's generators too."""
-        moments: dict[int, dict[str, Tensor]] = {}
-        for name, value in left.moments.items():
-            place, which = name.split(".")
-            moments.setdefault(int(place), {})[which] = value
-        groups = self._optimizer.state_dict()["param_groups"]
-        self._optimizer.load_state_dict({"state": moments, "param_groups": groups})
+        restore_moments(self._optimizer, left.moments)
         self._pair.load_state_dict(left.weights)
         if self._negatives is not None:
-            self._negatives.restore(left.negatives)
+            self._negatives.restore(left.more)
         self._rng.bit_generator.state = left.card["rng"]
         self._step = left.card["step"]
-        on_cpu = len(torch.get_rng_state())
-        torch.set_rng_state(left.random[:on_cpu])
-        if self._device.type == "cuda":
-            torch.cuda.set_rng_state(left.random[on_cpu:], self._device)
-
-    def _stream(self) -> dict[str, Tensor]:
-        """Return what the negatives know of theirs."""
-        return {} if self._negatives is None else self._negatives.state()
-
-    def _random(self) -> Tensor:
-        """Return the states of torch's generators, that of the CPU first."""
-        states = [torch.get_rng_state()]
-        if self._device.type == "cuda":
-            states.append(torch.cuda.get_rng_state(self._device))
-        return torch.cat(states)
+        restore_random(left.random, self._device)
 
     def _share(self) -> float:
         """Return the learning rate, of the highest: up in a line, then down along a cosine."""
@@ -472,8 +462,7 @@ def sequence_vectors(
         sequences: Holds the histories.
         asked: The E questions.
     """
-    ensemble.eval()
-    tower, device = EnsembleUserTower(ensemble), ensemble.members()[0].rated.device
+    tower, rows = EnsembleUserTower(ensemble), movie_rows(ensemble)
     vectors = np.zeros((len(asked.users), ensemble.dimension), np.float32)
     windows = whole_windows(sequences.histories, asked.users)
     codes = when_codes(
@@ -492,7 +481,8 @@ def sequence_vectors(
                 sequences.length,
                 codes[part],
             )
-            vectors[part] = tower(*_tensors(made, device)).cpu().numpy()
+            movies, *others = _tensors(made, rows.device)
+            vectors[part] = tower(F.embedding(movies, rows), *others).cpu().numpy()
     return vectors
 
 

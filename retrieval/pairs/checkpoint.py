@@ -1,9 +1,10 @@
-"""Where interrupted training of the sequence pair is kept, so that the same command goes on."""
+"""Where interrupted training of a torch module is kept, so that the same command goes on."""
 
 import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -14,19 +15,22 @@ from retrieval.storage.files import new_file
 
 CARD, SEAL = "card", "seal"
 
+# Tensors of a state by names of their own.
+PARTS = ("weights", "best", "moments", "more")
+
 
 class State(NamedTuple):
     """Training after some epochs."""
 
-    weights: dict[str, Tensor]  # of the pair
+    weights: dict[str, Tensor]  # of the module
     best: dict[str, Tensor]  # those of the best epoch
-    moments: dict[str, Tensor]  # of the optimizer
-    random: Tensor  # the states of torch's generators
-    negatives: dict[str, Tensor]  # what draws them knows of their stream
+    moments: dict[str, Tensor]  # what `moments_of` returned
+    random: Tensor  # what `random_state` returned
+    more: dict[str, Tensor]  # whatever else the pair needs
     card: dict[str, Any]  # what JSON can say of the rest
 
 
-class SequenceCheckpoint:
+class EpochCheckpoint:
     """One file, of the last epoch that was finished, with a sum over all that it holds.
 
     A file in which anything was changed counts for nothing, and a warning says so.
@@ -52,7 +56,7 @@ class SequenceCheckpoint:
     def save(self, state: State) -> None:
         """Keep a state in place of the last one."""
         tensors = {"random": state.random}
-        for part in ("weights", "best", "moments", "negatives"):
+        for part in PARTS:
             # Copied: the best weights may be the last ones, and a file names nothing twice.
             named = getattr(state, part).items()
             tensors |= {f"{part}.{name}": tensor.clone() for name, tensor in named}
@@ -71,13 +75,46 @@ class SequenceCheckpoint:
         if card.pop("key") != self._key:
             return None
         return State(
-            _part(tensors, "weights."),
-            _part(tensors, "best."),
-            _part(tensors, "moments."),
-            tensors["random"],
-            _part(tensors, "negatives."),
-            card,
+            random=tensors["random"],
+            card=card,
+            **{part: _part(tensors, f"{part}.") for part in PARTS},
         )
+
+
+def moments_of(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """Return what an optimizer remembers of earlier gradients, by parameter and name."""
+    return {
+        f"{place}.{name}": value
+        for place, values in optimizer.state_dict()["state"].items()
+        for name, value in values.items()
+        if value is not None
+    }
+
+
+def restore_moments(optimizer: torch.optim.Optimizer, kept: dict[str, Tensor]) -> None:
+    """Let an optimizer remember what `moments_of` returned."""
+    moments: dict[int, dict[str, Tensor]] = {}
+    for name, value in kept.items():
+        place, which = name.split(".")
+        moments.setdefault(int(place), {})[which] = value
+    groups = optimizer.state_dict()["param_groups"]
+    optimizer.load_state_dict({"state": moments, "param_groups": groups})
+
+
+def random_state(device: torch.device) -> Tensor:
+    """Return the states of torch's generators, that of the CPU first."""
+    states = [torch.get_rng_state()]
+    if device.type == "cuda":
+        states.append(torch.cuda.get_rng_state(device))
+    return torch.cat(states)
+
+
+def restore_random(states: Tensor, device: torch.device) -> None:
+    """Go back to what `random_state` returned."""
+    on_cpu = len(torch.get_rng_state())
+    torch.set_rng_state(states[:on_cpu])
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(states[on_cpu:], device)
 
 
 def _seal(card: str, tensors: dict[str, Tensor]) -> str:

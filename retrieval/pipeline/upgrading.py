@@ -1,0 +1,151 @@
+"""Runs of the format before this one, written anew as a version of this one.
+
+What a run answers stays the same. In the format before, the ONNX file of a user tower held what the
+tower looks up for users and movies, and nothing was to be learned from events of added movies.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from index.arrays import load_array
+from index.store import load_index
+from retrieval.data.attributes import AttributeColumns
+from retrieval.data.catalogue import Catalogue, read_catalogue
+from retrieval.data.changes import write_changes
+from retrieval.data.listing import frame_of
+from retrieval.errors import RunError
+from retrieval.pairs.content import load_content
+from retrieval.pairs.layout import Part
+from retrieval.pairs.neural import files as neural
+from retrieval.pairs.neural.new_movies import new_event_rows
+from retrieval.pairs.neural.pair import SavedNeural
+from retrieval.pairs.notebook import tower as notebook
+from retrieval.pairs.notebook.pair import SavedNotebook
+from retrieval.pairs.protocol import RunFacts
+from retrieval.pairs.sequence import files as sequence
+from retrieval.pairs.sequence.new_movies import new_movie_rows
+from retrieval.pairs.sequence.pair import SavedSequence
+from retrieval.run.checks import check_histories
+from retrieval.run.config import CONFIG_FILE, FORMAT, PREVIOUS_FORMAT, RunConfig
+from retrieval.run.folder import (
+    ADDED,
+    ATTRIBUTES,
+    CHANGED,
+    CONTENT,
+    MOVIES,
+    USERS,
+    mapped_histories,
+    open_version,
+    write_index,
+)
+from retrieval.run.manifest import INDEX, checked_sums, model_of, seal
+from retrieval.run.versions import current, writing
+from retrieval.storage.arrays import append_rows
+from retrieval.storage.damage import readable
+from retrieval.storage.files import link_or_copy
+
+# What the names of the files end with that hold user towers.
+TOWER = ".onnx"
+
+
+def upgrade(folder: Path) -> bool:
+    """Write a run of the format before as a version of this one, with its index.
+
+    Args:
+        folder: Folder of the run.
+
+    Returns:
+        Whether there was anything to do.
+
+    Raises:
+        RunError: The run is missing, damaged, of an older format, or somebody else is writing it.
+    """
+    current(folder)  # before anything is written beside what is no run
+    with writing(folder) as writer:
+        version = current(folder)
+        with readable(version / CONFIG_FILE):
+            config = json.loads((version / CONFIG_FILE).read_text(encoding="utf-8"))
+            found = config["version"]
+        if found == FORMAT:
+            return False
+        if found != PREVIOUS_FORMAT:
+            raise RunError(f"{folder} is of format {str(found)[:40]}; train again")
+        sums = checked_sums(version, index=False, whole=True)
+        with writer.new_version() as partial, readable(version):
+            _write(version, partial, folder, sums, config)
+            _carry_index(version, partial, sums)
+    return True
+
+
+def _write(
+    version: Path, partial: Path, home: Path, sums: dict[str, str], before: dict[str, Any]
+) -> None:
+    """Write everything but the index, and seal it."""
+    facts = before | {"version": FORMAT}
+    try:
+        config = TypeAdapter(RunConfig).validate_python(facts)
+    except ValidationError as error:
+        raise RunError(f"{version / CONFIG_FILE}: {error.errors()[0]['msg']}") from error
+    towers = {name for name in sums if name.endswith(TOWER)}
+    for name in sums.keys() - {CONFIG_FILE, *towers}:
+        link_or_copy(version / name, partial / name)
+    write_changes(partial / CHANGED, [])
+    (partial / CONFIG_FILE).write_text(json.dumps(facts, indent=2) + "\n")
+    catalogue = read_catalogue(partial / MOVIES, len(load_array(partial / ADDED)))
+    for part in config.parts:
+        of_run = _facts(partial, config, part, catalogue)
+        if part.name == sequence.NAME:
+            SavedSequence(partial, of_run).write_tower(partial)
+        elif part.name == neural.NAME:
+            SavedNeural(partial, of_run).write_tower(partial)
+        elif part.name == notebook.NAME:
+            SavedNotebook(partial, of_run).write_tower(partial)
+    _read_added(partial, config, catalogue)
+    seal(partial)
+    open_version(partial, home)  # which looks through all of it
+
+
+def _facts(version: Path, config: RunConfig, part: Part, catalogue: Catalogue) -> RunFacts:
+    """Return what a pair is told of the run, checked as far as a tower reads it."""
+    histories, users = mapped_histories(version), len(load_array(version / USERS))
+    movies = len(catalogue) - catalogue.added
+    check_histories(histories, users, movies, config.scale)
+    return RunFacts(
+        part=part,
+        settings=config.settings[part.name],
+        scale=config.scale,
+        centre=config.centre,
+        attributes=config.user_attributes.sizes,
+        histories=histories,
+        users=users,
+        movies=len(catalogue),
+        added=catalogue.added,
+        present=config.present,
+    )
+
+
+def _read_added(version: Path, config: RunConfig, catalogue: Catalogue) -> None:
+    """Let the towers read movies that were added: what is kept of them says what they are."""
+    count, added = len(catalogue), catalogue.added
+    if not added:
+        return
+    attributes = AttributeColumns.load(version, ATTRIBUTES, count)
+    frame = frame_of(catalogue.movies[-added:], attributes, range(count - added, count))
+    content = load_content(version / CONTENT).describe(frame)
+    names = config.layout.names
+    if neural.NAME in names:
+        append_rows(version / neural.FILES.events, new_event_rows(version, content))
+    if sequence.NAME in names:
+        append_rows(version / sequence.MOVIES_FILE, new_movie_rows(version, content))
+
+
+def _carry_index(version: Path, partial: Path, sums: dict[str, str]) -> None:
+    """Take the index over, if there is one of this run."""
+    try:
+        index = load_index(version / INDEX, model_of(sums), mapped=False)
+    except (ValueError, OSError):
+        return
+    write_index(partial, index, checked_sums(partial, index=False))

@@ -1,0 +1,236 @@
+"""Movies that are changed after training."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from small_worlds import tiny_settings
+
+from retrieval.cli.app import main
+from retrieval.data.changes import Change, changes_between, read_changes, write_changes
+from retrieval.data.source import read, source_of
+from retrieval.errors import RunError
+from retrieval.pipeline.changing import changes_of
+from retrieval.pipeline.hiding import hide_movies
+from retrieval.pipeline.training import train
+from retrieval.run.folder import CHANGED, open_run
+from retrieval.run.versions import current
+from retrieval.serving.filters import Filter
+from retrieval.serving.recommender import Recommender
+
+MOVIES = 30
+
+HEADER = "movie_id,title,year,genres,country,minutes,kids,until,tags,plot"
+PLOT = "A long text about two people who meet on a train and talk until the morning comes"
+
+
+def rec(monkeypatch: pytest.MonkeyPatch, *words: str, code: int = 0) -> None:
+    """Run a command."""
+    monkeypatch.setattr(sys, "argv", ["rec", *words])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == code
+
+
+def catalogue(**first: str) -> str:
+    """A table of movies; the first one may be another."""
+    rows = [HEADER]
+    for movie in range(1, MOVIES + 1):
+        cells = {
+            "movie_id": str(movie),
+            "title": f"Story {movie}",
+            "year": str(1980 + movie % 20),
+            "genres": "Drama|War" if movie % 2 else "Comedy",
+            "country": "FR" if movie % 3 else "US",
+            "minutes": str(80 + movie),
+            "kids": "yes" if movie % 2 else "no",
+            "until": f"2027-01-{1 + movie % 28:02}",
+            "tags": "slow|blue" if movie % 2 else "fast|red",
+            "plot": f"{PLOT} in town number {movie}",
+        }
+        cells |= first if movie == 1 else {}
+        rows.append(",".join(cells.values()))
+    return "\n".join(rows) + "\n"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder."""
+    data, rng = tmp_path_factory.mktemp("data"), np.random.default_rng(0)
+    rows = [
+        f"{user},{movie},{rng.integers(1, 6)},{10**9 + 100 * user + place}"
+        for user in range(1, 31)
+        for place, movie in enumerate(1 + rng.permutation(MOVIES)[:12])
+    ]
+    events = "user_id,movie_id,rating,timestamp\n" + "\n".join(rows) + "\n"
+    (data / "ratings.csv").write_text(events)
+    (data / "movies.csv").write_text(catalogue())
+    return data
+
+
+@pytest.fixture
+def run(folder: Path, tmp_path: Path) -> Path:
+    """A run of it."""
+    train(read(source_of(folder)), tiny_settings(["bayesian"]), tmp_path / "run", source="small")
+    return tmp_path / "run"
+
+
+def changed(run: Path, tmp_path: Path, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Change movies from the command line."""
+    (tmp_path / "changes.csv").write_text(text)
+    rec(monkeypatch, "change-movies", str(tmp_path / "changes.csv"), "--run", str(run))
+
+
+def known(run: Path, movie: int) -> dict[str, object]:
+    """What a run says of a movie."""
+    opened = open_run(run)
+    number = opened.catalogue.number(movie)
+    shown, values = opened.catalogue.movies[number], opened.attributes.value(number)
+    assert (values.get("year"), values.get("genres", ())) == (shown.year, shown.genres)
+    return values | {"title": shown.title}
+
+
+def test_only_what_the_file_has_changes(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before, lists = [known(run, movie) for movie in (1, 2, 3)], Recommender.load(run).topk(1, 10)
+    version = current(run)
+    changed(
+        run, tmp_path, "movie_id,title,until\n2,Another Story,2031-05-06\n3,Story 3,\n", monkeypatch
+    )
+    assert "movies changed in" in capsys.readouterr().err
+    assert current(run) != version
+    assert known(run, 1) == before[0]
+    assert known(run, 2) == before[1] | {"title": "Another Story", "until": "2031-05-06"}
+    assert known(run, 3) == {name: value for name, value in before[2].items() if name != "until"}
+    after = Recommender.load(run).topk(1, 10)
+    assert [(row.movie.id, row.score) for row in after] == [
+        (row.movie.id, row.score) for row in lists
+    ]
+
+
+@pytest.mark.parametrize(
+    ("column", "cell", "condition"),
+    [
+        ("country", "DE", "country=DE"),
+        ("minutes", "500", "minutes>400"),
+        ("kids", "yes", "kids"),
+        ("until", "2040-01-01", "until>2039"),
+        ("tags", "green|odd", "tags=odd"),
+        ("year", "1950", "year<1960"),
+    ],
+)
+def test_conditions_ask_what_was_changed(
+    run: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    column: str,
+    cell: str,
+    condition: str,
+) -> None:
+    kept = Filter(where=[condition])
+    changed(run, tmp_path, f"movie_id,{column}\n2,{cell}\n", monkeypatch)
+    listed = Recommender.load(run).topk(1, MOVIES, filters=kept, include_seen=True)
+    assert 2 in {row.movie.id for row in listed}
+    if column != "kids":
+        assert [row.movie.id for row in listed] == [2]
+
+
+def test_names_that_no_movie_has_any_more_are_unknown(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changed(run, tmp_path, "movie_id,country\n2,Germny\n", monkeypatch)
+    assert "Germny" in open_run(run).attributes.columns["country"].names
+    changed(run, tmp_path, "movie_id,country\n2,DE\n", monkeypatch)
+    assert open_run(run).attributes.columns["country"].names == ("DE", "FR", "US")
+
+
+def test_changes_stay_when_the_run_is_trained_again(
+    run: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changed(run, tmp_path, "movie_id,title,country,tags\n1,Mine,DE,\n2,Yours,IT,odd\n", monkeypatch)
+    expected = [known(run, movie) for movie in (1, 2)]
+    data = read(source_of(folder))
+    train(data, tiny_settings(["bayesian"]), run, source="small")
+    assert [known(run, movie) for movie in (1, 2)] == expected
+    assert len(changes_of(run)) == 6
+
+
+def test_data_that_say_something_new_themselves_count(
+    run: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changed(run, tmp_path, "movie_id,title,country\n1,Mine,DE\n", monkeypatch)
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "ratings.csv").write_text((folder / "ratings.csv").read_text())
+    (other / "movies.csv").write_text(catalogue(country="BR"))
+    train(read(source_of(other)), tiny_settings(["bayesian"]), run, source="small")
+    assert known(run, 1)["country"] == "BR"
+    assert known(run, 1)["title"] == "Mine"
+    assert [change.name for change in changes_of(run)] == ["title"]
+
+
+def test_what_was_added_has_its_attributes_and_is_changed_too(
+    run: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "new.csv").write_text(
+        f"{HEADER}\n99,New,2026,Drama,DE,91,no,2030-01-01,odd,{PLOT}\n"
+    )
+    rec(monkeypatch, "add-movies", str(tmp_path / "new.csv"), "--run", str(run))
+    assert known(run, 99)["country"] == "DE"
+    assert known(run, 99)["until"] == "2030-01-01"
+    changed(run, tmp_path, "movie_id,country\n99,IT\n", monkeypatch)
+    assert known(run, 99)["country"] == "IT"
+    train(read(source_of(folder)), tiny_settings(["bayesian"]), run, source="small")
+    assert known(run, 99)["country"] == "IT"
+    hide_movies(run, [99])
+    assert known(run, 99)["country"] == "IT"
+
+
+def test_what_is_so_already_changes_nothing(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    version = current(run)
+    changed(run, tmp_path, "movie_id,title\n1,Story 1\n", monkeypatch)
+    assert current(run) == version
+    assert "movies changed in" in (said := capsys.readouterr().err)
+    assert ": 0; 1 of the file were so already" in said
+    changed(run, tmp_path, "movie_id,title\n1,Mine\n", monkeypatch)
+    changed(run, tmp_path, "movie_id,title\n1,Story 1\n", monkeypatch)
+    assert changes_of(run) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("movie_id,title\n77,No Such\n", "unknown movie 77"),
+        ("movie_id,colour\n1,red\n", "no column that can change; there are: title, year"),
+        ("title\nStory\n", "column movie_id is missing"),
+        ("movie_id,minutes\n1,long\n", "long"),
+    ],
+)
+def test_what_cannot_be_is_said_and_nothing_changes(
+    run: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    text: str,
+    said: str,
+) -> None:
+    version = current(run)
+    (tmp_path / "changes.csv").write_text(text)
+    rec(monkeypatch, "change-movies", str(tmp_path / "changes.csv"), "--run", str(run), code=1)
+    assert said in capsys.readouterr().err
+    assert current(run) == version
+
+
+def test_changes_are_read_back_as_they_were_written(tmp_path: Path) -> None:
+    made = changes_between("m", {"title": "A", "tags": ("x",)}, {"title": "B", "tags": None})
+    assert made == [Change("m", "title", "A", "B"), Change("m", "tags", ["x"], None)]
+    assert changes_between("m", {"title": "B"}, {"title": "A"}, made) == [made[1]]
+    write_changes(tmp_path / CHANGED, made)
+    assert read_changes(tmp_path / CHANGED) == made
+    (tmp_path / CHANGED).write_text("{")
+    with pytest.raises(RunError):
+        read_changes(tmp_path / CHANGED)
