@@ -8,6 +8,9 @@ ratings in closed form. The same ratings are given to a training that begins ane
 time, about the ratings of these movies after their first 20: the error, and where movies that were
 liked stand among all that their user has not rated, as a share of these, from 0 for the best. The
 mean gain is 1 / log2(rank + 2) of liked movies among the first ten.
+
+Histories may hold such movies too. Somebody new tells five ratings, of new movies alone or of
+others alone, and is asked about ratings of others that are not told.
 """
 
 import time
@@ -30,8 +33,15 @@ from retrieval.evaluation.baselines import fit_biases
 from retrieval.evaluation.metrics import discounted_gain, mean, root_mean_square_error
 from retrieval.options import Preset, RankBy, Split
 from retrieval.pipeline.settings import Settings, preset_settings
+from retrieval.service.catalogue import LoggedMovies, overlaid
 from retrieval.serving.encoder import questions_of
-from retrieval.serving.new_movies import MovieFolding, content_vectors, new_movie_vectors
+from retrieval.serving.events import Event
+from retrieval.serving.new_movies import (
+    MovieFolding,
+    content_of,
+    content_vectors,
+    new_movie_vectors,
+)
 from retrieval.serving.snapshot import ServingSnapshot
 from retrieval.serving.users import many_users
 
@@ -41,6 +51,9 @@ GIVEN = (0, 1, 5, 20)
 LIKED = 0.75
 
 TOP = 10
+
+# Ratings that somebody new tells, and is asked about.
+TOLD = 5
 
 Numbers = NDArray[np.int64]
 Vectors = NDArray[np.float32]
@@ -112,7 +125,7 @@ def moved_vectors(cut: Cut, old: Lists, facts: list[dict[str, object]], given: i
     folding = MovieFolding.of(run, encoder)
     if folding is None:
         raise SystemExit("no pair of the run learns from the ratings of new movies")
-    vectors = content_vectors(run, facts)
+    vectors = content_vectors(run, content_of(run, facts))
     for row, movie in enumerate(cut.new.tolist()):
         rows = np.flatnonzero((data.movies == movie) & (cut.place >= 0) & (cut.place < given))
         rows = rows[np.isin(data.users[rows], known_users(cut, old))]
@@ -125,6 +138,55 @@ def moved_vectors(cut: Cut, old: Lists, facts: list[dict[str, object]], given: i
 def known_users(cut: Cut, lists: Lists) -> Numbers:
     """Return the numbers of the users of a run."""
     return cut.dataset.user_vocabulary.numbers(lists.snapshot.run.users.ids)
+
+
+def histories(report: Report, cut: Cut, old: Lists, facts: list[dict[str, object]]) -> None:
+    """Report what ratings of new movies say of somebody new, beside those of other movies.
+
+    Of every user who rated enough of both, five ratings are told, drawn at random, and as many of
+    other movies are asked about.
+    """
+    data, rng = cut.dataset, np.random.default_rng(0)
+    ids, new = data.movie_vocabulary.ids, np.isin(data.movies, cut.new)
+    rows = []
+    for own in rows_of_users(data.users, rng):
+        late, other = own[new[own]], own[~new[own]]
+        if len(late) >= TOLD and len(other) >= 2 * TOLD:
+            rows.append((late[:TOLD], other))
+    named = {str(movie): each for movie, each in zip(ids[cut.new].tolist(), facts, strict=True)}
+    snapshot = overlaid(old.snapshot, LoggedMovies(named)).snapshot
+    asked = np.array([other[:TOLD] for _, other in rows])
+    told = {
+        "nothing": np.zeros((len(rows), 0), np.int64),
+        "new movies": np.array([late for late, _ in rows]),
+        "other movies": np.array([other[TOLD : 2 * TOLD] for _, other in rows]),
+    }
+    for name, events in told.items():
+        given = {
+            -1 - place: [
+                Event(ids[data.movies[row]].item(), float(data.ratings[row])) for row in own
+            ]
+            for place, own in enumerate(events.tolist())
+        }
+        people = -1 - np.arange(len(rows))
+        users, which = many_users(snapshot.run, people, given)
+        encoded = snapshot.encoder.encode(questions_of(users, which, None))
+        numbers = snapshot.run.catalogue.vocabulary.numbers(ids[data.movies[asked]].ravel())
+        vectors = snapshot.vectors_of(numbers).reshape(*asked.shape, -1)
+        scores = (encoded.vectors[:, None] * vectors).sum(axis=2).astype(np.float64)
+        predicted = snapshot.encoder.ratings(encoded.offsets[:, None], scores)
+        error = rmse(data, predicted.ravel(), asked.ravel())
+        line = (
+            f"told {events.shape[1]} ratings of {name:12}: RMSE {error:.4f} of {asked.size} others"
+        )
+        report.add(line, told=name, ratings=asked.size, users=len(rows), rmse=error)
+
+
+def rows_of_users(users: NDArray[np.integer], rng: np.random.Generator) -> list[Numbers]:
+    """Return the rows of each user, in random order."""
+    mixed = rng.permutation(len(users))
+    by_user = mixed[np.argsort(users[mixed], kind="stable")]
+    return np.split(by_user, np.cumsum(np.bincount(users))[:-1])
 
 
 def score(report: Report, name: str, cut: Cut, lists: Lists, given: int) -> None:
@@ -226,7 +288,9 @@ def main() -> None:
     facts = facts_of(parts)
     with TemporaryDirectory() as scratch:
         old = retrained(report, parts, settings, 0, Path(scratch) / "run-0")
-        still = new_movie_vectors(old.snapshot.run, facts)
+        run = old.snapshot.run
+        still = new_movie_vectors(run, content_of(run, facts))
+        histories(report, parts, old, facts)
         for given in GIVEN:
             baselines(report, parts, given)
             if not given:

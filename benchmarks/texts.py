@@ -1,12 +1,12 @@
 """Texts of movies, such as plots: what they say of movies that nobody has rated.
 
-python benchmarks/texts.py --data FOLDER --text plot [--seeds 0,1,2] [--towers bayesian]
+python benchmarks/texts.py --data FOLDER --text plot [--cuts 3] [--towers bayesian]
 
 A twentieth of the rated movies are left out, as in the protocol `new-movies`, and described by
 their facts alone. The runs differ in what they read of the text: nothing, the leading directions of
 its words (what the program does), the vector of a small encoder that has read other texts
 (tokenlearn-static-model: 64 numbers, 7 MB, no torch), or both. The columns of `new_movies.py` are
-reported for each, and the mean over the seeds.
+reported for each, and the mean over the cuts.
 """
 
 from collections import defaultdict
@@ -27,7 +27,7 @@ from retrieval.data.layouts import read_folder
 from retrieval.options import Preset
 from retrieval.pairs import content_training
 from retrieval.pipeline.settings import preset_settings
-from retrieval.serving.new_movies import new_movie_vectors
+from retrieval.serving.new_movies import content_of, new_movie_vectors
 
 # How many directions of words are read, and whether the encoder is.
 WAYS = {
@@ -72,18 +72,18 @@ def facts_of(cut: new_movies.Cut, text: str) -> list[dict[str, object]]:
 
 
 def main() -> None:
-    """Train a run for every way and seed, and ask it about new movies."""
+    """Train a run for every way and cut, and ask it about new movies."""
     parser = arguments(__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder with texts of movies")
     parser.add_argument("--text", required=True, help="column of the text")
-    parser.add_argument("--seeds", default="0,1,2", help="seeds of the cuts")
+    parser.add_argument("--cuts", type=int, default=3, help="cuts of seeds from --seed on")
     parser.add_argument("--preset", type=Preset, choices=list(Preset), default=Preset.QUICK)
     parser.add_argument("--towers", default="bayesian", help="pairs to train")
     asked = parser.parse_args()
     settings = preset_settings(asked.preset, asked.towers.split(","))
     report = Report(asked, f"{asked.data.name}, preset {asked.preset}, {asked.towers}")
     whole, found = read_folder(asked.data), defaultdict(list)
-    for seed in map(int, asked.seeds.split(",")):
+    for seed in range(asked.seed, asked.seed + asked.cuts):
         for name, (words, encoder) in WAYS.items():
             content_training.TEXT_DIMENSION = words
             data = with_text(whole, asked.text, words=words > 0, encoder=encoder)
@@ -91,7 +91,7 @@ def main() -> None:
             facts = facts_of(parts, asked.text)
             with TemporaryDirectory() as scratch:
                 run = new_movies.retrained(report, parts, settings, 0, Path(scratch) / "run")
-                vectors = new_movie_vectors(run.snapshot.run, facts)
+                vectors = new_movie_vectors(run.snapshot.run, content_of(run.snapshot.run, facts))
             lists = new_movies.with_new(parts, run, vectors)
             new_movies.score(report, name, parts, lists, 0)
             found[name].append(report.rows[-1])

@@ -107,9 +107,7 @@ def history_inputs(manifest, tower, history, classes, codes, number):
     mean = deviations.sum() / weight
     square = ((deviations**2).sum() + PRIOR_COUNT) / weight
     latest = slice(None, -tower["history_length"] - 1, -1)
-    events = history.movies * scale["classes"] + classes
-    if tower["file"].endswith("notebook_tower.onnx"):  # to which ratings are all one
-        events = history.movies
+    events = (history.movies * scale["classes"] + classes) // tower["codes_per_row"]
     last = history.times[-1] if len(history.times) else 0
     there = len(events) > 0
     return {

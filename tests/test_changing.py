@@ -1,5 +1,8 @@
 """Movies that are changed after training."""
 
+import os
+import re
+import shutil
 import sys
 from pathlib import Path
 
@@ -8,13 +11,15 @@ import pytest
 from small_worlds import tiny_settings
 
 from retrieval.cli.app import main
+from retrieval.data.attributes import TITLE_ATTRIBUTE, Attribute, AttributeKind, Facts
 from retrieval.data.changes import Change, changes_between, read_changes, write_changes
-from retrieval.data.source import read, source_of
-from retrieval.errors import RunError
-from retrieval.pipeline.changing import changes_of
+from retrieval.data.source import DataSource, read, source_of
+from retrieval.errors import RequestError, RunError
+from retrieval.pipeline.changing import change_movies, changes_of
 from retrieval.pipeline.hiding import hide_movies
 from retrieval.pipeline.training import train
 from retrieval.run.folder import CHANGED, open_run
+from retrieval.run.promotion import kept_versions
 from retrieval.run.versions import current
 from retrieval.serving.filters import Filter
 from retrieval.serving.recommender import Recommender
@@ -82,7 +87,7 @@ def changed(run: Path, tmp_path: Path, text: str, monkeypatch: pytest.MonkeyPatc
     rec(monkeypatch, "change-movies", str(tmp_path / "changes.csv"), "--run", str(run))
 
 
-def known(run: Path, movie: int) -> dict[str, object]:
+def known(run: Path, movie: int | str) -> dict[str, object]:
     """What a run says of a movie."""
     opened = open_run(run)
     number = opened.catalogue.number(movie)
@@ -154,7 +159,7 @@ def test_changes_stay_when_the_run_is_trained_again(
     data = read(source_of(folder))
     train(data, tiny_settings(["bayesian"]), run, source="small")
     assert [known(run, movie) for movie in (1, 2)] == expected
-    assert len(changes_of(run)) == 6
+    assert len(changes_of(current(run))) == 6
 
 
 def test_data_that_say_something_new_themselves_count(
@@ -168,7 +173,7 @@ def test_data_that_say_something_new_themselves_count(
     train(read(source_of(other)), tiny_settings(["bayesian"]), run, source="small")
     assert known(run, 1)["country"] == "BR"
     assert known(run, 1)["title"] == "Mine"
-    assert [change.name for change in changes_of(run)] == ["title"]
+    assert [change.name for change in changes_of(current(run))] == ["title"]
 
 
 def test_what_was_added_has_its_attributes_and_is_changed_too(
@@ -195,17 +200,20 @@ def test_what_is_so_already_changes_nothing(
     changed(run, tmp_path, "movie_id,title\n1,Story 1\n", monkeypatch)
     assert current(run) == version
     assert "movies changed in" in (said := capsys.readouterr().err)
-    assert ": 0; 1 of the file were so already" in said
+    assert ": 0; 1 of the file were already so" in said
     changed(run, tmp_path, "movie_id,title\n1,Mine\n", monkeypatch)
     changed(run, tmp_path, "movie_id,title\n1,Story 1\n", monkeypatch)
-    assert changes_of(run) == []
+    assert changes_of(current(run)) == []
 
 
 @pytest.mark.parametrize(
     ("text", "said"),
     [
         ("movie_id,title\n77,No Such\n", "unknown movie 77"),
-        ("movie_id,colour\n1,red\n", "no column that can change; there are: title, year"),
+        ("movie_id,title,untill\n1,Mine,2030\n", "unknown column 'untill'; did you mean until"),
+        ("movie_id\n1\n", "changes nothing; give any of: title, year"),
+        ("movie_id,plot\n1,Short\n", "unknown column 'plot'"),
+        ("movie_id,title\n1,Mine\n1,Yours\n", "1"),
         ("title\nStory\n", "column movie_id is missing"),
         ("movie_id,minutes\n1,long\n", "long"),
     ],
@@ -226,11 +234,107 @@ def test_what_cannot_be_is_said_and_nothing_changes(
 
 
 def test_changes_are_read_back_as_they_were_written(tmp_path: Path) -> None:
-    made = changes_between("m", {"title": "A", "tags": ("x",)}, {"title": "B", "tags": None})
-    assert made == [Change("m", "title", "A", "B"), Change("m", "tags", ["x"], None)]
-    assert changes_between("m", {"title": "B"}, {"title": "A"}, made) == [made[1]]
+    tags = Attribute("tags", AttributeKind.LIST)
+    known = {"title": TITLE_ATTRIBUTE, "tags": tags}
+    before: Facts = {"title": "A", "tags": ("x",)}
+    made = changes_between("m", known, before, {"title": "B", "tags": None})
+    assert made == [
+        Change("m", "title", AttributeKind.TEXT, "A", "B"),
+        Change("m", "tags", AttributeKind.LIST, ["x"], None),
+    ]
+    assert changes_between("m", known, {"title": "B"}, {"title": "A"}, made) == [made[1]]
     write_changes(tmp_path / CHANGED, made)
     assert read_changes(tmp_path / CHANGED) == made
     (tmp_path / CHANGED).write_text("{")
     with pytest.raises(RunError):
         read_changes(tmp_path / CHANGED)
+
+
+def test_a_year_in_a_title_is_that_of_its_movie_alone(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = known(run, 2)
+    changed(run, tmp_path, "movie_id,title\n1,Mine (1955)\n2,Alien\n3,\n", monkeypatch)
+    assert known(run, 1)["year"] == 1955
+    assert known(run, 2) == before | {"title": "Alien"}
+    assert known(run, 3)["title"] == "Story 3"
+    (tmp_path / "movies.dat").write_text("2::Other::Western\n")
+    rec(monkeypatch, "change-movies", str(tmp_path / "movies.dat"), "--run", str(run))
+    assert known(run, 2) == before | {"title": "Other", "genres": ("Western",)}
+
+
+def test_a_change_of_a_kind_that_data_no_longer_have_is_forgotten(
+    run: Path,
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    changed(run, tmp_path, "movie_id,minutes,country\n1,500,DE\n", monkeypatch)
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "ratings.csv").write_text((folder / "ratings.csv").read_text())
+    (other / "movies.csv").write_text(re.sub(r",(\d+),(yes|no),", r",\1 min,\2,", catalogue()))
+    train(read(source_of(other)), tiny_settings(["bayesian"]), run, source="small")
+    assert [change.name for change in changes_of(current(run))] == ["country"]
+    assert "data say something new of movie 1" in caplog.text
+    assert known(run, 1)["country"] == "DE"
+
+
+def test_kept_versions_change_too(
+    run: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train(read(source_of(folder)), tiny_settings(["bayesian"]), run, source="small", seed=1)
+    (kept,) = kept_versions(run)
+    held = {path.name: path.read_bytes() for path in kept.folder.iterdir() if path.is_file()}
+    copied = tmp_path / "linked"
+    shutil.copytree(kept.folder, copied, copy_function=os.link)
+    changed(run, tmp_path, "movie_id,title\n1,Mine\n", monkeypatch)
+    # What other versions share is not written through.
+    assert {path.name: path.read_bytes() for path in copied.iterdir() if path.is_file()} == held
+    rec(monkeypatch, "runs", "rollback", "--run", str(run))
+    assert known(run, 1)["title"] == "Mine"
+    assert [change.now for change in changes_of(current(run))] == ["Mine"]
+
+
+def test_a_damaged_list_of_changes_is_said(run: Path, caplog: pytest.LogCaptureFixture) -> None:
+    assert changes_of(run / "nothing") == []
+    (current(run) / CHANGED).write_text("[{")
+    assert changes_of(current(run)) == []
+    assert "what was changed of movies is lost" in caplog.text
+
+
+def test_facts_are_changed_from_python_too(run: Path) -> None:
+    assert change_movies(run, {1: {"tags": ["odd", "blue"], "minutes": None}, 2: {}}) == 1
+    assert known(run, 1)["tags"] == ("odd", "blue")
+    assert "minutes" not in known(run, 1)
+    for facts, said in (
+        ({"colour": "red"}, "unknown fact of a movie"),
+        ({"title": " "}, "give the title"),
+        ({"year": 99}, "year 99 is impossible"),
+        ({"minutes": "long"}, "is not a number"),
+        ({"plot": "Short"}, "unknown fact of a movie"),
+    ):
+        with pytest.raises(RequestError, match=said):
+            change_movies(run, {1: facts})
+
+
+def test_ids_and_columns_are_those_that_the_run_was_trained_with(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    rows = (folder / "ratings.csv").read_text().splitlines()
+    cells = [row.split(",") for row in rows[1:]]
+    lines = [f"{user},m{movie},{rating},{when}" for user, movie, rating, when in cells]
+    (data / "ratings.csv").write_text("\n".join([rows[0], *lines]) + "\n")
+    movies = [f"m{movie},Film {movie},sort {movie % 3},Drama" for movie in range(1, MOVIES + 1)]
+    (data / "movies.csv").write_text("movie_id,film,category,genres\n" + "\n".join(movies) + "\n")
+    source = DataSource(folder=data, columns={"title": "film"})
+    run = tmp_path / "run"
+    train(source, tiny_settings(["bayesian"]), run)
+    changed(run, tmp_path, "movie_id,film,category\nm2,Mine,other\n", monkeypatch)
+    after = known(run, "m2")
+    assert (after["title"], after["category"], after["genres"]) == ("Mine", "other", ("Drama",))
+    train(source, tiny_settings(["bayesian"]), run)
+    assert known(run, "m2") == after

@@ -19,7 +19,16 @@ from retrieval.pipeline.training import request
 from retrieval.run.versions import writing
 
 COMMANDS: tuple[list[str], ...] = (
-    *(["train"], ["build-index"], ["add-movies"], ["topk"], ["rate"], ["explain"], ["similar"]),
+    *(
+        ["train"],
+        ["build-index"],
+        ["add-movies"],
+        ["change-movies"],
+        ["topk"],
+        ["rate"],
+        ["explain"],
+        ["similar"],
+    ),
     *(["movies"], ["info"], ["evaluate"], ["bench"], ["batch"], ["batch", "topk"]),
     *(["batch", "rate"], ["runs"], ["runs", "prune"], ["runs", "upgrade"], ["data"]),
     *(["data", "check"], ["data", "fetch"], ["data", "synth"], ["data", "demo"], ["serve"]),

@@ -400,6 +400,20 @@ def test_a_play_is_no_rating_of_a_movie_and_a_like_is_the_best(engine: Engine) -
     assert engine.view().movie(movie).mean == pytest.approx(before.mean)
 
 
+def test_a_rating_of_a_new_movie_counts_in_the_next_list(engine: Engine) -> None:
+    genres = list(engine.view().recommend(USER, 1).rows[0].movie.genres)
+    engine.set_movie(4321, {"title": "A Brand-New Film", "genres": genres})
+    told(engine, Kind.RATING, NOBODY, movies(engine.view(), USER)[0], 3.0)
+    for user in (USER, NOBODY):
+        lists = []
+        for stars in (5.0, 1.0):
+            told(engine, Kind.RATING, user, 4321, stars)
+            lists.append(engine.view().recommend(user, 10).rows)
+        scores = [[row.score for row in rows] for rows in lists]
+        assert scores[0] != scores[1]
+        assert 4321 not in [row.movie.id for rows in lists for row in rows]
+
+
 def test_what_a_forgotten_user_said_of_a_new_movie_is_forgotten_too(engine: Engine) -> None:
     genres = list(engine.view().recommend(USER, 1).rows[0].movie.genres)
     engine.set_movie(4321, {"title": "A Brand-New Film", "genres": genres})

@@ -139,7 +139,7 @@ def sequence_file(
     histories = few.histories(np.ones(len(few.users), dtype=bool))
     example = example_tokens(few.user_codes, few.scale, histories, LENGTH)
     assert example.movies.shape[1] == 2
-    export_tower(ensemble, example, path)
+    export_tower(ensemble, movie_table(ensemble), example, path)
     return path
 
 
@@ -269,8 +269,9 @@ def test_a_file_of_layers_is_as_large_for_any_number_of_users_and_movies(
 ) -> None:
     """Nothing that grows with the data is in it, and no tower outgrows what a file can hold."""
     for path in (neural_file, sequence_file):
-        constants = onnx.load(path).graph.initializer
-        assert not any(tuple(each.dims)[:1] in {(200,), (201,)} for each in constants)
+        rows = {tuple(each.dims)[:1] for each in onnx.load(path).graph.initializer}
+        assert not rows & {(200,), (201,), (200 * all_rows.dataset.scale.classes,)}
+        assert (1 + len(all_rows.dataset.user_vocabulary),) not in rows
     many = small_world([(user, 1 + user % 900) for user in range(1, 2701)])
     for name, world in (("few", all_rows), ("many", training_data(encode(many)))):
         statistics = training_statistics(world.dataset, ~world.held_out)

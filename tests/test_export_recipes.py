@@ -1,5 +1,6 @@
 """The recipes of the page on exports answer exactly as `rec topk` does."""
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -10,8 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from retrieval.options import RankBy
+from retrieval.data.frames import MovieData
+from retrieval.options import Preset, RankBy
 from retrieval.pipeline.exporting import export
+from retrieval.pipeline.indexing import add_movies
+from retrieval.pipeline.settings import preset_settings
+from retrieval.pipeline.training import train
 from retrieval.serving.events import Event
 from retrieval.serving.filters import Filter
 from retrieval.serving.lists import encode_lists
@@ -106,6 +111,36 @@ def test_towers_give_the_vectors_of_people_who_are_not_in_the_export(
     np.testing.assert_allclose(made.query_vector, wanted.queries[0], atol=1e-5)
     np.testing.assert_allclose(made.rating_vector, wanted.encoded.vectors[0], atol=1e-5)
     assert made.rating_offset == pytest.approx(wanted.encoded.offsets[0], abs=1e-5)
+
+
+def towers_answer(folder: Path, recommender: Recommender, person: Person, number: int = 0) -> None:
+    """Assert that the towers of an export give the vectors that a run gives."""
+    recipe, opened = import_module("towers"), import_module("exported").read_export(folder)
+    snapshot = recommender.snapshot
+    asked, rank_by = one_user(snapshot.run, person), RankBy(opened.manifest["rank_by"])
+    wanted = encode_lists(snapshot, asked, np.zeros(1, np.int64), None, rank_by)
+    _, movies, ratings, times = asked.histories
+    history = recipe.History(movies.astype(np.int64), ratings.astype(np.float64), times)
+    made = recipe.encode(folder, opened, history, asked.codes[0], number)
+    np.testing.assert_allclose(made.query_vector, wanted.queries[0], atol=1e-5)
+    np.testing.assert_allclose(made.rating_vector, wanted.encoded.vectors[0], atol=1e-5)
+
+
+def test_towers_read_movies_that_were_added(run: Path, data: MovieData, tmp_path: Path) -> None:
+    shutil.copytree(run, tmp_path / "run")
+    add_movies(tmp_path / "run", data.movies.head(2).assign(movie_id=[9001, 9002]))
+    export(tmp_path / "run", tmp_path / "export", users=[])
+    history = [Event(3, 5.0, 10**9), Event(9002, 1.0, 10**9 + 40), Event(8, 2.0, 10**9 + 90)]
+    towers_answer(tmp_path / "export", Recommender.load(tmp_path / "run"), Person(history=history))
+
+
+def test_the_tower_of_the_notebook_is_exported_too(data: MovieData, tmp_path: Path) -> None:
+    settings = preset_settings(Preset.NOTEBOOK).changed({"notebook.epochs": "1"})
+    train(data, settings, tmp_path / "run")
+    export(tmp_path / "run", tmp_path / "export", users=[42, 7])
+    recommender = Recommender.load(tmp_path / "run")
+    towers_answer(tmp_path / "export", recommender, PEOPLE["new"])
+    towers_answer(tmp_path / "export", recommender, PEOPLE["one more"], number=2)  # after user 7
 
 
 @pytest.mark.slow

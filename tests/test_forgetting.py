@@ -102,7 +102,9 @@ def test_the_notebook_pair_forgets_too(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     settings = preset_settings(Preset.NOTEBOOK).changed({"notebook.epochs": "1"})
     train(small_world(watched(), users=[1, GONE]), settings, folder)
-    before = np.load(current(folder) / "notebook_users.npy")
+    names = ("notebook_users.npy", "notebook_user_ids.npy")
+    before = [np.load(current(folder) / name) for name in names]
     forget_user(folder, GONE)
-    np.testing.assert_array_equal(np.load(current(folder) / "notebook_users.npy"), before[:-1])
+    for name, array in zip(names, before, strict=True):
+        np.testing.assert_array_equal(np.load(current(folder) / name), array[:-1])
     assert len(Recommender.load(folder).topk(1, 5)) == 5

@@ -42,17 +42,20 @@ from retrieval.pairs.towers import PAIRS, QuerySide
 from retrieval.pairs.words import Bag
 from retrieval.pipeline.indexing import add_movies
 from retrieval.run.folder import CONTENT, Run, open_run
+from retrieval.service.catalogue import LoggedMovies, overlaid
 from retrieval.serving.encoder import questions_of
+from retrieval.serving.events import Event
 from retrieval.serving.new_movies import (
     HALFWAY,
     MovieFolding,
     check_facts,
+    content_of,
     content_vectors,
     new_movie_variance,
     new_movie_vectors,
 )
 from retrieval.serving.recommender import Recommender
-from retrieval.serving.users import many_users
+from retrieval.serving.users import Person, many_users, one_user
 
 TITLE = "The Comedy of Comedies and Dramas"
 FACTS: list[dict[str, object]] = [
@@ -100,6 +103,15 @@ def test_words_weigh_as_scikit_learn_weighs_them(bag: Bag) -> None:
     np.testing.assert_allclose(words.describe(asked, bag), expected, atol=1e-6)
 
 
+def new_vectors(run: Run, facts: list[dict[str, Any]]) -> np.ndarray:
+    return new_movie_vectors(run, content_of(run, facts))
+
+
+def first_content_vector(run: Run) -> np.ndarray:
+    vector: np.ndarray = content_vectors(run, content_of(run, FACTS))[0]
+    return vector
+
+
 def test_plain_facts_say_the_same_as_a_frame(opened: Run, data: MovieData) -> None:
     encoder = load_content(opened.folder / CONTENT)
     table: dict[str, list[Any]] = {
@@ -123,7 +135,7 @@ def test_new_movies_get_the_vectors_that_adding_them_gives(
     assert add_movies(tmp_path / "run", frame(data.movies)) == 2
     after = Recommender.load(tmp_path / "run")
     numbers = np.array([after.run.catalogue.number(movie) for movie in (9001, 9002)])
-    made = new_movie_vectors(opened, FACTS)
+    made = new_vectors(opened, FACTS)
     np.testing.assert_allclose(made, after.index.vectors_of(numbers), atol=1e-5)
     assert np.abs(made[0] - made[1]).max() > 0.01
     tower = after.snapshot.encoder.tower("bayesian")
@@ -165,13 +177,37 @@ def test_towers_read_of_new_movies_what_torch_would(opened: Run, data: MovieData
     np.testing.assert_allclose(rows, movie_table(ensemble).stored[1:], atol=1e-5)
 
 
+def test_a_live_movie_in_a_history_says_what_an_added_one_does(
+    run: Path, opened: Run, data: MovieData, tmp_path: Path
+) -> None:
+    shutil.copytree(run, tmp_path / "run")
+    add_movies(tmp_path / "run", frame(data.movies))
+    added = Recommender.load(tmp_path / "run").snapshot
+    base = Recommender.load(run).snapshot
+    named = {str(movie): facts for movie, facts in zip((9001, 9002), FACTS, strict=True)}
+    live = overlaid(base, LoggedMovies(named)).snapshot
+    first = opened.catalogue.movies[0].id
+    person = Person(history=[Event(9002, 5.0), Event(first, 1.0), Event(9001, 2.0)])
+    for part in opened.config.parts:
+        one, other = (
+            snapshot.encoder.tower(part.name)
+            .encode(
+                questions_of(one_user(snapshot.run, person), np.zeros(1, np.int64), None).questions
+            )
+            .vectors
+            for snapshot in (added, live)
+        )
+        np.testing.assert_allclose(one, other, atol=1e-5, err_msg=part.name)
+
+
 def test_a_process_that_describes_movies_has_imported_nothing_that_trains(run: Path) -> None:
     program = f"""
 import sys
 from pathlib import Path
 from retrieval.run.folder import open_run
-from retrieval.serving.new_movies import new_movie_vectors
-new_movie_vectors(open_run(Path({str(run)!r})), [{{"title": "A"}}])
+from retrieval.serving.new_movies import content_of, new_movie_vectors
+run = open_run(Path({str(run)!r}))
+new_movie_vectors(run, content_of(run, [{{"title": "A"}}]))
 print([name for name in ("torch", "pandas", "sklearn", "scipy", "numba") if name in sys.modules])
 """
     done = subprocess.run(
@@ -206,7 +242,8 @@ def test_facts_that_fit_are_taken_and_others_count_as_not_known(opened: Run) -> 
     other = {**FACTS[0], "year": "soon", "director's cut": True, "actors": 7}
     without = {**FACTS[0], "year": None}
     np.testing.assert_array_equal(
-        new_movie_vectors(opened, [other]), new_movie_vectors(opened, [without])
+        new_vectors(opened, [other]),
+        new_vectors(opened, [without]),
     )
 
 
@@ -232,7 +269,10 @@ def test_a_pair_that_knows_no_new_movies_says_so(
 ) -> None:
     own = PAIRS["neural"]
     monkeypatch.setitem(PAIRS, "neural", QuerySide(own.files, own.open_tower))
-    for ask in (lambda: check_facts(opened, FACTS[0]), lambda: new_movie_vectors(opened, FACTS)):
+    for ask in (
+        lambda: check_facts(opened, FACTS[0]),
+        lambda: new_vectors(opened, FACTS),
+    ):
         with pytest.raises(RequestError, match="neural pair knows no movie it was not trained on"):
             ask()
 
@@ -313,16 +353,19 @@ def raters(recommender: Recommender, count: int) -> UserVectors:
 def test_without_ratings_a_movie_is_as_its_content_says(
     recommender: Recommender, opened: Run
 ) -> None:
-    vector = content_vectors(opened, FACTS)[0]
+    vector = first_content_vector(opened)
     moved = folding(recommender).moved(vector, raters(recommender, 0), np.zeros(0))
-    np.testing.assert_allclose(moved.vector, new_movie_vectors(opened, FACTS)[0], atol=1e-6)
+    np.testing.assert_allclose(moved.vector, new_vectors(opened, FACTS)[0], atol=1e-6)
     assert moved.variance == pytest.approx(new_movie_variance(opened), rel=1e-5)
 
 
 def test_good_ratings_lift_a_movie_and_bad_ones_sink_it(
     recommender: Recommender, opened: Run
 ) -> None:
-    encoder, vector = recommender.snapshot.encoder, content_vectors(opened, FACTS)[0]
+    encoder, vector = (
+        recommender.snapshot.encoder,
+        first_content_vector(opened),
+    )
     users, rows = many_users(opened, opened.users.ids[-40:], {})
     encoded = encoder.encode(questions_of(users, rows, None))
 
@@ -343,7 +386,7 @@ def test_good_ratings_lift_a_movie_and_bad_ones_sink_it(
 def test_with_ratings_the_bayesian_pair_takes_over(recommender: Recommender, opened: Run) -> None:
     layout, blend = opened.config.layout, opened.config.blend
     neural, bayesian = layout.rating
-    vector = content_vectors(opened, FACTS)[0]
+    vector = first_content_vector(opened)
     moved = folding(recommender).moved(vector, raters(recommender, 30), np.full(30, 3.0)).vector
     share = HALFWAY / (30 + HALFWAY)
     own = layout.columns(neural)
@@ -364,7 +407,7 @@ def test_a_run_of_before_lists_new_movies_and_says_that_ratings_move_none(
     shutil.copytree(recommender.run.folder, folder)
     (folder / PRIOR_FILE).unlink()
     old = replace(recommender.run, folder=folder, home=run)
-    assert new_movie_vectors(old, FACTS).shape == (2, old.config.layout.dimension)
+    assert new_vectors(old, FACTS).shape == (2, old.config.layout.dimension)
     with caplog.at_level(logging.WARNING):
         assert MovieFolding.of(old, recommender.snapshot.encoder) is None
     assert "count from the next training on" in caplog.text
@@ -388,7 +431,10 @@ def test_runs_without_the_bayesian_pair_move_nothing(recommender: Recommender, o
     assert alone.config.layout.names == ("neural",)
     assert MovieFolding.of(alone, recommender.snapshot.encoder) is None
     assert new_movie_variance(alone) == 0
-    assert new_movie_vectors(alone, FACTS).shape == (2, config.parts[0].width + 1)
+    assert new_vectors(alone, FACTS).shape == (
+        2,
+        config.parts[0].width + 1,
+    )
 
 
 def test_the_prior_is_what_lies_between_rated_movies_and_their_content(

@@ -248,8 +248,9 @@ def test_training_of_other_rows_is_not_gone_on_from(
 ) -> None:
     path, settings = tmp_path / "module.safetensors", replace(LOOP, epochs=1)
 
-    def trained(rows: Examples, seed: int = 0) -> Recorded:
-        module, progress = make_module(whole, NeuralSettings(dimension=8), known, 0), Recorded()
+    def trained(rows: Examples, seed: int = 0, dropout: float = 0.1) -> Recorded:
+        own, progress = NeuralSettings(dimension=8, dropout=dropout), Recorded()
+        module = make_module(whole, own, known, 0)
         fit(module, rows, validation, 20, settings, seed, "neural", progress, path=path)
         return progress
 
@@ -257,6 +258,7 @@ def test_training_of_other_rows_is_not_gone_on_from(
     assert not trained(examples).said
     assert len(trained(replace(examples, targets=-examples.targets)).said) == 1
     assert len(trained(examples, seed=1).said) == 1
+    assert len(trained(examples, seed=1, dropout=0.2).said) == 1
 
 
 def test_the_user_tower_and_the_movie_vectors_give_what_the_pair_gives(

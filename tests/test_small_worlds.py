@@ -77,7 +77,7 @@ def test_all_pairs_train(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     # Exports take seconds each, and are tested apart.
     monkeypatch.setattr(HistoryReader, "export", lambda _self, path: path.touch())
     monkeypatch.setattr(HistoryReader, "stored_users", lambda *_: np.zeros((0, 0)))
-    monkeypatch.setattr(sequence, "export_tower", lambda _ensemble, _example, path: path.touch())
+    monkeypatch.setattr(sequence, "export_tower", lambda *arguments: arguments[-1].touch())
     trained = train(WORLDS[name], tiny_settings(), tmp_path / "run", index=False)
     assert np.isfinite(list(trained.validation_errors.values())).all()
     assert trained.validation_ndcg is None or np.isfinite(trained.validation_ndcg)

@@ -18,7 +18,7 @@ from retrieval.pipeline.indexing import add_movies
 from retrieval.pipeline.settings import preset_settings
 from retrieval.pipeline.training import train
 from retrieval.pipeline.upgrading import upgrade
-from retrieval.run.folder import open_index, open_run
+from retrieval.run.folder import CHANGED, open_index, open_run
 from retrieval.run.manifest import INDEX, model_of, write_sums
 from retrieval.run.versions import CURRENT, LOCK, MANIFEST, current, writing
 from retrieval.serving.events import Event
@@ -76,6 +76,7 @@ def turn_back(folder: Path) -> Path:
     rewrite(version / "config.json", read(version / "config.json") | {"version": 15})
     for path in (version / name for pair in PAIRS.values() for name in pair.tables.values()):
         path.unlink(missing_ok=True)
+    (version / CHANGED).unlink()
     for path in version.glob("*_tower.onnx"):
         path.unlink()
         path.write_bytes(b"layers and tables in one file")
@@ -147,6 +148,12 @@ def answers(folder: Path) -> dict[str, NDArray[Any]]:
     return found
 
 
+def embeddings(version: Path) -> dict[str, NDArray[Any]]:
+    """Return the tables from which towers look up."""
+    names = [name for pair in PAIRS.values() for name in pair.tables.values()]
+    return {name: np.load(version / name) for name in names if (version / name).exists()}
+
+
 def assert_same(found: dict[str, NDArray[Any]], expected: dict[str, NDArray[Any]]) -> None:
     """Assert that arrays are the same to the last bit."""
     assert found.keys() == expected.keys()
@@ -211,11 +218,12 @@ def test_movies_that_were_added_before_stay(run: Path, data: MovieData, tmp_path
     with_more = tmp_path / "run"
     shutil.copytree(run, with_more)
     add_movies(with_more, data.movies.head(1).assign(movie_id=9001))
-    before = answers(with_more)
+    before, tables = answers(with_more), embeddings(current(with_more))
     turn_back(with_more)
     upgrade(with_more)
     assert 9001 in open_run(with_more).catalogue.vocabulary.ids
     assert_same(answers(with_more), before)
+    assert_same(embeddings(current(with_more)), tables)  # so that histories may hold it
 
 
 def test_the_index_is_carried_over_and_not_built_again(folder: Path) -> None:

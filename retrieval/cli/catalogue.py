@@ -139,11 +139,13 @@ def add_movies(
     """Add movies that nobody has rated yet to a run and its index, without training again."""
     from retrieval.data.layouts import read_movies
     from retrieval.data.report import Report
+    from retrieval.pipeline.changing import columns_said
     from retrieval.pipeline.indexing import add_movies as add
     from retrieval.run.folder import open_run
 
     folder, report = run_or_newest(run), Report()
-    frame = read_movies(movies, report, open_run(folder).attributes.attributes)
+    opened = open_run(folder)
+    frame = read_movies(movies, report, opened.attributes.attributes, columns_said(opened))
     remark(*report.notes)
     count = add(folder, frame)
     there = len(frame) - count
@@ -152,23 +154,22 @@ def add_movies(
 
 
 def change_movies(
-    movies: Annotated[
-        Path, typer.Argument(help="File movie_id and what changes, as in movie_id,title,until.")
-    ],
+    movies: Annotated[Path, typer.Argument(help="Table with movie_id and the columns to change.")],
     run: RunOption = None,
 ) -> None:
     """Change what a run says of movies: what the file has no column for stays as it is."""
     from retrieval.data.layouts import read_changed_movies
     from retrieval.data.report import Report
     from retrieval.pipeline.changing import change_movies as change
-    from retrieval.pipeline.changing import changeable
+    from retrieval.pipeline.changing import changeable, columns_said
     from retrieval.run.folder import open_run
 
     folder, report = run_or_newest(run), Report()
-    frame, attributes = read_changed_movies(movies, changeable(open_run(folder)), report)
+    opened = open_run(folder)
+    facts = read_changed_movies(movies, report, changeable(opened), columns_said(opened))
     remark(*report.notes)
-    count = change(folder, frame, attributes)
-    others = f"; {len(frame) - count:,} of the file were so already" if count < len(frame) else ""
+    count = change(folder, facts)
+    others = f"; {len(facts) - count:,} of the file were already so" if count < len(facts) else ""
     note(f"movies changed in {shown(folder)}: {count:,}{others}")
 
 

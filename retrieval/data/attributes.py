@@ -90,10 +90,13 @@ class Attribute(NamedTuple):
     kind: AttributeKind
 
 
+# What is known of a movie or user, by the names of attributes; see `AttributeColumns.value`.
+Facts = Mapping[str, object]
+
 # What every catalogue may know of movies.
-TITLE = Attribute(TITLE_COLUMN, AttributeKind.TEXT)
+TITLE_ATTRIBUTE = Attribute(TITLE_COLUMN, AttributeKind.TEXT)
 USUAL = (
-    TITLE,
+    TITLE_ATTRIBUTE,
     Attribute(YEAR, AttributeKind.NUMBER),
     *(Attribute(name, AttributeKind.LIST) for name in LISTS),
 )

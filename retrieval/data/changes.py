@@ -6,11 +6,9 @@ from typing import NamedTuple
 
 from pydantic import TypeAdapter
 
+from retrieval.data.attributes import Attribute, AttributeKind, Facts
 from retrieval.data.vocabulary import Id
 from retrieval.storage.damage import readable
-
-# What is known of a movie, by name: title, and attributes as `AttributeColumns.value` has them.
-Facts = Mapping[str, object]
 
 
 class Change(NamedTuple):
@@ -18,25 +16,33 @@ class Change(NamedTuple):
 
     movie_id: Id
     name: str
-    was: object  # what the data said; None where they said nothing, or where it is a text
-    now: object
+    kind: AttributeKind  # of the attribute; the title is a text
+    was: object  # what the data said; None where they said nothing
+    now: object  # None is nothing
 
 
 def changes_between(
-    movie: Id, before: Facts, after: Facts, earlier: Iterable[Change] = ()
+    movie: Id,
+    attributes: Mapping[str, Attribute],
+    before: Facts,
+    after: Facts,
+    earlier: Iterable[Change] = (),
 ) -> list[Change]:
-    """Return what makes one set of facts of a movie of another, earlier changes of it included.
+    """Return the changes that turn one set of facts into another, earlier ones included.
 
     Args:
         movie: Id of the movie.
+        attributes: What is known of movies, by name.
         before: What is known.
         after: What is to be known; names that are not in it stay as they are.
         earlier: Changes that what is known comes from.
     """
     changes = {change.name: change for change in earlier}
     for name, now in after.items():
-        was = changes[name].was if name in changes else plain(before.get(name))
-        changes[name] = Change(movie, name, was, plain(now))
+        kind = attributes[name].kind
+        old = changes.get(name)
+        was = old.was if old is not None and old.kind is kind else plain(before.get(name))
+        changes[name] = Change(movie, name, kind, was, plain(now))
     return [change for change in changes.values() if change.was != change.now]
 
 

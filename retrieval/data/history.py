@@ -166,3 +166,10 @@ def recent(windows: Windows, length: int) -> Recent:
     ranks = np.arange(max(1, int(counts.max(initial=0))))  # 0 is the latest event
     present = ranks[None, :] < counts[:, None]
     return Recent(np.where(present, windows.ends[:, None] - 1 - ranks[None, :], 0), present)
+
+
+def kept_events(histories: Histories, kept: NDArray[np.bool_]) -> Histories:
+    """Return histories without some of their events, given by a mask `(N,)` of those that stay."""
+    offsets, movies, ratings, timestamps = histories
+    before = np.concatenate([[0], np.cumsum(kept)])
+    return Histories(before[offsets], movies[kept], ratings[kept], timestamps[kept])

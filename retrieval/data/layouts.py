@@ -1,22 +1,26 @@
 """The ways in for folders and files: a data folder, whatever its layout, and movies alone."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from retrieval.data import columns
-from retrieval.data.attributes import Attribute
+from retrieval.data.attributes import Attribute, Facts
 from retrieval.data.checks import checked_movies
 from retrieval.data.frames import MovieData
+from retrieval.data.listing import values_of
 from retrieval.data.movielens import read_movies_dat, with_years
 from retrieval.data.plain import unreadable
 from retrieval.data.report import Report
 from retrieval.data.roles import Columns, Role, found_columns
 from retrieval.data.source import read, source_of
-from retrieval.data.table import Table
+from retrieval.data.table import NOTHING, Table
 from retrieval.data.tables import read_table
-from retrieval.errors import RequestError
+from retrieval.data.values import plain_texts
+from retrieval.data.vocabulary import Id
+from retrieval.errors import RequestError, shown, unknown
 
 
 def read_folder(folder: Path) -> MovieData:
@@ -29,7 +33,10 @@ def read_folder(folder: Path) -> MovieData:
 
 
 def read_movies(
-    path: Path, report: Report | None = None, attributes: Sequence[Attribute] = ()
+    path: Path,
+    report: Report | None = None,
+    attributes: Sequence[Attribute] = (),
+    said: Mapping[str, str] = NOTHING,
 ) -> pd.DataFrame:
     """Read and check movies alone: any table, or a movies.dat.
 
@@ -37,6 +44,7 @@ def read_movies(
         path: The file.
         report: Takes the notes.
         attributes: Further columns that are wanted where the file has them.
+        said: By our name of a column, or as in movies.title: what files call it.
 
     Returns:
         A frame with the columns `columns.MOVIES`, then those of the attributes that are there.
@@ -45,56 +53,93 @@ def read_movies(
         DataError: Everything that is wrong with it, in one report.
     """
     report = report or Report()
-    return _checked(_movies(path, report, attributes), report, attributes)
+    movies, _ = _movies(path, report, attributes, said)
+    return _checked(movies, report, attributes)
 
 
 def read_changed_movies(
-    path: Path, attributes: Sequence[Attribute], report: Report
-) -> tuple[pd.DataFrame, list[Attribute]]:
-    """Read what is to be changed of movies: any table with ids and what changes.
+    path: Path,
+    report: Report,
+    attributes: Sequence[Attribute],
+    said: Mapping[str, str] = NOTHING,
+) -> dict[Id, Facts]:
+    """Read what is to be changed of movies: any table with ids and the columns that change.
 
     Args:
         path: The file.
-        attributes: What may change, the title among them.
         report: Takes the notes.
+        attributes: What may change, the title among them.
+        said: See `read_movies`.
 
     Returns:
-        A frame as `read_movies` returns it, and which attributes the file has.
+        By id: what the movie is to say. An empty title, and a title without a year where there is
+        no column of years, say nothing of them.
 
     Raises:
-        DataError: Everything that is wrong with it, in one report.
-        RequestError: It has none of the attributes.
+        DataError: Everything that is wrong with the file, in one report.
+        RequestError: It has other columns, or no column that may change.
     """
-    movies = _movies(path, report, attributes)
-    there = [each for each in attributes if each.name in movies.frame]
+    movies, others = _movies(path, report, attributes, said)
+    dated = columns.YEAR in movies.frame and path.suffix != ".dat"  # else titles hold years
+    undated = () if dated else (columns.YEAR,)
+    there = [each for each in attributes if each.name in {*movies.frame} - {*undated}]
+    names = [each.name for each in attributes]
+    known = {columns.MOVIE_ID, *names}
+    for column in (*others, *(name for name in movies.frame if name not in known)):
+        raise unknown("column", str(column), names)
     if not there:
-        names = ", ".join(each.name for each in attributes)
-        raise RequestError(f"{path} has no column that can change; there are: {names}")
-    if columns.TITLE not in movies.frame and columns.MOVIE_ID in movies.frame:
-        titles = movies.frame[columns.MOVIE_ID].astype(str)
-        movies = movies._replace(frame=movies.frame.assign(**{columns.TITLE: titles}))
+        raise RequestError(f"{shown(path)} changes nothing; give any of: {', '.join(names)}")
+    titled = np.zeros(len(movies.frame), dtype=bool)
+    if columns.TITLE in movies.frame:
+        titled = (plain_texts(movies.frame[columns.TITLE]).str.strip() != "").to_numpy()
     frame = _checked(movies, report, attributes)
-    if columns.YEAR not in movies.frame and frame[columns.YEAR].notna().all():
-        there += [each for each in attributes if each.name == columns.YEAR]  # in the titles
-    return frame, there
+    values = values_of(frame, [each for each in attributes if each.name in frame])
+    facts: dict[Id, Facts] = {}
+    for row, movie in enumerate(frame[columns.MOVIE_ID].tolist()):
+        of_movie = {each.name: values[row].get(each.name) for each in there}
+        of_movie.pop(columns.TITLE, None)
+        if titled[row]:
+            of_movie[columns.TITLE] = str(frame[columns.TITLE].iloc[row])
+            if not dated and (year := values[row].get(columns.YEAR)) is not None:
+                of_movie[columns.YEAR] = year
+        facts[movie] = of_movie
+    return facts
 
 
-def _movies(path: Path, report: Report, attributes: Sequence[Attribute]) -> Table:
-    """Read a table of movies, its columns under their own names."""
+def _movies(
+    path: Path, report: Report, attributes: Sequence[Attribute], said: Mapping[str, str]
+) -> tuple[Table, list[str]]:
+    """Read a table of movies, its columns under their own names; return its other columns too."""
     try:
         if path.suffix == ".dat":
-            return read_movies_dat(path, report)
+            return read_movies_dat(path, report), []
         table = read_table(path, report)
-        found = found_columns({Role.MOVIES: table}, Columns({}), report)[Role.MOVIES]
-        return found.renamed([each.name for each in attributes])
     except (OSError, MemoryError) as error:
         raise unreadable(path, error) from error
+    # A column that is called like an attribute is that, whatever else it may be taken for.
+    further = [each.name for each in attributes if each.name not in columns.MOVIES]
+    own = [name for name in further if name in table.frame]
+    rest = table._replace(frame=table.frame.drop(columns=own))
+    there = {key: name for key, name in said.items() if _is_of_movies(key) and rest.has(name)}
+    found = found_columns({Role.MOVIES: rest}, Columns(there), report)[Role.MOVIES]
+    movies = found.renamed([])
+    movies = movies._replace(frame=movies.frame.assign(**{name: table.frame[name] for name in own}))
+    return movies, found.others
+
+
+def _is_of_movies(key: str) -> bool:
+    """Return whether what is said of a column is said of one of the movies."""
+    role, _, name = key.rpartition(".")
+    return role in ("", Role.MOVIES) and name in columns.MOVIES
 
 
 def _checked(movies: Table, report: Report, attributes: Sequence[Attribute]) -> pd.DataFrame:
     """Return a checked frame of movies, with the further attributes that are there."""
     if columns.YEAR not in movies.frame:
         movies = with_years(movies)
+    if columns.TITLE not in movies.frame and columns.MOVIE_ID in movies.frame:
+        titles = movies.frame[columns.MOVIE_ID].astype(str)
+        movies = movies._replace(frame=movies.frame.assign(**{columns.TITLE: titles}))
     further = {
         each.name: each.kind
         for each in attributes

@@ -1,24 +1,19 @@
 """From a frame of movies to the movies that people see, and what conditions ask of them."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
 from retrieval.data import columns
 from retrieval.data.attributes import (
-    TITLE,
     USUAL,
     Attribute,
     AttributeColumns,
-    AttributeKind,
     cell_of,
     columns_of,
 )
 from retrieval.data.catalogue import Movie
-from retrieval.data.changes import Change, plain
-from retrieval.data.frames import MovieData
 
 
 def listed(frame: pd.DataFrame) -> list[Movie]:
@@ -44,13 +39,9 @@ def attributes_of(frame: pd.DataFrame, further: Sequence[Attribute]) -> Attribut
         further: Attributes beside the usual ones.
     """
     years = frame[columns.YEAR].to_numpy(dtype=np.float64, na_value=np.nan)
-    people = [Attribute(name, AttributeKind.LIST) for name in columns.PEOPLE]
+    _, year, genres, *people = USUAL
     known = [each for each in people if (frame[each.name] != "").any()]
-    usual = [
-        Attribute(columns.YEAR, AttributeKind.NUMBER),
-        Attribute(columns.GENRES, AttributeKind.LIST),
-    ]
-    return columns_of(frame.assign(year=years), [*usual, *known, *further])
+    return columns_of(frame.assign(year=years), [year, genres, *known, *further])
 
 
 def frame_of(movies: Sequence[Movie], known: AttributeColumns, rows: range) -> pd.DataFrame:
@@ -90,59 +81,3 @@ def values_of(frame: pd.DataFrame, attributes: Sequence[Attribute]) -> list[dict
     there = [each for each in attributes if each.name in frame]
     found = columns_of(frame.assign(year=years), there)
     return [found.value(row) for row in range(len(frame))]
-
-
-def facts_in(movies: pd.DataFrame, row: int, known: Sequence[Attribute]) -> dict[str, object]:
-    """Return what a frame says of a movie, by the names of what it may say; None is nothing.
-
-    Args:
-        movies: With the columns `columns.MOVIES`, and those of the attributes.
-        row: Place of the movie.
-        known: What it may say: title and attributes.
-    """
-    (values,) = values_of(movies.iloc[[row]], known)
-    facts = {each.name: values.get(each.name) for each in known}
-    for name, kind in known:
-        if kind is AttributeKind.TEXT:
-            facts[name] = str(movies[name].iloc[row]) or None
-    return facts
-
-
-def with_changes(data: MovieData, changes: Sequence[Change]) -> tuple[MovieData, list[Change]]:
-    """Return data with changes of movies, and which of these still count.
-
-    Where the data say something new themselves, that counts, and the change is forgotten.
-
-    Args:
-        data: Movies as they were read.
-        changes: What was changed before.
-    """
-    movies, kept = data.movies.copy(), []
-    known = {each.name: each for each in (*USUAL, *data.movie_attributes)}
-    rows = {movie: row for row, movie in enumerate(movies[columns.MOVIE_ID].tolist())}
-    cells: dict[str, list[object]] = {}
-    for change in changes:
-        row, attribute = rows.get(change.movie_id), known.get(change.name)
-        if row is None:  # it was added, and the run has its facts
-            kept.append(change)
-        elif attribute is not None and _said(movies, row, attribute) == change.was:
-            cells.setdefault(change.name, movies[change.name].tolist())
-            cells[change.name][row] = _cell(attribute, change.now)
-            kept.append(change)
-    for name, values in cells.items():
-        movies[name] = pd.Series(values, index=movies.index, dtype=movies[name].dtype)
-    return replace(data, movies=movies), kept
-
-
-def _said(movies: pd.DataFrame, row: int, attribute: Attribute) -> object:
-    """Return what data say of a movie, as changes hold it."""
-    if attribute.kind is AttributeKind.TEXT and attribute != TITLE:
-        return None  # no run keeps it
-    return plain(facts_in(movies, row, [attribute])[attribute.name])
-
-
-def _cell(attribute: Attribute, fact: object) -> object:
-    """Return a fact as a frame of movies holds it."""
-    if attribute.name == columns.YEAR:
-        return pd.NA if fact is None else fact
-    return cell_of(attribute, fact)

@@ -15,7 +15,7 @@ from retrieval.storage.files import new_file
 
 CARD, SEAL = "card", "seal"
 
-# Tensors of a state by names of their own.
+# Parts of a state that hold named tensors.
 PARTS = ("weights", "best", "moments", "more")
 
 
@@ -26,7 +26,7 @@ class State(NamedTuple):
     best: dict[str, Tensor]  # those of the best epoch
     moments: dict[str, Tensor]  # what `moments_of` returned
     random: Tensor  # what `random_state` returned
-    more: dict[str, Tensor]  # whatever else the pair needs
+    more: dict[str, Tensor]  # whatever else the pair needs, such as the state of its negatives
     card: dict[str, Any]  # what JSON can say of the rest
 
 

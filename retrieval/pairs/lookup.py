@@ -1,8 +1,8 @@
-"""What a user tower looks up before its layers compute: tables of vectors, mapped from files.
+"""Embedding tables: what a user tower looks up before its layers compute, mapped from files.
 
-Tables grow with users and movies, so they stand beside the ONNX file of a tower, which holds its
-layers alone. No table can outgrow that file, a row comes or goes without it, and all processes
-share one copy in memory.
+The ONNX file of a tower holds the layers alone, so it stays small whatever the number of users and
+movies, and a row of a table is added or removed without rewriting it. All processes share one copy
+in memory.
 """
 
 from pathlib import Path

@@ -29,8 +29,8 @@ class QuerySide(NamedTuple):
     # Writes what a user tower that is no ONNX file computes with, and nothing of users, into a
     # folder; None where there is such a file.
     write_arrays: Callable[[Path, Path], None] | None = None
-    # Files of the tables from which an ONNX file is given rows, by the names of the columns; that
-    # of `users` is known to hold one row for nobody, and then one for each user.
+    # Files of the embedding tables of which an ONNX file is given rows, by the names of its inputs.
+    # Row 0 of the table `users` is for unknown users, and row n + 1 for user n.
     tables: Mapping[str, str] = MappingProxyType({})
 
 

@@ -25,7 +25,7 @@ from retrieval.progress import Progress, Stage
 S = TypeVar("S", bound=BaseModel)
 R = TypeVar("R")
 
-# Below so many ratings training takes little longer than an export: only sizes are looked at.
+# Below so many ratings training takes little longer than an export.
 WORTH_REHEARSING = 1_000_000
 
 

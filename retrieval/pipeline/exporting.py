@@ -142,7 +142,7 @@ def export(
         _write_movies(partial, snapshot, progress)
         _write_users(partial, snapshot, questions, ranking, threads, progress)
         progress.stage(WRITE_TOWERS)
-        towers = _write_towers(partial, snapshot.run, with_users=len(questions.ids) > 0)
+        towers = _write_towers(partial, snapshot.run, questions)
         manifest = _manifest(partial, snapshot, questions, ranking, towers)
         text = json.dumps(manifest, indent=2, allow_nan=False) + "\n"
         (partial / MANIFEST).write_text(text, encoding="utf-8")
@@ -155,6 +155,11 @@ class _Questions(NamedTuple):
     ids: Ids  # (Q,)
     times: NDArray[np.int64] | None  # (Q,) seconds or `NO_TIME`; None is no time for any
     in_sitting: bool
+
+    def trained(self, run: Run) -> NDArray[np.int64]:
+        """Return the numbers of the distinct users whose ids were trained, ascending."""
+        numbers = np.unique(run.users.numbers(self.ids))
+        return numbers[run.trained_users[numbers]]
 
 
 def _questions(
@@ -217,7 +222,7 @@ def _write_users(
     run, count = snapshot.run, len(questions.ids)
     progress.stage(WRITE_USERS, count)
     movie_ids = run.catalogue.vocabulary.ids
-    numbers = run.users.numbers(questions.ids)
+    numbers, trained = run.users.numbers(questions.ids), questions.trained(run)
     seen = int((run.histories.offsets[numbers + 1] - run.histories.offsets[numbers]).sum())
     with ExitStack() as files:
         write = files.enter_context(_table(folder / USERS, count, user_columns(snapshot)))
@@ -236,7 +241,7 @@ def _write_users(
             ends(before + own)
             movies(flat)
             before += len(flat)
-            trained = np.where(run.trained_users[numbers[part]], numbers[part] + 1, 0)
+            places = 1 + np.searchsorted(trained, numbers[part])
             rows = {
                 "user_id": questions.ids[part],
                 "timestamp": _moments(times, len(own)),
@@ -244,7 +249,7 @@ def _write_users(
                 "seen": pa.ListArray.from_arrays(
                     pa.array(np.append(0, own), pa.int32()), pa.array(movie_ids[flat])
                 ),
-                "tower_number": trained,
+                "tower_number": np.where(run.trained_users[numbers[part]], places, 0),
                 "codes": run.user_codes[numbers[part]],
             }
             if snapshot.encoder.rates:
@@ -402,13 +407,13 @@ def _cells(values: object, kind: pa.DataType) -> pa.Array:
     return pa.array(values, kind)
 
 
-def _write_towers(folder: Path, run: Run, *, with_users: bool) -> dict[str, object]:
+def _write_towers(folder: Path, run: Run, questions: _Questions) -> dict[str, object]:
     """Copy the user towers of a run into an export; return what they are asked and say.
 
     Args:
         folder: Folder of the export.
         run: The run.
-        with_users: Whether towers may be told who of the users of the run is asking.
+        questions: Questions of the users whose own embeddings go along.
     """
     (folder / TOWERS).mkdir()
     config = run.config
@@ -439,23 +444,21 @@ def _write_towers(folder: Path, run: Run, *, with_users: bool) -> dict[str, obje
                 shutil.copyfile(run.folder / name, folder / TOWERS / name)
                 facts |= {"file": f"{TOWERS}/{name}"} | _described(folder / TOWERS / name)
         for column, name in query_side.tables.items():
-            nobody_else = column == "users" and not with_users
-            _copy_table(run.folder / name, folder / TOWERS / name, first=nobody_else)
+            if column == "users":  # unknown users, then those who are asked about
+                rows = np.append(0, 1 + questions.trained(run))
+                np.save(folder / TOWERS / name, mapped_array(run.folder / name)[rows])
+            else:
+                shutil.copyfile(run.folder / name, folder / TOWERS / name)
         if query_side.tables:
             tables = {column: f"{TOWERS}/{name}" for column, name in query_side.tables.items()}
             facts["tables"] = tables
+        if (events := query_side.tables.get("events")) is not None:
+            codes = len(run.catalogue) * config.scale.classes
+            facts["codes_per_row"] = codes // len(mapped_array(run.folder / events))
         if query_side.write_arrays is not None:
             query_side.write_arrays(run.folder, folder / TOWERS)
         towers[part.name] = facts
     return towers
-
-
-def _copy_table(path: Path, copy: Path, *, first: bool) -> None:
-    """Copy a table, or its first row alone: that of a user whom training did not know."""
-    if not first:
-        shutil.copyfile(path, copy)
-        return
-    np.save(copy, mapped_array(path)[:1])
 
 
 def _described(path: Path) -> dict[str, object]:

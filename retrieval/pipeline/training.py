@@ -19,12 +19,13 @@ from pydantic import BaseModel
 from retrieval.blending.blend import Ranking
 from retrieval.blending.ranking import Ranker, fit_ranking
 from retrieval.blending.rating import Blended, Rater, fit_blend
+from retrieval.data import columns
 from retrieval.data.catalogue import Catalogue
 from retrieval.data.changes import Change, write_changes
 from retrieval.data.dataset import Dataset, encode
 from retrieval.data.frames import MovieData
 from retrieval.data.history import moment_after
-from retrieval.data.listing import attributes_of, listed, with_changes
+from retrieval.data.listing import attributes_of, listed
 from retrieval.data.source import DataSource, read, source_of
 from retrieval.data.split import first_of_each, last_of_each, random_rows
 from retrieval.data.visits import last_visits
@@ -37,7 +38,7 @@ from retrieval.pairs.device import available
 from retrieval.pairs.table import TOWER_PAIRS
 from retrieval.pairs.training import HERE, FittedPair, Loops, TrainingData, TrainingOptions
 from retrieval.pipeline.card import Trained, measured, model_card
-from retrieval.pipeline.changing import changes_of
+from retrieval.pipeline.changing import changes_of, with_changes
 from retrieval.pipeline.indexing import STAGE as INDEXING
 from retrieval.pipeline.indexing import add_again, added_before, index_version
 from retrieval.pipeline.settings import Settings, settings_of
@@ -112,7 +113,7 @@ def train(
 ) -> Trained:
     """Train tower pairs and write them as a run with its index: a new version of one that is there.
 
-    Interrupted, the same call goes on with the pairs that keep checkpoints from where they were.
+    Interrupted, the same call goes on from where it was.
 
     Data that were exported with the log of a service say how far into the log they go, and which
     movies are hidden; so does the version then.
@@ -133,8 +134,7 @@ def train(
 
     Raises:
         DataError: There are too few ratings, or something is wrong with the folder.
-        RequestError: There is no such preset, the device is not there, or a user tower would be
-            too large.
+        RequestError: There is no such preset, or the device is not there.
         RunError: The folder holds something else, or somebody else is writing it.
     """
     available(device)
@@ -144,16 +144,17 @@ def train(
     chosen = learnable(settings_of(settings), frames)
     if len(frames.ratings) < FEWEST_RATINGS:
         raise DataError([_too_few(named, len(frames.ratings))])
-    frames, changes = with_changes(frames, changes_of(home))
+    exported = None if read_from is None else read_from.folder
     with writing(home) as writer:
+        hidden, added = _hidden(home, exported), added_before(home)
+        others = () if added is None else added[columns.MOVIE_ID].tolist()
+        frames, changes = with_changes(frames, _changes(home, exported), others)
         writer.note(request(named, chosen, seed))
         progress.plan(stages(chosen, len(frames.ratings), len(frames.movies), index=index))
         options = TrainingOptions(seed, writer.checkpoint, device, progress)
         parts = _fit(encode(frames), chosen, options, loops_of)
         config = _config(parts, chosen, seed, named, origin or read_from)
         progress.stage(WRITING)
-        exported = None if read_from is None else read_from.folder
-        hidden, added = _hidden(home, exported), added_before(home)
         with writer.new_version(keep) if answers else writer.new_candidate() as partial:
             _copy_mark(exported, partial)
             _write(partial, config, parts, hidden, changes)
@@ -370,6 +371,16 @@ def _hidden(home: Path, exported: Path | None) -> list[Id]:
         return read_hidden(exported / HIDDEN)
     try:
         return read_hidden(current(home) / HIDDEN)
+    except RunError:
+        return []
+
+
+def _changes(home: Path, exported: Path | None) -> list[Change]:
+    """Return what was changed of movies: what the data were exported with, else in the run."""
+    if exported is not None and (exported / CHANGED).is_file():
+        return changes_of(exported)
+    try:
+        return changes_of(current(home))
     except RunError:
         return []
 

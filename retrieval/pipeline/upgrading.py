@@ -1,10 +1,11 @@
 """Runs of the format before this one, written anew as a version of this one.
 
-What a run answers stays the same. In the format before, the ONNX file of a user tower held what the
-tower looks up for users and movies, and nothing was to be learned from events of added movies.
+In the format before, the ONNX file of a user tower held its embeddings too. What a run answers
+stays the same, except for histories that hold movies added after training, which said nothing then.
 """
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from index.store import load_index
 from retrieval.data.attributes import AttributeColumns
 from retrieval.data.catalogue import Catalogue, read_catalogue
 from retrieval.data.changes import write_changes
+from retrieval.data.history import Histories
 from retrieval.data.listing import frame_of
 from retrieval.errors import RunError
 from retrieval.pairs.content import load_content
@@ -49,6 +51,13 @@ from retrieval.storage.files import link_or_copy
 
 # What the names of the files end with that hold user towers.
 TOWER = ".onnx"
+
+# The pairs that have such a file, by name.
+WITH_TOWERS: Mapping[str, type[SavedNeural | SavedNotebook | SavedSequence]] = {
+    neural.NAME: SavedNeural,
+    notebook.NAME: SavedNotebook,
+    sequence.NAME: SavedSequence,
+}
 
 
 def upgrade(folder: Path) -> bool:
@@ -95,24 +104,22 @@ def _write(
     write_changes(partial / CHANGED, [])
     (partial / CONFIG_FILE).write_text(json.dumps(facts, indent=2) + "\n")
     catalogue = read_catalogue(partial / MOVIES, len(load_array(partial / ADDED)))
+    histories, users = mapped_histories(partial), len(load_array(partial / USERS))
+    check_histories(histories, users, len(catalogue) - catalogue.added, config.scale)
     for part in config.parts:
-        of_run = _facts(partial, config, part, catalogue)
-        if part.name == sequence.NAME:
-            SavedSequence(partial, of_run).write_tower(partial)
-        elif part.name == neural.NAME:
-            SavedNeural(partial, of_run).write_tower(partial)
-        elif part.name == notebook.NAME:
-            SavedNotebook(partial, of_run).write_tower(partial)
-    _read_added(partial, config, catalogue)
+        if part.name in WITH_TOWERS:
+            of_run = _facts(config, part, catalogue, histories, users)
+            WITH_TOWERS[part.name](partial, of_run).write_tower(partial)
+    if catalogue.added:
+        _add_rows(partial, config, catalogue)
     seal(partial)
     open_version(partial, home)  # which looks through all of it
 
 
-def _facts(version: Path, config: RunConfig, part: Part, catalogue: Catalogue) -> RunFacts:
-    """Return what a pair is told of the run, checked as far as a tower reads it."""
-    histories, users = mapped_histories(version), len(load_array(version / USERS))
-    movies = len(catalogue) - catalogue.added
-    check_histories(histories, users, movies, config.scale)
+def _facts(
+    config: RunConfig, part: Part, catalogue: Catalogue, histories: Histories, users: int
+) -> RunFacts:
+    """Return what a pair is told of the run."""
     return RunFacts(
         part=part,
         settings=config.settings[part.name],
@@ -127,11 +134,9 @@ def _facts(version: Path, config: RunConfig, part: Part, catalogue: Catalogue) -
     )
 
 
-def _read_added(version: Path, config: RunConfig, catalogue: Catalogue) -> None:
-    """Let the towers read movies that were added: what is kept of them says what they are."""
+def _add_rows(version: Path, config: RunConfig, catalogue: Catalogue) -> None:
+    """Write embeddings of movies that were added, by what is kept of them: texts are not."""
     count, added = len(catalogue), catalogue.added
-    if not added:
-        return
     attributes = AttributeColumns.load(version, ATTRIBUTES, count)
     frame = frame_of(catalogue.movies[-added:], attributes, range(count - added, count))
     content = load_content(version / CONTENT).describe(frame)

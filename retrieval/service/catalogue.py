@@ -13,7 +13,7 @@ from index.search import Index
 from retrieval.data import columns
 from retrieval.data.attributes import cell_of
 from retrieval.data.catalogue import Catalogue, Movie
-from retrieval.data.history import Histories
+from retrieval.data.history import kept_events
 from retrieval.data.vocabulary import UNKNOWN, Id
 from retrieval.errors import RequestError, shown
 from retrieval.pairs.bayesian.tower import NAME
@@ -137,8 +137,10 @@ def moved(
     first = len(run.catalogue) - len(variances)
     for number in movies:
         raters = live.raters(number)
-        still = content_vectors(run, [overlay.new_movies[number]])[0]
-        made = folding.moved(still, _known_raters(snapshot, live, raters), _ratings(raters))
+        content_vector = content_vectors(run, content_of(run, [overlay.new_movies[number]]))[0]
+        made = folding.moved(
+            content_vector, _known_raters(snapshot, live, raters), _ratings(raters)
+        )
         vectors.append(made.vector)
         variances[number - first] = made.variance
     index = Index(snapshot.index)
@@ -159,11 +161,7 @@ def _known_raters(
     said = []
     for user in raters:
         asking = one_user(run, live.asking(user, run), None, snapshot.histories)
-        learned = asking.histories.movies < first
-        _, movies, ratings, timestamps = asking.histories
-        histories = Histories(
-            np.array([0, learned.sum()]), movies[learned], ratings[learned], timestamps[learned]
-        )
+        histories = kept_events(asking.histories, asking.histories.movies < first)
         question = questions_of(asking._replace(histories=histories), np.zeros(1, np.int64), None)
         said.append(tower.encode(question.questions))
     return UserVectors(*(np.concatenate(column) for column in zip(*said, strict=True)))
@@ -194,8 +192,8 @@ def _extended(
     catalogue = Catalogue(movies, run.catalogue.added + len(new))
     if not new:
         return replace(base, run=replace(run, catalogue=catalogue, opened=run.attributes))
-    facts = list(new.values())
-    vectors = new_movie_vectors(run, facts)
+    content = content_of(run, list(new.values()))
+    vectors = new_movie_vectors(run, content)
     # An approximate index that is mapped from its file takes no more vectors.
     fixed = base.index.backend.fixed
     index = open_index(run, mapped=False) if fixed else Index(base.index)
@@ -208,7 +206,7 @@ def _extended(
         opened=run.attributes.extended(described),
     )
     variances = np.full(len(new), new_movie_variance(run))
-    encoder = base.encoder.with_movies(grown, content_of(run, facts), variances)
+    encoder = base.encoder.with_movies(grown, content, variances)
     return replace(base, run=grown, index=index.snapshot, encoder=encoder)
 
 

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from retrieval.data import columns
 from retrieval.data.attributes import SEPARATOR, Attribute, AttributeKind
+from retrieval.data.changes import read_changes, write_changes
 from retrieval.data.frames import MovieData
 from retrieval.data.kinds import attribute_values
 from retrieval.data.report import Report
@@ -40,7 +41,7 @@ from retrieval.data.vocabulary import Id, Vocabulary
 from retrieval.errors import RequestError, shown
 from retrieval.options import Repeats
 from retrieval.progress import SILENT, Progress
-from retrieval.run.folder import HIDDEN, Run, open_run, read_hidden, write_hidden
+from retrieval.run.folder import CHANGED, HIDDEN, Run, open_run, read_hidden, write_hidden
 from retrieval.service.catalogue import MOVIES, LoggedMovies, Shelf
 from retrieval.service.live import id_of
 from retrieval.service.log import EVENTS, Entry, Kind, Log, open_log, sqlite_path
@@ -148,7 +149,7 @@ def export(
     progress.stage(f"reading {source}")
     read = understood(source)
     writer = _Writer(read.data, log, since, until)
-    hidden = read_hidden(run.folder / HIDDEN)
+    hidden, changes = read_hidden(run.folder / HIDDEN), read_changes(run.folder / CHANGED)
     with new_folder(out) as partial:
         progress.stage("exporting", len(read.data.ratings) + until - since)
         count = writer.write_events(partial / RATINGS_FILE, progress)
@@ -160,6 +161,7 @@ def export(
         if not gone.all():
             _write_frame(partial / USERS_FILE, users[~gone], read.data.user_attributes)
         write_hidden(partial / HIDDEN, _hidden(hidden, logged, writer))
+        write_changes(partial / CHANGED, changes)
         write_mark(partial, Mark(log.identity, until))
         exported = exported_source(out, read.data, read.source)
         _write_settings(partial / SETTINGS_FILE, exported)

@@ -126,7 +126,7 @@ def checked_events(run: Run, events: Sequence[Event]) -> OtherEvents:
             f"rating {ratings[wrong][0]:g} of movie {shown(ids[wrong][0])} is outside the scale: "
             f"ratings run from {scale.lowest:g} to {scale.highest:g}"
         )
-    return sorted_out(
+    return with_repeated(
         run,
         UserEvents(
             movies.astype(np.int32),
@@ -136,7 +136,7 @@ def checked_events(run: Run, events: Sequence[Event]) -> OtherEvents:
     )
 
 
-def sorted_out(run: Run, events: UserEvents) -> OtherEvents:
+def with_repeated(run: Run, events: UserEvents) -> OtherEvents:
     """Return events with the movies that come more than once where they are rated.
 
     Args:

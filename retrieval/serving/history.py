@@ -17,7 +17,9 @@ from retrieval.run.folder import Run
 class KnownHistories(NamedTuple):
     """What Q known users did, oldest first, and whether it is what the run stores."""
 
-    histories: Histories  # of Q users; movies are numbers in the catalogue of the run
+    # Of Q users; movies are numbers in the catalogue of the run, or beyond it where the store has
+    # learned of more movies since the run was opened.
+    histories: Histories
     # (Q,) whether a user has the very events that the run stores: what training inferred of the
     # user then holds. Of other events, a movie may come twice, and may be one that was added after
     # training.

@@ -16,7 +16,14 @@ from numpy.typing import NDArray
 
 from retrieval.blending.blend import RatingBlend
 from retrieval.data import columns
-from retrieval.data.attributes import SEPARATOR, USUAL, Attribute, AttributeKind, cell_of
+from retrieval.data.attributes import (
+    SEPARATOR,
+    USUAL,
+    Attribute,
+    AttributeKind,
+    Facts,
+    cell_of,
+)
 from retrieval.data.scale import RatingScale
 from retrieval.errors import CONTROLS, RequestError, shown, unknown
 from retrieval.pairs.bayesian.new_movies import (
@@ -35,8 +42,6 @@ from retrieval.run.folder import CONTENT, Run
 from retrieval.serving.encoder import Encoder
 
 _log = logging.getLogger(__name__)
-
-Facts = Mapping[str, object]
 
 YEARS = (1800, 2200)
 
@@ -69,11 +74,9 @@ def check_facts(run: Run, facts: object) -> None:
     for name in facts:
         if name not in there:
             raise unknown("fact of a movie", name, there)
-    title = facts.get(columns.TITLE)
-    if not isinstance(title, str) or not title.strip():
-        raise RequestError(f"title is '{shown(title)}'; give the title of the movie as a text")
+    check_fact(there[columns.TITLE], facts.get(columns.TITLE))
     for name, value in facts.items():
-        _check(there[name], value)
+        check_fact(there[name], value)
 
 
 def content_of(run: Run, facts: Sequence[Facts]) -> Content:
@@ -93,19 +96,19 @@ def content_of(run: Run, facts: Sequence[Facts]) -> Content:
     return load_content(run.folder / CONTENT).describe(table)
 
 
-def content_vectors(run: Run, facts: Sequence[Facts]) -> Vectors:
+def content_vectors(run: Run, content: Content) -> Vectors:
     """Return what the pairs say of A movies by their content alone: joined vectors `(A, D)`.
 
     Args:
         run: The run.
-        facts: See `content_of`.
+        content: What `content_of` returned.
 
     Raises:
         RunError: A file of the run is damaged.
         RequestError: A pair of the run knows no new movies.
     """
     _check_pairs(run)
-    content, parts = content_of(run, facts), []
+    parts = []
     for part in run.config.parts:
         new_vectors = PAIRS[part.name].new_movie_vectors
         if new_vectors is not None:
@@ -113,14 +116,14 @@ def content_vectors(run: Run, facts: Sequence[Facts]) -> Vectors:
     return run.config.layout.join_movies(parts)
 
 
-def new_movie_vectors(run: Run, facts: Sequence[Facts]) -> Vectors:
+def new_movie_vectors(run: Run, content: Content) -> Vectors:
     """Return the joined vectors `(A, D)` of movies that nobody has rated, as an index holds them.
 
     See `content_vectors` for the arguments and what is raised.
     """
     blend = run.config.blend
     return run.config.layout.as_unrated(
-        content_vectors(run, facts),
+        content_vectors(run, content),
         blend.unrated_factors,
         blend.unrated_offset_factors,
         blend.unrated_shift,
@@ -235,9 +238,11 @@ def _check_pairs(run: Run) -> None:
             )
 
 
-def _check(attribute: Attribute, value: object) -> None:
+def check_fact(attribute: Attribute, value: object) -> None:
     """Raise a `RequestError` for a value that an attribute of a movie cannot have."""
     name, kind = attribute
+    if name == columns.TITLE and (not isinstance(value, str) or not value.strip()):
+        raise RequestError(f"title is '{shown(value)}'; give the title of the movie as a text")
     cell = cell_of(attribute, value)
     if value is None:
         return

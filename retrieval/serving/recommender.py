@@ -62,8 +62,8 @@ class Recommender:
     where `reload` puts another snapshot in its place meanwhile. Nothing else is shared between
     calls, so no call waits for another.
 
-    What does not count as it was given (a rating of a movie that was added after training, a time
-    of asking before all events) is a warning of the `retrieval` logger.
+    What does not count as it was given (a movie that comes more than once in a history, a time of
+    asking before all events) is a warning of the `retrieval` logger.
 
     No call sets how many threads a library uses in the threads that call. The entry point of a
     server does, with `retrieval.serving.threads.configure_threads`.

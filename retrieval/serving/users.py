@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.data import columns
-from retrieval.data.history import Histories, build_histories
+from retrieval.data.history import Histories, build_histories, kept_events
 from retrieval.data.times import NO_TIME
 from retrieval.data.vocabulary import UNKNOWN, Id, Ids
 from retrieval.errors import RequestError, shown
@@ -27,7 +27,7 @@ from retrieval.serving.events import (
     listed,
     merged,
     movie_numbers,
-    sorted_out,
+    with_repeated,
 )
 from retrieval.serving.history import (
     HistoryStore,
@@ -93,7 +93,7 @@ class QueryUsers(NamedTuple):
     as_known: NDArray[np.bool_]  # (A,) whether the pairs are weighed as for a known user
     codes: NDArray[np.int64]  # (A, C) of attributes
     histories: Histories  # of A
-    # A times the numbers of movies that have been seen and say nothing: they were not rated.
+    # A times the numbers of movies that were seen and not rated, which say nothing.
     also_seen: tuple[NDArray[np.int64], ...]
 
 
@@ -180,7 +180,7 @@ def many_users(
     _note_given(run, list(others.values()))
     read = _read(run, numbers, store)
     for place in np.flatnonzero(~read.as_stored).tolist():
-        others[without[place].item()] = sorted_out(run, events_of(read.histories, place))
+        others[without[place].item()] = with_repeated(run, events_of(read.histories, place))
     watched = dict(zip(without.tolist(), read.watched, strict=True)) if len(read.watched) else {}
     ids, rows, moments = _distinct_users(users, times, others)
     as_stored = np.array([user not in others for user in ids.tolist()], dtype=bool)
@@ -273,17 +273,17 @@ def _read_one(
 
 
 def _read(run: Run, numbers: NDArray[np.int64], store: HistoryStore | None) -> KnownHistories:
-    """Return the events of users, of movies that the run has: others came since it was opened."""
+    """Return the events of users.
+
+    Those of movies that a live store learned of after this run was opened are left out.
+    """
     read = (StoredHistories(run) if store is None else store).read(numbers)
-    count, (offsets, *_) = len(run.catalogue), read.histories
-    there = read.histories.movies < count
-    watched = tuple(movies[movies < count] for movies in read.watched)
-    if there.all():
-        return read._replace(watched=watched)
-    kept = np.concatenate([[0], np.cumsum(there)])[offsets]
-    _, movies, ratings, timestamps = read.histories
-    histories = Histories(kept, movies[there], ratings[there], timestamps[there])
-    return read._replace(histories=histories, watched=watched)
+    count, histories = len(run.catalogue), read.histories
+    there = histories.movies < count
+    return read._replace(
+        histories=histories if there.all() else kept_events(histories, there),
+        watched=tuple(movies[movies < count] for movies in read.watched),
+    )
 
 
 def _watched(run: Run, movies: Sequence[Id]) -> NDArray[np.int64]:

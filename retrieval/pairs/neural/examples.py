@@ -82,9 +82,10 @@ class Examples:
     @property
     def arrays(self) -> tuple[NDArray[Any], ...]:
         """All that batches follow from, in a fixed order."""
-        known = (self.statistics.rated, self.statistics.seen_users, self.user_codes)
+        statistics = self.statistics
+        known = (statistics.rated, statistics.seen_users, self.user_codes, self.events.codes)
         own = (self.users, self.movies, self.targets, self.ends, self.times, self.movie_statistics)
-        return (*known, *self.statistics.histories, *own)
+        return (*known, *statistics.histories, *own)
 
     def batch(self, rows: NDArray[np.int64], length: int) -> Batch:
         """Return rows `(B,)` with the last `length` events before each."""

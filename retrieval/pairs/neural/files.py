@@ -11,8 +11,8 @@ class HistoryFiles(NamedTuple):
     weights: str
     sizes: str
     tower: str  # the layers of the user tower
-    user_ids: str  # what the tower looks up for users
-    events: str  # and for events
+    user_ids: str  # the embeddings of users
+    events: str  # the embeddings of events
     users: str  # what the tower says of all users as they are stored
 
 

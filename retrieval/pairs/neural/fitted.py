@@ -62,8 +62,8 @@ class HistoryReader:
     Args:
         dataset: All rows.
         statistics: What the training rows say.
-        tower: Torch module called with the columns of its tables.
-        tables: What stands for users and events in it.
+        tower: Torch module called with what `Tables.columns` returns.
+        tables: The embeddings of users and events.
         length: Length of the longest history.
     """
 
@@ -252,7 +252,7 @@ class FittedHistoryPair:
 
 
 def save_tables(folder: Path, files: HistoryFiles, tables: Tables) -> None:
-    """Write what stands for users and events."""
+    """Write the embeddings of users and events."""
     np.save(folder / files.user_ids, tables.user_ids.stored)
     np.save(folder / files.events, tables.events.stored)
 
@@ -260,13 +260,13 @@ def save_tables(folder: Path, files: HistoryFiles, tables: Tables) -> None:
 def write_tower(
     folder: Path, files: HistoryFiles, tower: nn.Module, tables: Tables, facts: RunFacts
 ) -> None:
-    """Write a user tower, and what it looks up, into a version that has none.
+    """Write a user tower, and the embeddings that it looks up, into a version that has none.
 
     Args:
         folder: Folder of the version.
         files: Files of the pair.
         tower: Layers of the tower.
-        tables: What stands for users and events in them.
+        tables: The embeddings of users and events.
         facts: What is known of the run.
     """
     save_tables(folder, files, tables)

@@ -48,17 +48,20 @@ class UserInputs(NamedTuple):
 
 
 class Tables(NamedTuple):
-    """What stands for users and their events in the layers of a user tower."""
+    """The embeddings of users, and of the events that they are described by."""
 
     user_ids: EmbeddingTable  # by number + 1; the first is that of `UNKNOWN_USER`
-    events: EmbeddingTable  # of each event code, or of each movie
-    codes: int  # event codes in a row of `events`
+    events: EmbeddingTable  # of event codes, or of movies
+    codes_per_row: int  # event codes that share a row of `events`: 1, or all classes of a movie
 
     def columns(self, inputs: UserInputs) -> Columns:
-        """Return the columns of users with the rows of the tables `(B, I)` and `(B, L, E)`."""
+        """Return what a user tower is given: the inputs, ids and events as their embeddings.
+
+        These are `users` `(B, I)` and `events` `(B, L, E)`.
+        """
         return inputs._asdict() | {
             "users": self.user_ids.rows(inputs.users),
-            "events": self.events.rows(inputs.events // self.codes),
+            "events": self.events.rows(inputs.events // self.codes_per_row),
         }
 
 

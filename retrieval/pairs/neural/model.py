@@ -280,7 +280,7 @@ class NeuralPair(nn.Module):
 
 
 def tables_of(pair: NeuralPair) -> Tables:
-    """Return what stands for users, and for events: `(C, D + H)`, their values and then keys."""
+    """Return the embeddings of users, and values and then keys of events, `(C, D + H)`."""
     pair.eval()  # no dropout in the table
     codes = torch.arange(pair.sizes.movies * pair.sizes.classes)
     with torch.no_grad():
@@ -291,7 +291,7 @@ def tables_of(pair: NeuralPair) -> Tables:
     return Tables(
         user_ids=table_of(pair.user_ids.weight.detach().numpy()),
         events=table_of(torch.cat(parts).numpy()),
-        codes=1,
+        codes_per_row=1,
     )
 
 

@@ -13,10 +13,11 @@ from retrieval.pairs.normal import normal_distribution
 from retrieval.pairs.protocol import Floats, RunFacts, Vectors
 from retrieval.storage.damage import readable
 
-# Layers that are read, and no others; of the ids only the row that stands for no movie.
+# Layers that are read, and no others; of embeddings of ids only the row that is no movie.
 DESCRIBING = ("describe.0", "describe.3")
 OF_MOVIES = (*DESCRIBING, "movie_dense.0", "movie_dense.3", "movie_skip")
 OF_EVENTS = (*DESCRIBING, "event_hidden", "event_value", "event_key")
+CLASSES = "event_classes.weight"
 
 Arrays = Mapping[str, Vectors]
 
@@ -31,49 +32,45 @@ def new_movie_vectors(folder: Path, _facts: RunFacts, content: Content) -> Vecto
     Raises:
         RunError: The file of the weights is damaged.
     """
-    path = folder / FILES.weights
-    weights = _layers(path, OF_MOVIES)
-    with readable(path), safe_open(path, framework="np") as file:
-        unknown: Vectors = file.get_slice("movie_ids.weight")[:1]  # (1, D + 1)
-        described = _dense(weights, "describe", content.matrix())  # (A, D)
-        ids = np.repeat(unknown, len(described), axis=0)
-        unrated = np.zeros((len(described), MOVIE_STATISTICS), np.float32)
-        known = np.hstack([ids[:, :-1], described, unrated])
-        out = _dense(weights, "movie_dense", known) + ids
-        return out + _linear(weights, "movie_skip", described)
+    weights, unknown = _read(folder, OF_MOVIES, "movie_ids")
+    described = _dense(weights, "describe", content.matrix())  # (A, D)
+    ids = np.repeat(unknown, len(described), axis=0)
+    unrated = np.zeros((len(described), MOVIE_STATISTICS), np.float32)
+    known = np.hstack([ids[:, :-1], described, unrated])
+    out = _dense(weights, "movie_dense", known) + ids
+    return out + _linear(weights, "movie_skip", described)
 
 
 def new_event_rows(folder: Path, content: Content) -> Vectors:
-    """Return what events of movies that nobody has rated say: `NeuralPair.event_table`.
+    """Return the embeddings of events of movies that nobody has rated: see `tables_of`.
 
     Args:
         folder: Folder of a version.
         content: Content of A movies.
 
     Returns:
-        `(A * classes, D + H)` rows: each movie at every rating.
+        `(A * classes, D + H)`: each movie at every rating.
 
     Raises:
         RunError: The file of the weights is damaged.
     """
-    path = folder / FILES.weights
-    weights = _layers(path, OF_EVENTS)
-    with readable(path), safe_open(path, framework="np") as file:
-        unknown: Vectors = file.get_slice("event_movies.weight")[:1]  # (1, D)
-        classes: Vectors = file.get_tensor("event_classes.weight")  # (classes, D)
-        known = unknown + _dense(weights, "describe", content.matrix())  # (A, D)
-        unrated = np.zeros((len(known), MOVIE_STATISTICS), np.float32)
-        movies = np.hstack([known, unrated]).repeat(len(classes), axis=0)
-        events = np.hstack([movies, np.tile(classes, (len(known), 1))])
-        hidden = _gelu(_linear(weights, "event_hidden", events))
-        return np.hstack([_linear(weights, f"event_{part}", hidden) for part in ("value", "key")])
+    weights, unknown = _read(folder, OF_EVENTS, "event_movies")
+    classes = weights[CLASSES]  # (classes, D)
+    known = unknown + _dense(weights, "describe", content.matrix())  # (A, D)
+    unrated = np.zeros((len(known), MOVIE_STATISTICS), np.float32)
+    movies = np.hstack([known, unrated]).repeat(len(classes), axis=0)
+    events = np.hstack([movies, np.tile(classes, (len(known), 1))])
+    hidden = _gelu(_linear(weights, "event_hidden", events))
+    return np.hstack([_linear(weights, f"event_{part}", hidden) for part in ("value", "key")])
 
 
-def _layers(path: Path, layers: Sequence[str]) -> Arrays:
-    """Read weights and biases of layers."""
+def _read(folder: Path, layers: Sequence[str], ids: str) -> tuple[Arrays, Vectors]:
+    """Read weights and biases of layers, and the row of an embedding of ids that is no movie's."""
     names = [f"{layer}.{part}" for layer in layers for part in ("weight", "bias")]
+    path = folder / FILES.weights
     with readable(path), safe_open(path, framework="np") as file:
-        return {name: file.get_tensor(name) for name in names}
+        weights = {name: file.get_tensor(name) for name in (*names, CLASSES)}
+        return weights, file.get_slice(f"{ids}.weight")[:1]
 
 
 def _dense(weights: Arrays, name: str, x: Vectors) -> Vectors:

@@ -112,12 +112,12 @@ class SavedNeural:
         return movie_vectors(self._module)
 
     def add_movies(self, content: Content, folder: Path) -> Vectors:
-        """Return vectors `(A, W)` of movies that nobody has rated, whose events the tower reads."""
+        """Write embeddings of the events of new movies; return the movies' vectors `(A, W)`."""
         append_rows(folder / FILES.events, new_event_rows(self._folder, content))
         return new_movie_vectors(self._folder, self._facts, content)
 
     def write_tower(self, folder: Path) -> None:
-        """Write the user tower, and what it looks up, into a version that has none."""
+        """Write the user tower, and its embeddings, into a version that has none."""
         facts, module = self._facts, self._module
         tower = NeuralUserTower(module, facts.centre, facts.scale.unit)
         write_tower(folder, FILES, tower, tables_of(module), facts)

@@ -36,7 +36,7 @@ class HistoryTower:
 
     Args:
         tower: Its layers.
-        tables: What stands for users and events in them.
+        tables: The embeddings of users and events.
         users: `(U, W + 1)` what it says of all users without a time of asking, offsets last.
         facts: What it is told of the run.
         new_events: Gives the rows of events of movies that training did not know.
@@ -104,7 +104,7 @@ def stored_users(
 
     Args:
         tower: The layers of the tower.
-        tables: What stands for users and events in them.
+        tables: The embeddings of users and events.
         id_rows: `(U,)` number of each user + 1, or `UNKNOWN_USER`.
         attributes: `(U, C)` codes.
         histories: Of the U users.
@@ -145,7 +145,7 @@ def open_history_tower(
     folder: Path,
     files: HistoryFiles,
     facts: RunFacts,
-    codes: int,
+    codes_per_row: int,
     new_events: Callable[[Content], Vectors],
 ) -> HistoryTower:
     """Open a user tower that reads histories.
@@ -154,18 +154,18 @@ def open_history_tower(
         folder: Folder of the version.
         files: Its files.
         facts: What it is told of the run.
-        codes: Event codes in a row of its table of events.
+        codes_per_row: See `Tables`.
         new_events: Gives the rows of events of movies that training did not know.
 
     Raises:
         RunError: A file cannot be read, or is of another run.
     """
     tower = OnnxTower(folder / files.tower, UserInputs._fields)
-    events = facts.movies * facts.scale.classes // codes
+    events = facts.movies * facts.scale.classes // codes_per_row
     tables = Tables(
         mapped_table(folder / files.user_ids, facts.users + 1, tower.width("users")),
         mapped_table(folder / files.events, events, tower.width("events")),
-        codes,
+        codes_per_row,
     )
     shape = (facts.users, facts.part.width + 1)
     users = mapped_vectors(folder / files.users, shape, "vectors of users")

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
+from pydantic import BaseModel
 from torch import Tensor, nn
 
 from retrieval.data.metrics import root_mean_square
@@ -57,6 +58,10 @@ class LoopSettings:
 
 class RatingModule(Protocol):
     """A torch module that predicts ratings, as deviations from the average in units."""
+
+    @property
+    def settings(self) -> BaseModel:
+        """Settings of the pair."""
 
     def __call__(self, users: UserBatch, movies: MovieBatch) -> Tensor:
         """Return deviations predicted for B pairs, `(B,)`."""
@@ -292,7 +297,8 @@ def _key(
 ) -> str:
     """Return a hash of all that training follows from."""
     weights = {name: value.numpy() for name, value in module.state_dict().items()}
-    facts = (FORMAT, *settled, [(name, value.shape) for name, value in weights.items()])
+    shapes = [(name, value.shape) for name, value in weights.items()]
+    facts = (FORMAT, module.settings, *settled, shapes)
     return fingerprint(facts, (*weights.values(), *training.arrays, *validation.arrays))
 
 

@@ -119,8 +119,10 @@ class NotebookPair(nn.Module):
 
 
 def tables_of(pair: NotebookPair) -> Tables:
-    """Return what stands for users, and for the movies of events."""
-    users, movies = (table_of(e.weight.detach().numpy()) for e in (pair.user_ids, pair.movie_ids))
+    """Return the embeddings of users, and those of the movies of events."""
+    users, movies = (
+        table_of(each.weight.detach().numpy()) for each in (pair.user_ids, pair.movie_ids)
+    )
     return Tables(users, movies, pair.sizes.classes)
 
 

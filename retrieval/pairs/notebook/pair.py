@@ -117,7 +117,7 @@ class SavedNotebook:
         return knows_no_others(content)
 
     def write_tower(self, folder: Path) -> None:
-        """Write the user tower, and what it looks up, into a version that has none."""
+        """Write the user tower, and its embeddings, into a version that has none."""
         tower = NotebookUserTower(self._module)
         write_tower(folder, FILES, tower, tables_of(self._module), self._facts)
 

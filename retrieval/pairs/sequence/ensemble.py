@@ -49,14 +49,14 @@ class SequenceEnsemble(nn.Module):
 
 
 def movie_rows(ensemble: SequenceEnsemble) -> Tensor:
-    """Return what stands for movies in the user tower, `(M + 1, P * D)`; the first is no movie."""
+    """Return the movie embeddings of the user tower, `(M + 1, P * D)`; the first is no movie."""
     ensemble.eval()
     with torch.no_grad():
         return torch.cat([with_nothing(pair.table()) for pair in ensemble.members()], dim=1)
 
 
 def movie_table(ensemble: SequenceEnsemble) -> EmbeddingTable:
-    """Return the same as a table."""
+    """Return the movie embeddings of the user tower as a table, `(M + 1, P * D)`."""
     return table_of(movie_rows(ensemble).numpy())
 
 

@@ -5,6 +5,6 @@ NAME = "sequence"
 TOWER_FILE = "sequence_tower.onnx"  # the layers of the user tower
 WEIGHTS_FILE = "sequence.safetensors"
 SIZES_FILE = "sequence.json"
-MOVIES_FILE = "sequence_movies.npy"  # what the tower looks up: a row of zeros, then the movies
+MOVIES_FILE = "sequence_movies.npy"  # embeddings: a row of zeros, then the movies
 USERS_FILE = "sequence_users.npy"  # what it says of all users as they are stored
 FILES = (TOWER_FILE, WEIGHTS_FILE, SIZES_FILE, MOVIES_FILE, USERS_FILE)

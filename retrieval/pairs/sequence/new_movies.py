@@ -40,7 +40,7 @@ def new_movie_vectors(folder: Path, facts: RunFacts, content: Content) -> Vector
 
 
 def new_movie_rows(folder: Path, content: Content) -> Vectors:
-    """Return what stands for such movies in the user tower, `(A, W)`: see `movie_table`.
+    """Return the embeddings of such movies in the user tower, `(A, P * D)`: see `movie_table`.
 
     Args:
         folder: Folder of a version.

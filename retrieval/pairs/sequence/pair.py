@@ -18,6 +18,7 @@ from retrieval.pairs.content import Content
 from retrieval.pairs.device import available
 from retrieval.pairs.export import Axes, check, export
 from retrieval.pairs.layout import Part, Role
+from retrieval.pairs.lookup import EmbeddingTable
 from retrieval.pairs.protocol import Floats, Numbers, RunFacts, Vectors, history_length
 from retrieval.pairs.saved import load_module, save_module
 from retrieval.pairs.sequence.batches import Sequences
@@ -107,7 +108,8 @@ class SequenceTowers:
                 dataset.user_codes, dataset.scale, histories, settings.history_length
             )
             # Members of the same form would add nothing.
-            export_tower(SequenceEnsemble([pair]), example, path)
+            ensemble = SequenceEnsemble([pair])
+            export_tower(ensemble, movie_table(ensemble), example, path)
 
         rehearse_export(len(dataset.ratings), export)
 
@@ -273,12 +275,12 @@ class SavedSequence:
         return movie_vectors(self._ensemble)
 
     def add_movies(self, content: Content, folder: Path) -> Vectors:
-        """Return vectors `(A, W)` of movies that nobody has rated, which the tower then reads."""
+        """Write embeddings of new movies for the tower; return their vectors `(A, W)`."""
         append_rows(folder / MOVIES_FILE, new_movie_rows(self._folder, content))
         return new_movie_vectors(self._folder, self._facts, content)
 
     def write_tower(self, folder: Path) -> None:
-        """Write the user tower, and what it looks up, into a version that has none."""
+        """Write the user tower, and its embeddings, into a version that has none."""
         facts = self._facts
         codes = np.zeros((facts.users, len(facts.attributes)), np.int64)
         length = history_length(facts.settings)
@@ -353,13 +355,22 @@ def example_tokens(codes: Numbers, scale: RatingScale, histories: Histories, len
 
 
 def write_tower(folder: Path, ensemble: SequenceEnsemble, example: Tokens) -> None:
-    """Write the user tower, and what it looks up, into a folder."""
-    export_tower(ensemble, example, folder / TOWER_FILE)
-    np.save(folder / MOVIES_FILE, movie_table(ensemble).stored)
+    """Write the user tower, and the embeddings of movies that it looks up, into a folder."""
+    table = movie_table(ensemble)
+    export_tower(ensemble, table, example, folder / TOWER_FILE)
+    np.save(folder / MOVIES_FILE, table.stored)
 
 
-def export_tower(ensemble: SequenceEnsemble, example: Tokens, path: Path) -> None:
+def export_tower(
+    ensemble: SequenceEnsemble, table: EmbeddingTable, example: Tokens, path: Path
+) -> None:
     """Write the layers of a user tower, and read them back: both must give the same vectors.
+
+    Args:
+        ensemble: Its pairs.
+        table: What `movie_table` says of them.
+        example: At least two users.
+        path: File to write.
 
     Raises:
         RunError: Torch cannot write it, or ONNX Runtime computes something else than torch.
@@ -367,8 +378,7 @@ def export_tower(ensemble: SequenceEnsemble, example: Tokens, path: Path) -> Non
     questions, places = torch.export.Dim("questions"), torch.export.Dim("places")
     each, history = {0: questions}, {0: questions, 1: places}
     axes: Axes = (history, history, each, history, {**history, 2: places}, each, each)
-    tower, table = EnsembleUserTower(ensemble), movie_table(ensemble)
-    example = example.padded(TOKENS)
+    tower, example = EnsembleUserTower(ensemble), example.padded(TOKENS)
     exported = export(tower, example.columns(table), axes, ("vectors",), path)
     for count in (2, example.movies.shape[1] - 1):
         check(exported, tower, example.until(count).columns(table))

@@ -27,7 +27,7 @@ class SequenceTower:
 
     Args:
         tower: Its layers.
-        movies: What stands for movies in them; the first is no movie.
+        movies: The embeddings of movies; the first is no movie.
         users: `(U, W)` what the tower says of every user's stored history when the user comes back.
         facts: What it is told of the run.
         new_movies: Gives the rows of movies that training did not know.
