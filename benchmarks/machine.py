@@ -30,6 +30,22 @@ def arguments(text: str) -> argparse.ArgumentParser:
     return parser
 
 
+def add_rectools(parser: argparse.ArgumentParser) -> None:
+    """Let a benchmark ask models of RecTools, which has an environment of its own.
+
+    Args:
+        parser: Parser of the benchmark.
+    """
+    parser.add_argument("--rectools", type=Path, help="Python of an environment with RecTools")
+    parser.add_argument(
+        "--models",
+        nargs="+",
+        choices=("sasrec", "sasrec-sampled", "esasrec", "hstu"),
+        default=[],
+        help="models of RecTools that are tried; none is all",
+    )
+
+
 def add_plot(parser: argparse.ArgumentParser, name: str) -> None:
     """Let a benchmark draw a plot.
 

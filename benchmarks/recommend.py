@@ -1,7 +1,7 @@
 """Lists of each user's next movie from end to end, beside libraries that people would use.
 
 python benchmarks/recommend.py --data FOLDER [--preset default] [--run FOLDER] [--plays] [--bare]
-                               [--rectools PYTHON] [--librecommender PYTHON]
+    [--rectools PYTHON [--models sasrec-sampled]] [--librecommender PYTHON]
 
 Everyone learns from all but each user's last rating, and is asked for ten movies that the user has
 not seen: of one user after another, and of all at once. implicit comes with the extra `bench`;
@@ -27,7 +27,7 @@ from implicit.bpr import BayesianPersonalizedRanking
 from implicit.nearest_neighbours import BM25Recommender
 from implicit.recommender_base import RecommenderBase
 from implicit.utils import ParameterWarning
-from machine import Report, arguments
+from machine import Report, add_rectools, arguments
 from numpy.typing import NDArray
 from scipy import sparse
 from subset import train_on, who_saw_what
@@ -61,7 +61,7 @@ def main() -> None:
     parser.add_argument("--run", type=Path, help="run trained on this split; none trains one")
     parser.add_argument("--plays", action="store_true", help="learn from events without ratings")
     parser.add_argument("--bare", action="store_true", help="learn from ids of movies alone")
-    parser.add_argument("--rectools", type=Path, help="interpreter that has RecTools")
+    add_rectools(parser)
     parser.add_argument("--librecommender", type=Path, help="interpreter that has LibRecommender")
     asked = parser.parse_args()
     data = read_folder(asked.data)
@@ -81,11 +81,16 @@ def main() -> None:
         of_run(report, run, whole, test)
         with threadpool_limits(1, "blas"):  # as implicit wants it
             of_implicit(report, whole, test, asked.seed)
-        for python, peer in ((asked.rectools, RECTOOLS), (asked.librecommender, LIBRECOMMENDER)):
+        peers = (
+            (asked.rectools, RECTOOLS, asked.models),
+            (asked.librecommender, LIBRECOMMENDER, ()),
+        )
+        users, targets, known = whole.users[test], whole.movies[test], events_of(whole, ~test)
+        for python, peer, models in peers:
             if python:
-                users, targets = whole.users[test], whole.movies[test]
-                known = events_of(whole, ~test)
-                for said in lists_of_peer(python, peer, Path(scratch), known, users, asked.seed, K):
+                place, seed = Path(scratch), asked.seed
+                found = lists_of_peer(python, peer, place, known, users, seed, K, models=models)
+                for said in found:
                     say(report, said.pop("name"), said.pop("lists"), targets, **said)
     report.save()
 

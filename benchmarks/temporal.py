@@ -26,7 +26,7 @@ from implicit.cpu.als import AlternatingLeastSquares
 from implicit.nearest_neighbours import BM25Recommender, CosineRecommender
 from implicit.recommender_base import RecommenderBase
 from implicit.utils import ParameterWarning
-from machine import Report, add_plot, arguments, peak_megabytes
+from machine import Report, add_plot, add_rectools, arguments, peak_megabytes
 from numpy.typing import NDArray
 from plots import new_plot, save
 from scipy import sparse
@@ -161,14 +161,7 @@ def main() -> None:
     parser.add_argument("--most", type=int, help="questions of a target at most; none is all")
     parser.add_argument("--preset", type=Preset, choices=list(Preset), default=Preset.DEFAULT)
     parser.add_argument("--run", type=Path, help="run trained on this split; none trains one")
-    parser.add_argument("--rectools", type=Path, help="Python of an environment with RecTools")
-    parser.add_argument(
-        "--models",
-        nargs="+",
-        choices=("sasrec", "sasrec-sampled", "esasrec", "hstu"),
-        default=[],
-        help="models of RecTools that are tried; none is all",
-    )
+    add_rectools(parser)
     add_plot(parser, "temporal")
     asked = parser.parse_args()
     data = read_folder(asked.data)
