@@ -47,7 +47,7 @@ def encode(folder, export, history, codes, number=0):
         export: The export, as `read_export` opens it.
         history: The events.
         codes: Codes of the user's attributes, in the order of `user_attributes` in the manifest.
-        number: The `tower_number` of a user of the run, 0 for anybody else.
+        number: The `tower_number` of a user of the export, 0 for anybody else.
     """
     manifest = export.manifest
     classes = rating_classes(manifest["scale"], history.ratings)

@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -59,17 +60,22 @@ def catalogue(**first: str) -> str:
     return "\n".join(rows) + "\n"
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data folder."""
-    data, rng = tmp_path_factory.mktemp("data"), np.random.default_rng(0)
+def write_events(path: Path) -> None:
+    """Write ratings of many users."""
+    rng = np.random.default_rng(0)
     rows = [
         f"{user},{movie},{rng.integers(1, 6)},{10**9 + 100 * user + place}"
         for user in range(1, 31)
         for place, movie in enumerate(1 + rng.permutation(MOVIES)[:12])
     ]
-    events = "user_id,movie_id,rating,timestamp\n" + "\n".join(rows) + "\n"
-    (data / "ratings.csv").write_text(events)
+    path.write_text("user_id,movie_id,rating,timestamp\n" + "\n".join(rows) + "\n")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder."""
+    data = tmp_path_factory.mktemp("data")
+    write_events(data / "ratings.csv")
     (data / "movies.csv").write_text(catalogue())
     return data
 
@@ -277,7 +283,7 @@ def test_a_change_of_a_kind_that_data_no_longer_have_is_forgotten(
     (other / "movies.csv").write_text(re.sub(r",(\d+),(yes|no),", r",\1 min,\2,", catalogue()))
     train(read(source_of(other)), tiny_settings(["bayesian"]), run, source="small")
     assert [change.name for change in changes_of(current(run))] == ["country"]
-    assert "data say something new of movie 1" in caplog.text
+    assert "earlier changes of movie 1 end" in caplog.text
     assert known(run, 1)["country"] == "DE"
 
 
@@ -338,3 +344,74 @@ def test_ids_and_columns_are_those_that_the_run_was_trained_with(
     assert (after["title"], after["category"], after["genres"]) == ("Mine", "other", ("Drama",))
     train(source, tiny_settings(["bayesian"]), run)
     assert known(run, "m2") == after
+
+
+def small(data: Path, folder: Path, rename: Callable[[str], str]) -> Path:
+    """A data folder with other ids of movies."""
+    data.mkdir()
+    events = [row.split(",") for row in (folder / "ratings.csv").read_text().splitlines()]
+    rows = [",".join([user, rename(movie), *rest]) for user, movie, *rest in events[1:]]
+    (data / "ratings.csv").write_text("\n".join([",".join(events[0]), *rows]) + "\n")
+    movies = [row.split(",", 1) for row in catalogue().splitlines()[1:]]
+    listed = [HEADER, *(f"{rename(movie)},{rest}" for movie, rest in movies)]
+    (data / "movies.csv").write_text("\n".join(listed) + "\n")
+    return data
+
+
+@pytest.mark.parametrize("other", ["tt{}", "7{}"])
+def test_a_kept_version_with_other_ids_is_left_alone(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, other: str
+) -> None:
+    run, settings = tmp_path / "run", tiny_settings(["bayesian"])
+    short = small(tmp_path / "short", folder, other.format)
+    train(read(source_of(short)), settings, run, source="small")
+    before = {movie: known(run, movie) for movie in open_run(run).catalogue.vocabulary.ids.tolist()}
+    longer = small(tmp_path / "long", folder, "tt{}00000".format)
+    train(read(source_of(longer)), settings, run, source="small")
+    changed(run, tmp_path, "movie_id,title\ntt100000,Mine\n", monkeypatch)
+    assert known(run, "tt100000")["title"] == "Mine"
+    rec(monkeypatch, "runs", "rollback", "--run", str(run))
+    assert {movie: known(run, movie) for movie in before} == before
+
+
+def test_the_last_change_counts_when_ids_become_texts(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, settings = tmp_path / "run", tiny_settings(["bayesian"])
+    train(read(source_of(folder)), settings, run, source="small")
+    changed(run, tmp_path, "movie_id,title\n1,Mine\n", monkeypatch)
+    texts = small(tmp_path / "texts", folder, lambda movie: "m30" if movie == "30" else movie)
+    for title in ("Yours", "Ours"):
+        train(read(source_of(texts)), settings, run, source="small")
+        changed(run, tmp_path, f"movie_id,title\n1,{title}\n", monkeypatch)
+    train(read(source_of(texts)), settings, run, source="small")
+    assert known(run, "1")["title"] == "Ours"
+    assert [(each.movie_id, each.was, each.now) for each in changes_of(current(run))] == [
+        ("1", "Story 1", "Ours")
+    ]
+
+
+def test_facts_from_python_are_what_a_run_says_of_them(run: Path) -> None:
+    assert change_movies(run, {1: {"tags": ["odd", "odd"], "until": "2031", "country": ""}}) == 1
+    assert known(run, 1)["tags"] == ("odd",)
+    assert known(run, 1)["until"] == "2031-01-01"
+    assert "country" not in known(run, 1)
+    again: dict[int | str, Facts] = {1: {"tags": ("odd",), "until": "2031-01-01", "country": None}}
+    assert change_movies(run, again) == 0
+
+
+def test_exports_carry_changes_and_the_run_knows_the_latest(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changed(run, tmp_path, "movie_id,title\n1,Mine\n", monkeypatch)
+    source = tmp_path / "exported"
+    source.mkdir()
+    shutil.copy(current(run) / CHANGED, source / CHANGED)
+    (source / "movies.csv").write_text(catalogue())
+    write_events(source / "ratings.csv")
+    train(source, tiny_settings(["bayesian"]), tmp_path / "fresh")
+    assert known(tmp_path / "fresh", 1)["title"] == "Mine"
+    changed(tmp_path / "fresh", tmp_path, "movie_id,title\n1,Story 1\n2,Yours\n", monkeypatch)
+    train(source, tiny_settings(["bayesian"]), tmp_path / "fresh")
+    assert known(tmp_path / "fresh", 1)["title"] == "Story 1"
+    assert known(tmp_path / "fresh", 2)["title"] == "Yours"

@@ -32,10 +32,10 @@ def changes_between(
 
     Args:
         movie: Id of the movie.
-        attributes: What is known of movies, by name.
+        attributes: Attributes of movies, by name.
         before: What is known.
         after: What is to be known; names that are not in it stay as they are.
-        earlier: Changes that what is known comes from.
+        earlier: Changes of this movie that were made before.
     """
     changes = {change.name: change for change in earlier}
     for name, now in after.items():

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from retrieval.data import columns
 from retrieval.data.attributes import Attribute, Facts
@@ -14,7 +15,7 @@ from retrieval.data.listing import values_of
 from retrieval.data.movielens import read_movies_dat, with_years
 from retrieval.data.plain import unreadable
 from retrieval.data.report import Report
-from retrieval.data.roles import Columns, Role, found_columns
+from retrieval.data.roles import NONE, Columns, Role, found_columns
 from retrieval.data.source import read, source_of
 from retrieval.data.table import NOTHING, Table
 from retrieval.data.tables import read_table
@@ -44,7 +45,7 @@ def read_movies(
         path: The file.
         report: Takes the notes.
         attributes: Further columns that are wanted where the file has them.
-        said: By our name of a column, or as in movies.title: what files call it.
+        said: Names of columns in files, by our names, such as title or movies.title.
 
     Returns:
         A frame with the columns `columns.MOVIES`, then those of the attributes that are there.
@@ -72,8 +73,8 @@ def read_changed_movies(
         said: See `read_movies`.
 
     Returns:
-        By id: what the movie is to say. An empty title, and a title without a year where there is
-        no column of years, say nothing of them.
+        The new facts of each movie, by id. An empty title leaves the title as it is; without a
+        column of years, a title without a year leaves the year.
 
     Raises:
         DataError: Everything that is wrong with the file, in one report.
@@ -85,16 +86,15 @@ def read_changed_movies(
     there = [each for each in attributes if each.name in {*movies.frame} - {*undated}]
     names = [each.name for each in attributes]
     known = {columns.MOVIE_ID, *names}
-    for column in (*others, *(name for name in movies.frame if name not in known)):
-        raise unknown("column", str(column), names)
+    foreign = [*others, *(str(name) for name in movies.frame if name not in known)]
+    if foreign:
+        raise unknown("column", movies.names.get(foreign[0], foreign[0]), names)
     if not there:
         raise RequestError(f"{shown(path)} changes nothing; give any of: {', '.join(names)}")
-    titled = np.zeros(len(movies.frame), dtype=bool)
-    if columns.TITLE in movies.frame:
-        titled = (plain_texts(movies.frame[columns.TITLE]).str.strip() != "").to_numpy()
+    movies, titled = _titled(movies if columns.YEAR in movies.frame else with_years(movies))
     frame = _checked(movies, report, attributes)
-    values = values_of(frame, [each for each in attributes if each.name in frame])
     facts: dict[Id, Facts] = {}
+    values = values_of(frame, attributes)
     for row, movie in enumerate(frame[columns.MOVIE_ID].tolist()):
         of_movie = {each.name: values[row].get(each.name) for each in there}
         of_movie.pop(columns.TITLE, None)
@@ -104,6 +104,18 @@ def read_changed_movies(
                 of_movie[columns.YEAR] = year
         facts[movie] = of_movie
     return facts
+
+
+def _titled(movies: Table) -> tuple[Table, NDArray[np.bool_]]:
+    """Return movies that all have a title, the id where they have none, and which had one."""
+    frame = movies.frame
+    if columns.MOVIE_ID not in frame:
+        return movies, np.zeros(len(frame), dtype=bool)
+    ids = plain_texts(frame[columns.MOVIE_ID])
+    titles = plain_texts(frame[columns.TITLE]) if columns.TITLE in frame else ids.where(ids == "")
+    titled = (titles.fillna("").str.strip() != "").to_numpy()
+    filled = frame.assign(**{columns.TITLE: titles.where(titled, ids)})
+    return movies._replace(frame=filled), titled
 
 
 def _movies(
@@ -120,7 +132,11 @@ def _movies(
     further = [each.name for each in attributes if each.name not in columns.MOVIES]
     own = [name for name in further if name in table.frame]
     rest = table._replace(frame=table.frame.drop(columns=own))
-    there = {key: name for key, name in said.items() if _is_of_movies(key) and rest.has(name)}
+    there = {
+        key: name
+        for key, name in said.items()
+        if _is_of_movies(key) and (name == NONE or rest.has(name))
+    }
     found = found_columns({Role.MOVIES: rest}, Columns(there), report)[Role.MOVIES]
     movies = found.renamed([])
     movies = movies._replace(frame=movies.frame.assign(**{name: table.frame[name] for name in own}))
@@ -137,9 +153,6 @@ def _checked(movies: Table, report: Report, attributes: Sequence[Attribute]) -> 
     """Return a checked frame of movies, with the further attributes that are there."""
     if columns.YEAR not in movies.frame:
         movies = with_years(movies)
-    if columns.TITLE not in movies.frame and columns.MOVIE_ID in movies.frame:
-        titles = movies.frame[columns.MOVIE_ID].astype(str)
-        movies = movies._replace(frame=movies.frame.assign(**{columns.TITLE: titles}))
     further = {
         each.name: each.kind
         for each in attributes

@@ -4,9 +4,9 @@ import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from retrieval.data import columns
@@ -17,6 +17,7 @@ from retrieval.data.attributes import (
     AttributeKind,
     Facts,
     cell_of,
+    column_of,
 )
 from retrieval.data.catalogue import Catalogue, Movie, write_catalogue
 from retrieval.data.changes import Change, changes_between, plain, read_changes, write_changes
@@ -75,18 +76,17 @@ def change_movies(folder: Path, facts: Mapping[Id, Facts]) -> int:
         run = open_run(folder)
         ids = checked_ids(list(facts), "movie", run.catalogue.vocabulary)
         movie_numbers(run, ids)
-        wanted = dict(zip(ids.tolist(), facts.values(), strict=True))
-        _check(run, wanted)
-        count = len(_different(run, wanted))
-        if not count:
+        wanted = dict(zip(ids.tolist(), map(partial(_checked, run), facts.values()), strict=True))
+        different = _different(run, wanted)
+        if not different:
             return 0
         for version in kept_versions(folder):
-            if _different(version, wanted):
-                with changed_kept_version(writer, version) as partial:
-                    _write(version, partial, wanted)
-        with changed_version(writer, run) as partial:
-            _write(run, partial, wanted)
-    return count
+            if of_version := _different(version, wanted):
+                with changed_kept_version(writer, version) as partial_version:
+                    _write(version, partial_version, of_version)
+        with changed_version(writer, run) as partial_version:
+            _write(run, partial_version, different)
+    return len(different)
 
 
 def changes_of(folder: Path) -> list[Change]:
@@ -117,30 +117,34 @@ def with_changes(
         return data, []
     movies = data.movies
     known = {each.name: each for each in (*USUAL, *data.movie_attributes)}
-    # Ids may be numbers in one training and texts in the next.
-    rows = {str(movie): row for row, movie in enumerate(movies[columns.MOVIE_ID].tolist())}
-    others = {str(movie) for movie in added}
+    # Ids may be numbers in one training and texts in the next; a change has those of the data.
+    ids = movies[columns.MOVIE_ID].tolist()
+    rows = {str(movie): row for row, movie in enumerate(ids)}
+    others = {str(movie): movie for movie in added}
     there = {rows[name] for name in (str(each.movie_id) for each in changes) if name in rows}
     said = _said(movies, there, known)
     kept: list[Change] = []
     forgotten: list[Change] = []
     cells: dict[str, list[object]] = {}
     for change in changes:
-        row, attribute = rows.get(str(change.movie_id)), known.get(change.name)
-        if row is None:
-            (kept if str(change.movie_id) in others else forgotten).append(change)
-        elif attribute is None or not _counts(change, attribute, said[row]):
+        name = str(change.movie_id)
+        row, attribute = rows.get(name), known.get(change.name)
+        if row is None and name in others:
+            kept.append(change._replace(movie_id=others[name]))
+        elif row is None or attribute is None or not _counts(change, attribute, said[row]):
             forgotten.append(change)
         else:
             if change.name not in cells:
                 cells[change.name] = movies[change.name].tolist()
             cells[change.name][row] = _cell(attribute, change.now)
-            kept.append(change)
+            kept.append(change._replace(movie_id=ids[row]))
     if forgotten:
-        ids = list(dict.fromkeys(change.movie_id for change in forgotten))
-        _log.warning("data say something new of movie %s: earlier changes end", enumerated(ids))
+        _log.warning(
+            "earlier changes of movie %s end: the data no longer say of it what they said before",
+            enumerated(list(dict.fromkeys(change.movie_id for change in forgotten))),
+        )
     changed = {
-        name: pd.Series(values, index=movies.index, dtype=movies[name].dtype)
+        name: pd.Series(values, index=movies.index, dtype=_dtype(known[name]))
         for name, values in cells.items()
     }
     return replace(data, movies=movies.assign(**changed)), kept
@@ -152,7 +156,7 @@ def _said(
     """Return what a frame says of the movies in some rows."""
     places = sorted(rows)
     frame = movies.iloc[places]
-    values = values_of(frame, [each for each in known.values() if each.name in frame])
+    values = values_of(frame, list(known.values()))
     titles = frame[columns.TITLE].astype(str).tolist()
     return {
         place: {**of_movie, columns.TITLE: title}
@@ -172,33 +176,57 @@ def _cell(attribute: Attribute, fact: object) -> object:
     return cell_of(attribute, fact)
 
 
-def _check(run: Run, wanted: Mapping[Id, Facts]) -> None:
-    """Raise a `RequestError` for what cannot be changed, or not so."""
+def _dtype(attribute: Attribute) -> str:
+    """Return how a frame of movies holds a column."""
+    if attribute.name == columns.YEAR:
+        return "Int64"
+    match attribute.kind:
+        case AttributeKind.NUMBER | AttributeKind.YES_NO:
+            return "float64"
+        case AttributeKind.DATE:
+            return "int64"
+        case _:
+            return "str"
+
+
+def _checked(run: Run, facts: Facts) -> Facts:
+    """Return facts as a run says them.
+
+    Raises:
+        RequestError: One cannot be changed, or not so.
+    """
     attributes = {each.name: each for each in changeable(run)}
-    for facts in wanted.values():
-        for name, value in facts.items():
-            if name not in attributes:
-                raise unknown("fact of a movie", name, attributes)
-            check_fact(attributes[name], value)
+    said: dict[str, object] = {}
+    for name, fact in facts.items():
+        if name not in attributes:
+            raise unknown("fact of a movie", name, attributes)
+        check_fact(attributes[name], fact)
+        cell = cell_of(attributes[name], fact)
+        title = attributes[name] == TITLE_ATTRIBUTE
+        said[name] = fact if title else column_of(attributes[name].kind, [cell]).value(0)
+    return said
 
 
 def _different(run: Run, wanted: Mapping[Id, Facts]) -> dict[int, Facts]:
-    """Return what is to change in a version, by number: what it has, and does not say so."""
+    """Return the facts that differ from those of a version, by number of the movie.
+
+    Movies and attributes that it lacks are left out.
+    """
     attributes = {each.name: each for each in changeable(run)}
-    vocabulary = run.catalogue.vocabulary
-    numbers = vocabulary.numbers(np.array(list(wanted), vocabulary.ids.dtype))
+    try:
+        ids = checked_ids(list(wanted), "movie", run.catalogue.vocabulary)
+    except RequestError:  # of another kind than those of the version
+        return {}
     different: dict[int, Facts] = {}
-    for number, facts in zip(numbers.tolist(), wanted.values(), strict=True):
+    numbers = run.catalogue.vocabulary.numbers(ids).tolist()
+    for number, facts in zip(numbers, wanted.values(), strict=True):
         if number == UNKNOWN:
             continue
         before = _known(run, number)
-        fitting = {
+        changed = {
             name: now
             for name, now in facts.items()
-            if name in attributes and _fits(attributes[name], now)
-        }
-        changed = {
-            name: now for name, now in fitting.items() if plain(before.get(name)) != plain(now)
+            if name in attributes and before.get(name) != now and _fits(attributes[name], now)
         }
         if changed:
             different[number] = changed
@@ -217,9 +245,14 @@ def _known(run: Run, number: int) -> dict[str, object]:
     return run.attributes.value(number) | {columns.TITLE: run.catalogue.movies[number].title}
 
 
-def _write(run: Run, version: Path, wanted: Mapping[Id, Facts]) -> None:
-    """Write catalogue, attributes and changes anew; other versions may share their files."""
-    different = _different(run, wanted)
+def _write(run: Run, version: Path, different: Mapping[int, Facts]) -> None:
+    """Write catalogue, attributes and changes anew; other versions may share their files.
+
+    Args:
+        run: The version as it was.
+        version: Folder of the one that is written.
+        different: What `_different` returned.
+    """
     attributes = {each.name: each for each in changeable(run)}
     changes: dict[Id, list[Change]] = {}
     for change in read_changes(run.folder / CHANGED):
@@ -253,5 +286,5 @@ def _changed(movie: Movie, facts: Facts) -> Movie:
         movie.id,
         str(title),
         year if isinstance(year, int) else None,
-        tuple(genres) if isinstance(genres, tuple | list) else (),
+        tuple(genres) if isinstance(genres, tuple) else (),
     )

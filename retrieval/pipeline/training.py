@@ -115,8 +115,8 @@ def train(
 
     Interrupted, the same call goes on from where it was.
 
-    Data that were exported with the log of a service say how far into the log they go, and which
-    movies are hidden; so does the version then.
+    Data that were exported with the log of a service say how far into the log they go, which movies
+    are hidden, and what was changed of them; so does the version then.
 
     Args:
         data: Ratings, movies and users, where they come from, or the folder that holds them.
@@ -376,13 +376,11 @@ def _hidden(home: Path, exported: Path | None) -> list[Id]:
 
 
 def _changes(home: Path, exported: Path | None) -> list[Change]:
-    """Return what was changed of movies: what the data were exported with, else in the run."""
-    if exported is not None and (exported / CHANGED).is_file():
-        return changes_of(exported)
+    """Return what was changed of movies: in the run, else in that which data were exported from."""
     try:
         return changes_of(current(home))
     except RunError:
-        return []
+        return [] if exported is None else changes_of(exported)
 
 
 def _copy_mark(exported: Path | None, version: Path) -> None:

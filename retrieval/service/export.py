@@ -4,6 +4,7 @@
     FOLDER/movies.parquet    the movies with their attributes, those that the log added too
     FOLDER/users.parquet     the users with their attributes, where any are known
     FOLDER/hidden.json       ids of movies that no list shows
+    FOLDER/changed_movies.json  what `rec change-movies` changed
     FOLDER/log_mark.json     how far into the log the events go
     FOLDER/rec.toml          what the columns are, for `rec train --config`
 

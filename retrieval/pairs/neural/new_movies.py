@@ -13,7 +13,7 @@ from retrieval.pairs.normal import normal_distribution
 from retrieval.pairs.protocol import Floats, RunFacts, Vectors
 from retrieval.storage.damage import readable
 
-# Layers that are read, and no others; of embeddings of ids only the row that is no movie.
+# Only these layers are read, and of each embedding of ids only row 0, which is no movie's.
 DESCRIBING = ("describe.0", "describe.3")
 OF_MOVIES = (*DESCRIBING, "movie_dense.0", "movie_dense.3", "movie_skip")
 OF_EVENTS = (*DESCRIBING, "event_hidden", "event_value", "event_key")
