@@ -35,7 +35,7 @@ def check_out(out: Path, inputs: Iterable[Path]) -> None:
     if out == STANDARD_OUTPUT:
         return
     try:
-        target, found = out.resolve(), out.stat() if out.exists() else None
+        target, found = out.resolve(), _stat(out)
     except (OSError, RuntimeError, ValueError) as error:
         raise RequestError(f"nothing can be written to {shown(out)}: {_cause(error)}") from error
     if found is not None:
@@ -48,6 +48,14 @@ def check_out(out: Path, inputs: Iterable[Path]) -> None:
         if any(path.exists() and out.samefile(path) for path in inputs):
             raise RequestError(f"{shown(out)} is read from too; give another file with --out")
     _check_folder(out, target)
+
+
+def _stat(out: Path) -> os.stat_result | None:
+    """Return what a place is; None where nothing is."""
+    try:
+        return out.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
 
 
 def _check_folder(out: Path, target: Path) -> None:
