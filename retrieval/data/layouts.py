@@ -112,8 +112,10 @@ def _titled(movies: Table) -> tuple[Table, NDArray[np.bool_]]:
     if columns.MOVIE_ID not in frame:
         return movies, np.zeros(len(frame), dtype=bool)
     ids = plain_texts(frame[columns.MOVIE_ID])
-    titles = plain_texts(frame[columns.TITLE]) if columns.TITLE in frame else ids.where(ids == "")
-    titled = (titles.fillna("").str.strip() != "").to_numpy()
+    if columns.TITLE not in frame:
+        frame = frame.assign(**{columns.TITLE: ""})
+    titles = plain_texts(frame[columns.TITLE])
+    titled = (titles != "").to_numpy()
     filled = frame.assign(**{columns.TITLE: titles.where(titled, ids)})
     return movies._replace(frame=filled), titled
 

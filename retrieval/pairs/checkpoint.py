@@ -2,8 +2,9 @@
 
 import json
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
+import numpy as np
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
@@ -19,13 +20,23 @@ CARD, SEAL = "card", "seal"
 PARTS = ("weights", "best", "moments", "more")
 
 
+class Stateful(Protocol):
+    """A torch module, as far as its training is kept."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return parameters and buffers by their names."""
+
+    def load_state_dict(self, state_dict: dict[str, Any], /) -> object:
+        """Take parameters and buffers over."""
+
+
 class State(NamedTuple):
     """Training after some epochs."""
 
     weights: dict[str, Tensor]  # of the module
     best: dict[str, Tensor]  # those of the best epoch
-    moments: dict[str, Tensor]  # what `moments_of` returned
-    random: Tensor  # what `random_state` returned
+    moments: dict[str, Tensor]  # what the optimizer remembers
+    random: Tensor  # the states of torch's generators
     more: dict[str, Tensor]  # whatever else the pair needs, such as the state of its negatives
     card: dict[str, Any]  # what JSON can say of the rest
 
@@ -81,7 +92,51 @@ class EpochCheckpoint:
         )
 
 
-def moments_of(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+def state_of(
+    module: Stateful,
+    optimizer: torch.optim.Optimizer,
+    rng: np.random.Generator,
+    device: torch.device,
+    best: dict[str, Tensor],
+    card: dict[str, Any],
+    more: dict[str, Tensor] | None = None,
+) -> State:
+    """Return the state of a training, which `restore` goes back to.
+
+    Args:
+        module: Module that is trained, on its device.
+        optimizer: Of its weights.
+        rng: Generator of what training draws with numpy.
+        device: Device of the training.
+        best: Weights of the best epoch.
+        card: What JSON can say of the rest.
+        more: Whatever else the pair needs.
+    """
+    return State(
+        weights=module.state_dict(),
+        best=best,
+        moments=_moments_of(optimizer),
+        random=_random_state(device),
+        more={} if more is None else more,
+        card=card | {"rng": rng.bit_generator.state},
+    )
+
+
+def restore(
+    left: State,
+    module: Stateful,
+    optimizer: torch.optim.Optimizer,
+    rng: np.random.Generator,
+    device: torch.device,
+) -> None:
+    """Go back to what `state_of` returned; torch's generators too."""
+    module.load_state_dict(left.weights)
+    _restore_moments(optimizer, left.moments)
+    rng.bit_generator.state = left.card["rng"]
+    _restore_random(left.random, device)
+
+
+def _moments_of(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     """Return what an optimizer remembers of earlier gradients, by parameter and name."""
     return {
         f"{place}.{name}": value
@@ -91,8 +146,8 @@ def moments_of(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     }
 
 
-def restore_moments(optimizer: torch.optim.Optimizer, kept: dict[str, Tensor]) -> None:
-    """Let an optimizer remember what `moments_of` returned."""
+def _restore_moments(optimizer: torch.optim.Optimizer, kept: dict[str, Tensor]) -> None:
+    """Let an optimizer remember what `_moments_of` returned."""
     moments: dict[int, dict[str, Tensor]] = {}
     for name, value in kept.items():
         place, which = name.split(".")
@@ -101,7 +156,7 @@ def restore_moments(optimizer: torch.optim.Optimizer, kept: dict[str, Tensor]) -
     optimizer.load_state_dict({"state": moments, "param_groups": groups})
 
 
-def random_state(device: torch.device) -> Tensor:
+def _random_state(device: torch.device) -> Tensor:
     """Return the states of torch's generators, that of the CPU first."""
     states = [torch.get_rng_state()]
     if device.type == "cuda":
@@ -109,8 +164,8 @@ def random_state(device: torch.device) -> Tensor:
     return torch.cat(states)
 
 
-def restore_random(states: Tensor, device: torch.device) -> None:
-    """Go back to what `random_state` returned."""
+def _restore_random(states: Tensor, device: torch.device) -> None:
+    """Go back to what `_random_state` returned."""
     on_cpu = len(torch.get_rng_state())
     torch.set_rng_state(states[:on_cpu])
     if device.type == "cuda":

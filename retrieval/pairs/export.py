@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 import onnx
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
+from retrieval.data.history import Histories
 from retrieval.errors import RunError, shown
 from retrieval.pairs.onnx_tower import Columns, OnnxTower
 
@@ -25,6 +27,12 @@ LOGGERS = ("torch.onnx", "onnxscript", "onnx_ir")
 
 # Of each column, the dimensions that may have another size, and their names.
 Axes = tuple[dict[int, Any], ...]
+
+
+def longest_histories(histories: Histories, count: int) -> NDArray[np.int64]:
+    """Return the users with the longest histories, at least two and so many at most."""
+    users = np.argsort(-np.diff(histories.offsets), kind="stable")[:count]
+    return np.resize(users, max(2, len(users)))
 
 
 def export(

@@ -19,15 +19,19 @@ from retrieval.data.attributes import (
     cell_of,
     column_of,
 )
-from retrieval.data.catalogue import Catalogue, Movie, write_catalogue
+from retrieval.data.catalogue import Catalogue, Movie
 from retrieval.data.changes import Change, changes_between, plain, read_changes, write_changes
 from retrieval.data.frames import MovieData
 from retrieval.data.listing import values_of
 from retrieval.data.source import saved_source
 from retrieval.data.vocabulary import UNKNOWN, Id
 from retrieval.errors import RequestError, RunError, unknown
-from retrieval.pipeline.indexing import changed_kept_version, changed_version
-from retrieval.run.folder import ATTRIBUTES, CHANGED, MOVIES, Run, open_run
+from retrieval.pipeline.indexing import (
+    changed_kept_version,
+    changed_version,
+    replace_catalogue,
+)
+from retrieval.run.folder import CHANGED, Run, open_run
 from retrieval.run.promotion import kept_versions
 from retrieval.run.versions import current, writing
 from retrieval.serving.arguments import checked_ids
@@ -269,13 +273,9 @@ def _write(run: Run, version: Path, different: Mapping[int, Facts]) -> None:
             for number, facts in different.items()
         }
     )
-    for path in version.glob(f"{ATTRIBUTES}*"):
-        path.unlink()
-    known.save(version, ATTRIBUTES)
-    with new_file(version / MOVIES) as partial:
-        write_catalogue(partial, Catalogue(movies, run.catalogue.added))
-    with new_file(version / CHANGED) as partial:
-        write_changes(partial, [change for of_movie in changes.values() for change in of_movie])
+    replace_catalogue(version, Catalogue(movies, run.catalogue.added), known)
+    with new_file(version / CHANGED) as file:
+        write_changes(file, [change for of_movie in changes.values() for change in of_movie])
 
 
 def _changed(movie: Movie, facts: Facts) -> Movie:

@@ -22,6 +22,7 @@ from index.stores.store import KINDS, Report
 from index.stores.trials import StoreTrial, trials
 from index.tuning import SMALL, WORTH_TRYING, Questions, Trial, tune
 from retrieval.data import columns
+from retrieval.data.attributes import AttributeColumns
 from retrieval.data.catalogue import Catalogue, write_catalogue
 from retrieval.data.listing import frame_of, listed, values_of
 from retrieval.data.vocabulary import UNKNOWN
@@ -284,10 +285,13 @@ def added_before(home: Path) -> pd.DataFrame | None:
         run = open_run(home)
     except RunError:
         return None
-    count, added = len(run.catalogue), run.catalogue.added
-    if not added:
-        return None
-    return frame_of(run.catalogue.movies[-added:], run.attributes, range(count - added, count))
+    return added_movies(run.catalogue, run.attributes) if run.catalogue.added else None
+
+
+def added_movies(catalogue: Catalogue, attributes: AttributeColumns) -> pd.DataFrame:
+    """Return the movies that were added, by what a run keeps of them: texts are not."""
+    count, added = len(catalogue), catalogue.added
+    return frame_of(catalogue.movies[count - added :], attributes, range(count - added, count))
 
 
 def add_again(version: Path, home: Path, movies: pd.DataFrame) -> int:
@@ -336,13 +340,18 @@ def _add(run: Run, version: Path, movies: pd.DataFrame) -> NDArray[np.float32]:
     replace_array(version / ADDED, added)
     attributes = run.attributes
     attributes = attributes.extended(values_of(movies, attributes.attributes))
-    for path in version.glob(f"{ATTRIBUTES}*"):
-        path.unlink()  # which other versions may share
-    attributes.save(version, ATTRIBUTES)
     everything = [*run.catalogue.movies, *listed(movies)]
-    with new_file(version / MOVIES) as partial:
-        write_catalogue(partial, Catalogue(everything, len(added)))
+    replace_catalogue(version, Catalogue(everything, len(added)), attributes)
     return vectors
+
+
+def replace_catalogue(version: Path, catalogue: Catalogue, attributes: AttributeColumns) -> None:
+    """Write what a version says of movies anew; other versions may share its files."""
+    for path in version.glob(f"{ATTRIBUTES}*"):
+        path.unlink()
+    attributes.save(version, ATTRIBUTES)
+    with new_file(version / MOVIES) as partial:
+        write_catalogue(partial, catalogue)
 
 
 @contextmanager

@@ -16,20 +16,17 @@ from index.store import load_index
 from retrieval.data.attributes import AttributeColumns
 from retrieval.data.catalogue import Catalogue, read_catalogue
 from retrieval.data.changes import write_changes
-from retrieval.data.history import Histories
-from retrieval.data.listing import frame_of
 from retrieval.errors import RunError
 from retrieval.pairs.content import load_content
-from retrieval.pairs.layout import Part
 from retrieval.pairs.neural import files as neural
 from retrieval.pairs.neural.new_movies import new_event_rows
 from retrieval.pairs.neural.pair import SavedNeural
 from retrieval.pairs.notebook import tower as notebook
 from retrieval.pairs.notebook.pair import SavedNotebook
-from retrieval.pairs.protocol import RunFacts
 from retrieval.pairs.sequence import files as sequence
 from retrieval.pairs.sequence.new_movies import new_movie_rows
 from retrieval.pairs.sequence.pair import SavedSequence
+from retrieval.pipeline.indexing import added_movies
 from retrieval.run.checks import check_histories
 from retrieval.run.config import CONFIG_FILE, FORMAT, PREVIOUS_FORMAT, RunConfig
 from retrieval.run.folder import (
@@ -39,6 +36,7 @@ from retrieval.run.folder import (
     CONTENT,
     MOVIES,
     USERS,
+    facts_of,
     mapped_histories,
     open_version,
     write_index,
@@ -93,53 +91,33 @@ def _write(
     version: Path, partial: Path, home: Path, sums: dict[str, str], before: dict[str, Any]
 ) -> None:
     """Write everything but the index, and seal it."""
-    facts = before | {"version": FORMAT}
+    settled = before | {"version": FORMAT}
     try:
-        config = TypeAdapter(RunConfig).validate_python(facts)
+        config = TypeAdapter(RunConfig).validate_python(settled)
     except ValidationError as error:
         raise RunError(f"{version / CONFIG_FILE}: {error.errors()[0]['msg']}") from error
     towers = {name for name in sums if name.endswith(TOWER)}
     for name in sums.keys() - {CONFIG_FILE, *towers}:
         link_or_copy(version / name, partial / name)
     write_changes(partial / CHANGED, [])
-    (partial / CONFIG_FILE).write_text(json.dumps(facts, indent=2) + "\n")
+    (partial / CONFIG_FILE).write_text(json.dumps(settled, indent=2) + "\n")
     catalogue = read_catalogue(partial / MOVIES, len(load_array(partial / ADDED)))
     histories, users = mapped_histories(partial), len(load_array(partial / USERS))
     check_histories(histories, users, len(catalogue) - catalogue.added, config.scale)
     for part in config.parts:
         if part.name in WITH_TOWERS:
-            of_run = _facts(config, part, catalogue, histories, users)
-            WITH_TOWERS[part.name](partial, of_run).write_tower(partial)
+            facts = facts_of(config, part, catalogue, histories)
+            WITH_TOWERS[part.name](partial, facts).write_tower(partial)
     if catalogue.added:
         _add_rows(partial, config, catalogue)
     seal(partial)
     open_version(partial, home)  # which looks through all of it
 
 
-def _facts(
-    config: RunConfig, part: Part, catalogue: Catalogue, histories: Histories, users: int
-) -> RunFacts:
-    """Return what a pair is told of the run."""
-    return RunFacts(
-        part=part,
-        settings=config.settings[part.name],
-        scale=config.scale,
-        centre=config.centre,
-        attributes=config.user_attributes.sizes,
-        histories=histories,
-        users=users,
-        movies=len(catalogue),
-        added=catalogue.added,
-        present=config.present,
-    )
-
-
 def _add_rows(version: Path, config: RunConfig, catalogue: Catalogue) -> None:
-    """Write embeddings of movies that were added, by what is kept of them: texts are not."""
-    count, added = len(catalogue), catalogue.added
-    attributes = AttributeColumns.load(version, ATTRIBUTES, count)
-    frame = frame_of(catalogue.movies[-added:], attributes, range(count - added, count))
-    content = load_content(version / CONTENT).describe(frame)
+    """Write embeddings of movies that were added."""
+    attributes = AttributeColumns.load(version, ATTRIBUTES, len(catalogue))
+    content = load_content(version / CONTENT).describe(added_movies(catalogue, attributes))
     names = config.layout.names
     if neural.NAME in names:
         append_rows(version / neural.FILES.events, new_event_rows(version, content))

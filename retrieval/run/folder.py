@@ -107,19 +107,23 @@ class Run:
 
     def facts(self, part: Part) -> RunFacts:
         """Return what the user tower of a pair is told."""
-        config = self.config
-        return RunFacts(
-            part=part,
-            settings=config.settings.get(part.name, {}),
-            scale=config.scale,
-            centre=config.centre,
-            attributes=config.user_attributes.sizes,
-            histories=self.histories,
-            users=len(self.users),
-            movies=len(self.catalogue),
-            added=self.catalogue.added,
-            present=config.present,
-        )
+        return facts_of(self.config, part, self.catalogue, self.histories)
+
+
+def facts_of(config: RunConfig, part: Part, catalogue: Catalogue, histories: Histories) -> RunFacts:
+    """Return what the user tower of a pair is told of a run."""
+    return RunFacts(
+        part=part,
+        settings=config.settings.get(part.name, {}),
+        scale=config.scale,
+        centre=config.centre,
+        attributes=config.user_attributes.sizes,
+        histories=histories,
+        users=len(histories.offsets) - 1,
+        movies=len(catalogue),
+        added=catalogue.added,
+        present=config.present,
+    )
 
 
 def write_run(

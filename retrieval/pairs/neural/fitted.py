@@ -13,7 +13,7 @@ from retrieval.data.dataset import Dataset
 from retrieval.data.history import Histories, Windows, whole_windows, windows_until
 from retrieval.data.scale import RatingScale
 from retrieval.pairs.device import available
-from retrieval.pairs.export import Axes, export
+from retrieval.pairs.export import Axes, export, longest_histories
 from retrieval.pairs.layout import Part, Role
 from retrieval.pairs.neural.examples import (
     TrainingStatistics,
@@ -154,9 +154,7 @@ def example_inputs(
         centre: The average rating in training.
         length: The longest history that the tower reads.
     """
-    lengths = np.diff(histories.offsets)
-    users = np.argsort(-lengths, kind="stable")[:EXAMPLES]
-    users = np.resize(users, max(2, len(users)))
+    users = longest_histories(histories, EXAMPLES)
     windows = whole_windows(histories, users)
     return user_inputs(id_rows[users], codes[users], histories, windows, scale, centre, length)
 

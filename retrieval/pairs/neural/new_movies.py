@@ -54,7 +54,7 @@ def new_event_rows(folder: Path, content: Content) -> Vectors:
     Raises:
         RunError: The file of the weights is damaged.
     """
-    weights, unknown = _read(folder, OF_EVENTS, "event_movies")
+    weights, unknown = _read(folder, OF_EVENTS, "event_movies", CLASSES)
     classes = weights[CLASSES]  # (classes, D)
     known = unknown + _dense(weights, "describe", content.matrix())  # (A, D)
     unrated = np.zeros((len(known), MOVIE_STATISTICS), np.float32)
@@ -64,12 +64,12 @@ def new_event_rows(folder: Path, content: Content) -> Vectors:
     return np.hstack([_linear(weights, f"event_{part}", hidden) for part in ("value", "key")])
 
 
-def _read(folder: Path, layers: Sequence[str], ids: str) -> tuple[Arrays, Vectors]:
-    """Read weights and biases of layers, and the row of an embedding of ids that is no movie's."""
+def _read(folder: Path, layers: Sequence[str], ids: str, *more: str) -> tuple[Arrays, Vectors]:
+    """Read layers and more arrays, and the row of an embedding of ids that is no movie's."""
     names = [f"{layer}.{part}" for layer in layers for part in ("weight", "bias")]
     path = folder / FILES.weights
     with readable(path), safe_open(path, framework="np") as file:
-        weights = {name: file.get_tensor(name) for name in (*names, CLASSES)}
+        weights = {name: file.get_tensor(name) for name in (*names, *more)}
         return weights, file.get_slice(f"{ids}.weight")[:1]
 
 

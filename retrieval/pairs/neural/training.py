@@ -14,14 +14,7 @@ from pydantic import BaseModel
 from torch import Tensor, nn
 
 from retrieval.data.metrics import root_mean_square
-from retrieval.pairs.checkpoint import (
-    EpochCheckpoint,
-    State,
-    moments_of,
-    random_state,
-    restore_moments,
-    restore_random,
-)
+from retrieval.pairs.checkpoint import EpochCheckpoint, State, restore, state_of
 from retrieval.pairs.device import CPU, ahead, forked, mixed_precision
 from retrieval.pairs.divergence import check_number, largest_weight
 from retrieval.pairs.neural.examples import Batch, Examples
@@ -241,26 +234,16 @@ class _TrainingState:
             {name: value for name, value in group.items() if name != "params"}
             for group in self._optimizer.param_groups
         ]
-        steps, drawn = self._schedule.last_epoch, self._rng.bit_generator.state
-        return State(
-            weights=self._module.state_dict(),
-            best=best,
-            moments=moments_of(self._optimizer),
-            random=random_state(self._device),
-            more={},
-            card=card | {"groups": groups, "steps": steps, "rng": drawn},
-        )
+        card = card | {"groups": groups, "steps": self._schedule.last_epoch}
+        return state_of(self._module, self._optimizer, self._rng, self._device, best, card)
 
     def restore(self, left: State) -> None:
         """Go back to where a state was returned; torch's generators too."""
-        self._module.load_state_dict(left.weights)
-        restore_moments(self._optimizer, left.moments)
+        restore(left, self._module, self._optimizer, self._rng, self._device)
         for group, kept in zip(self._optimizer.param_groups, left.card["groups"], strict=True):
             group.update(kept)
         steps = {"last_epoch": left.card["steps"], "_step_count": left.card["steps"] + 1}
         self._schedule.load_state_dict(self._schedule.state_dict() | steps)
-        self._rng.bit_generator.state = left.card["rng"]
-        restore_random(left.random, self._device)
 
 
 def predict(module: RatingModule, examples: Examples, length: int) -> np.ndarray:

@@ -61,10 +61,8 @@ class NotebookPair(nn.Module):
 
     def forward(self, users: UserBatch, movies: MovieBatch) -> Tensor:
         """Return deviations predicted for B pairs, `(B,)`."""
-        own, watched = (
-            self.user_ids(users.users),
-            self.movie_ids(users.events // self.sizes.classes),
-        )
+        own = self.user_ids(users.users)
+        watched = self.movie_ids(users.events // self.sizes.classes)
         user = self.user_vectors(own, users.attributes, watched, users.present)
         dots = (user * self.movie_vectors_of(movies.numbers)).sum(1)
         return (torch.relu(dots) - self.centre) / self.unit

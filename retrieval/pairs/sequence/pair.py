@@ -16,7 +16,7 @@ from retrieval.data.sittings import sittings
 from retrieval.options import Preset
 from retrieval.pairs.content import Content
 from retrieval.pairs.device import available
-from retrieval.pairs.export import Axes, check, export
+from retrieval.pairs.export import Axes, check, export, longest_histories
 from retrieval.pairs.layout import Part, Role
 from retrieval.pairs.lookup import EmbeddingTable
 from retrieval.pairs.protocol import Floats, Numbers, RunFacts, Vectors, history_length
@@ -340,9 +340,7 @@ def example_tokens(codes: Numbers, scale: RatingScale, histories: Histories, len
         histories: Of the U users.
         length: The longest history that the tower reads.
     """
-    lengths = np.diff(histories.offsets)
-    users = np.argsort(-lengths, kind="stable")[:EXAMPLES]
-    users = np.resize(users, max(2, len(users)))
+    users = longest_histories(histories, EXAMPLES)
     return tokens(
         codes[users],
         histories,

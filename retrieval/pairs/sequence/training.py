@@ -15,14 +15,7 @@ from torch.nn import functional as F  # noqa: N812 (torch's own name for it)
 from retrieval.data.history import seen, whole_windows
 from retrieval.data.metrics import discounted, discounted_many
 from retrieval.data.visits import Visits
-from retrieval.pairs.checkpoint import (
-    EpochCheckpoint,
-    State,
-    moments_of,
-    random_state,
-    restore_moments,
-    restore_random,
-)
+from retrieval.pairs.checkpoint import EpochCheckpoint, State, restore, state_of
 from retrieval.pairs.device import ahead, fast_products, forked, mixed_precision
 from retrieval.pairs.divergence import check_number, largest_weight
 from retrieval.pairs.sequence.batches import (
@@ -254,25 +247,16 @@ class _TrainingState:
 
     def saved(self, best: dict[str, Tensor], card: dict[str, Any]) -> State:
         """Return what `restore` needs; the best weights and more for the card go along."""
-        card = card | {"rng": self._rng.bit_generator.state, "step": self._step}
-        return State(
-            weights=self._pair.state_dict(),
-            best=best,
-            moments=moments_of(self._optimizer),
-            random=random_state(self._device),
-            more={} if self._negatives is None else self._negatives.state(),
-            card=card,
-        )
+        card = card | {"step": self._step}
+        more = None if self._negatives is None else self._negatives.state()
+        return state_of(self._pair, self._optimizer, self._rng, self._device, best, card, more)
 
     def restore(self, left: State) -> None:
         """Go back to where a state was returned; torch's generators too."""
-        restore_moments(self._optimizer, left.moments)
-        self._pair.load_state_dict(left.weights)
+        restore(left, self._pair, self._optimizer, self._rng, self._device)
         if self._negatives is not None:
             self._negatives.restore(left.more)
-        self._rng.bit_generator.state = left.card["rng"]
         self._step = left.card["step"]
-        restore_random(left.random, self._device)
 
     def _share(self) -> float:
         """Return the learning rate, of the highest: up in a line, then down along a cosine."""
