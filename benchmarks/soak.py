@@ -67,8 +67,12 @@ WATCHED = 20
 # Users whose lists say which movies those are.
 ASKED = 100
 
-# Seconds between two looks at the memory, for which the database is away, and for clients to end.
+# Seconds between two looks at the memory, for which the database is away, and that clients may
+# take to end, and a version to take over.
 LOOK, AWAY, ENDING = 1.0, 2.0, 180.0
+
+# Lines of the service's log that are told where a soak cannot go on.
+LOGGED = 40
 
 # Share of the time after which memory is counted, and share of what was counted then that is
 # compared, the first with the last.
@@ -244,7 +248,7 @@ class Versions:
     def other(self, address: str) -> None:
         """Let the other version answer, as an operator does from afar."""
         name = kept(self._run).names[0]
-        with Client(address) as client:
+        with Client(address, ENDING) as client:
             answer = client.ask(request("POST", f"/v1/runs/{name}/promote"))
         if answer.status != 200:
             raise RuntimeError(answer.body.decode())
@@ -307,6 +311,11 @@ def soak(
             each.start()
         try:
             memory = disturbed(served, versions, there, seconds, workers, tell)
+        except Exception:
+            tell("".join(served.log.read_text().splitlines(keepends=True)[-LOGGED:]))
+            for each in clients:
+                each.kill()
+            raise
         finally:
             stop.set()
         findings = [_finding(found) for _ in clients]

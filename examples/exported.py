@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-SCHEMA = 2
+SCHEMA = 3
 
 
 class Export(NamedTuple):

@@ -39,7 +39,14 @@ class Query(NamedTuple):
     query_vector: np.ndarray  # (D,)
 
 
-def encode(folder, export, history, codes, number=0):
+class Belief(NamedTuple):
+    """What is known of the Bayesian vector of a user, the offset last."""
+
+    mean: np.ndarray  # (D + 1,)
+    covariance: np.ndarray  # (D + 1, D + 1)
+
+
+def encode(folder, export, history, codes, number=0, row=None):
     """Return the vectors of a user who comes back.
 
     Args:
@@ -48,11 +55,13 @@ def encode(folder, export, history, codes, number=0):
         history: The events.
         codes: Codes of the user's attributes, in the order of `user_attributes` in the manifest.
         number: The `tower_number` of a user of the export, 0 for anybody else.
+        row: Row of a user of the export whose whole history this one begins with, and then goes on:
+            of such a user, what training inferred holds. None for anybody else.
     """
     manifest = export.manifest
     classes = rating_classes(manifest["scale"], history.ratings)
     count, blend = len(history.movies), manifest["blend"]
-    share = count / (count + blend["halfway"])
+    share = count / (count + blend["halfway"]) if row is None else 1.0
     rating = np.zeros(manifest["dimension"], np.float32)
     watched = np.zeros_like(rating)
     offset = (1 - share) * blend["new_user_offset"]
@@ -66,7 +75,7 @@ def encode(folder, export, history, codes, number=0):
                 vector, own = vectors[0], float(offsets[0])
             case "bayesian":
                 arrays = load_file(Path(folder) / "towers" / "bayesian.safetensors")
-                vector, own = fold_in(manifest, arrays, history, classes, codes)
+                vector, own = bayesian(export, tower, arrays, history.movies, classes, codes, row)
             case "sequence":
                 inputs = sequence_inputs(manifest, tower, history, classes, codes)
                 vector = run(folder, tower, inputs)[0][0]
@@ -124,7 +133,9 @@ def history_inputs(manifest, tower, history, classes, codes, number):
 
 def sequence_inputs(manifest, tower, history, classes, codes):
     """Return the inputs of the sequence tower: a start, then the last events, oldest first."""
-    latest = slice(-tower["history_length"], None)
+    longest = tower["history_length"]
+    step = max(1, longest // 8)  # by which the first event moves, where there are more than that
+    latest = slice(-(-max(len(history.movies) - longest, 0) // step) * step, None)
     movies, times = history.movies[latest], history.times[latest]
     count = len(movies)
     places = np.arange(max(2, 1 + count))
@@ -147,11 +158,25 @@ def sequence_inputs(manifest, tower, history, classes, codes):
     }
 
 
-def fold_in(manifest, arrays, history, classes, codes):
-    """Return the Bayesian vector and offset: the posterior of a linear regression."""
+def bayesian(export, tower, arrays, movies, classes, codes, row):
+    """Return the Bayesian vector and offset."""
+    told = 0 if row is None else len(export.seen(row))
+    first = movies if row is None else movies[:told]
+    belief = prior(export.manifest, arrays, first, codes)
+    if row is not None:
+        # The vector of the export, in place of what the same ratings come to when folded in.
+        belief = fold_in(arrays, belief, first, classes[:told])
+        exported = export.rating_vectors[row, slice(*tower["columns"])] / tower["weight"]
+        offset = export.rating_vectors[row, tower["offset_column"]] / tower["weight"]
+        belief = belief._replace(mean=np.append(exported[:-1], offset + tower["origin"]))
+    mean = fold_in(arrays, belief, movies[told:], classes[told:]).mean
+    return np.append(mean[:-1], 1.0), float(mean[-1])
+
+
+def prior(manifest, arrays, movies, codes):
+    """Return what to expect of somebody who rated these movies, no matter how."""
     sizes = [each["size"] for each in manifest["user_attributes"]]
     facts = np.append(0, codes + np.cumsum([1, *sizes[:-1]]))
-    movies = history.movies
     coefficients = arrays["user_coefficients"].astype(np.float64)
     trained = movies[movies < manifest["trained_movies"]]
     count = len(trained)
@@ -160,15 +185,19 @@ def fold_in(manifest, arrays, history, classes, codes):
     usual = arrays["usual"][facts].astype(np.float64).sum(axis=0)
     mean = coefficients[facts].sum(axis=0) + share * rated / np.sqrt(max(count, 1))
     mean += (1 - share) * usual
-    covariance = arrays["covariance"] + (1 - share) * arrays["usual_covariance"]
+    return Belief(mean, arrays["covariance"] + (1 - share) * arrays["usual_covariance"])
+
+
+def fold_in(arrays, belief, movies, classes):
+    """Return what is known after ratings: the posterior of a linear regression."""
+    mean, covariance = belief
     met = arrays["movies"][movies].astype(np.float64)
     left = arrays["class_latents"][classes] - met[:, -1]
     met[:, -1] = 1.0
     weighted = met / arrays["movie_noise"][movies][:, None]
     precision = np.eye(len(mean)) + covariance @ (weighted.T @ met)
     posterior = np.linalg.solve(precision, covariance)
-    vector = mean + posterior @ (weighted.T @ (left - met @ mean))
-    return np.append(vector[:-1], 1.0), float(vector[-1])
+    return Belief(mean + posterior @ (weighted.T @ (left - met @ mean)), posterior)
 
 
 def rating_classes(scale, ratings):

@@ -3,21 +3,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from retrieval.data.history import build_histories, windows_until
+from retrieval.data.history import Histories, build_histories, windows_until
 from retrieval.data.scale import RatingScale
 from retrieval.data.vocabulary import UNKNOWN
 from retrieval.pairs.bayesian.tower import (
     USUAL_COUNT,
     Bayesian,
     BayesianTower,
-    Prior,
+    Belief,
     fold_in,
     load_bayesian,
     prior,
     save_bayesian,
     with_movies,
 )
-from retrieval.pairs.protocol import Questions
+from retrieval.pairs.protocol import Questions, UserVectors
 from retrieval.pairs.when import When
 
 USERS, MOVIES, SIZE = 3, 12, 4
@@ -53,12 +53,12 @@ def pair() -> Bayesian:
 
 
 @pytest.fixture(scope="module")
-def expected(pair: Bayesian) -> Prior:
-    return Prior(np.array([0.3, -0.2, 0.5, 0.1]), pair.covariance)
+def expected(pair: Bayesian) -> Belief:
+    return Belief(np.array([0.3, -0.2, 0.5, 0.1]), pair.covariance)
 
 
 def test_folding_in_is_the_posterior_of_a_linear_regression(
-    pair: Bayesian, expected: Prior
+    pair: Bayesian, expected: Belief
 ) -> None:
     movies = np.array([1, 4, 7, 11, 2])
     classes = np.array([0, 4, 2, 3, 3])
@@ -71,29 +71,29 @@ def test_folding_in_is_the_posterior_of_a_linear_regression(
     whole = np.vstack([met * scale[:, None], root])
     aim = np.concatenate([left * scale, root @ expected.mean])
     solved, *_ = np.linalg.lstsq(whole, aim, rcond=None)
-    np.testing.assert_allclose(folded.vector, solved, rtol=1e-6)
-    assert folded.variance == pytest.approx(np.trace(np.linalg.inv(whole.T @ whole)))
+    np.testing.assert_allclose(folded.mean, solved, rtol=1e-6)
+    assert folded.score_variance(pair) == pytest.approx(np.trace(np.linalg.inv(whole.T @ whole)))
 
 
 def test_no_ratings_leave_the_prior_and_more_leave_less_variance(
-    pair: Bayesian, expected: Prior
+    pair: Bayesian, expected: Belief
 ) -> None:
     none = np.zeros(0, np.int64)
     empty = fold_in(pair, expected, none, none)
-    np.testing.assert_allclose(empty.vector, expected.mean)
+    np.testing.assert_allclose(empty.mean, expected.mean)
     variances = [
-        fold_in(pair, expected, np.arange(count), np.full(count, 3)).variance
+        fold_in(pair, expected, np.arange(count), np.full(count, 3)).score_variance(pair)
         for count in (0, 1, 4, 12)
     ]
     assert variances == sorted(variances, reverse=True)
-    assert variances[0] == pytest.approx(empty.variance)
+    assert variances[0] == pytest.approx(empty.score_variance(pair))
 
 
-def test_order_does_not_matter(pair: Bayesian, expected: Prior) -> None:
+def test_order_does_not_matter(pair: Bayesian, expected: Belief) -> None:
     movies, classes = np.array([3, 1, 8]), np.array([4, 0, 2])
     turned = fold_in(pair, expected, movies[::-1], classes[::-1])
     straight = fold_in(pair, expected, movies, classes)
-    np.testing.assert_allclose(turned.vector, straight.vector)
+    np.testing.assert_allclose(turned.mean, straight.mean)
 
 
 def test_which_movies_were_rated_counts_the_more_there_are(pair: Bayesian) -> None:
@@ -128,7 +128,8 @@ def ask(of: BayesianTower, user: int, time: int, when: When = When.AT) -> float:
     rows = np.array([user])
     windows = windows_until(of._histories, rows, np.array([time]))  # noqa: SLF001 (as stored)
     codes = np.zeros((1, 3), np.int64)
-    questions = Questions(rows, rows, codes, of._histories, windows, when)  # noqa: SLF001
+    nobody, stored = np.array([UNKNOWN]), of._histories  # noqa: SLF001
+    questions = Questions(rows, nobody, rows, codes, stored, windows, when)
     return float(of.encode(questions).offsets[0] - of.pair.users[user, -1])
 
 
@@ -168,14 +169,70 @@ def test_new_users_are_folded_in_from_what_they_rated_before_asking(pair: Bayesi
     codes = np.array([[2, 1, 0]])
     windows = windows_until(histories, np.array([0]), np.array([15]))
     nobody = np.array([UNKNOWN])
-    questions = Questions(nobody, nobody, codes, histories, windows, When.AT)
+    questions = Questions(nobody, nobody, nobody, codes, histories, windows, When.AT)
     encoded = of.encode(questions)
     expected = prior(pair, codes[0], SIZES, np.array([5]))
     folded = fold_in(pair, expected, np.array([5]), np.array([4]))
-    np.testing.assert_allclose(encoded.vectors[0, :-1], folded.vector[:-1], rtol=1e-5)
+    np.testing.assert_allclose(encoded.vectors[0, :-1], folded.mean[:-1], rtol=1e-5)
     assert encoded.vectors[0, -1] == 1.0
-    assert encoded.offsets[0] == pytest.approx(folded.vector[-1])
-    assert encoded.variances[0] == pytest.approx(folded.variance + 0.06, rel=1e-5)
+    assert encoded.offsets[0] == pytest.approx(folded.mean[-1])
+    assert encoded.variances[0] == pytest.approx(folded.score_variance(pair) + 0.06, rel=1e-5)
+
+
+def grown(*movies: int) -> Histories:
+    """The history of user 1 with movies more, all of one star."""
+    return build_histories(
+        np.zeros(4 + len(movies), np.int64),
+        np.array([1, 2, 3, 4, *movies]),
+        np.array([4.0] * 4 + [1.0] * len(movies), np.float32),
+        np.array([100, 100, 200, 400, *range(500, 500 + len(movies))]),
+        1,
+    )
+
+
+def asked_at(of: BayesianTower, histories: Histories, user: int, time: int) -> UserVectors:
+    """What the tower says of a user with a history that goes on, at a time."""
+    nobody, row = np.array([UNKNOWN]), np.array([0])
+    windows = windows_until(histories, row, np.array([time]))
+    codes = np.array([[2, 1, 0]])
+    return of.encode(
+        Questions(nobody, np.array([user]), nobody, codes, histories, windows, When.AT)
+    )
+
+
+@pytest.mark.parametrize("movies", [(5,), (5, 6), (5, 6, 7, 8, 9, 10)])
+def test_what_was_inferred_of_a_user_holds_when_more_is_rated(
+    pair: Bayesian, movies: tuple[int, ...]
+) -> None:
+    histories, codes = grown(*movies), np.array([2, 1, 0])
+    told = np.array([1, 2, 3, 4])
+    before = fold_in(pair, prior(pair, codes, SIZES, told), told, np.full(4, 3))
+    belief = Belief(pair.users[1].astype(np.float64), before.covariance)
+    for movie in movies:  # one after the other
+        belief = fold_in(pair, belief, np.array([movie]), np.array([0]))
+    of = tower(pair)
+    for _ in range(2):  # the second time from what was kept
+        encoded = asked_at(of, histories, 1, 999)
+        np.testing.assert_allclose(encoded.vectors[0, :-1], belief.mean[:-1], rtol=1e-5)
+        assert encoded.offsets[0] == pytest.approx(belief.mean[-1])
+        assert encoded.variances[0] == pytest.approx(belief.score_variance(pair) + 0.06, rel=1e-5)
+
+
+def test_asked_before_what_is_stored_ends_a_user_is_folded_in_anew(pair: Bayesian) -> None:
+    histories = grown(5)
+    for user in (1, UNKNOWN):
+        encoded = asked_at(tower(pair), histories, user, 300)
+        told = np.array([1, 2, 3])
+        folded = fold_in(pair, prior(pair, np.array([2, 1, 0]), SIZES, told), told, np.full(3, 3))
+        np.testing.assert_allclose(encoded.vectors[0, :-1], folded.mean[:-1], rtol=1e-5)
+
+
+def test_few_ratings_and_many_are_folded_in_alike(pair: Bayesian, expected: Belief) -> None:
+    movies, classes = np.arange(6), np.array([0, 4, 2, 3, 3, 1])
+    at_once = fold_in(pair, expected, movies, classes)
+    apart = fold_in(pair, fold_in(pair, expected, movies[:3], classes[:3]), movies[3:], classes[3:])
+    np.testing.assert_allclose(at_once.mean, apart.mean)
+    np.testing.assert_allclose(at_once.covariance, apart.covariance, atol=1e-12)
 
 
 def test_added_movies_have_what_their_content_makes_likely(pair: Bayesian) -> None:

@@ -530,7 +530,7 @@ def test_answers_are_timed(
     said = json.loads(capsys.readouterr().out)
     assert (said["schema"], said["run"]) == (1, str(run))
     assert {row["movies"] for row in said["catalogues"]} == {300, 600}
-    for way in ("stored", "added"):
+    for way in ("stored", "added", "again"):
         assert said["one_user"][way]["p99"] >= said["one_user"][way]["p50"] > 0
         assert {"history", "search"} <= {each["name"] for each in said["one_user"][way]["stages"]}
     failed(monkeypatch, "bench", "--run", str(run), "--sizes", "many")

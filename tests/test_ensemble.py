@@ -60,13 +60,13 @@ def test_a_score_is_the_mean_of_what_the_pairs_say(
         for of in (ensemble, *(SequenceEnsemble([pair]) for pair in pairs))
     )
     with torch.no_grad():
-        users, movies = EnsembleUserTower(ensemble)(*whole), ensemble.movie_vectors()
+        (users, _), movies = EnsembleUserTower(ensemble)(*whole), ensemble.movie_vectors()
         answers = [
             SequenceUserTower(pair)(*columns) for pair, columns in zip(pairs, single, strict=True)
         ]
         logits = [
             vectors @ pair.movie_vectors().T / pair.settings.temperature + weights @ pair.trends.T
-            for pair, (vectors, weights) in zip(pairs, answers, strict=True)
+            for pair, (vectors, weights, _) in zip(pairs, answers, strict=True)
         ]
     assert users.shape == (USERS, ensemble.dimension)
     joined = users @ movies.T / ensemble.temperature

@@ -27,7 +27,8 @@ from retrieval.pairs.onnx_tower import Columns, OnnxTower
 from retrieval.pairs.protocol import UserVectors
 from retrieval.pairs.sequence import pair as sequence_pair
 from retrieval.pairs.sequence.ensemble import EnsembleUserTower, SequenceEnsemble, movie_table
-from retrieval.pairs.sequence.pair import example_tokens, export_tower
+from retrieval.pairs.sequence.files import TOWER_FILE
+from retrieval.pairs.sequence.pair import example_tokens, write_layers
 from retrieval.pairs.sequence.settings import SequenceSettings
 from retrieval.pairs.sequence.tokens import Tokens, tokens
 from retrieval.pairs.table import TOWER_PAIRS
@@ -134,13 +135,13 @@ def sequence_file(
     dataset: Dataset, ensemble: SequenceEnsemble, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
     """Of an example with one event a user."""
-    path = tmp_path_factory.mktemp("sequence") / "tower.onnx"
+    folder = tmp_path_factory.mktemp("sequence")
     few = one_event_each(dataset)
     histories = few.histories(np.ones(len(few.users), dtype=bool))
     example = example_tokens(few.user_codes, few.scale, histories, LENGTH)
     assert example.movies.shape[1] == 2
-    export_tower(ensemble, movie_table(ensemble), example, path)
-    return path
+    write_layers(folder, ensemble, movie_table(ensemble), example)
+    return folder / TOWER_FILE
 
 
 def test_a_tower_exported_from_short_histories_encodes_long_ones(
@@ -178,8 +179,8 @@ def test_a_sequence_tower_exported_from_short_histories_encodes_long_ones(
     tower, table = EnsembleUserTower(ensemble).eval(), movie_table(ensemble)
     with torch.no_grad():
         columns = made.columns(table).values()
-        expected = tower(*(torch.from_numpy(column) for column in columns)).numpy()
-    (found,) = OnnxTower(sequence_file, Tokens._fields).run_in_chunks(
+        expected = tower(*(torch.from_numpy(column) for column in columns))[0].numpy()
+    found, _ = OnnxTower(sequence_file, Tokens._fields).run_in_chunks(
         lambda rows: made.part(rows).columns(table), len(users), 8
     )
     np.testing.assert_allclose(found, expected, atol=1e-5)
@@ -196,7 +197,7 @@ def test_padding_changes_no_vector(
     of, table = EnsembleUserTower(ensemble).eval(), movie_table(ensemble)
     with torch.no_grad():
         vectors = [
-            of(*map(torch.from_numpy, each.columns(table).values())).numpy()
+            of(*map(torch.from_numpy, each.columns(table).values()))[0].numpy()
             for each in (made, made.padded(10))
         ]
     np.testing.assert_allclose(vectors[1], vectors[0], atol=1e-6)
@@ -287,7 +288,7 @@ def test_long_trainings_are_rehearsed_whole(
 ) -> None:
     exported: list[str] = []
     monkeypatch.setattr(HistoryReader, "export", lambda *_: exported.append("history"))
-    monkeypatch.setattr(sequence_pair, "export_tower", lambda *_: exported.append("sequence"))
+    monkeypatch.setattr(sequence_pair, "write_layers", lambda *_: exported.append("sequence"))
     for name in ("neural", "sequence"):
         rehearse = TOWER_PAIRS[name].rehearse
         rehearse(all_rows, tiny_settings([name]).of[name], 0)

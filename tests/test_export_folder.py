@@ -249,7 +249,7 @@ def test_impossible_requests_are_refused_before_anything_is_written(
 
 
 def test_the_reader_refuses_what_is_no_export(tmp_path: Path, reader: ModuleType) -> None:
-    with pytest.raises(SystemExit, match="is no export of schema 2"):
+    with pytest.raises(SystemExit, match="is no export of schema 3"):
         reader.read_export(tmp_path)
 
 

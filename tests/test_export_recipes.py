@@ -102,12 +102,14 @@ def test_towers_give_the_vectors_of_people_who_are_not_in_the_export(
     asked = one_user(snapshot.run, person)
     wanted = encode_lists(snapshot, asked, np.zeros(1, np.int64), None, rank_by)
     _, movies, ratings, times = asked.histories
-    number = 0
+    number, row = 0, None
     if person.user_id is not None:
-        number = int(np.load(folder / "tower_numbers.npy")[opened.row_of(person.user_id)])
+        known = opened.row_of(person.user_id)
+        number = int(np.load(folder / "tower_numbers.npy")[known])
         assert number > 0
+        row = known if person.added else None
     history = recipe.History(movies.astype(np.int64), ratings.astype(np.float64), times)
-    made = recipe.encode(folder, opened, history, asked.codes[0], number)
+    made = recipe.encode(folder, opened, history, asked.codes[0], number, row)
     np.testing.assert_allclose(made.query_vector, wanted.queries[0], atol=1e-5)
     np.testing.assert_allclose(made.rating_vector, wanted.encoded.vectors[0], atol=1e-5)
     assert made.rating_offset == pytest.approx(wanted.encoded.offsets[0], abs=1e-5)

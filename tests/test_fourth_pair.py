@@ -48,6 +48,9 @@ class PopularityTower:
         ones = np.ones((count, 1), np.float32)
         return UserVectors(ones, np.full(count, self.centre), np.zeros(count, np.float32))
 
+    def forget(self) -> None:
+        """Do nothing."""
+
     def with_movies(self, _content: Content) -> "PopularityTower":
         return self
 

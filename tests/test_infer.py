@@ -187,7 +187,7 @@ def test_folding_in_someone_new_agrees_with_inferring_anew(
         movies, classes = dataset.movies[theirs], dataset.scale.class_of(dataset.ratings[theirs])
         expected = prior(pair, dataset.user_codes[user], dataset.user_attributes.sizes, movies)
         priors.append(expected.mean)
-        folded.append(fold_in(pair, expected, movies, classes).vector)
+        folded.append(fold_in(pair, expected, movies, classes).mean)
     refitted = scores(whole, whole.users[new])
     away, usual = (scores(pair, np.array(rows)) - refitted for rows in (folded, priors))
     assert np.square(away).mean() < 0.2 * np.square(usual).mean()

@@ -5,6 +5,7 @@ from typing import cast
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from index.exact import exact_search
 from index.neighbours import NO_ID
@@ -13,10 +14,12 @@ from retrieval.data.history import whole_windows
 from retrieval.data.vocabulary import UNKNOWN
 from retrieval.errors import RequestError
 from retrieval.options import RankBy
+from retrieval.pairs.onnx_tower import Columns, OnnxTower
 from retrieval.pairs.sequence.ensemble import EnsembleUserTower, movie_table
 from retrieval.pairs.sequence.pair import load
 from retrieval.pairs.sequence.settings import SequenceSettings
 from retrieval.pairs.sequence.tokens import NOT_KNOWN, return_codes, tokens
+from retrieval.pairs.sequence.tower import SequenceTower
 from retrieval.serving.encoder import questions_of
 from retrieval.serving.events import Event
 from retrieval.serving.filters import Filter
@@ -146,7 +149,7 @@ def test_what_ranks_by_watch_is_what_the_trained_pair_says(
     made = tokens(users.codes, users.histories, windows, timed, run.config.scale, 200, codes)
     with torch.no_grad():
         columns = map(torch.from_numpy, made.columns(movie_table(ensemble)).values())
-        vector = EnsembleUserTower(ensemble)(*columns)[0]
+        vector = EnsembleUserTower(ensemble)(*columns)[0][0]
         scores = (ensemble.movie_vectors() @ vector).numpy() / ensemble.temperature
     rows = recommender.topk(
         Person(history=history), 150, at=at, in_sitting=in_sitting, rank_by=RankBy.WATCH
@@ -176,6 +179,58 @@ def test_unchanged_users_get_the_vectors_that_their_histories_are_encoded_to(
     assert np.ptp(kept.offsets) > 0.01
     np.testing.assert_allclose(kept.vectors, made.vectors, atol=1e-5)
     np.testing.assert_allclose(kept.offsets, made.offsets, atol=1e-5)
+
+
+@pytest.mark.parametrize(("at", "in_sitting"), [(None, False), (None, True), (978_300_000, False)])
+def test_after_one_event_more_only_that_is_read_and_the_list_is_as_if_all_were(
+    recommender: Recommender,
+    at: int | None,
+    *,
+    in_sitting: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ids = recommender.run.catalogue.vocabulary.ids.tolist()
+    events = [Event(movie, 1.0 + movie % 5, 978_000_000 + 500 * movie) for movie in ids[:60]]
+    tower = recommender.encoder.tower("sequence")
+    assert isinstance(tower, SequenceTower)
+    of = tower._layers  # noqa: SLF001 (which of them answers is what is tested)
+    calls: list[str] = []
+
+    def watch(name: str, layers: OnnxTower) -> None:
+        run = layers.run
+
+        def noted(columns: Columns) -> list[NDArray[np.float32]]:
+            calls.append(name)
+            return run(columns)
+
+        monkeypatch.setattr(layers, "run", noted)
+
+    for name, layers in of._asdict().items():
+        watch(name, layers)
+
+    def listed(history: list[Event]) -> list[float]:
+        found = recommender.topk(
+            Person(history=history), 30, at=at, in_sitting=in_sitting, rank_by=RankBy.WATCH
+        )
+        return [row.score for row in found]
+
+    monkeypatch.setattr(tower, "_length", 40)
+    changed = [*events[:20], Event(ids[-1], 5.0, events[20].timestamp), *events[21:25]]
+    asked = [
+        *(events[:30], events[:31], events[:31], events[:33]),  # one more, none, two more
+        *(events[:29], changed),  # fewer, and another one in the middle
+        *(events[:40], events[:41], events[:42], events[:46]),  # beyond the longest history
+    ]
+    tower.forget()
+    grown = [listed(history) for history in asked]
+    assert calls == [
+        *("whole", "further", "further", "further", "further", "further"),
+        *("whole", "whole", "further", "whole"),
+    ]
+    for history, scores in zip(asked, grown, strict=True):
+        tower.forget()
+        np.testing.assert_allclose(scores, listed(history), atol=1e-4)
+    assert not np.allclose(grown[0], grown[1], atol=1e-3)
 
 
 def test_a_new_user_without_a_history_gets_a_list(recommender: Recommender) -> None:

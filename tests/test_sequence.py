@@ -5,9 +5,13 @@ import torch
 from retrieval.data.history import build_histories, whole_windows
 from retrieval.data.scale import RatingScale
 from retrieval.pairs.sequence.ensemble import SequenceEnsemble, movie_table
-from retrieval.pairs.sequence.model import SequencePair, SequenceUserTower
+from retrieval.pairs.sequence.model import (
+    SequenceContinuation,
+    SequencePair,
+    SequenceUserTower,
+)
 from retrieval.pairs.sequence.settings import SequenceSettings
-from retrieval.pairs.sequence.tokens import RELATIVE_CODES, START, TIMED, Tokens, tokens
+from retrieval.pairs.sequence.tokens import CONTINUED, RELATIVE_CODES, START, TIMED, Tokens, tokens
 from retrieval.pairs.sizes import Sizes
 
 SETTINGS = SequenceSettings(dimension=16, hidden=32, history_length=12)
@@ -64,10 +68,10 @@ def states(pair: SequencePair, made: Tokens) -> torch.Tensor:
 def answers(pair: SequencePair, made: Tokens) -> tuple[torch.Tensor, torch.Tensor]:
     with torch.no_grad():
         columns = made.columns(movie_table(SequenceEnsemble([pair]))).values()
-        found: tuple[torch.Tensor, torch.Tensor] = SequenceUserTower(pair)(
+        vectors, weights, _ = SequenceUserTower(pair)(
             *(torch.from_numpy(column) for column in columns)
         )
-    return found
+    return vectors, weights
 
 
 def test_vectors_have_length_one(pair: SequencePair) -> None:
@@ -152,6 +156,25 @@ def test_it_counts_when_they_ask_and_when_they_are_back(
     first, second = (answers(pair, made._replace(asked=np.array([of]))) for of in ([7, 3], other))
     for one, another in zip(first, second, strict=True):
         assert not torch.allclose(one, another)
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_tokens_after_those_that_were_read_are_what_they_are_among_all(
+    pair: SequencePair, count: int
+) -> None:
+    made = timed(9, 9)._replace(asked=np.array([[7, 3], [0, 0]]))
+    columns = made.columns(movie_table(SequenceEnsemble([pair])))
+    whole = {name: torch.from_numpy(column) for name, column in columns.items()}
+    further = {name: column[:, -count:] for name, column in whole.items() if name in CONTINUED}
+    with torch.no_grad():
+        *expected, states = SequenceUserTower(pair)(*whole.values())
+        further |= {"asked": whole["asked"], "read": states[:, :-count]}
+        *found, more = SequenceContinuation(pair)(*(further[name] for name in CONTINUED))
+        other = further | {"read": further["read"] + 0.1}
+        changed, *_ = SequenceContinuation(pair)(*(other[name] for name in CONTINUED))
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(more, states[:, -count:], atol=1e-5, rtol=1e-4)
+    assert not torch.allclose(changed, found[0], atol=1e-2)
 
 
 def test_an_untrained_head_leaves_trends_out() -> None:

@@ -10,6 +10,7 @@ import pytest
 from retrieval.data import columns
 from retrieval.data.layouts import read_movies
 from retrieval.data.times import EARLIEST, NO_TIME
+from retrieval.data.vocabulary import UNKNOWN
 from retrieval.errors import RequestError
 from retrieval.pipeline.indexing import add_movies
 from retrieval.serving.encoder import questions_of
@@ -46,6 +47,58 @@ def same(left: QueryUsers, right: QueryUsers) -> bool:
 
 def events_of(recommender: Recommender, user: int) -> list[tuple[int, float, int]]:
     return events(one_user(recommender.run, user))
+
+
+def test_a_known_user_who_tells_more_has_grown(recommender: Recommender) -> None:
+    run = recommender.run
+    number = int(np.flatnonzero(run.trained_users)[3])
+    user = run.users.ids[number].item()
+    unseen = recommender.topk(user, 1)[0].movie.id
+    stored = events_of(recommender, user)
+    ids = run.catalogue.vocabulary.ids
+    whole = [Event(ids[movie].item(), rating, time) for movie, rating, time in stored]
+    more = [Event(unseen, 4.0)]
+    again = whole[2]._replace(timestamp=None)
+    grown = [Person(user_id=user, added=more), Person(user_id=user, history=[*whole, *more])]
+    others = [
+        Person(user_id=user, history=whole),  # nothing more
+        Person(user_id=user, added=[Event(unseen, 4.0, stored[0][2] - 9)]),  # before
+        Person(user_id=user, added=[again]),  # another rating of what was rated
+        Person(user_id=user, added=more, gender="F"),  # somebody else, as is told
+        Person(history=[*whole, *more]),  # nobody is named
+    ]
+    for person in (*grown, *others):
+        found = one_user(run, person)
+        assert found.grown.tolist() == [number if person in grown else UNKNOWN], person
+        assert found.as_known.tolist() == [person in grown]
+    assert one_user(run, user).grown.tolist() == [UNKNOWN]  # as stored
+    histories = {user: [*whole, *more], 10**6: [*whole, *more]}
+    found, rows = many_users(run, np.array([10**6, user, user + 1]), histories)
+    assert found.grown[rows].tolist() == [UNKNOWN, number, UNKNOWN]
+    assert found.as_known[rows].tolist() == [False, True, True]
+
+
+def test_one_rating_more_changes_predictions_by_what_it_says_alone(
+    recommender: Recommender,
+) -> None:
+    run = recommender.run
+    vectors = recommender.index.vectors_of(np.arange(len(run.catalogue)))
+    moved, folded = [], []
+    for number in np.flatnonzero(run.trained_users)[:20].tolist():
+        user = run.users.ids[number].item()
+        more = [Event(recommender.topk(user, 1)[0].movie.id, 4.0)]
+        encoder, rows = recommender.encoder, np.zeros(1, np.int64)
+        people = [one_user(run, who) for who in (user, Person(user_id=user, added=more))]
+        people.append(
+            people[1]._replace(grown=np.array([UNKNOWN]), as_known=np.zeros(1, dtype=bool))
+        )
+        stored, grown, anew = (
+            encoder.ratings(said.offsets, said.vectors.astype(np.float64) @ vectors.T)
+            for said in (encoder.encode(questions_of(who, rows, None)) for who in people)
+        )
+        moved.append(np.abs(grown - stored).mean())
+        folded.append(np.abs(anew - stored).mean())
+    assert np.mean(moved) < np.mean(folded) / 2
 
 
 def test_an_event_without_a_time_happened_just_before_the_question(

@@ -110,13 +110,13 @@ class Served:
     """`rec serve` as a process of its own."""
 
     def __init__(self, process: subprocess.Popen[str], log: Path) -> None:
-        self.process, self._log = process, log
+        self.process, self.log = process, log
         self.address = ""
 
     def lines(self) -> list[dict[str, Any]]:
         """Return what it logged; what is no JSON comes as a message."""
         found = []
-        for line in self._log.read_text().splitlines():
+        for line in self.log.read_text().splitlines():
             try:
                 found.append(json.loads(line))
             except ValueError:
@@ -127,7 +127,7 @@ class Served:
         """Wait until it answers."""
         until = time.monotonic() + WAIT
         while time.monotonic() < until:
-            assert self.process.poll() is None, self._log.read_text()
+            assert self.process.poll() is None, self.log.read_text()
             said = [line["address"] for line in self.lines() if "address" in line]
             if said:
                 self.address = said[0]
@@ -135,7 +135,7 @@ class Served:
                     if httpx.get(f"{self.address}health/ready", timeout=5).status_code == 200:
                         return
             time.sleep(0.05)
-        raise AssertionError(self._log.read_text())
+        raise AssertionError(self.log.read_text())
 
     def end(self) -> int:
         """Send SIGTERM and return the exit code."""

@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import faiss
@@ -51,6 +51,7 @@ class OneByOne(NamedTuple):
     events: float  # in a history, on average
     stored: Latency  # with histories as they are stored
     added: Latency  # with one rating more in each, so that no stored vector holds
+    again: Latency  # with another one, after the history before it was read
     bare: float  # ms, median of a search by FAISS alone in the same vectors: what the machine does
 
 
@@ -68,36 +69,48 @@ def one_by_one(recommender: Recommender, events: int) -> OneByOne:
     counts = np.diff(run.histories.offsets)
     nearest = np.argsort(np.abs(counts - events), kind="stable")[:USERS]
     users = run.users.ids[nearest].tolist()
+    once, twice = ([_with_more(run, user, count) for user in nearest.tolist()] for count in (1, 2))
+    forget = recommender.encoder.forget
     with threadpool_limits(1):
         return OneByOne(
             users=len(users),
             events=float(counts[nearest].mean()),
-            stored=_latency(recommender, users),
-            added=_latency(recommender, [_with_one_more(run, user) for user in nearest.tolist()]),
+            stored=_latency(recommender, users, forget),
+            added=_latency(recommender, once, forget),
+            again=_latency(recommender, twice, lambda: _ask(recommender, once)),
             bare=bare_search(recommender.index.vectors),
         )
 
 
-def _with_one_more(run: Run, user: int) -> Person:
-    """Return a known user, given by number, with one rating more than is stored."""
+def _with_more(run: Run, user: int, count: int) -> Person:
+    """Return a known user, given by number, with so many ratings more than are stored."""
     start, end = run.histories.offsets[user : user + 2]
     trained = np.arange(len(run.catalogue) - run.catalogue.added)
     unseen = np.setdiff1d(trained, run.histories.movies[start:end])
     # A user who has rated everything rates one movie again.
-    movie = run.catalogue.movies[int(np.append(unseen, 0)[0])].id
-    added = Event(movie, run.config.scale.highest)
-    return Person(user_id=run.users.ids[user].item(), added=[added])
+    movies = run.catalogue.vocabulary.ids[np.append(unseen, 0)[:count]].tolist()
+    added = [Event(movie, run.config.scale.highest) for movie in movies]
+    return Person(user_id=run.users.ids[user].item(), added=added)
 
 
-def _latency(recommender: Recommender, users: Sequence[Id | Person]) -> Latency:
-    for user in users[:WARM_UP]:
+def _ask(recommender: Recommender, users: Sequence[Id | Person]) -> None:
+    for user in users:
         recommender.topk(user, K)
+
+
+def _latency(
+    recommender: Recommender, users: Sequence[Id | Person], before: Callable[[], None]
+) -> Latency:
+    """Measure lists of users, twice: before each time, what is kept of them is made what it was."""
+    _ask(recommender, users[:WARM_UP])
     times = []
+    before()
     for user in users:
         began = time.perf_counter()
         recommender.topk(user, K)
         times.append(1000 * (time.perf_counter() - began))
     stages: dict[str, float] = {}
+    before()
     for user in users:
         timer = StageTimes()
         recommender.topk(user, K, timer=timer)

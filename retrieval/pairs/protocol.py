@@ -28,6 +28,9 @@ class Questions(NamedTuple):
     """Q questions: who asks, with what history, and when."""
 
     stored: Numbers  # (Q,) number of a user whose history is as stored, or UNKNOWN
+    # (Q,) number of a user whose id the pairs were trained on, whose attributes are as stored, and
+    # whose history goes on where the stored one ends, or UNKNOWN
+    grown: Numbers
     trained: Numbers  # (Q,) number of a user whose id the pairs were trained on, or UNKNOWN
     codes: Numbers  # (Q, C) of the attributes of users, gender, age and occupation first
     histories: Histories
@@ -55,6 +58,9 @@ class UserTower(Protocol):
         Raises:
             RequestError: The pair knows nothing of movies that it was not trained on.
         """
+
+    def forget(self) -> None:
+        """Keep nothing in memory of what was worked out of users."""
 
     def movie_variances(self, numbers: Numbers) -> Floats:
         """Return what uncertainty about movies `(C,)` adds to the variance of scores, `(C,)`."""

@@ -23,6 +23,8 @@ class QuerySide(NamedTuple):
 
     files: tuple[str, ...]  # in the folder of a version, beside what every run has
     open_tower: Callable[[Path, RunFacts], UserTower]
+    # The ONNX file that answers any question; None where the user tower is none.
+    onnx: str | None = None
     # Gives vectors `(A, W)` of movies that nobody has rated; None where the pair knows no other
     # movie than those it was trained on.
     new_movie_vectors: Callable[[Path, RunFacts, Content], Vectors] | None = None
@@ -41,17 +43,28 @@ def _history_tables(files: neural.HistoryFiles) -> dict[str, str]:
 # In the order in which their vectors are joined.
 PAIRS: dict[str, QuerySide] = {
     neural.NAME: QuerySide(
-        neural.FILES, open_neural, new_neural_vectors, tables=_history_tables(neural.FILES)
+        neural.FILES,
+        open_neural,
+        neural.FILES.tower,
+        new_neural_vectors,
+        tables=_history_tables(neural.FILES),
     ),
     notebook.NAME: QuerySide(
-        notebook.FILES, notebook.open_tower, tables=_history_tables(notebook.FILES)
+        notebook.FILES,
+        notebook.open_tower,
+        notebook.FILES.tower,
+        tables=_history_tables(notebook.FILES),
     ),
     bayesian.NAME: QuerySide(
-        bayesian.FILES, bayesian.open_tower, new_bayesian_vectors, bayesian.write_arrays
+        bayesian.FILES,
+        bayesian.open_tower,
+        new_movie_vectors=new_bayesian_vectors,
+        write_arrays=bayesian.write_arrays,
     ),
     sequence.NAME: QuerySide(
         sequence.FILES,
         open_sequence,
+        sequence.TOWER_FILE,
         new_sequence_vectors,
         tables={"movies": sequence.MOVIES_FILE},
     ),

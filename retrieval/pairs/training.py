@@ -315,11 +315,11 @@ def rehearse_export(ratings: int, export: Callable[[Path], None]) -> None:
 
     Args:
         ratings: Number of ratings to train on.
-        export: Function that makes the tower and writes it into a file.
+        export: Function that makes the tower and writes it into a folder.
     """
     if ratings >= WORTH_REHEARSING:
         with TemporaryDirectory() as scratch:
-            export(Path(scratch) / "tower.onnx")
+            export(Path(scratch))
 
 
 class MovieTower(Protocol):

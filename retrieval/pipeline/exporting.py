@@ -40,7 +40,7 @@ from retrieval.storage.arrays import mapped_array
 from retrieval.storage.files import check_free, new_folder, sha256
 
 # Of the manifest; it grows when a file, a key or a column goes or changes its meaning.
-SCHEMA = 2
+SCHEMA = 3
 
 # What a manifest says it is of.
 KIND = "two-tower-rec export"
@@ -439,10 +439,9 @@ def _write_towers(folder: Path, run: Run, questions: _Questions) -> dict[str, ob
             **rating.get(part.name, {}),
         }
         query_side = PAIRS[part.name]
-        for name in query_side.files:
-            if name.endswith(".onnx"):
-                shutil.copyfile(run.folder / name, folder / TOWERS / name)
-                facts |= {"file": f"{TOWERS}/{name}"} | _described(folder / TOWERS / name)
+        if (name := query_side.onnx) is not None:
+            shutil.copyfile(run.folder / name, folder / TOWERS / name)
+            facts |= {"file": f"{TOWERS}/{name}"} | _described(folder / TOWERS / name)
         for column, name in query_side.tables.items():
             if column == "users":  # unknown users, then those who are asked about
                 rows = np.append(0, 1 + questions.trained(run))

@@ -18,8 +18,8 @@ from retrieval.storage.damage import readable
 CONFIG_FILE = "config.json"
 
 # Of the folder of a run; one that is older is written anew by `rec runs upgrade`.
-FORMAT = 16
-PREVIOUS_FORMAT = 15
+FORMAT = 17
+PREVIOUS_FORMAT = 16
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -271,6 +271,8 @@ class Engine:
                 state = replace(state, overlay=overlay)
         else:
             left = state.live.forget(self._gone(state, entries))
+            for snapshot in (state.base, state.overlay.snapshot):
+                snapshot.encoder.forget()
             state = replace(state, cache=Cache(self.settings.cached_users))
             if left & state.overlay.new_movies.keys():
                 state = _laid_over(state)

@@ -82,6 +82,11 @@ class Encoder:
         encoder.further = variances
         return encoder
 
+    def forget(self) -> None:
+        """Keep nothing in memory of what was worked out of users."""
+        for tower in self.towers.values():
+            tower.forget()
+
     def tower(self, pair: str) -> UserTower:
         """Return the user tower of a pair of the run, by the name of the pair."""
         return self.towers[pair]
@@ -268,6 +273,7 @@ def questions_of(
         windows, when = windows_until(users.histories, rows, times), When.AT
     questions = Questions(
         stored=users.stored[rows],
+        grown=users.grown[rows],
         trained=users.trained[rows],
         codes=users.codes[rows],
         histories=users.histories,

@@ -129,6 +129,7 @@ def _in_parts(users: QueryUsers, count: int) -> QueryUsers:
     return QueryUsers(
         trained=np.repeat(users.trained, len(kept)),
         stored=np.full(len(kept), UNKNOWN),
+        grown=np.full(len(kept), UNKNOWN),
         as_known=np.repeat(users.as_known, len(kept)),
         codes=np.repeat(users.codes, len(kept), axis=0),
         histories=histories,

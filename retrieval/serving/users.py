@@ -90,6 +90,7 @@ class QueryUsers(NamedTuple):
 
     trained: NDArray[np.int64]  # (A,) number of a user whose id was trained, or UNKNOWN
     stored: NDArray[np.int64]  # (A,) number of a user whose history is as stored, or UNKNOWN
+    grown: NDArray[np.int64]  # (A,) as in `Questions`
     as_known: NDArray[np.bool_]  # (A,) whether the pairs are weighed as for a known user
     codes: NDArray[np.int64]  # (A, C) of attributes
     histories: Histories  # of A
@@ -138,10 +139,14 @@ def one_user(
     if known_facts:
         chosen = run.config.user_attributes.codes(known_facts)
         codes = np.where(chosen > 0, chosen, codes)
+    grown = UNKNOWN
+    if not as_stored and not known_facts and goes_on(run, trained, histories, 0):
+        grown = trained
     return QueryUsers(
         trained=np.array([trained]),
         stored=np.array([number if as_stored else UNKNOWN]),
-        as_known=np.array([as_stored and trained != UNKNOWN]),
+        grown=np.array([grown]),
+        as_known=np.array([grown != UNKNOWN or (as_stored and trained != UNKNOWN)]),
         codes=codes[None, :],
         histories=histories,
         also_seen=(watched,),
@@ -201,10 +206,15 @@ def many_users(
     trained[known] = run.trained_users[numbers[known]]
     codes = np.zeros((len(ids), run.user_codes.shape[1]), dtype=np.int64)
     codes[known] = run.user_codes[numbers[known]]
+    grown = np.full(len(ids), UNKNOWN)
+    for row in np.flatnonzero(trained & ~as_stored).tolist():
+        if goes_on(run, int(numbers[row]), histories, row):
+            grown[row] = numbers[row]
     found = QueryUsers(
         trained=np.where(trained, numbers, UNKNOWN),
         stored=np.where(as_stored, numbers, UNKNOWN),
-        as_known=trained & as_stored,
+        grown=grown,
+        as_known=(trained & as_stored) | (grown != UNKNOWN),
         codes=codes,
         histories=histories,
         also_seen=tuple(watched.get(user, NO_MOVIES) for user in ids.tolist()),
@@ -228,12 +238,38 @@ def selected(users: QueryUsers, rows: NDArray[np.int64]) -> tuple[QueryUsers, ND
     some = QueryUsers(
         trained=users.trained[kept],
         stored=users.stored[kept],
+        grown=users.grown[kept],
         as_known=users.as_known[kept],
         codes=users.codes[kept],
         histories=histories_of(users.histories, kept),
         also_seen=tuple(users.also_seen[place] for place in kept.tolist()),
     )
     return some, which
+
+
+def goes_on(run: Run, user: int, histories: Histories, row: int) -> bool:
+    """Return whether a history goes on where the one that is stored of a user ends.
+
+    Args:
+        run: The run.
+        user: Number of the user, or UNKNOWN.
+        histories: Histories.
+        row: Which of them it is.
+    """
+    if user == UNKNOWN:
+        return False
+    start, end = run.histories.offsets[user : user + 2].tolist()
+    first, after = histories.offsets[row : row + 2].tolist()
+    count = end - start
+    if after - first <= count:
+        return False
+    stored, own = slice(start, end), slice(first, first + count)
+    theirs = run.histories
+    return (
+        np.array_equal(histories.movies[own], theirs.movies[stored])
+        and np.array_equal(histories.ratings[own], theirs.ratings[stored])
+        and np.array_equal(histories.timestamps[own], theirs.timestamps[stored])
+    )
 
 
 def known_number(run: Run, user: object) -> int:

@@ -18,7 +18,7 @@ from retrieval.pairs.bayesian.features import movie_facts, user_facts
 from retrieval.pairs.bayesian.latents import expected_latents
 from retrieval.pairs.bayesian.new_movies import UnratedPrior
 from retrieval.pairs.bayesian.problem import ObservedRatings
-from retrieval.pairs.bayesian.tower import Bayesian, Folded, fold_in, prior
+from retrieval.pairs.bayesian.tower import Bayesian, fold_in, prior
 
 Floats = NDArray[np.float64]
 
@@ -113,14 +113,13 @@ def fit_variances(
     """
     problem, ratings = observed.problem, observed.ratings
     user_counts, movie_counts = observed.counts()
-    folded = _fold_in_all(pair, observed)
+    vectors, variances = _fold_in_all(pair, observed)
     of_users, of_movies = pair.user_variances.copy(), pair.movie_variances.copy()
-    variances = np.array([user.variance for user in folded])
     of_users[problem.users] = variances
     rated = movie_counts > 0
     variance = compressed.score_variance - np.average(variances, weights=user_counts)
     of_movies[problem.movies[rated]] = (compressed.movie_noise + np.maximum(variance, 0.0))[rated]
-    away = np.array([user.vector for user in folded]) - compressed.users
+    away = vectors - compressed.users
     met, squares = with_one(compressed.movies), 0.0
     for part in _parts(len(ratings)):
         differences = (away[ratings.users[part]] * met[ratings.movies[part]]).sum(axis=1)
@@ -186,13 +185,16 @@ def _usual(
     return _Usual(expected, away.T @ away / max(1, int(rows.sum())))
 
 
-def _fold_in_all(pair: Bayesian, observed: ObservedRatings) -> list[Folded]:
+def _fold_in_all(pair: Bayesian, observed: ObservedRatings) -> tuple[Floats, Floats]:
+    """Return vectors `(U, D + 1)` of all users, and variances `(U,)` that they add to scores."""
     problem, ratings = observed.problem, observed.ratings
     starts = np.concatenate([[0], np.cumsum(observed.counts()[0])])
-    folded = []
+    vectors, variances = [], []
     for user, (start, end) in zip(problem.users.tolist(), pairwise(starts.tolist()), strict=True):
         movies = problem.movies[ratings.movies[start:end]]
         classes = problem.classes[ratings.classes[start:end]]
         expected = prior(pair, problem.codes[user], problem.sizes, movies)
-        folded.append(fold_in(pair, expected, movies, classes))
-    return folded
+        belief = fold_in(pair, expected, movies, classes)
+        vectors.append(belief.mean)
+        variances.append(belief.score_variance(pair))
+    return np.array(vectors), np.array(variances)

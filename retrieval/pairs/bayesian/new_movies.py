@@ -14,7 +14,7 @@ from safetensors import safe_open
 from safetensors.numpy import load_file
 
 from retrieval.errors import RunError
-from retrieval.pairs.bayesian.tower import ARRAYS_FILE, Bayesian, Folded, unrated_vectors
+from retrieval.pairs.bayesian.tower import ARRAYS_FILE, Bayesian, unrated_vectors
 from retrieval.pairs.content import Content
 from retrieval.pairs.protocol import Floats, RunFacts, UserVectors, Vectors
 from retrieval.storage.arrays import save_arrays
@@ -22,6 +22,13 @@ from retrieval.storage.damage import readable
 
 # In the folder of a run; one that an older program trained has none.
 PRIOR_FILE = "bayesian_new_movies.safetensors"
+
+
+class FoldedMovie(NamedTuple):
+    """One movie inferred from ratings."""
+
+    vector: Floats  # (D + 1,), the last the bias
+    variance: float  # that uncertainty about the movie and its noise add to scores
 
 
 class UnratedPrior(NamedTuple):
@@ -96,7 +103,7 @@ def fold_in_movie(
     mean: NDArray[np.floating],
     users: UserVectors,
     classes: NDArray[np.int64],
-) -> Folded:
+) -> FoldedMovie:
     """Return the posterior of a movie's vector, given who rated it how.
 
     Users are as sure as the tower says: what is uncertain about a user is noise of the rating.
@@ -108,10 +115,6 @@ def fold_in_movie(
         users: The N users as they were when they rated, from the tower; offsets may hold whatever
             else the scores hold.
         classes: `(N,)` of their ratings.
-
-    Returns:
-        The vector, and the variance that uncertainty about the movie and its noise add to scores,
-        as in `Bayesian.movie_variances`.
     """
     met = users.vectors.astype(np.float64)  # (N, D + 1)
     left = pair.class_latents[classes] - users.offsets - met @ mean
@@ -120,4 +123,4 @@ def fold_in_movie(
     covariance = np.asarray(np.linalg.solve(precision, prior.covariance), np.float64)
     vector = mean + covariance @ (weighted.T @ left)
     variance = float((covariance * prior.user_products).sum() + prior.noise[0])
-    return Folded(np.asarray(vector, np.float64), variance)
+    return FoldedMovie(np.asarray(vector, np.float64), variance)

@@ -161,14 +161,15 @@ class FittedBayesian:
         )
         windows = whole_windows(nothing, np.zeros(len(users), np.int64))._replace(times=times)
         codes = self.dataset.user_codes[users]
+        nobody = np.full(len(users), UNKNOWN)
         return self._early(nothing).encode(
-            Questions(users, users, codes, nothing, windows, When.COMING_BACK)
+            Questions(users, nobody, users, codes, nothing, windows, When.COMING_BACK)
         )
 
     def new_users(self, codes: Numbers, histories: Histories, windows: Windows) -> UserVectors:
         """Return what the user tower says of E new users who have told the events of windows."""
         nobody = np.full(len(codes), UNKNOWN)
-        questions = Questions(nobody, nobody, codes, histories, windows, When.COMING_BACK)
+        questions = Questions(nobody, nobody, nobody, codes, histories, windows, When.COMING_BACK)
         return self._early(histories).encode(questions)
 
     def save(self, folder: Path, _histories: Histories) -> None:

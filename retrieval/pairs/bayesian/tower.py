@@ -17,6 +17,7 @@ from retrieval.data.scale import RatingScale
 from retrieval.data.vocabulary import UNKNOWN
 from retrieval.errors import RunError
 from retrieval.pairs.content import Content
+from retrieval.pairs.kept import Kept
 from retrieval.pairs.protocol import Questions, RunFacts, UserVectors
 from retrieval.pairs.when import When
 from retrieval.storage.arrays import mapped_vectors, save_arrays
@@ -66,18 +67,15 @@ FOLD_IN = (
 )
 
 
-class Prior(NamedTuple):
-    """What one user's vector is expected to be before ratings tell."""
+class Belief(NamedTuple):
+    """What is known of one user's vector, before ratings tell or after."""
 
-    mean: Floats  # (D + 1,)
+    mean: Floats  # (D + 1,), the last the offset
     covariance: Floats  # (D + 1, D + 1)
 
-
-class Folded(NamedTuple):
-    """One user inferred from ratings."""
-
-    vector: Floats  # (D + 1,), the last the offset
-    variance: float  # that uncertainty about the user adds to scores
+    def score_variance(self, pair: Bayesian) -> float:
+        """Return the variance that uncertainty about the user adds to scores."""
+        return float((self.covariance * pair.movie_products).sum())
 
 
 def save_bayesian(path: Path, pair: Bayesian) -> None:
@@ -182,7 +180,7 @@ def fact_columns(codes: NDArray[np.int64], sizes: tuple[int, ...]) -> NDArray[np
 
 def prior(
     pair: Bayesian, codes: NDArray[np.int64], sizes: tuple[int, ...], movies: NDArray[np.int64]
-) -> Prior:
+) -> Belief:
     """Return what to expect of someone who rated these movies, no matter how.
 
     Args:
@@ -200,28 +198,37 @@ def prior(
     rated: Floats = pair.user_coefficients[first + movies].sum(axis=0, dtype=np.float64)
     share = count / (count + USUAL_COUNT)
     mean += share * rated / np.sqrt(max(count, 1)) + (1 - share) * usual
-    return Prior(mean, pair.covariance + (1 - share) * pair.usual_covariance)
+    return Belief(mean, pair.covariance + (1 - share) * pair.usual_covariance)
 
 
 def fold_in(
-    pair: Bayesian, expected: Prior, movies: NDArray[np.int64], classes: NDArray[np.int64]
-) -> Folded:
+    pair: Bayesian, expected: Belief, movies: NDArray[np.int64], classes: NDArray[np.int64]
+) -> Belief:
     """Return the posterior of a user, given ratings.
 
     Args:
         pair: The pair.
-        expected: Of the user before any rating.
+        expected: Of the user before these ratings.
         movies: `(E,)` numbers.
         classes: `(E,)` of the ratings.
     """
     met = pair.movies[movies].astype(np.float64)  # (E, D + 1)
     left = pair.class_latents[classes] - met[:, -1]
     met[:, -1] = 1.0
-    weighted = met / pair.movie_noise[movies][:, None]
+    left -= met @ expected.mean
+    noise = pair.movie_noise[movies].astype(np.float64)
+    if len(movies) < met.shape[1]:  # as many equations as there are ratings
+        spread = met @ expected.covariance  # (E, D + 1)
+        solved = np.linalg.solve(
+            spread @ met.T + np.diag(noise), np.concatenate([left[:, None], spread], axis=1)
+        )
+        return Belief(
+            expected.mean + solved[:, 0] @ spread, expected.covariance - spread.T @ solved[:, 1:]
+        )
+    weighted = met / noise[:, None]
     precision = np.eye(met.shape[1]) + expected.covariance @ (weighted.T @ met)
     covariance = np.asarray(np.linalg.solve(precision, expected.covariance), np.float64)
-    vector = expected.mean + covariance @ (weighted.T @ (left - met @ expected.mean))
-    return Folded(vector, float((covariance * pair.movie_products).sum()))
+    return Belief(expected.mean + covariance @ (weighted.T @ left), covariance)
 
 
 class BayesianTower:
@@ -246,6 +253,7 @@ class BayesianTower:
         self.pair = pair
         self._effects, self._histories = effects, histories
         self._sizes, self._scale = sizes, scale
+        self._beliefs: Kept[int, Belief] = Kept(lambda belief: belief.covariance.nbytes)
 
     def encode(self, questions: Questions) -> UserVectors:
         """Return what the tower says of Q questions."""
@@ -254,13 +262,14 @@ class BayesianTower:
         variances = np.zeros(len(stored))
         rows[stored] = self.pair.users[questions.stored[stored]]
         variances[stored] = self.pair.user_variances[questions.stored[stored]]
-        folded: dict[tuple[int, ...], Folded] = {}
+        folded: dict[tuple[int, ...], tuple[Floats, float]] = {}
         windows, codes = questions.windows, questions.codes
         for place in np.flatnonzero(~stored).tolist():
             # The same ratings are folded in once, whenever and whatever is asked.
             key = (int(windows.starts[place]), int(windows.ends[place]), *codes[place].tolist())
             if key not in folded:
-                folded[key] = self._fold_in(questions, place)
+                belief = self._belief(questions, place)
+                folded[key] = belief.mean, belief.score_variance(self.pair)
             rows[place], variances[place] = folded[key]
         offsets = rows[:, -1] + self._session_effects(questions)
         rows[:, -1] = 1.0
@@ -276,21 +285,45 @@ class BayesianTower:
         pair = with_movies(self.pair, content.matrix())
         return BayesianTower(pair, self._effects, self._histories, self._sizes, self._scale)
 
+    def forget(self) -> None:
+        """Keep nothing of what is known of users whose ratings are not as stored."""
+        self._beliefs.clear()
+
     def movie_variances(self, numbers: NDArray[np.int64]) -> Floats:
         """Return what uncertainty about movies `(C,)` adds to the variance of scores, `(C,)`."""
         return self.pair.movie_variances[numbers].astype(np.float64)
 
-    def _fold_in(self, questions: Questions, place: int) -> Folded:
-        return fold_in(self.pair, *self._ratings(questions, place))
+    def _belief(self, questions: Questions, place: int) -> Belief:
+        """Return what is known of who asks, whose ratings are not as stored."""
+        start, end = int(questions.windows.starts[place]), int(questions.windows.ends[place])
+        codes, histories = questions.codes[place], questions.histories
+        user = int(questions.grown[place])
+        stored = [0, 0] if user == UNKNOWN else self._histories.offsets[user : user + 2].tolist()
+        count = stored[1] - stored[0]
+        if user == UNKNOWN or end - start < count:
+            return self._folded_in(None, codes, histories, start, end)
+        # What training inferred holds, and says more than the same ratings folded in anew.
+        belief = self._beliefs.get(user)
+        if belief is None:
+            folded = self._folded_in(None, codes, self._histories, *stored)
+            belief = Belief(self.pair.users[user].astype(np.float64), folded.covariance)
+            self._beliefs.put(user, belief)
+        return self._folded_in(belief, codes, histories, start + count, end)
 
-    def _ratings(
-        self, questions: Questions, place: int
-    ) -> tuple[Prior, NDArray[np.int64], NDArray[np.int64]]:
-        """Return what to expect of whoever asks, the movies rated, and the classes."""
-        part = slice(questions.windows.starts[place], questions.windows.ends[place])
-        movies = questions.histories.movies[part].astype(np.int64)
-        classes = self._scale.class_of(questions.histories.ratings[part])
-        return prior(self.pair, questions.codes[place], self._sizes, movies), movies, classes
+    def _folded_in(
+        self,
+        expected: Belief | None,
+        codes: NDArray[np.int64],
+        histories: Histories,
+        start: int,
+        end: int,
+    ) -> Belief:
+        """Return a belief after the ratings from a start to an end; None is before any rating."""
+        movies = histories.movies[start:end].astype(np.int64)
+        classes = self._scale.class_of(histories.ratings[start:end])
+        if expected is None:
+            expected = prior(self.pair, codes, self._sizes, movies)
+        return fold_in(self.pair, expected, movies, classes)
 
     def _session_effects(self, questions: Questions) -> Floats:
         """Return the effects `(Q,)` of stored users at the time of asking, 0 where it is not given.

@@ -16,7 +16,6 @@ from retrieval.pairs.neural.fitted import (
     HistoryReader,
     forget_user,
     train_module,
-    write_tower,
 )
 from retrieval.pairs.neural.model import MovieBatch, NeuralPair, NeuralUserTower, tables_of
 from retrieval.pairs.neural.new_movies import new_event_rows, new_movie_vectors
@@ -57,10 +56,10 @@ class NeuralTowers:
         """Fail at once where the export of the user tower would."""
         dataset = data.dataset
 
-        def export(path: Path) -> None:
+        def export(folder: Path) -> None:
             statistics = training_statistics(dataset, np.ones(len(dataset.ratings), dtype=bool))
             module = make_module(data, settings, statistics, seed)
-            _reader(module, data, statistics).export(path)
+            _reader(module, data, statistics).export(folder / FILES.tower)
 
         rehearse_export(len(dataset.ratings), export)
 
@@ -115,12 +114,6 @@ class SavedNeural:
         """Write embeddings of the events of new movies; return the movies' vectors `(A, W)`."""
         append_rows(folder / FILES.events, new_event_rows(self._folder, content))
         return new_movie_vectors(self._folder, self._facts, content)
-
-    def write_tower(self, folder: Path) -> None:
-        """Write the user tower, and its embeddings, into a version that has none."""
-        facts, module = self._facts, self._module
-        tower = NeuralUserTower(module, facts.centre, facts.scale.unit)
-        write_tower(folder, FILES, tower, tables_of(module), facts)
 
     def forget_user(self, user: int, _events: slice, folder: Path) -> None:
         """Write the pair without what it knows of a user's id."""

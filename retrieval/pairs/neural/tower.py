@@ -85,6 +85,9 @@ class HistoryTower:
             said[fresh] = _said(self._tower, self._tables, inputs)
         return UserVectors(said[:, :-1], said[:, -1], np.zeros(len(said), np.float32))
 
+    def forget(self) -> None:
+        """Do nothing: it keeps nothing of users."""
+
     def movie_variances(self, numbers: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return nothing but zeros: the tower does not say how sure it is."""
         return np.zeros(len(numbers))

@@ -14,7 +14,6 @@ from retrieval.pairs.neural.fitted import (
     HistoryReader,
     forget_user,
     train_module,
-    write_tower,
 )
 from retrieval.pairs.neural.training import LoopSettings, Optimizer
 from retrieval.pairs.notebook.model import NotebookPair, NotebookUserTower, tables_of
@@ -54,10 +53,10 @@ class NotebookTowers:
         """Fail at once where the export of the user tower would."""
         dataset = data.dataset
 
-        def export(path: Path) -> None:
+        def export(folder: Path) -> None:
             statistics = training_statistics(dataset, np.ones(len(dataset.ratings), dtype=bool))
             module = make_module(data, settings, statistics, seed)
-            _reader(module, data, statistics).export(path)
+            _reader(module, data, statistics).export(folder / FILES.tower)
 
         rehearse_export(len(dataset.ratings), export)
 
@@ -115,11 +114,6 @@ class SavedNotebook:
     def add_movies(self, content: Content, _folder: Path) -> Vectors:
         """Raise a `RequestError`."""
         return knows_no_others(content)
-
-    def write_tower(self, folder: Path) -> None:
-        """Write the user tower, and its embeddings, into a version that has none."""
-        tower = NotebookUserTower(self._module)
-        write_tower(folder, FILES, tower, tables_of(self._module), self._facts)
 
     def forget_user(self, user: int, _events: slice, folder: Path) -> None:
         """Write the pair without what it knows of a user's id."""

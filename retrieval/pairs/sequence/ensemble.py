@@ -6,7 +6,12 @@ import torch
 from torch import Tensor, nn
 
 from retrieval.pairs.lookup import EmbeddingTable, table_of
-from retrieval.pairs.sequence.model import SequencePair, SequenceUserTower, with_nothing
+from retrieval.pairs.sequence.model import (
+    SequenceContinuation,
+    SequencePair,
+    SequenceUserTower,
+    with_nothing,
+)
 
 
 class SequenceEnsemble(nn.Module):
@@ -76,12 +81,40 @@ class EnsembleUserTower(nn.Module):
         relative_times: Tensor,
         last: Tensor,
         asked: Tensor,
-    ) -> Tensor:
-        """Return `(B, W)`: see `Tokens.columns`."""
+    ) -> tuple[Tensor, Tensor]:
+        """Return vectors `(B, W)` and states `(B, T, P * S)`: see `Tokens.columns`."""
         columns = (classes, codes, time_gaps, relative_times, last, asked)
         of_towers = movies.chunk(len(self.towers), dim=2)
-        answers = [
-            tower(rows, *columns) for tower, rows in zip(self.towers, of_towers, strict=True)
-        ]
-        weights = torch.stack([weights for _, weights in answers]).sum(dim=0)
-        return torch.cat([*(vectors for vectors, _ in answers), weights], dim=1)
+        return _joined(
+            [tower(rows, *columns) for tower, rows in zip(self.towers, of_towers, strict=True)]
+        )
+
+
+class EnsembleContinuation(nn.Module):
+    """The layers of the user tower for a few tokens more: see `SequenceContinuation`."""
+
+    def __init__(self, ensemble: SequenceEnsemble) -> None:
+        super().__init__()
+        self.towers = nn.ModuleList(SequenceContinuation(pair) for pair in ensemble.members())
+
+    def forward(
+        self,
+        movies: Tensor,
+        classes: Tensor,
+        time_gaps: Tensor,
+        relative_times: Tensor,
+        asked: Tensor,
+        read: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """Return vectors `(B, W)`, and states of the N tokens `(B, N, P * S)`."""
+        columns = (classes, time_gaps, relative_times, asked)
+        count = len(self.towers)
+        parts = zip(self.towers, movies.chunk(count, dim=2), read.chunk(count, dim=2), strict=True)
+        return _joined([tower(rows, *columns, states) for tower, rows, states in parts])
+
+
+def _joined(answers: Sequence[tuple[Tensor, Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    """Return the joined vectors `(B, W)` and states of what each tower says."""
+    vectors, weights, states = zip(*answers, strict=True)
+    joined = torch.cat([*vectors, torch.stack(weights).sum(dim=0)], dim=1)
+    return joined, torch.cat(states, dim=2)

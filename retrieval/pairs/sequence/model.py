@@ -5,6 +5,7 @@ a user who comes back, a head says what to look for instead, and how much trends
 """
 
 import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -99,6 +100,20 @@ class SequencePair(nn.Module):
         """Return the vectors `(..., D)`, of length 1, of questions in the sitting, by state."""
         return F.normalize(self.norm(x), dim=-1)
 
+    def answers(self, x: Tensor, asked: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the vectors `(B, D)` of questions and weights of trends `(B, J)`.
+
+        Args:
+            x: `(B, D)` states of the questions.
+            asked: `(B, 2)` codes, as in `Tokens`.
+        """
+        staying = self.answer(x)
+        if self.returning is None:
+            return staying, staying[:, :0]
+        vectors, weights = self.returning(x, asked)
+        returns = asked[:, :1] > 0
+        return torch.where(returns, vectors, staying), weights * returns
+
     def embed(self, movies: Tensor, classes: Tensor, codes: Tensor, time_gaps: Tensor) -> Tensor:
         """Return what each token is, `(B, T, D)`, before it has looked at others.
 
@@ -109,13 +124,21 @@ class SequencePair(nn.Module):
             codes: `(B, C)`.
             time_gaps: `(B, T)`.
         """
-        x = (
+        x = self.embed_further(movies, classes, time_gaps, 0)
+        return torch.cat([x[:, :1] + self._person(codes)[:, None], x[:, 1:]], dim=1)
+
+    def embed_further(
+        self, movies: Tensor, classes: Tensor, time_gaps: Tensor, before: int
+    ) -> Tensor:
+        """Return what each token after so many others is, `(B, N, D)`: as `embed` does."""
+        places = self.places.weight[before : before + movies.shape[1]]
+        x: Tensor = (
             movies * math.sqrt(self.settings.dimension)
             + self.classes(classes)
             + self.time_gaps(time_gaps)
-            + self.places.weight[: movies.shape[1]]
+            + places
         )
-        return torch.cat([x[:, :1] + self._person(codes)[:, None], x[:, 1:]], dim=1)
+        return x
 
     def layers(self) -> "list[Block]":
         """Return the blocks, first to last."""
@@ -166,6 +189,14 @@ class Returning(nn.Module):
         return F.normalize(self.answer_norm(y), dim=-1), self.weights(y)
 
 
+class Made(NamedTuple):
+    """What a block computes with that depends on no token, made once."""
+
+    biases: Tensor  # (H, codes) of relative time codes
+    queries: Tensor  # (D, H * D) from a token to what each head looks for in tokens as they are
+    values: Tensor  # (H * D, D) from the tokens that the heads met to what is attended to
+
+
 class Block(nn.Module):
     """Attention with biases for how many tokens and how much time lie between; a gated layer."""
 
@@ -194,7 +225,7 @@ class Block(nn.Module):
         """
         b, t, d = x.shape
         width = d // self.heads
-        y = self.queries_keys_values(self.attention_norm(x))  # (B, T, 3 * D)
+        y = self.queries_keys_values(self.readable(x))  # (B, T, 3 * D)
         queries, keys, values = y.view(b, t, 3, self.heads, width).permute(2, 3, 0, 1, 4).unbind()
         # The first half looks at nothing of the second.
         half = t // 2
@@ -210,33 +241,58 @@ class Block(nn.Module):
             ],
             dim=2,
         )  # (H, B, T, D / H)
-        return self._added(x, met.permute(1, 2, 0, 3).reshape(b, t, d))
+        return self._added(x, self.attended(met.permute(1, 2, 0, 3).reshape(b, t, d)))
 
-    def last(self, x: Tensor, relative_times: Tensor, biases: Tensor, places: Tensor) -> Tensor:
+    def last(
+        self, x: Tensor, read: Tensor, relative_times: Tensor, made: "Made", places: Tensor
+    ) -> Tensor:
         """Return what one token of each user is after looking at those before, `(B, D)`.
-
-        Instead of a key and a value for each token, there is one query that looks at tokens as they
-        are, and one value of what it met: the same sums in another order.
 
         Args:
             x: `(B, T, D)`.
+            read: `(B, T, D)` what the block looks at of them: see `readable`.
             relative_times: `(B, T, T)` codes.
-            biases: `(H, codes)` what `biases` returned.
+            made: What `made` returned.
             places: `(B,)` of the tokens.
         """
-        b, t, d = x.shape
-        width = d // self.heads
         own = places[:, None, None]  # (B, 1, 1)
-        y = self.attention_norm(x)
-        asking = y.gather(1, own.expand(-1, -1, d)).squeeze(1)  # (B, D)
-        weights = self.queries_keys_values.weight.view(3, self.heads, width, d)
-        query = torch.einsum("bd,hwd->bhw", asking, weights[0])
-        query = torch.einsum("bhw,hwd->bhd", query, weights[1]) * width**-0.5
-        bias = _biases_of(relative_times.gather(1, own.expand(-1, -1, t)), biases)  # (H, B, 1, T)
-        scores = torch.bmm(query, y.transpose(1, 2)) + bias.squeeze(2).transpose(0, 1)  # (B, H, T)
-        met = torch.bmm(scores.softmax(dim=-1), y)  # (B, H, D)
-        met = torch.einsum("bhd,hwd->bhw", met, weights[2]).reshape(b, d)
-        return self._added(x.gather(1, own.expand(-1, -1, d)).squeeze(1), met)
+        x = x.gather(1, own.expand(-1, -1, x.shape[2]))
+        relative_times = relative_times.gather(1, own.expand(-1, -1, relative_times.shape[2]))
+        return self.few(x, read, relative_times, made).squeeze(1)
+
+    def few(self, x: Tensor, read: Tensor, relative_times: Tensor, made: "Made") -> Tensor:
+        """Return what a few tokens are after looking at all before, `(B, N, D)`.
+
+        Instead of a key and a value for each token, there are few queries that look at tokens as
+        they are, and a value of what each met: the same sums in another order.
+
+        Args:
+            x: `(B, N, D)`.
+            read: `(B, T, D)` what the block looks at of all tokens: see `readable`.
+            relative_times: `(B, N, T)` codes.
+            made: What `made` returned.
+        """
+        b, n, d = x.shape
+        queries = (self.readable(x) @ made.queries).view(b, n * self.heads, d)
+        scores = torch.bmm(queries, read.transpose(1, 2))  # (B, N * H, T)
+        bias = _biases_of(relative_times, made.biases).permute(1, 2, 0, 3)  # (B, N, H, T)
+        weighed = (scores + bias.flatten(1, 2)).softmax(dim=-1)
+        met = torch.bmm(weighed, read).view(b, n, self.heads * d)
+        return self._added(x, met @ made.values + self.attended.bias)
+
+    def readable(self, x: Tensor) -> Tensor:
+        """Return what tokens after a token look at of it, `(B, T, D)`, for tokens `(B, T, D)`."""
+        y: Tensor = self.attention_norm(x)
+        return y
+
+    def made(self) -> "Made":
+        """Return what does not depend on the tokens."""
+        d, heads = len(self.attended.bias), self.heads
+        queries, keys, values = self.queries_keys_values.weight.view(3, heads, d // heads, d)
+        looking = torch.einsum("hwc,hwd->chd", queries, keys) * (d // heads) ** -0.5
+        attended = self.attended.weight.view(d, heads, d // heads)
+        met = torch.einsum("hwd,chw->hdc", values, attended)
+        return Made(self.biases(), looking.flatten(1), met.flatten(0, 1))
 
     def biases(self) -> Tensor:
         """Return the bias of each relative time code, `(H, codes)`."""
@@ -245,9 +301,9 @@ class Block(nn.Module):
         )  # (H, L + 1, RELATIVE_CODES)
         return F.pad(before, (0, 0, 1, 0), value=NEVER).flatten(1)
 
-    def _added(self, x: Tensor, met: Tensor) -> Tensor:
-        """Return tokens `(..., D)` with what they met, and what the gated layer makes of it."""
-        x = x + self.dropout(self.attended(met))
+    def _added(self, x: Tensor, attended: Tensor) -> Tensor:
+        """Return tokens `(..., D)` with what they attended to, and what the gated layer adds."""
+        x = x + self.dropout(attended)
         y = self.gate_norm(x)
         # Halves of one product would be copied apart, here and on the way back.
         value, gate = (F.linear(y, weight) for weight in self.gated.weight.chunk(2))
@@ -255,10 +311,11 @@ class Block(nn.Module):
         return x + gated
 
 
-class SequenceUserTower(nn.Module):
-    """The layers of the user tower alone: what answers the question after the last token.
+class UserLayers(nn.Module):
+    """The layers of the user tower alone; what does not depend on the user is made once.
 
-    What does not depend on the user is made once, and in the last block nothing but that question.
+    Args:
+        pair: The pair.
     """
 
     def __init__(self, pair: SequencePair) -> None:
@@ -266,7 +323,19 @@ class SequenceUserTower(nn.Module):
         self.pair = pair
         pair.eval()
         for place, block in enumerate(pair.layers()):
-            self.register_buffer(f"biases_{place}", block.biases().detach())
+            for name, value in block.made()._asdict().items():
+                self.register_buffer(f"{name}_{place}", value.detach())
+
+    def layers(self) -> list[tuple[Block, Made]]:
+        """Return the blocks, first to last, with what they made."""
+        return [
+            (block, Made(*(self.get_buffer(f"{name}_{place}") for name in Made._fields)))
+            for place, block in enumerate(self.pair.layers())
+        ]
+
+
+class SequenceUserTower(UserLayers):
+    """What answers the question after the last token: the last block computes nothing but that."""
 
     def forward(
         self,
@@ -277,19 +346,50 @@ class SequenceUserTower(nn.Module):
         relative_times: Tensor,
         last: Tensor,
         asked: Tensor,
-    ) -> tuple[Tensor, Tensor]:
-        """Return vectors `(B, D)` and weights of trends `(B, J)`: see `Tokens.columns`."""
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return vectors `(B, D)`, weights of trends `(B, J)`, and states: see `Tokens.columns`.
+
+        The states `(B, T, S)` are what later tokens look at, in each block.
+        """
         x = self.pair.embed(movies, classes, codes, time_gaps)
-        *earlier, final = self.pair.layers()
-        for place, block in enumerate(earlier):
-            x = block(x, relative_times, self.get_buffer(f"biases_{place}"))
-        x = final.last(x, relative_times, self.get_buffer(f"biases_{len(earlier)}"), last)
-        staying = self.pair.answer(x)
-        if self.pair.returning is None:
-            return staying, staying[:, :0]
-        vectors, weights = self.pair.returning(x, asked)
-        returns = asked[:, :1] > 0
-        return torch.where(returns, vectors, staying), weights * returns
+        *earlier, (final, of_final) = self.layers()
+        states = []
+        for block, made in earlier:
+            states.append(block.readable(x))
+            x = block(x, relative_times, made.biases)
+        states.append(final.readable(x))
+        x = final.last(x, states[-1], relative_times, of_final, last)
+        return *self.pair.answers(x, asked), torch.cat(states, dim=2)
+
+
+class SequenceContinuation(UserLayers):
+    """What answers the question after a few tokens more, where those before were read already."""
+
+    def forward(
+        self,
+        movies: Tensor,
+        classes: Tensor,
+        time_gaps: Tensor,
+        relative_times: Tensor,
+        asked: Tensor,
+        read: Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return what `SequenceUserTower` does, for the last of N tokens and of these alone.
+
+        Args:
+            movies: `(B, N, D)`; the others are the columns of `Tokens` too.
+            classes: `(B, N)`.
+            time_gaps: `(B, N)`.
+            relative_times: `(B, N, P + N)`.
+            asked: `(B, 2)`.
+            read: `(B, P, S)` states of the P tokens before.
+        """
+        x = self.pair.embed_further(movies, classes, time_gaps, read.shape[1])
+        before, states = read.chunk(len(self.pair.blocks), dim=2), []
+        for (block, made), seen in zip(self.layers(), before, strict=True):
+            states.append(block.readable(x))
+            x = block.few(x, torch.cat([seen, states[-1]], dim=1), relative_times, made)
+        return *self.pair.answers(x[:, -1], asked), torch.cat(states, dim=2)
 
 
 def with_nothing(table: Tensor) -> Tensor:

@@ -19,11 +19,18 @@ from retrieval.pairs.device import available
 from retrieval.pairs.export import Axes, check, export, longest_histories
 from retrieval.pairs.layout import Part, Role
 from retrieval.pairs.lookup import EmbeddingTable
+from retrieval.pairs.onnx_tower import Columns
 from retrieval.pairs.protocol import Floats, Numbers, RunFacts, Vectors, history_length
 from retrieval.pairs.saved import load_module, save_module
 from retrieval.pairs.sequence.batches import Sequences
-from retrieval.pairs.sequence.ensemble import EnsembleUserTower, SequenceEnsemble, movie_table
+from retrieval.pairs.sequence.ensemble import (
+    EnsembleContinuation,
+    EnsembleUserTower,
+    SequenceEnsemble,
+    movie_table,
+)
 from retrieval.pairs.sequence.files import (
+    CONTINUATION_FILE,
     MOVIES_FILE,
     NAME,
     SIZES_FILE,
@@ -34,7 +41,7 @@ from retrieval.pairs.sequence.files import (
 from retrieval.pairs.sequence.model import SequencePair
 from retrieval.pairs.sequence.new_movies import new_movie_rows, new_movie_vectors
 from retrieval.pairs.sequence.settings import SequenceSettings, preset_settings
-from retrieval.pairs.sequence.tokens import Tokens, tokens
+from retrieval.pairs.sequence.tokens import CONTINUED, Tokens, tokens
 from retrieval.pairs.sequence.training import (
     Gains,
     HeldOut,
@@ -74,6 +81,9 @@ FEWEST_RETURNS = 50
 # Where interrupted training of each member is kept.
 CHECKPOINT = "pair-{}.safetensors"
 
+# What the layers of a user tower return.
+OUTPUTS = ("vectors", "states")
+
 # Seconds of an epoch for each rating and component on the reference machine.
 RATING_COST = 4e-7
 
@@ -99,7 +109,7 @@ class SequenceTowers:
         """Fail at once where the export of the user tower would."""
         dataset = data.dataset
 
-        def export(path: Path) -> None:
+        def export(folder: Path) -> None:
             rated = np.ones(len(dataset.movie_vocabulary), dtype=bool)
             histories = dataset.histories(np.ones(len(dataset.ratings), dtype=bool))
             trends = trends_of(histories, data.content.years)
@@ -109,7 +119,7 @@ class SequenceTowers:
             )
             # Members of the same form would add nothing.
             ensemble = SequenceEnsemble([pair])
-            export_tower(ensemble, movie_table(ensemble), example, path)
+            write_layers(folder, ensemble, movie_table(ensemble), example)
 
         rehearse_export(len(dataset.ratings), export)
 
@@ -279,13 +289,13 @@ class SavedSequence:
         append_rows(folder / MOVIES_FILE, new_movie_rows(self._folder, content))
         return new_movie_vectors(self._folder, self._facts, content)
 
-    def write_tower(self, folder: Path) -> None:
-        """Write the user tower, and its embeddings, into a version that has none."""
+    def write_layers(self, folder: Path) -> None:
+        """Write the layers of the user tower into a version that has none."""
         facts = self._facts
         codes = np.zeros((facts.users, len(facts.attributes)), np.int64)
         length = history_length(facts.settings)
         example = example_tokens(codes, facts.scale, facts.histories, length)
-        write_tower(folder, self._ensemble, example)
+        write_layers(folder, self._ensemble, movie_table(self._ensemble), example)
 
     def forget_user(self, user: int, _events: slice, folder: Path) -> None:
         """Write the vectors of users without that of one; the towers know no user."""
@@ -355,20 +365,20 @@ def example_tokens(codes: Numbers, scale: RatingScale, histories: Histories, len
 def write_tower(folder: Path, ensemble: SequenceEnsemble, example: Tokens) -> None:
     """Write the user tower, and the embeddings of movies that it looks up, into a folder."""
     table = movie_table(ensemble)
-    export_tower(ensemble, table, example, folder / TOWER_FILE)
+    write_layers(folder, ensemble, table, example)
     np.save(folder / MOVIES_FILE, table.stored)
 
 
-def export_tower(
-    ensemble: SequenceEnsemble, table: EmbeddingTable, example: Tokens, path: Path
+def write_layers(
+    folder: Path, ensemble: SequenceEnsemble, table: EmbeddingTable, example: Tokens
 ) -> None:
     """Write the layers of a user tower, and read them back: both must give the same vectors.
 
     Args:
+        folder: Folder to write into.
         ensemble: Its pairs.
         table: What `movie_table` says of them.
         example: At least two users.
-        path: File to write.
 
     Raises:
         RunError: Torch cannot write it, or ONNX Runtime computes something else than torch.
@@ -377,9 +387,38 @@ def export_tower(
     each, history = {0: questions}, {0: questions, 1: places}
     axes: Axes = (history, history, each, history, {**history, 2: places}, each, each)
     tower, example = EnsembleUserTower(ensemble), example.padded(TOKENS)
-    exported = export(tower, example.columns(table), axes, ("vectors",), path)
+    columns = example.columns(table)
+    exported = export(tower, columns, axes, OUTPUTS, folder / TOWER_FILE)
     for count in (2, example.movies.shape[1] - 1):
         check(exported, tower, example.until(count).columns(table))
+    _write_continuation(folder, ensemble, columns, exported.run(columns)[1])
+
+
+def _write_continuation(
+    folder: Path, ensemble: SequenceEnsemble, columns: Columns, states: Vectors
+) -> None:
+    """Write the layers for a few tokens after others, and read them back.
+
+    Args:
+        folder: Folder to write into.
+        ensemble: The pairs.
+        columns: What the layers for all tokens are given.
+        states: `(B, T, S)` of the tokens, as those layers say.
+    """
+
+    def last(count: int) -> Columns:
+        parts = {name: columns[name][:, -count:] for name in CONTINUED if name in columns}
+        parts |= {"asked": columns["asked"], "read": states[:, :-count]}
+        return {name: np.ascontiguousarray(parts[name]) for name in CONTINUED}
+
+    dynamic = torch.export.Dim.DYNAMIC
+    each = {0: torch.export.Dim("questions")}
+    some = {**each, 1: torch.export.Dim("places")}
+    axes: Axes = (some, some, some, {**some, 2: dynamic}, each, {**each, 1: dynamic})
+    further = EnsembleContinuation(ensemble)
+    exported = export(further, last(2), axes, OUTPUTS, folder / CONTINUATION_FILE)
+    for count in (1, states.shape[1] - 1):
+        check(exported, further, last(count))
 
 
 def save(folder: Path, ensemble: SequenceEnsemble, more: Mapping[str, object]) -> None:

@@ -29,19 +29,25 @@ TIME_GAP_CODES = 1 + AGE_BUCKETS
 # For seconds until a user is back.
 NOT_KNOWN = -1
 
+# Differences of so many seconds, whichever way, are as wide as their numbers can be.
+MOST_SECONDS = np.iinfo(np.int32).max // 2
+
 
 class Tokens(NamedTuple):
-    """B users; T is one more than the longest history, and at least 2, so that it has halves."""
+    """B users; T is one more than the longest history, and at least 2, so that it has halves.
 
-    movies: NDArray[np.int64]  # (B, T) number + 1; 0 for the start, and after the last event
-    classes: NDArray[np.int64]  # (B, T) of the rating + 1; 0 likewise
+    N of the tokens are there: all, or all after those that were read before.
+    """
+
+    movies: NDArray[np.int64]  # (B, N) number + 1; 0 for the start, and after the last event
+    classes: NDArray[np.int64]  # (B, N) of the rating + 1; 0 likewise
     codes: NDArray[np.int64]  # (B, C) codes of attributes
-    time_gaps: NDArray[np.int64]  # (B, T) codes
-    # (B, T, T) codes, from each question to each token: the code of the time between, plus
+    time_gaps: NDArray[np.int64]  # (B, N) codes
+    # (B, N, T) codes, from each question to each token: the code of the time between, plus
     # RELATIVE_CODES for the token before the question and for each one between; less than that is
     # after the question
     relative_times: NDArray[np.int64]
-    last: NDArray[np.int64]  # (B,) place of the last token
+    last: NDArray[np.int64]  # (B,) place of the last token among those that are there
     # (B, 2) codes of the question after the last token, of one who comes back: of the time since
     # the last event when it is asked, and of that until the user is back, 0 where it is not known;
     # both are 0 in the sitting of the last event
@@ -52,7 +58,7 @@ class Tokens(NamedTuple):
         return Tokens(*(column[rows] for column in self))
 
     def columns(self, movies: EmbeddingTable) -> Columns:
-        """Return what a user tower is given, with the rows of a table `(B, T, W)` for movies."""
+        """Return what a user tower is given, with the rows of a table `(B, N, W)` for movies."""
         return self._asdict() | {"movies": movies.rows(self.movies)}
 
     def until(self, places: int) -> "Tokens":
@@ -78,6 +84,11 @@ class Tokens(NamedTuple):
         )
 
 
+# What the layers for tokens after others are given: the states of those, and of the columns above
+# what is not about all tokens.
+CONTINUED = ("movies", "classes", "time_gaps", "relative_times", "asked", "read")
+
+
 def tokens(
     codes: NDArray[np.int64],
     histories: Histories,
@@ -86,6 +97,7 @@ def tokens(
     scale: RatingScale,
     length: int,
     asked: NDArray[np.int64] | None = None,
+    read: int = 0,
 ) -> Tokens:
     """Describe users by the last `length` events of their windows.
 
@@ -97,6 +109,7 @@ def tokens(
         scale: Of the ratings.
         length: The longest history.
         asked: `(B, 2)` codes of users who come back; None is nobody.
+        read: Tokens that are left out, because they were read before.
     """
     counts = np.minimum(windows.counts, length)
     places = np.arange(max(2, 1 + int(counts.max(initial=0))))  # 0 is the start
@@ -108,28 +121,29 @@ def tokens(
         )
     base = histories.timestamps[positions[:, 1]]
     since = _seconds(np.where(there, histories.timestamps[positions] - base[:, None], 0))
-    end = _seconds(np.where(counts > 0, windows.times - base, 0))[:, None]  # (B, 1)
-    following = np.concatenate([since[:, 1:], end], axis=1)
-    following = np.where(places == counts[:, None], end, following)  # (B, T)
-    time_gaps = 1 + doublings(following - since)
-    time_gaps[:, 0] = 0  # nothing came before
-    until = np.where(timed[:, None], following, since)
+    until, time_gaps = since, np.zeros(since.shape, np.int64)
+    if timed.any():
+        end = _seconds(np.where(counts > 0, windows.times - base, 0))[:, None]  # (B, 1)
+        following = np.concatenate([since[:, 1:], end], axis=1)
+        following = np.where(places == counts[:, None], end, following)  # (B, T)
+        until = np.where(timed[:, None], following, since)
+        known = there & timed[:, None]  # before the first event, nothing came
+        time_gaps[known] = 1 + doublings(following - since)[known]
     relative_times = doublings(
-        until[:, :, None] - since[:, None, :], np.where(timed, TIMED, UNTIMED)[:, None, None]
-    )  # (B, T, T)
+        until[:, read:, None] - since[:, None, :], np.where(timed, TIMED, UNTIMED)[:, None, None]
+    )  # (B, N, T)
     relative_times[:, :, 0] = START
-    relative_times += _distances(length)[: len(places), : len(places)]
+    relative_times += _distances(length)[read : len(places), : len(places)]
+    there, positions = there[:, read:], positions[:, read:]
     return Tokens(
         movies=np.where(there, histories.movies[positions].astype(np.int64) + 1, 0),
         classes=np.where(
             there, scale.class_of(histories.ratings[positions]).astype(np.int64) + 1, 0
         ),
         codes=codes,
-        time_gaps=np.where(timed[:, None] & (places <= counts[:, None]), time_gaps, 0).astype(
-            np.int64
-        ),
+        time_gaps=time_gaps[:, read:],
         relative_times=relative_times.astype(np.int64),
-        last=counts,
+        last=counts - read,
         asked=np.zeros((len(codes), 2), np.int64) if asked is None else asked,
     )
 
@@ -152,8 +166,11 @@ def return_codes(since: NDArray[np.int64], until: NDArray[np.int64]) -> NDArray[
         since: `(B,)` seconds from the last event to when the question is asked.
         until: `(B,)` seconds from the last event to when the user is back, or NOT_KNOWN.
     """
-    back = np.where(until != NOT_KNOWN, 1 + doublings(until), 0)
-    return np.stack([1 + doublings(since), back], axis=1).astype(np.int64)
+    seconds = np.empty((len(since), 2), np.int64)
+    seconds[:, 0], seconds[:, 1] = since, until
+    codes = 1 + doublings(seconds).astype(np.int64)
+    codes[until == NOT_KNOWN, 1] = 0
+    return codes
 
 
 @cache
@@ -168,5 +185,4 @@ def _distances(length: int) -> NDArray[np.int32]:
 
 def _seconds(seconds: NDArray[np.int64]) -> NDArray[np.int32]:
     """Return seconds as half as wide numbers: up to 34 years."""
-    limits = np.iinfo(np.int32)
-    return np.clip(seconds, limits.min // 2, limits.max // 2).astype(np.int32)
+    return np.minimum(np.maximum(seconds, -MOST_SECONDS), MOST_SECONDS).astype(np.int32)

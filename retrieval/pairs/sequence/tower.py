@@ -3,30 +3,48 @@
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.data.vocabulary import UNKNOWN
 from retrieval.pairs.content import Content
+from retrieval.pairs.kept import Kept
 from retrieval.pairs.lookup import EmbeddingTable, mapped_table
 from retrieval.pairs.onnx_tower import OnnxTower
 from retrieval.pairs.protocol import Questions, RunFacts, UserVectors, Vectors, history_length
-from retrieval.pairs.sequence.files import MOVIES_FILE, TOWER_FILE, USERS_FILE
+from retrieval.pairs.sequence.files import (
+    CONTINUATION_FILE,
+    MOVIES_FILE,
+    TOWER_FILE,
+    USERS_FILE,
+)
 from retrieval.pairs.sequence.new_movies import new_movie_rows
-from retrieval.pairs.sequence.tokens import Tokens, tokens, when_codes
+from retrieval.pairs.sequence.reading import Read, key_of, recent_windows, unread
+from retrieval.pairs.sequence.tokens import CONTINUED, Tokens, tokens, when_codes
 from retrieval.pairs.when import When, last_times
 from retrieval.storage.arrays import mapped_vectors
 
 # Users encoded together, at histories of usual length: few enough to stay in the cache.
 CHUNK = 8
 
+# Tokens that are read after those that were read before; of more, all are read anew.
+MOST_FURTHER = 16
+
+
+class Layers(NamedTuple):
+    """The layers of a user tower: for whole histories, and for a few tokens after what was read."""
+
+    whole: OnnxTower
+    further: OnnxTower
+
 
 class SequenceTower:
     """The user tower, and the vectors of users as they are stored.
 
     Args:
-        tower: Its layers.
+        layers: Its layers.
         movies: The embeddings of movies; the first is no movie.
         users: `(U, W)` what the tower says of every user's stored history when the user comes back.
         facts: What it is told of the run.
@@ -38,20 +56,21 @@ class SequenceTower:
 
     def __init__(
         self,
-        tower: OnnxTower,
+        layers: Layers,
         movies: EmbeddingTable,
         users: Vectors,
         facts: RunFacts,
         new_movies: Callable[[Content], Vectors],
     ) -> None:
-        self._tower, self._movies, self._users = tower, movies, users
+        self._layers, self._movies, self._users = layers, movies, users
         self._facts, self._length = facts, history_length(facts.settings)
         self._new_movies = new_movies
+        self._reads: Kept[bytes, Read] = Kept(lambda read: read.states.nbytes)
 
     def with_movies(self, content: Content) -> "SequenceTower":
         """Return the tower with movies, after all others, that it knows by their content alone."""
         movies = self._movies.with_rows(self._new_movies(content))
-        return SequenceTower(self._tower, movies, self._users, self._facts, self._new_movies)
+        return SequenceTower(self._layers, movies, self._users, self._facts, self._new_movies)
 
     def encode(self, questions: Questions) -> UserVectors:
         """Return what the tower says of Q questions."""
@@ -59,23 +78,54 @@ class SequenceTower:
         kept = (questions.stored != UNKNOWN) & (when is When.COMING_BACK)
         vectors = np.empty((count, self._users.shape[1]), np.float32)
         vectors[kept] = self._users[questions.stored[kept]]
-        fresh = ~kept
-        if fresh.any():
-            windows, histories = questions.windows.part(fresh), questions.histories
-            last = last_times(histories, windows)
-            made = tokens(
-                questions.codes[fresh],
-                histories,
-                windows,
-                np.full(len(last), when is When.AT),
-                self._facts.scale,
-                self._length,
-                when_codes(when, windows, last, self._facts.present),
-            )
-            (vectors[fresh],) = self._tower.run_in_chunks(
+        fresh = np.flatnonzero(~kept)
+        if len(fresh) == 1:
+            vectors[fresh] = self._alone(questions, fresh)
+        elif len(fresh):
+            made = self._tokens(questions, fresh)
+            vectors[fresh], _ = self._layers.whole.run_in_chunks(
                 lambda rows: made.part(rows).columns(self._movies), len(made.last), CHUNK
             )
         return UserVectors(vectors, np.zeros(count), np.zeros(count, np.float32))
+
+    def _alone(self, questions: Questions, row: NDArray[np.int64]) -> Vectors:
+        """Return what the tower says of one question `(1, W)`, after what it has read before."""
+        (window,) = zip(*recent_windows(questions.windows.part(row), self._length), strict=True)
+        events = unread(questions.histories, *window[:2])
+        key = key_of(events, questions.codes[row[0]], timed=questions.when is When.AT)
+        before = None if key is None else self._reads.get(key)
+        count = 0 if before is None else before.tokens_for(events)
+        if before is None or not 0 <= len(events.movies) - count < MOST_FURTHER:
+            columns = self._tokens(questions, row).columns(self._movies)
+            vectors, states = self._layers.whole.run(columns)
+            states = states[0]
+        else:
+            columns = self._tokens(questions, row, count).columns(self._movies)
+            read = before.states[:count]
+            vectors, states = self._layers.further.run({**columns, "read": read[None]})
+            states = np.concatenate([read, states[0]])
+        if key is not None:
+            self._reads.put(key, events._replace(states=states[: len(events.movies)]))
+        return vectors
+
+    def _tokens(self, questions: Questions, rows: NDArray[np.int64], read: int = 0) -> Tokens:
+        """Return what some questions ask, without tokens that were read before."""
+        windows, when = questions.windows.part(rows), questions.when
+        last = last_times(questions.histories, windows)
+        return tokens(
+            questions.codes[rows],
+            questions.histories,
+            recent_windows(windows, self._length),
+            np.full(len(last), when is When.AT),
+            self._facts.scale,
+            self._length,
+            when_codes(when, windows, last, self._facts.present),
+            read,
+        )
+
+    def forget(self) -> None:
+        """Keep nothing of what it read of histories."""
+        self._reads.clear()
 
     def movie_variances(self, numbers: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return nothing but zeros: the tower does not say how sure it is."""
@@ -88,8 +138,12 @@ def open_tower(folder: Path, facts: RunFacts) -> SequenceTower:
     Raises:
         RunError: A file cannot be read, or is of another run.
     """
-    tower = OnnxTower(folder / TOWER_FILE, Tokens._fields)
-    movies = mapped_table(folder / MOVIES_FILE, facts.movies + 1, tower.width("movies"))
+    layers = Layers(
+        OnnxTower(folder / TOWER_FILE, Tokens._fields),
+        OnnxTower(folder / CONTINUATION_FILE, CONTINUED),
+    )
+    width = layers.whole.width("movies")
+    movies = mapped_table(folder / MOVIES_FILE, facts.movies + 1, width)
     shape = (facts.users, facts.part.width)
     users = mapped_vectors(folder / USERS_FILE, shape, "vectors of users")
-    return SequenceTower(tower, movies, users, facts, partial(new_movie_rows, folder))
+    return SequenceTower(layers, movies, users, facts, partial(new_movie_rows, folder))

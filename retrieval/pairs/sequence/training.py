@@ -28,6 +28,7 @@ from retrieval.pairs.sequence.batches import (
 from retrieval.pairs.sequence.ensemble import EnsembleUserTower, SequenceEnsemble, movie_rows
 from retrieval.pairs.sequence.model import SequencePair
 from retrieval.pairs.sequence.negatives import Negatives, Sample
+from retrieval.pairs.sequence.reading import recent_windows
 from retrieval.pairs.sequence.settings import NegativeSource, SequenceSettings
 from retrieval.pairs.sequence.softmax import full_softmax, sampled_softmax, trended_softmax
 from retrieval.pairs.sequence.tokens import Tokens, tokens, when_codes
@@ -459,14 +460,16 @@ def sequence_vectors(
             made = tokens(
                 sequences.codes[asked.users[part]],
                 sequences.histories,
-                windows.part(part)._replace(times=asked.times[part]),
+                recent_windows(windows.part(part), sequences.length)._replace(
+                    times=asked.times[part]
+                ),
                 np.full(len(part), asked.when is When.AT),
                 sequences.scale,
                 sequences.length,
                 codes[part],
             )
             movies, *others = _tensors(made, rows.device)
-            vectors[part] = tower(F.embedding(movies, rows), *others).cpu().numpy()
+            vectors[part] = tower(F.embedding(movies, rows), *others)[0].cpu().numpy()
     return vectors
 
 

@@ -1,0 +1,50 @@
+"""What a tower worked out of users and may need again, in memory."""
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from threading import Lock
+from typing import Generic, TypeVar
+
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
+
+# Bytes that one tower keeps, at most: at usual settings what it read of 600 long histories.
+MOST_BYTES = 64 * 2**20
+
+
+class Kept(Generic[K, V]):
+    """Values by key, for any number of threads; what was not asked about for longest goes first.
+
+    Args:
+        size: Gives the bytes of a value.
+        most: Bytes of values that are kept.
+    """
+
+    def __init__(self, size: Callable[[V], int], most: int = MOST_BYTES) -> None:
+        self._size, self._most, self._bytes = size, most, 0
+        self._values: OrderedDict[K, V] = OrderedDict()
+        self._lock = Lock()
+
+    def get(self, key: K) -> V | None:
+        """Return what is kept under a key."""
+        with self._lock:
+            found = self._values.get(key)
+            if found is not None:
+                self._values.move_to_end(key)
+            return found
+
+    def put(self, key: K, value: V) -> None:
+        """Keep a value under a key."""
+        with self._lock:
+            before = self._values.pop(key, None)
+            self._bytes += self._size(value) - (0 if before is None else self._size(before))
+            self._values[key] = value
+            while self._bytes > self._most:
+                _, oldest = self._values.popitem(last=False)
+                self._bytes -= self._size(oldest)
+
+    def clear(self) -> None:
+        """Keep nothing."""
+        with self._lock:
+            self._values.clear()
+            self._bytes = 0
