@@ -12,8 +12,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psycopg
@@ -159,6 +161,32 @@ def test_those_who_open_a_log_first_make_one(url: str, opened: Callable[[str], L
 
     with ThreadPoolExecutor(4) as threads:
         assert len(set(threads.map(opening, range(4)))) == 1
+
+
+class Refusing(sqlite3.Connection):
+    """A connection that SQLite refuses to change twice, because another one changes it too."""
+
+    refusals = 2
+
+    def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:  # noqa: ANN401 (its own)
+        if "= WAL" in sql and self.refusals:
+            self.refusals -= 1
+            error = sqlite3.OperationalError("database is locked")
+            error.sqlite_errorcode = sqlite3.SQLITE_BUSY
+            raise error
+        return super().execute(sql, parameters)
+
+
+def test_who_is_refused_because_others_make_the_log_asks_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect = partial(sqlite3.connect, factory=Refusing)
+    monkeypatch.setattr(sqlite3, "connect", connect)
+    assert open_log(str(tmp_path / "log.db")).append([rating("7")]).last == 1
+    monkeypatch.setattr(sqlite, "PATIENCE", 0.0)
+    monkeypatch.setattr(Refusing, "refusals", 99)
+    with pytest.raises(LogError, match="is locked by another process"):
+        open_log(str(tmp_path / "other.db"))
 
 
 def test_strange_ids_are_kept_as_they_are(log: Log) -> None:

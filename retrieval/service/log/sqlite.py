@@ -2,6 +2,7 @@
 
 import logging
 import sqlite3
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +23,9 @@ _log = logging.getLogger(__name__)
 
 # Seconds for which one waits for others who write.
 PATIENCE: Final = 10.0
+
+# Seconds after which one asks again what was refused without waiting.
+ASK_AGAIN: Final = 0.02
 
 # Seconds for which deleting waits for others who read.
 ERASE_PATIENCE: Final = 1.0
@@ -169,8 +173,19 @@ class SQLiteDatabase:
 
     def _set_mode(self, connection: sqlite3.Connection) -> None:
         """Have a write-ahead log; who may only read finds that there is one."""
+        until = time.monotonic() + PATIENCE
         for asked in ("PRAGMA journal_mode", "PRAGMA journal_mode = WAL"):
-            if connection.execute(asked).fetchone()[0] == "wal":
+            while True:
+                try:
+                    mode = connection.execute(asked).fetchone()[0]
+                    break
+                except sqlite3.OperationalError as error:
+                    # Of two who change it at once, SQLite refuses one without waiting.
+                    busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+                    if not busy or time.monotonic() > until:
+                        raise
+                    time.sleep(ASK_AGAIN)
+            if mode == "wal":
                 return
         raise LogError(
             f"{self.place} is on a file system that processes cannot share; "
