@@ -215,17 +215,20 @@ def test_after_one_event_more_only_that_is_read_and_the_list_is_as_if_all_were(
         return [row.score for row in found]
 
     monkeypatch.setattr(tower, "_length", 40)
+    other = [events[0]._replace(rating=1.0), *events[1:10]]  # nothing of what was read holds
     changed = [*events[:20], Event(ids[-1], 5.0, events[20].timestamp), *events[21:25]]
     asked = [
         *(events[:30], events[:31], events[:31], events[:33]),  # one more, none, two more
         *(events[:29], changed),  # fewer, and another one in the middle
         *(events[:40], events[:41], events[:42], events[:46]),  # beyond the longest history
+        *(events[:10], other, other[:7], other[:7]),  # short ones, too short to be kept
     ]
     tower.forget()
     grown = [listed(history) for history in asked]
     assert calls == [
         *("whole", "further", "further", "further", "further", "further"),
         *("whole", "whole", "further", "whole"),
+        *("further", "whole", "whole", "whole"),
     ]
     for history, scores in zip(asked, grown, strict=True):
         tower.forget()

@@ -27,6 +27,14 @@ class Read(NamedTuple):
     timestamps: NDArray[np.int64]  # (E,)
     states: Vectors  # (E, S)
 
+    def after(self, states: Vectors) -> "Read":
+        """Return the events with the states of all tokens, of which that of the last is not kept.
+
+        What is kept holds nothing but itself: not the histories that these events are a part of.
+        """
+        kept = states[: len(self.movies)]
+        return Read(self.movies.copy(), self.ratings.copy(), self.timestamps.copy(), kept)
+
     def tokens_for(self, other: "Read") -> int:
         """Return how many of the first tokens of another history are as they are in this one."""
         count = min(len(self.movies), len(other.movies))

@@ -79,49 +79,55 @@ class SequenceTower:
         vectors = np.empty((count, self._users.shape[1]), np.float32)
         vectors[kept] = self._users[questions.stored[kept]]
         fresh = np.flatnonzero(~kept)
-        if len(fresh) == 1:
-            vectors[fresh] = self._alone(questions, fresh)
-        elif len(fresh):
-            made = self._tokens(questions, fresh)
-            vectors[fresh], _ = self._layers.whole.run_in_chunks(
-                lambda rows: made.part(rows).columns(self._movies), len(made.last), CHUNK
-            )
+        if len(fresh):
+            vectors[fresh] = self._said(questions, fresh)
         return UserVectors(vectors, np.zeros(count), np.zeros(count, np.float32))
 
-    def _alone(self, questions: Questions, row: NDArray[np.int64]) -> Vectors:
-        """Return what the tower says of one question `(1, W)`, after what it has read before."""
-        (window,) = zip(*recent_windows(questions.windows.part(row), self._length), strict=True)
-        events = unread(questions.histories, *window[:2])
-        key = key_of(events, questions.codes[row[0]], timed=questions.when is When.AT)
+    def _said(self, questions: Questions, rows: NDArray[np.int64]) -> Vectors:
+        """Return what the tower says of some questions, of which it reads the histories."""
+        windows, histories = questions.windows.part(rows), questions.histories
+        codes, timed = questions.codes[rows], questions.when is When.AT
+        last = last_times(histories, windows)
+        recent = recent_windows(windows, self._length)
+        asked = when_codes(questions.when, windows, last, self._facts.present)
+
+        def described(read: int = 0) -> Tokens:
+            known = np.full(len(rows), timed)
+            scale, length = self._facts.scale, self._length
+            return tokens(codes, histories, recent, known, scale, length, asked, read)
+
+        if len(rows) == 1:
+            events = unread(histories, int(recent.starts[0]), int(recent.ends[0]))
+            return self._continued(events, key_of(events, codes[0], timed=timed), described)
+        made = described()
+        vectors, _ = self._layers.whole.run_in_chunks(
+            lambda part: made.part(part).columns(self._movies), len(rows), CHUNK
+        )
+        return vectors
+
+    def _continued(
+        self, events: Read, key: bytes | None, described: Callable[[int], Tokens]
+    ) -> Vectors:
+        """Return what the tower says of one question `(1, W)`, after what it has read before.
+
+        Args:
+            events: The history.
+            key: What it is found by; None where nothing is kept.
+            described: Gives its tokens without the first few.
+        """
         before = None if key is None else self._reads.get(key)
         count = 0 if before is None else before.tokens_for(events)
-        if before is None or not 0 <= len(events.movies) - count < MOST_FURTHER:
-            columns = self._tokens(questions, row).columns(self._movies)
-            vectors, states = self._layers.whole.run(columns)
+        if before is None or not count or len(events.movies) - count >= MOST_FURTHER:
+            vectors, states = self._layers.whole.run(described(0).columns(self._movies))
             states = states[0]
         else:
-            columns = self._tokens(questions, row, count).columns(self._movies)
             read = before.states[:count]
+            columns = described(count).columns(self._movies)
             vectors, states = self._layers.further.run({**columns, "read": read[None]})
             states = np.concatenate([read, states[0]])
         if key is not None:
-            self._reads.put(key, events._replace(states=states[: len(events.movies)]))
+            self._reads.put(key, events.after(states))
         return vectors
-
-    def _tokens(self, questions: Questions, rows: NDArray[np.int64], read: int = 0) -> Tokens:
-        """Return what some questions ask, without tokens that were read before."""
-        windows, when = questions.windows.part(rows), questions.when
-        last = last_times(questions.histories, windows)
-        return tokens(
-            questions.codes[rows],
-            questions.histories,
-            recent_windows(windows, self._length),
-            np.full(len(last), when is When.AT),
-            self._facts.scale,
-            self._length,
-            when_codes(when, windows, last, self._facts.present),
-            read,
-        )
 
     def forget(self) -> None:
         """Keep nothing of what it read of histories."""
