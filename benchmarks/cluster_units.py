@@ -178,6 +178,7 @@ def encoding(recommender: Recommender, rng: np.random.Generator) -> Seconds:
     movies = rng.integers(0, len(run.catalogue), len(numbers))
     seconds = np.empty((REPEATS, len(numbers)))
     for turn in range(REPEATS):
+        recommender.encoder.forget()  # a machine that routes keeps nothing of users
         for place, (number, movie) in enumerate(zip(numbers, movies, strict=True)):
             added = [Event(run.catalogue.movies[movie].id, run.config.scale.highest)]
             person = Person(user_id=run.users.ids[number].item(), added=added)

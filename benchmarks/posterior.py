@@ -22,6 +22,7 @@ from subset import train_on
 from retrieval.data.dataset import Dataset, encode
 from retrieval.data.layouts import read_folder
 from retrieval.data.split import held_out
+from retrieval.data.vocabulary import UNKNOWN
 from retrieval.options import Preset, Split
 from retrieval.pairs.bayesian.compression import compress_posterior
 from retrieval.pairs.bayesian.latents import expected_ratings
@@ -31,9 +32,10 @@ from retrieval.pairs.bayesian.settings import preset_settings as bayesian_settin
 from retrieval.pairs.content_training import fit_content
 from retrieval.pipeline.settings import preset_settings
 from retrieval.serving.events import Event
+from retrieval.serving.predictions import predict
 from retrieval.serving.recommender import Recommender
 from retrieval.serving.results import Ratings
-from retrieval.serving.users import Person
+from retrieval.serving.users import Person, many_users
 
 DIMENSIONS = (8, 16, 24, 32, 48, 64, 96, 128)
 INTERVALS = (0.5, 0.8, 0.95)
@@ -116,7 +118,11 @@ def fold_in(
         )
         histories[user] = [Event(*event) for event in events]
     stored = of.rate_many(users, movies).ratings
-    folded = of.rate_many(users, movies, histories=histories).ratings
+    found, rows = many_users(run, users, {})
+    nobody, unknown = np.full(len(found.stored), UNKNOWN), np.zeros(len(found.stored), dtype=bool)
+    anew = found._replace(stored=nobody, as_known=unknown)
+    numbers = run.catalogue.vocabulary.numbers(movies)
+    folded = predict(of.snapshot, anew, rows, numbers, None, 1).ratings
     report.add(
         f"stored vectors: RMSE {error(stored, true):.4f}; folded in: {error(folded, true):.4f}; "
         f"they differ by {error(folded, stored):.4f} stars (root mean square)",

@@ -5,18 +5,18 @@ python benchmarks/steadiness.py --data FOLDER [--cut 0.6] [--preset quick] [--ru
 A run is trained on the events up to a quantile of their times; --run names one that was trained on
 just those. Asked are the users whom it knows and who have later events.
 
-Lists: of movies that the user has not seen, before the next visit, by each score. One list is of
-the user as the run stores them. The other is of the same user after one rating more: of the first
-movie of the list, rated as it was predicted or with the lowest rating that there is, or of what the
-user really rated next. Counted are the movies, of those that were listed and are not seen by now,
-that are still listed; and, asked when it is known, those of a list that are listed an hour later.
+Lists: movies that the user has not seen, for the next visit, by each score. One list is of the user
+as the run stores them. The other is of the same user after one rating more: of the first movie of
+the list, rated as it was predicted or with the lowest rating that there is, or of what the user
+really rated next. A movie stays if both lists hold it; one that is seen by now does not count.
+Lists that are asked for at two known moments, an hour apart, are compared too.
 
 Ratings: each user's later events in order of time. After the first few of them the next rating is
 predicted.
 
-Each is done twice: as the run answers, which folds the new ratings into what training inferred, and
-as for users of whom it has inferred nothing, with all ratings folded in anew. The 95 % interval of
-the difference is of averages over users. Nothing is chosen here.
+Each is done in two ways. As the run answers, new ratings are folded into what training inferred.
+Folded in anew, all ratings are, as if training had inferred nothing of the user. The 95 % interval
+of the difference takes users, not ratings, for the sample. Nothing is chosen here.
 """
 
 from collections.abc import Callable, Sequence
@@ -30,6 +30,7 @@ from machine import Report, arguments
 from numpy.typing import NDArray
 from subset import train_on
 
+from index.neighbours import NO_ID
 from retrieval.data import columns
 from retrieval.data.frames import MovieData
 from retrieval.data.layouts import read_folder
@@ -81,6 +82,8 @@ def main() -> None:
             folder = Path(scratch.enter_context(TemporaryDirectory())) / "run"
             train_on(data, learned, folder, preset_settings(asked.preset), asked.seed)
         recommender = Recommender.load(folder)
+        if recommender.run.config.present > times[learned].max() + 1:
+            parser.error(f"{folder} has learned from events after the cut")
         users = later_events(recommender, data, ~learned)
         preset = recommender.run.config.preset
         report = Report(
@@ -120,7 +123,8 @@ def as_answered(users: QueryUsers) -> QueryUsers:
 def anew(users: QueryUsers) -> QueryUsers:
     """Return a user of whom training inferred nothing."""
     nobody = np.full(len(users.grown), UNKNOWN)
-    return users._replace(grown=nobody, as_known=np.zeros(len(nobody), dtype=bool))
+    unknown = np.zeros(len(nobody), dtype=bool)
+    return users._replace(stored=nobody, grown=nobody, as_known=unknown)
 
 
 WAYS: dict[str, Way] = {"as the run answers": as_answered, "folded in anew": anew}
@@ -153,7 +157,7 @@ def staying(
     run, known = of.run, of.run.users.ids[user.number].item()
     before = listed(of, known, rank_by)
     best = run.catalogue.movies[before[0]].id
-    predicted = float(np.clip(of.rate(known, best).rating, 0, run.config.scale.highest))
+    predicted = of.rate(known, best).rating
     moment = int(run.histories.timestamps[run.histories.offsets[user.number + 1] - 1])
     told = {
         "the first, as predicted": Event(best, predicted, moment),
@@ -164,9 +168,11 @@ def staying(
     for name, event in told.items():
         after = listed(of, Person(user_id=known, added=[event]), rank_by, change)
         found[name] = kept(before, after, run.catalogue.number(event.movie_id))
-    present = run.config.present + DAY
-    early, late = (listed(of, known, rank_by, change, at) for at in (present, present + HOUR))
-    return found | {"an hour later": kept(early, late)}
+    if change is as_answered:
+        present = run.config.present + DAY
+        early, late = (listed(of, known, rank_by, change, at) for at in (present, present + HOUR))
+        found["nothing, an hour later"] = kept(early, late)
+    return found
 
 
 def listed(
@@ -194,7 +200,7 @@ def kept(
     """Return the share of each length of a list that is still listed, a seen movie left out."""
     shares = []
     for length in LENGTHS:
-        listed_before = {*before[:length].tolist()} - {seen}
+        listed_before = {*before[:length].tolist()} - {seen, NO_ID}
         shares.append(len(listed_before & {*after[:length].tolist()}) / len(listed_before))
     return np.array(shares)
 

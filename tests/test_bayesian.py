@@ -218,15 +218,6 @@ def test_what_was_inferred_of_a_user_holds_when_more_is_rated(
         assert encoded.variances[0] == pytest.approx(belief.score_variance(pair) + 0.06, rel=1e-5)
 
 
-def test_asked_before_what_is_stored_ends_a_user_is_folded_in_anew(pair: Bayesian) -> None:
-    histories = grown(5)
-    for user in (1, UNKNOWN):
-        encoded = asked_at(tower(pair), histories, user, 300)
-        told = np.array([1, 2, 3])
-        folded = fold_in(pair, prior(pair, np.array([2, 1, 0]), SIZES, told), told, np.full(3, 3))
-        np.testing.assert_allclose(encoded.vectors[0, :-1], folded.mean[:-1], rtol=1e-5)
-
-
 def test_few_ratings_and_many_are_folded_in_alike(pair: Bayesian, expected: Belief) -> None:
     movies, classes = np.arange(6), np.array([0, 4, 2, 3, 3, 1])
     at_once = fold_in(pair, expected, movies, classes)

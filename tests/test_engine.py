@@ -4,6 +4,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,9 @@ import pytest
 from retrieval.data.vocabulary import Id
 from retrieval.errors import RequestError
 from retrieval.options import RankBy
-from retrieval.pipeline.hiding import hide_movies
+from retrieval.pairs.bayesian.tower import BayesianTower
+from retrieval.pairs.sequence.tower import SequenceTower
+from retrieval.pipeline.hiding import hide_movies, remove_movies
 from retrieval.pipeline.indexing import changed_version
 from retrieval.run.folder import open_run
 from retrieval.run.versions import writing
@@ -237,6 +240,24 @@ def test_a_forgotten_user_is_nobody_and_may_come_again(engine: Engine) -> None:
         engine.forget(NOBODY)
 
 
+def test_of_a_forgotten_user_no_tower_keeps_anything(engine: Engine) -> None:
+    listed = movies(engine.view(), USER)
+    for movie in listed[:2]:
+        told(engine, Kind.RATING, USER, movie, 5.0)
+        engine.view().recommend(USER, 5)
+    towers = engine.view().snapshot.encoder.towers
+    sequence, bayesian = towers["sequence"], towers["bayesian"]
+    assert isinstance(sequence, SequenceTower)
+    assert isinstance(bayesian, BayesianTower)
+
+    def kept() -> tuple[int, int]:
+        return len(sequence._reads), len(bayesian._beliefs)  # noqa: SLF001 (nobody else can see it)
+
+    assert min(kept()) > 0
+    engine.forget(USER)
+    assert kept() == (0, 0)
+
+
 def test_a_hidden_movie_is_in_no_list_and_a_removed_one_nowhere(engine: Engine) -> None:
     first = movies(engine.view(), USER)[0]
     assert engine.hide(first) is Shelf.HIDDEN
@@ -250,6 +271,30 @@ def test_a_hidden_movie_is_in_no_list_and_a_removed_one_nowhere(engine: Engine) 
     assert first not in [movie.id for movie in engine.view().search(title, 5)]
     with pytest.raises(RequestError, match="was removed"):
         engine.view().movie(first)
+
+
+def test_a_movie_that_the_run_removed_is_nowhere_until_it_is_put_again(
+    run: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(run, folder)
+    of = Recommender.load(folder)
+    best = of.topk(USER, 1)[0].movie.id
+    movie = of.run.catalogue.named(best)
+    remove_movies(folder, [best])
+    again = Engine.open(settings_of(folder, tmp_path))
+    try:
+        assert best not in movies(again.view(), USER)
+        assert best not in [found.id for found in again.view().search(movie.title, 5)]
+        for ask in (again.view().movie, partial(again.view().rate, USER)):
+            with pytest.raises(RequestError, match="was removed"):
+                ask(best)
+        facts = {"title": movie.title, "genres": list(movie.genres)}
+        assert again.set_movie(best, facts) is Shelf.LISTED
+        assert best in movies(again.view(), USER)
+        assert again.view().movie(best).shelf is Shelf.LISTED
+    finally:
+        again.close()
 
 
 def test_events_that_no_history_can_hold_are_refused_together(engine: Engine) -> None:

@@ -20,9 +20,9 @@ from retrieval.data.section import read_section
 from retrieval.data.source import DataSource, read, saved_source, source_of
 from retrieval.errors import RecError, RequestError
 from retrieval.options import Repeats
-from retrieval.pipeline.hiding import hide_movies
+from retrieval.pipeline.hiding import hide_movies, remove_movies
 from retrieval.pipeline.training import train
-from retrieval.run.folder import HIDDEN, open_run, read_hidden
+from retrieval.run.folder import HIDDEN, REMOVED, open_run, read_movie_ids
 from retrieval.run.versions import current
 from retrieval.service.export import Exported, export, recorded_source
 from retrieval.service.log import Kind, Log, NewEvent, open_log
@@ -167,6 +167,8 @@ def test_what_is_hidden_at_the_end_of_the_log_is_hidden_in_what_is_trained_on_it
     run: Path, log: Log
 ) -> None:
     hide_movies(run, [1, 2])
+    remove_movies(run, [7, 8])
+    log.show("8")
     for movie in ("3", "4", "5"):
         log.hide(movie)
     log.show("1")
@@ -175,10 +177,12 @@ def test_what_is_hidden_at_the_end_of_the_log_is_hidden_in_what_is_trained_on_it
     log.append([event("3", "6", Kind.RATING, 2.0)])
     out = run.parent / "next"
     exported(run, log)
-    assert read_hidden(out / HIDDEN) == [2, 3, 5, 6]
+    assert read_movie_ids(out / HIDDEN) == [2, 3, 5]
+    assert read_movie_ids(out / REMOVED) == [7, 6]
     train(out, tiny_settings(["bayesian"]), run)
     opened = open_run(run)
-    assert opened.catalogue.vocabulary.ids[opened.hidden].tolist() == [2, 3, 5, 6]
+    assert opened.catalogue.vocabulary.ids[opened.removed].tolist() == [6, 7]
+    assert opened.catalogue.vocabulary.ids[opened.hidden].tolist() == [2, 3, 5, 6, 7]
     assert (out / "log_mark.json").read_bytes() == (opened.folder / "log_mark.json").read_bytes()
     assert "log_mark.json" in opened.sums
     assert read_mark(opened.folder) == Mark(log.identity, log.head())

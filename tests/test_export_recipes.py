@@ -10,19 +10,22 @@ from typing import Any
 
 import numpy as np
 import pytest
+from small_worlds import tiny_settings
 
 from retrieval.data.frames import MovieData
+from retrieval.data.vocabulary import UNKNOWN
 from retrieval.options import Preset, RankBy
 from retrieval.pipeline.exporting import export
 from retrieval.pipeline.indexing import add_movies
 from retrieval.pipeline.settings import preset_settings
 from retrieval.pipeline.training import train
+from retrieval.serving.encoder import questions_of
 from retrieval.serving.events import Event
 from retrieval.serving.filters import Filter
 from retrieval.serving.lists import encode_lists
 from retrieval.serving.recommender import Recommender
 from retrieval.serving.results import Recommendation
-from retrieval.serving.users import Person, one_user
+from retrieval.serving.users import Person, many_users, one_user
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
@@ -143,6 +146,31 @@ def test_the_tower_of_the_notebook_is_exported_too(data: MovieData, tmp_path: Pa
     recommender = Recommender.load(tmp_path / "run")
     towers_answer(tmp_path / "export", recommender, PEOPLE["new"])
     towers_answer(tmp_path / "export", recommender, PEOPLE["one more"], number=2)  # after user 7
+
+
+def test_long_histories_begin_where_training_serving_and_exports_let_them(
+    data: MovieData, tmp_path: Path
+) -> None:
+    settings = tiny_settings().changed({"sequence.history_length": "16"})  # in steps of two
+    train(data, settings, tmp_path / "run")
+    export(tmp_path / "run", tmp_path / "export", users=[])
+    recommender = Recommender.load(tmp_path / "run")
+    run = recommender.run
+    counts = np.diff(run.histories.offsets)
+    users, rows = many_users(run, run.users.ids[counts > 16], {})
+    assert ({*counts[counts > 16] % 2}) == {0, 1}
+    fresh = users._replace(stored=np.full(len(rows), UNKNOWN))
+    stored, read = (
+        recommender.encoder.tower("sequence").encode(questions_of(each, rows, None).questions)
+        for each in (users, fresh)
+    )
+    np.testing.assert_allclose(stored.vectors, read.vectors, atol=1e-5)
+    for number in np.flatnonzero(counts > 16)[:4].tolist():
+        part = slice(*run.histories.offsets[number : number + 2])
+        _, *columns = (column[part].tolist() for column in run.histories)
+        ids = run.catalogue.vocabulary.ids[columns[0]].tolist()
+        history = [Event(*event) for event in zip(ids, *columns[1:], strict=True)]
+        towers_answer(tmp_path / "export", recommender, Person(history=history))
 
 
 @pytest.mark.slow

@@ -2,13 +2,13 @@ import numpy as np
 import pytest
 
 from retrieval.data.history import Histories, Windows
-from retrieval.pairs.kept import Kept
-from retrieval.pairs.sequence.reading import FIRST, Read, key_of, recent_windows, unread
+from retrieval.pairs.lru_cache import LruCache
+from retrieval.pairs.sequence.reading import FIRST, ReadHistory, key_of, recent_windows, unread
 
 LONG = 20
 
 
-def history(count: int = LONG) -> Read:
+def history(count: int = LONG) -> ReadHistory:
     rng = np.random.default_rng(0)
     events = Histories(
         np.array([0, count]),
@@ -19,7 +19,7 @@ def history(count: int = LONG) -> Read:
     return unread(events, 0, count)
 
 
-def part(of: Read, start: int, end: int) -> Read:
+def part(of: ReadHistory, start: int, end: int) -> ReadHistory:
     histories = Histories(np.array([0, LONG]), of.movies, of.ratings, of.timestamps)
     return unread(histories, start, end)
 
@@ -66,7 +66,7 @@ def test_long_histories_begin_later_in_steps() -> None:
 
 
 def test_what_was_not_asked_about_for_longest_goes_first() -> None:
-    kept: Kept[str, str] = Kept(len, most=10)
+    kept: LruCache[str, str] = LruCache(len, most=10)
     kept.put("a", "12345")
     kept.put("b", "123")
     assert kept.get("a") == "12345"
@@ -79,5 +79,4 @@ def test_what_was_not_asked_about_for_longest_goes_first() -> None:
     assert kept.get("e") is None
     kept.put("f", "1")
     assert kept.get("f") == "1"
-    kept.clear()
-    assert kept.get("f") is None
+    assert len(kept) == 1

@@ -236,6 +236,20 @@ def test_after_one_event_more_only_that_is_read_and_the_list_is_as_if_all_were(
     assert not np.allclose(grown[0], grown[1], atol=1e-3)
 
 
+def test_of_users_as_stored_nothing_is_kept_that_would_push_others_out(
+    recommender: Recommender,
+) -> None:
+    tower = recommender.encoder.tower("sequence")
+    assert isinstance(tower, SequenceTower)
+    tower.forget()
+    reads = tower._reads  # noqa: SLF001 (nobody else can see it)
+    user, unseen = int(recommender.run.users.ids[3]), recommender.topk(4, 1)[0].movie.id
+    recommender.topk(user, 5, at=1_100_000_000)
+    assert not len(reads)
+    recommender.topk(Person(user_id=user, added=[Event(unseen, 4.0)]), 5)
+    assert len(reads) == 1
+
+
 def test_a_new_user_without_a_history_gets_a_list(recommender: Recommender) -> None:
     lists = {
         gender: [row.movie.id for row in recommender.topk(Person(gender=gender, history=[]), 200)]

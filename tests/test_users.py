@@ -59,9 +59,12 @@ def test_a_known_user_who_tells_more_has_grown(recommender: Recommender) -> None
     whole = [Event(ids[movie].item(), rating, time) for movie, rating, time in stored]
     more = [Event(unseen, 4.0)]
     again = whole[2]._replace(timestamp=None)
-    grown = [Person(user_id=user, added=more), Person(user_id=user, history=[*whole, *more])]
+    grown = [
+        Person(user_id=user, added=more),
+        Person(user_id=user, history=[*whole, *more]),
+        Person(user_id=user, history=whole),  # by nothing
+    ]
     others = [
-        Person(user_id=user, history=whole),  # nothing more
         Person(user_id=user, added=[Event(unseen, 4.0, stored[0][2] - 9)]),  # before
         Person(user_id=user, added=[again]),  # another rating of what was rated
         Person(user_id=user, added=more, gender="F"),  # somebody else, as is told
@@ -78,6 +81,30 @@ def test_a_known_user_who_tells_more_has_grown(recommender: Recommender) -> None
     assert found.as_known[rows].tolist() == [False, True, True]
 
 
+def test_asked_before_the_stored_events_had_happened_nobody_has_grown(
+    recommender: Recommender,
+) -> None:
+    run = recommender.run
+    number = int(np.flatnonzero(run.trained_users)[3])
+    user, stored = run.users.ids[number].item(), events_of(recommender, int(run.users.ids[number]))
+    unseen = recommender.topk(user, 1)[0].movie.id
+    first, last = stored[0][2], stored[-1][2]
+    assert first < last
+    more = Person(user_id=user, added=[Event(unseen, 4.0, last + 60)])
+    rows = np.zeros(1, np.int64)
+    for at, grown in ((last + 90, True), (last, True), (last - 1, False), (first - 1, False)):
+        asked = one_user(run, more, at)
+        found = questions_of(asked, rows, np.array([at]))
+        assert found.questions.grown.tolist() == [number if grown else UNKNOWN], at
+        assert found.as_known.tolist() == [grown]
+        anew = asked._replace(
+            grown=np.array([UNKNOWN]), settled=rows, as_known=np.zeros(1, dtype=bool)
+        )
+        other = questions_of(anew, rows, np.array([at]))
+        one, two = (recommender.encoder.encode(each).vectors for each in (found, other))
+        assert np.allclose(one, two, atol=1e-6) is not grown
+
+
 def test_one_rating_more_changes_predictions_by_what_it_says_alone(
     recommender: Recommender,
 ) -> None:
@@ -90,7 +117,9 @@ def test_one_rating_more_changes_predictions_by_what_it_says_alone(
         encoder, rows = recommender.encoder, np.zeros(1, np.int64)
         people = [one_user(run, who) for who in (user, Person(user_id=user, added=more))]
         people.append(
-            people[1]._replace(grown=np.array([UNKNOWN]), as_known=np.zeros(1, dtype=bool))
+            people[1]._replace(
+                grown=np.array([UNKNOWN]), settled=rows, as_known=np.zeros(1, dtype=bool)
+            )
         )
         stored, grown, anew = (
             encoder.ratings(said.offsets, said.vectors.astype(np.float64) @ vectors.T)

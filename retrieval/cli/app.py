@@ -141,6 +141,9 @@ _COMMANDS: Mapping[str, _Command | _Group] = {
     "hide-movies": _Command(
         "catalogue.hide_movies", MAKE, ("rec hide-movies 1193 661 --run runs/first",)
     ),
+    "remove-movies": _Command(
+        "catalogue.remove_movies", MAKE, ("rec remove-movies 1193 --run runs/first",)
+    ),
     "show-movies": _Command(
         "catalogue.show_movies", MAKE, ("rec show-movies 1193 --run runs/first",)
     ),

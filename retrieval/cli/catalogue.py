@@ -198,10 +198,21 @@ def hide_movies(
     note(f"movies hidden in {shown(folder)}: {hide(folder, movies or (), where or ()):,}")
 
 
+def remove_movies(
+    movies: MoviesArgument = None, where: MeetingOption = None, run: RunOption = None
+) -> None:
+    """Take movies out of everything but histories, also when the run is trained again."""
+    from retrieval.pipeline.hiding import remove_movies as remove
+
+    _check_named(movies, where)
+    folder = run_or_newest(run)
+    note(f"movies removed from {shown(folder)}: {remove(folder, movies or (), where or ()):,}")
+
+
 def show_movies(
     movies: MoviesArgument = None, where: MeetingOption = None, run: RunOption = None
 ) -> None:
-    """Let lists show hidden movies again."""
+    """Let lists show movies again that were hidden or removed."""
     from retrieval.pipeline.hiding import show_movies as show
 
     _check_named(movies, where)

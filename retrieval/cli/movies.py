@@ -42,7 +42,7 @@ def similar(
     """List the movies whose vectors are nearest in direction to a movie's."""
     recommender = recommender_of(folder := run_or_newest(run))
     rows = recommender.similar(movie, length_of(k, SIMILAR, recommender))
-    like = recommender.run.catalogue.named(movie)
+    like = recommender.run.asked_movie(movie)[0]
     if as_json:
         listed = [
             {columns.RANK: row.rank, **movie_facts(row.movie), "cosine": row.cosine} for row in rows
@@ -69,7 +69,7 @@ def movies(
     from retrieval.run.folder import open_run
 
     folder = run_or_newest(run)
-    found = open_run(folder).catalogue.search(text, limit)
+    found = open_run(folder).search(text, limit)
     if not found:
         remark(f"no movie is called anything like '{shown(text)}'")
     if as_json:

@@ -55,7 +55,7 @@ from retrieval.progress import SILENT, Progress
 from retrieval.serving.lists import best_of, encode_rankings, list_options
 from retrieval.serving.predictions import predict
 from retrieval.serving.snapshot import ServingSnapshot
-from retrieval.serving.users import QueryUsers, goes_on
+from retrieval.serving.users import QueryUsers, settled_events
 
 TOP, DEEP = 10, 100
 
@@ -291,15 +291,15 @@ def _users(trial: LaterTrial, rows: NDArray[np.int64]) -> QueryUsers:
     stored_ends = run.histories.offsets[numbers[ending] + 1] - 1
     as_stored[ending] = run.histories.timestamps[stored_ends] == timestamps[offsets[ending + 1] - 1]
     so_far = Histories(offsets, movies.astype(np.int32), histories.ratings[events], timestamps)
-    grown = np.full(len(rows), UNKNOWN)
+    settled = np.zeros(len(rows), np.int64)
     for row in np.flatnonzero(trained & (counts > own)).tolist():
-        if goes_on(run, int(numbers[row]), so_far, row):
-            grown[row] = numbers[row]
+        settled[row] = settled_events(run, int(numbers[row]), so_far, row)
     return QueryUsers(
         trained=np.where(trained, numbers, UNKNOWN),
         stored=np.where(as_stored, numbers, UNKNOWN),
-        grown=grown,
-        as_known=(trained & as_stored) | (grown != UNKNOWN),
+        grown=np.where(settled > 0, numbers, UNKNOWN),
+        settled=settled,
+        as_known=trained & (as_stored | (settled > 0)),
         codes=np.where(known[:, None], run.user_codes[numbers], 0),
         histories=so_far,
         also_seen=(np.zeros(0, np.int64),) * len(rows),

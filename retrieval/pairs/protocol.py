@@ -29,7 +29,7 @@ class Questions(NamedTuple):
 
     stored: Numbers  # (Q,) number of a user whose history is as stored, or UNKNOWN
     # (Q,) number of a user whose id the pairs were trained on, whose attributes are as stored, and
-    # whose history goes on where the stored one ends, or UNKNOWN
+    # whose window begins with the whole history that is stored, or UNKNOWN
     grown: Numbers
     trained: Numbers  # (Q,) number of a user whose id the pairs were trained on, or UNKNOWN
     codes: Numbers  # (Q, C) of the attributes of users, gender, age and occupation first

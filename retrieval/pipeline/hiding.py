@@ -1,13 +1,13 @@
-"""Movies that lists do not show: hidden, and shown again, in new versions of a run."""
+"""Movies that are hidden, removed, and shown again, in new versions of a run."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from retrieval.data.vocabulary import Id
 from retrieval.pipeline.indexing import changed_kept_version, changed_version
-from retrieval.run.folder import HIDDEN, Run, open_run, read_hidden, write_hidden
+from retrieval.run.folder import HIDDEN, REMOVED, Run, open_run, read_movie_ids, write_movie_ids
 from retrieval.run.promotion import kept_versions
 from retrieval.run.versions import current, writing
 from retrieval.serving.arguments import checked_ids
@@ -35,41 +35,67 @@ def hide_movies(folder: Path, movies: Sequence[Id] = (), where: Sequence[str] = 
         RequestError: An id is no movie's, or a condition is none for this catalogue.
         RunError: The run is missing or damaged, or somebody else is writing it.
     """
-    return _changed(folder, movies, where, hide=True)
+    return _changed(folder, movies, where, HIDDEN)
+
+
+def remove_movies(folder: Path, movies: Sequence[Id] = (), where: Sequence[str] = ()) -> int:
+    """Take movies out of everything but the histories that hold them; see `hide_movies`.
+
+    Nobody can ask about them. Trainings still learn from their events.
+
+    Returns:
+        How many had not been removed before.
+
+    Raises:
+        RequestError: An id is no movie's, or a condition is none for this catalogue.
+        RunError: The run is missing or damaged, or somebody else is writing it.
+    """
+    return _changed(folder, movies, where, REMOVED)
 
 
 def show_movies(folder: Path, movies: Sequence[Id] = (), where: Sequence[str] = ()) -> int:
     """Let lists show movies again; the arguments are those of `hide_movies`.
 
     Returns:
-        How many had been hidden.
+        How many had been hidden or removed.
 
     Raises:
         RequestError: An id is no movie's, or a condition is none for this catalogue.
         RunError: The run is missing or damaged, or somebody else is writing it.
     """
-    return _changed(folder, movies, where, hide=False)
+    return _changed(folder, movies, where, None)
 
 
-def _changed(folder: Path, movies: Sequence[Id], where: Sequence[str], *, hide: bool) -> int:
+def _changed(folder: Path, movies: Sequence[Id], where: Sequence[str], shelf: str | None) -> int:
+    """Move movies to a shelf, `HIDDEN` or `REMOVED`, or off both; return how many were moved."""
     current(folder)  # before anything is written beside what is no run
     with writing(folder) as writer:
         run = open_run(folder)
         ids = checked_ids(list(movies), "movie", run.catalogue.vocabulary)
         movie_numbers(run, ids)
-        before = read_hidden(run.folder / HIDDEN)
+        shelves = {name: read_movie_ids(run.folder / name) for name in (HIDDEN, REMOVED)}
+        before = {movie: name for name, there in shelves.items() for movie in there}
         given = dict.fromkeys([*ids.tolist(), *_meeting(run, where)])
-        there = set(before)
-        changed = [each for each in given if (each in there) is not hide]
-        if not changed:
+        # What was removed stays so where it is to be hidden.
+        moved = [
+            movie
+            for movie in given
+            if before.get(movie) != shelf and not (shelf == HIDDEN and movie in before)
+        ]
+        if not moved:
             return 0
-        after = [*before, *changed] if hide else [each for each in before if each not in given]
+        shelves = {
+            name: [movie for movie in there if movie not in moved]
+            for name, there in shelves.items()
+        }
+        if shelf is not None:
+            shelves[shelf] += moved
         for version in kept_versions(folder):
             with changed_kept_version(writer, version) as partial:
-                _write_hidden(partial, after)
+                _write(partial, shelves)
         with changed_version(writer, run) as partial:
-            _write_hidden(partial, after)
-    return len(changed)
+            _write(partial, shelves)
+    return len(moved)
 
 
 def _meeting(run: Run, where: Sequence[str]) -> list[Id]:
@@ -80,7 +106,8 @@ def _meeting(run: Run, where: Sequence[str]) -> list[Id]:
     return [run.catalogue.movies[number].id for number in np.flatnonzero(met).tolist()]
 
 
-def _write_hidden(version: Path, ids: Sequence[Id]) -> None:
-    """Write what is hidden anew; other versions may share the file."""
-    with new_file(version / HIDDEN) as file:
-        write_hidden(file, ids)
+def _write(version: Path, shelves: Mapping[str, Sequence[Id]]) -> None:
+    """Write what is hidden and removed anew; other versions may share the files."""
+    for name, ids in shelves.items():
+        with new_file(version / name) as file:
+            write_movie_ids(file, ids)

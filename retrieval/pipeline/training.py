@@ -4,7 +4,7 @@ import logging
 import platform
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -51,8 +51,9 @@ from retrieval.run.folder import (
     HIDDEN,
     LOG_MARK,
     METRICS,
-    read_hidden,
-    write_hidden,
+    REMOVED,
+    read_movie_ids,
+    write_movie_ids,
     write_run,
 )
 from retrieval.run.manifest import seal
@@ -146,7 +147,7 @@ def train(
         raise DataError([_too_few(named, len(frames.ratings))])
     exported = None if read_from is None else read_from.folder
     with writing(home) as writer:
-        hidden, added = _hidden(home, exported), added_before(home)
+        shelves, added = _shelves(home, exported), added_before(home)
         others = () if added is None else added[columns.MOVIE_ID].tolist()
         frames, changes = with_changes(frames, _changes(home, exported), others)
         writer.note(request(named, chosen, seed))
@@ -157,7 +158,7 @@ def train(
         progress.stage(WRITING)
         with writer.new_version(keep) if answers else writer.new_candidate() as partial:
             _copy_mark(exported, partial)
-            _write(partial, config, parts, hidden, changes)
+            _write(partial, config, parts, shelves, changes)
             if added is not None:
                 _keep(added, partial, home)
             if index:
@@ -365,14 +366,20 @@ def _keep(added: pd.DataFrame, version: Path, home: Path) -> None:
         _log.warning("%s movies that were added are left out: %s", len(added), error)
 
 
-def _hidden(home: Path, exported: Path | None) -> list[Id]:
-    """Return the movies that a version hides: what its data say, else those hidden before."""
+def _shelves(home: Path, exported: Path | None) -> dict[str, list[Id]]:
+    """Return the movies that are hidden and those that are removed, by the names of the files.
+
+    They are what the data say, else what they were before.
+    """
     if exported is not None and (exported / HIDDEN).is_file():
-        return read_hidden(exported / HIDDEN)
-    try:
-        return read_hidden(current(home) / HIDDEN)
-    except RunError:
-        return []
+        folder = exported
+    else:
+        try:
+            folder = current(home)
+        except RunError:
+            return {HIDDEN: [], REMOVED: []}
+    there = {name: (folder / name).is_file() for name in (HIDDEN, REMOVED)}
+    return {name: read_movie_ids(folder / name) if there[name] else [] for name in there}
 
 
 def _changes(home: Path, exported: Path | None) -> list[Change]:
@@ -393,7 +400,7 @@ def _write(
     folder: Path,
     config: RunConfig,
     parts: _Parts,
-    hidden: Sequence[Id],
+    shelves: Mapping[str, Sequence[Id]],
     changes: Sequence[Change],
 ) -> None:
     """Write everything but the index into the folder of a version, and seal it."""
@@ -411,7 +418,8 @@ def _write(
         trained_users,
         histories,
     )
-    write_hidden(folder / HIDDEN, hidden)
+    for name, ids in shelves.items():
+        write_movie_ids(folder / name, ids)
     write_changes(folder / CHANGED, changes)
     save_content(folder / CONTENT, parts.encoder)
     for pair in parts.pairs:

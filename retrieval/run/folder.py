@@ -22,11 +22,11 @@ from index.store import (
     save_index,
 )
 from retrieval.data.attributes import AttributeColumns
-from retrieval.data.catalogue import Catalogue, read_catalogue, write_catalogue
+from retrieval.data.catalogue import Catalogue, Movie, read_catalogue, write_catalogue
 from retrieval.data.changes import write_changes
 from retrieval.data.history import Histories
 from retrieval.data.vocabulary import Id, Vocabulary
-from retrieval.errors import RunError
+from retrieval.errors import RequestError, RunError, shown
 from retrieval.options import RankBy
 from retrieval.pairs.layout import Part
 from retrieval.pairs.protocol import RunFacts
@@ -52,7 +52,8 @@ ATTRIBUTES = "movie_attributes"  # stem of the files of what else is known of mo
 USERS = "users.npy"
 USER_CODES = "user_codes.npy"
 TRAINED_USERS = "trained_users.npy"
-HIDDEN = "hidden.json"  # ids of movies that no list shows
+HIDDEN = "hidden.json"  # ids of movies that no list shows, and that can be asked about
+REMOVED = "removed.json"  # ids of movies that nothing shows but histories
 CHANGED = "changed_movies.json"  # what was changed of movies, and what data said of them
 HISTORY = "history_{}.npy"
 CONTENT = "content.safetensors"
@@ -65,7 +66,7 @@ LOG_MARK = "log_mark.json"
 # Beside the files of its pairs.
 FILES = (
     *(CONFIG_FILE, MOVIES, f"{ATTRIBUTES}.json", USERS, USER_CODES, TRAINED_USERS, ADDED, CONTENT),
-    *(METRICS, HIDDEN, CHANGED),
+    *(METRICS, HIDDEN, REMOVED, CHANGED),
 )
 
 # Of what `describe_run` returns.
@@ -87,6 +88,7 @@ class Run:
     histories: Histories
     added: NDArray[np.float32]  # (A, D) vectors of the movies that were added after training
     hidden: NDArray[np.bool_]  # (M,) whether no list shows the movie
+    removed: NDArray[np.bool_]  # (M,) whether nothing shows it but histories; it is hidden too
     opened: AttributeColumns | None = None  # attributes, where they are not those on disk
 
     @cached_property
@@ -104,6 +106,33 @@ class Run:
     def model(self) -> str:
         """What an index of this run is built from: a sha256 of its files."""
         return model_of(self.sums)
+
+    def asked_movie(self, movie: Id) -> tuple[Movie, int]:
+        """Return a movie that is asked about, by id or title, and its number.
+
+        Raises:
+            RequestError: There is no such movie, or it was removed.
+        """
+        found = self.catalogue.named(movie)
+        number = self.catalogue.number(found.id)
+        self.check_there(np.array([number]))
+        return found, number
+
+    def search(self, text: str, limit: int) -> list[Movie]:
+        """Return movies whose titles resemble a text, the nearest first, but for removed ones."""
+        found = self.catalogue.search(text, limit + int(self.removed.sum()))
+        there = [movie for movie in found if not self.removed[self.catalogue.number(movie.id)]]
+        return there[:limit]
+
+    def check_there(self, numbers: NDArray[np.int64]) -> None:
+        """Raise a `RequestError` where movies that are asked about `(Q,)` were removed."""
+        gone = self.removed[numbers]
+        if gone.any():
+            movie = self.catalogue.movies[int(numbers[gone][0])]
+            raise RequestError(
+                f"movie {shown(movie.id)}, {shown(movie)}, was removed; "
+                "rec show-movies puts it back"
+            )
 
     def facts(self, part: Part) -> RunFacts:
         """Return what the user tower of a pair is told."""
@@ -146,17 +175,18 @@ def write_run(
     for name, column in histories._asdict().items():
         np.save(folder / HISTORY.format(name), column)
     np.save(folder / ADDED, np.zeros((0, 0), np.float32))
-    write_hidden(folder / HIDDEN, [])
+    for name in (HIDDEN, REMOVED):
+        write_movie_ids(folder / name, [])
     write_changes(folder / CHANGED, [])
 
 
-def write_hidden(path: Path, ids: Iterable[Id]) -> None:
-    """Write the ids of movies that no list shows, be they in the catalogue or not."""
+def write_movie_ids(path: Path, ids: Iterable[Id]) -> None:
+    """Write the ids of movies that are hidden or removed, be they in the catalogue or not."""
     path.write_text(json.dumps(list(ids)) + "\n", encoding="utf-8")
 
 
-def read_hidden(path: Path) -> list[Id]:
-    """Read what `write_hidden` wrote.
+def read_movie_ids(path: Path) -> list[Id]:
+    """Read what `write_movie_ids` wrote.
 
     Raises:
         RunError: The file is damaged.
@@ -207,6 +237,10 @@ def _opened(version: Path, home: Path, config: RunConfig, sums: Mapping[str, str
     added = load_array(version / ADDED)
     catalogue = read_catalogue(version / MOVIES, len(added))
     users = load_array(version / USERS)
+    hidden, removed = (
+        np.isin(catalogue.vocabulary.ids, read_movie_ids(version / name))
+        for name in (HIDDEN, REMOVED)
+    )
     run = Run(
         home=home,
         folder=version,
@@ -218,7 +252,8 @@ def _opened(version: Path, home: Path, config: RunConfig, sums: Mapping[str, str
         trained_users=load_array(version / TRAINED_USERS),
         histories=mapped_histories(version),
         added=added,
-        hidden=np.isin(catalogue.vocabulary.ids, read_hidden(version / HIDDEN)),
+        hidden=hidden | removed,
+        removed=removed,
     )
     if users.dtype != run.users.ids.dtype or users.shape != (len(run.users),):
         raise RunError("its users are not distinct whole numbers or texts")

@@ -75,17 +75,15 @@ class Overlay:
 
     Args:
         snapshot: What answers.
-        removed: `(M,)` which of its movies were removed.
         new_movies: Facts of the movies that the run does not have, by number.
     """
 
     snapshot: ServingSnapshot
-    removed: NDArray[np.bool_]
     new_movies: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)  # facts, by number
 
     def shelf(self, number: int) -> Shelf:
         """Return where a movie is, given by number."""
-        if self.removed[number]:
+        if self.snapshot.run.removed[number]:
             return Shelf.REMOVED
         return Shelf.HIDDEN if self.snapshot.run.hidden[number] else Shelf.LISTED
 
@@ -116,8 +114,7 @@ def overlaid(base: ServingSnapshot, logged: LoggedMovies) -> Overlay:
             movies[number] = movie_of(movie, facts)
     snapshot = _extended(base, movies, new) if by_id else base
     new_movies = dict(enumerate(new.values(), start=len(run.catalogue)))
-    nothing = np.zeros(len(snapshot.run.catalogue), dtype=bool)
-    return shelved(base, Overlay(snapshot, nothing, new_movies), logged)
+    return shelved(base, Overlay(snapshot, new_movies), logged)
 
 
 def moved(
@@ -203,6 +200,7 @@ def _extended(
         catalogue=catalogue,
         added=np.vstack([run.added, vectors]) if len(run.added) else vectors,
         hidden=np.append(run.hidden, np.zeros(len(new), bool)),
+        removed=np.append(run.removed, np.zeros(len(new), bool)),
         opened=run.attributes.extended(described),
     )
     variances = np.full(len(new), new_movie_variance(run))
@@ -230,9 +228,9 @@ def shelved(base: ServingSnapshot, overlay: Overlay, logged: LoggedMovies) -> Ov
     """
     run = overlay.snapshot.run
     vocabulary = run.catalogue.vocabulary
-    removed = np.zeros(len(run.catalogue), dtype=bool)
-    hidden = removed.copy()
+    hidden, removed = np.zeros((2, len(run.catalogue)), dtype=bool)
     hidden[: len(base.run.hidden)] = base.run.hidden
+    removed[: len(base.run.removed)] = base.run.removed
     for movie, shelf in logged.shelves.items():
         known = id_of(movie, vocabulary)
         number = UNKNOWN if known is None else vocabulary.number(known)
@@ -240,9 +238,10 @@ def shelved(base: ServingSnapshot, overlay: Overlay, logged: LoggedMovies) -> Ov
             hidden[number] = shelf is not Shelf.LISTED
             removed[number] = shelf is Shelf.REMOVED
     snapshot = overlay.snapshot
-    if not np.array_equal(hidden, run.hidden):
-        snapshot = replace(snapshot, run=replace(run, hidden=hidden, opened=run.attributes))
-    return replace(overlay, snapshot=snapshot, removed=removed)
+    if not (np.array_equal(hidden, run.hidden) and np.array_equal(removed, run.removed)):
+        changed = replace(run, hidden=hidden, removed=removed, opened=run.attributes)
+        snapshot = replace(snapshot, run=changed)
+    return replace(overlay, snapshot=snapshot)
 
 
 def unlisted(movie: Id) -> RequestError:

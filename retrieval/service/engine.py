@@ -11,7 +11,7 @@ from typing import Any
 
 from index.compiled import prepare
 from index.kinds import Kind as IndexKind
-from retrieval.data.vocabulary import Id
+from retrieval.data.vocabulary import UNKNOWN, Id
 from retrieval.errors import RecError, RequestError, RunError, shown
 from retrieval.run.promotion import VersionSummary, promote, rollback, versions
 from retrieval.run.stores import has_store
@@ -157,6 +157,9 @@ class Engine:
         known = as_id(movie, "movie", vocabulary)
         check_facts(view.state.base.run, facts)
         self._log.set_movie(str(known), facts)
+        number = vocabulary.number(known)
+        if number != UNKNOWN and view.state.overlay.shelf(number) is Shelf.REMOVED:
+            self._log.show(str(known))
         return self._shelf_of(known, Shelf.LISTED)
 
     def hide(self, movie: Id) -> Shelf:

@@ -4,6 +4,7 @@
     FOLDER/movies.parquet    the movies with their attributes, those that the log added too
     FOLDER/users.parquet     the users with their attributes, where any are known
     FOLDER/hidden.json       ids of movies that no list shows
+    FOLDER/removed.json      ids of movies that were removed
     FOLDER/changed_movies.json  what `rec change-movies` changed
     FOLDER/log_mark.json     how far into the log the events go
     FOLDER/rec.toml          what the columns are, for `rec train --config`
@@ -42,7 +43,15 @@ from retrieval.data.vocabulary import Id, Vocabulary
 from retrieval.errors import RequestError, shown
 from retrieval.options import Repeats
 from retrieval.progress import SILENT, Progress
-from retrieval.run.folder import CHANGED, HIDDEN, Run, open_run, read_hidden, write_hidden
+from retrieval.run.folder import (
+    CHANGED,
+    HIDDEN,
+    REMOVED,
+    Run,
+    open_run,
+    read_movie_ids,
+    write_movie_ids,
+)
 from retrieval.service.catalogue import MOVIES, LoggedMovies, Shelf
 from retrieval.service.live import id_of
 from retrieval.service.log import EVENTS, Entry, Kind, Log, open_log, sqlite_path
@@ -150,7 +159,8 @@ def export(
     progress.stage(f"reading {source}")
     read = understood(source)
     writer = _Writer(read.data, log, since, until)
-    hidden, changes = read_hidden(run.folder / HIDDEN), read_changes(run.folder / CHANGED)
+    changes = read_changes(run.folder / CHANGED)
+    shelves = {name: read_movie_ids(run.folder / name) for name in (HIDDEN, REMOVED)}
     with new_folder(out) as partial:
         progress.stage("exporting", len(read.data.ratings) + until - since)
         count = writer.write_events(partial / RATINGS_FILE, progress)
@@ -161,7 +171,8 @@ def export(
         gone = writer.is_forgotten(users[columns.USER_ID])
         if not gone.all():
             _write_frame(partial / USERS_FILE, users[~gone], read.data.user_attributes)
-        write_hidden(partial / HIDDEN, _hidden(hidden, logged, writer))
+        for name, ids in _shelved(shelves, logged, writer).items():
+            write_movie_ids(partial / name, ids)
         write_changes(partial / CHANGED, changes)
         write_mark(partial, Mark(log.identity, until))
         exported = exported_source(out, read.data, read.source)
@@ -331,15 +342,16 @@ def _logged_movies(log: Log, until: int, writer: _Writer) -> LoggedMovies:
     return logged
 
 
-def _hidden(before: Sequence[Id], logged: LoggedMovies, writer: _Writer) -> list[Id]:
-    """Return which movies no list shows: those hidden before, and what the log says since."""
-    hidden = dict.fromkeys(before)
+def _shelved(
+    before: Mapping[str, Sequence[Id]], logged: LoggedMovies, writer: _Writer
+) -> dict[str, list[Id]]:
+    """Return which movies are hidden and removed: as before, and as the log says since."""
+    shelves = {movie: name for name, there in before.items() for movie in there}
     for movie, shelf in writer.by_id(logged.shelves).items():
-        if shelf is Shelf.LISTED:
-            hidden.pop(movie, None)
-        else:
-            hidden[movie] = None
-    return list(hidden)
+        shelves.pop(movie, None)
+        if shelf is not Shelf.LISTED:
+            shelves[movie] = REMOVED if shelf is Shelf.REMOVED else HIDDEN
+    return {name: [movie for movie, on in shelves.items() if on == name] for name in before}
 
 
 def _movies_with(data: MovieData, logged: LoggedMovies, writer: _Writer) -> pd.DataFrame:

@@ -432,9 +432,7 @@ class View:
 
     def search(self, text: str, limit: int) -> list[Movie]:
         """Return movies whose titles resemble a text, those that were removed left out."""
-        removed = self.state.overlay.removed
-        found = self.catalogue.search(text, limit + int(removed.sum()))
-        return [movie for movie in found if not removed[self.catalogue.number(movie.id)]][:limit]
+        return self.snapshot.run.search(text, limit)
 
     def movie_number(self, movie: Id) -> int:
         """Return the number of a movie, given by id.
@@ -443,7 +441,7 @@ class View:
             RequestError: There is no such movie, or it was removed.
         """
         number = self.catalogue.number(as_id(movie, "movie", self.catalogue.vocabulary))
-        if self.state.overlay.removed[number]:
+        if self.snapshot.run.removed[number]:
             raise unlisted(movie)
         return number
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.data.history import whole_windows, windows_until
+from retrieval.data.vocabulary import UNKNOWN
 from retrieval.errors import RequestError, shown
 from retrieval.options import RankBy
 from retrieval.pairs.content import Content
@@ -271,13 +272,15 @@ def questions_of(
         when = When.IN_SITTING if in_sitting else When.COMING_BACK
     else:
         windows, when = windows_until(users.histories, rows, times), When.AT
+    # Asked before all of that had happened, nobody has grown.
+    happened = windows.counts >= users.settled[rows]
     questions = Questions(
         stored=users.stored[rows],
-        grown=users.grown[rows],
+        grown=np.where(happened, users.grown[rows], UNKNOWN),
         trained=users.trained[rows],
         codes=users.codes[rows],
         histories=users.histories,
         windows=windows,
         when=when,
     )
-    return UserQuestions(questions, users.as_known[rows])
+    return UserQuestions(questions, users.as_known[rows] & happened)

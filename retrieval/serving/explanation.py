@@ -42,8 +42,7 @@ def explain(
     """
     run, encoder = snapshot.run, snapshot.encoder
     by = encoder.ranking(by)
-    wanted = run.catalogue.named(movie)
-    number = run.catalogue.number(wanted.id)
+    wanted, number = run.asked_movie(movie)
     users = one_user(run, user, at, snapshot.histories)
     answer = _answers(snapshot, users, np.array([number]), by, at, at)[0, 0]
     effects, places = effects_of(snapshot, users, np.array([number]), by, at)
@@ -130,6 +129,7 @@ def _in_parts(users: QueryUsers, count: int) -> QueryUsers:
         trained=np.repeat(users.trained, len(kept)),
         stored=np.full(len(kept), UNKNOWN),
         grown=np.full(len(kept), UNKNOWN),
+        settled=np.zeros(len(kept), np.int64),
         as_known=np.repeat(users.as_known, len(kept)),
         codes=np.repeat(users.codes, len(kept), axis=0),
         histories=histories,

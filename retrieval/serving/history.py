@@ -20,8 +20,8 @@ class KnownHistories(NamedTuple):
     # Of Q users; movies are numbers in the catalogue of the run, or beyond it where the store has
     # learned of more movies since the run was opened.
     histories: Histories
-    # (Q,) whether a user has the very events that the run stores: what training inferred of the
-    # user then holds. Of other events, a movie may come twice, and may be one that was added after
+    # (Q,) whether a user has the very events that the run stores, for which it holds what towers
+    # make of them. Of other events, a movie may come twice, and may be one that was added after
     # training.
     as_stored: NDArray[np.bool_]
     # Q times the numbers of movies that were seen and not rated, where the run learns from ratings;

@@ -90,7 +90,8 @@ class QueryUsers(NamedTuple):
 
     trained: NDArray[np.int64]  # (A,) number of a user whose id was trained, or UNKNOWN
     stored: NDArray[np.int64]  # (A,) number of a user whose history is as stored, or UNKNOWN
-    grown: NDArray[np.int64]  # (A,) as in `Questions`
+    grown: NDArray[np.int64]  # (A,) as in `Questions`, where all events have happened
+    settled: NDArray[np.int64]  # (A,) first events of a grown history, which are stored; else 0
     as_known: NDArray[np.bool_]  # (A,) whether the pairs are weighed as for a known user
     codes: NDArray[np.int64]  # (A, C) of attributes
     histories: Histories  # of A
@@ -139,14 +140,16 @@ def one_user(
     if known_facts:
         chosen = run.config.user_attributes.codes(known_facts)
         codes = np.where(chosen > 0, chosen, codes)
-    grown = UNKNOWN
-    if not as_stored and not known_facts and goes_on(run, trained, histories, 0):
-        grown = trained
+    settled = 0
+    if not as_stored and not known_facts:
+        settled = settled_events(run, trained, histories, 0)
+    known = trained != UNKNOWN and (as_stored or settled > 0)
     return QueryUsers(
         trained=np.array([trained]),
         stored=np.array([number if as_stored else UNKNOWN]),
-        grown=np.array([grown]),
-        as_known=np.array([grown != UNKNOWN or (as_stored and trained != UNKNOWN)]),
+        grown=np.array([trained if settled else UNKNOWN]),
+        settled=np.array([settled]),
+        as_known=np.array([known]),
         codes=codes[None, :],
         histories=histories,
         also_seen=(watched,),
@@ -206,15 +209,15 @@ def many_users(
     trained[known] = run.trained_users[numbers[known]]
     codes = np.zeros((len(ids), run.user_codes.shape[1]), dtype=np.int64)
     codes[known] = run.user_codes[numbers[known]]
-    grown = np.full(len(ids), UNKNOWN)
+    settled = np.zeros(len(ids), np.int64)
     for row in np.flatnonzero(trained & ~as_stored).tolist():
-        if goes_on(run, int(numbers[row]), histories, row):
-            grown[row] = numbers[row]
+        settled[row] = settled_events(run, int(numbers[row]), histories, row)
     found = QueryUsers(
         trained=np.where(trained, numbers, UNKNOWN),
         stored=np.where(as_stored, numbers, UNKNOWN),
-        grown=grown,
-        as_known=(trained & as_stored) | (grown != UNKNOWN),
+        grown=np.where(settled > 0, numbers, UNKNOWN),
+        settled=settled,
+        as_known=trained & (as_stored | (settled > 0)),
         codes=codes,
         histories=histories,
         also_seen=tuple(watched.get(user, NO_MOVIES) for user in ids.tolist()),
@@ -239,6 +242,7 @@ def selected(users: QueryUsers, rows: NDArray[np.int64]) -> tuple[QueryUsers, ND
         trained=users.trained[kept],
         stored=users.stored[kept],
         grown=users.grown[kept],
+        settled=users.settled[kept],
         as_known=users.as_known[kept],
         codes=users.codes[kept],
         histories=histories_of(users.histories, kept),
@@ -247,29 +251,30 @@ def selected(users: QueryUsers, rows: NDArray[np.int64]) -> tuple[QueryUsers, ND
     return some, which
 
 
-def goes_on(run: Run, user: int, histories: Histories, row: int) -> bool:
-    """Return whether a history goes on where the one that is stored of a user ends.
+def settled_events(run: Run, user: int, histories: Histories, row: int) -> int:
+    """Return how many events are stored of a user whose history begins with all of them.
 
     Args:
         run: The run.
         user: Number of the user, or UNKNOWN.
         histories: Histories.
         row: Which of them it is.
+
+    Returns:
+        The number; 0 where the history begins with other events, or nothing is stored.
     """
     if user == UNKNOWN:
-        return False
-    start, end = run.histories.offsets[user : user + 2].tolist()
+        return 0
+    theirs, (start, end) = run.histories, run.histories.offsets[user : user + 2].tolist()
     first, after = histories.offsets[row : row + 2].tolist()
-    count = end - start
-    if after - first <= count:
-        return False
-    stored, own = slice(start, end), slice(first, first + count)
-    theirs = run.histories
-    return (
-        np.array_equal(histories.movies[own], theirs.movies[stored])
+    stored, own = slice(start, end), slice(first, first + end - start)
+    begins = (
+        after - first >= end - start
+        and np.array_equal(histories.movies[own], theirs.movies[stored])
         and np.array_equal(histories.ratings[own], theirs.ratings[stored])
         and np.array_equal(histories.timestamps[own], theirs.timestamps[stored])
     )
+    return end - start if begins else 0
 
 
 def known_number(run: Run, user: object) -> int:

@@ -5,6 +5,7 @@ with other ratings, gets one from the prior that attributes and the movies rated
 solve with the ratings: the posterior of a linear regression. numpy is all it needs.
 """
 
+from copy import copy
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,7 +18,7 @@ from retrieval.data.scale import RatingScale
 from retrieval.data.vocabulary import UNKNOWN
 from retrieval.errors import RunError
 from retrieval.pairs.content import Content
-from retrieval.pairs.kept import Kept
+from retrieval.pairs.lru_cache import LruCache
 from retrieval.pairs.protocol import Questions, RunFacts, UserVectors
 from retrieval.pairs.when import When
 from retrieval.storage.arrays import mapped_vectors, save_arrays
@@ -253,7 +254,7 @@ class BayesianTower:
         self.pair = pair
         self._effects, self._histories = effects, histories
         self._sizes, self._scale = sizes, scale
-        self._beliefs: Kept[int, Belief] = Kept(lambda belief: belief.covariance.nbytes)
+        self.forget()
 
     def encode(self, questions: Questions) -> UserVectors:
         """Return what the tower says of Q questions."""
@@ -282,12 +283,14 @@ class BayesianTower:
 
     def with_movies(self, content: Content) -> "BayesianTower":
         """Return the tower with movies, after all others, that it knows by their content alone."""
-        pair = with_movies(self.pair, content.matrix())
-        return BayesianTower(pair, self._effects, self._histories, self._sizes, self._scale)
+        tower = copy(self)  # with the same cache: of users it knows no more
+        tower.pair = with_movies(self.pair, content.matrix())
+        return tower
 
     def forget(self) -> None:
         """Keep nothing of what is known of users whose ratings are not as stored."""
-        self._beliefs.clear()
+        # Another cache, so that whoever is about to fill the one before fills nothing.
+        self._beliefs: LruCache[int, Belief] = LruCache(lambda belief: belief.covariance.nbytes)
 
     def movie_variances(self, numbers: NDArray[np.int64]) -> Floats:
         """Return what uncertainty about movies `(C,)` adds to the variance of scores, `(C,)`."""
@@ -297,18 +300,17 @@ class BayesianTower:
         """Return what is known of who asks, whose ratings are not as stored."""
         start, end = int(questions.windows.starts[place]), int(questions.windows.ends[place])
         codes, histories = questions.codes[place], questions.histories
-        user = int(questions.grown[place])
-        stored = [0, 0] if user == UNKNOWN else self._histories.offsets[user : user + 2].tolist()
-        count = stored[1] - stored[0]
-        if user == UNKNOWN or end - start < count:
+        user, beliefs = int(questions.grown[place]), self._beliefs
+        if user == UNKNOWN:
             return self._folded_in(None, codes, histories, start, end)
-        # What training inferred holds, and says more than the same ratings folded in anew.
-        belief = self._beliefs.get(user)
+        # What training inferred still holds, and says more than the same ratings folded in anew.
+        first, last = self._histories.offsets[user : user + 2].tolist()
+        belief = beliefs.get(user)
         if belief is None:
-            folded = self._folded_in(None, codes, self._histories, *stored)
+            folded = self._folded_in(None, codes, self._histories, first, last)
             belief = Belief(self.pair.users[user].astype(np.float64), folded.covariance)
-            self._beliefs.put(user, belief)
-        return self._folded_in(belief, codes, histories, start + count, end)
+            beliefs.put(user, belief)
+        return self._folded_in(belief, codes, histories, start + last - first, end)
 
     def _folded_in(
         self,

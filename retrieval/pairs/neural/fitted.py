@@ -36,10 +36,8 @@ from retrieval.pairs.onnx_tower import OnnxTower
 from retrieval.pairs.protocol import (
     Floats,
     Numbers,
-    RunFacts,
     UserVectors,
     Vectors,
-    history_length,
 )
 from retrieval.pairs.saved import without_user
 from retrieval.pairs.training import LatentScale, TrainingData, TrainingOptions
@@ -253,25 +251,6 @@ def save_tables(folder: Path, files: HistoryFiles, tables: Tables) -> None:
     """Write the embeddings of users and events."""
     np.save(folder / files.user_ids, tables.user_ids.stored)
     np.save(folder / files.events, tables.events.stored)
-
-
-def write_tower(
-    folder: Path, files: HistoryFiles, tower: nn.Module, tables: Tables, facts: RunFacts
-) -> None:
-    """Write a user tower, and the embeddings that it looks up, into a version that has none.
-
-    Args:
-        folder: Folder of the version.
-        files: Files of the pair.
-        tower: Layers of the tower.
-        tables: The embeddings of users and events.
-        facts: What is known of the run.
-    """
-    save_tables(folder, files, tables)
-    codes = np.zeros((facts.users, len(facts.attributes)), np.int64)
-    length, everybody = history_length(facts.settings), np.arange(facts.users) + 1
-    example = example_inputs(everybody, codes, facts.histories, facts.scale, facts.centre, length)
-    export_layers(tower, tables, example, folder / files.tower)
 
 
 def forget_user(folder: Path, files: HistoryFiles, user: int) -> None:

@@ -104,7 +104,6 @@ class SavedNotebook:
 
     def __init__(self, folder: Path, facts: RunFacts) -> None:
         settings = NotebookSettings.model_validate(facts.settings)
-        self._facts = facts
         self._module = load(folder, settings, facts.centre, facts.scale.unit)
 
     def movies(self) -> Vectors:

@@ -189,7 +189,7 @@ class Returning(nn.Module):
         return F.normalize(self.answer_norm(y), dim=-1), self.weights(y)
 
 
-class Made(NamedTuple):
+class Products(NamedTuple):
     """What a block computes with that depends on no token, made once."""
 
     biases: Tensor  # (H, codes) of relative time codes
@@ -244,7 +244,7 @@ class Block(nn.Module):
         return self._added(x, self.attended(met.permute(1, 2, 0, 3).reshape(b, t, d)))
 
     def last(
-        self, x: Tensor, read: Tensor, relative_times: Tensor, made: "Made", places: Tensor
+        self, x: Tensor, read: Tensor, relative_times: Tensor, products: "Products", places: Tensor
     ) -> Tensor:
         """Return what one token of each user is after looking at those before, `(B, D)`.
 
@@ -252,15 +252,17 @@ class Block(nn.Module):
             x: `(B, T, D)`.
             read: `(B, T, D)` what the block looks at of them: see `readable`.
             relative_times: `(B, T, T)` codes.
-            made: What `made` returned.
+            products: What `products` returned.
             places: `(B,)` of the tokens.
         """
         own = places[:, None, None]  # (B, 1, 1)
         x = x.gather(1, own.expand(-1, -1, x.shape[2]))
         relative_times = relative_times.gather(1, own.expand(-1, -1, relative_times.shape[2]))
-        return self.few(x, read, relative_times, made).squeeze(1)
+        return self.attend(x, read, relative_times, products).squeeze(1)
 
-    def few(self, x: Tensor, read: Tensor, relative_times: Tensor, made: "Made") -> Tensor:
+    def attend(
+        self, x: Tensor, read: Tensor, relative_times: Tensor, products: "Products"
+    ) -> Tensor:
         """Return what a few tokens are after looking at all before, `(B, N, D)`.
 
         Instead of a key and a value for each token, there are few queries that look at tokens as
@@ -270,29 +272,29 @@ class Block(nn.Module):
             x: `(B, N, D)`.
             read: `(B, T, D)` what the block looks at of all tokens: see `readable`.
             relative_times: `(B, N, T)` codes.
-            made: What `made` returned.
+            products: What `products` returned.
         """
         b, n, d = x.shape
-        queries = (self.readable(x) @ made.queries).view(b, n * self.heads, d)
+        queries = (self.readable(x) @ products.queries).view(b, n * self.heads, d)
         scores = torch.bmm(queries, read.transpose(1, 2))  # (B, N * H, T)
-        bias = _biases_of(relative_times, made.biases).permute(1, 2, 0, 3)  # (B, N, H, T)
+        bias = _biases_of(relative_times, products.biases).permute(1, 2, 0, 3)  # (B, N, H, T)
         weighed = (scores + bias.flatten(1, 2)).softmax(dim=-1)
         met = torch.bmm(weighed, read).view(b, n, self.heads * d)
-        return self._added(x, met @ made.values + self.attended.bias)
+        return self._added(x, met @ products.values + self.attended.bias)
 
     def readable(self, x: Tensor) -> Tensor:
         """Return what tokens after a token look at of it, `(B, T, D)`, for tokens `(B, T, D)`."""
         y: Tensor = self.attention_norm(x)
         return y
 
-    def made(self) -> "Made":
+    def products(self) -> "Products":
         """Return what does not depend on the tokens."""
         d, heads = len(self.attended.bias), self.heads
         queries, keys, values = self.queries_keys_values.weight.view(3, heads, d // heads, d)
         looking = torch.einsum("hwc,hwd->chd", queries, keys) * (d // heads) ** -0.5
         attended = self.attended.weight.view(d, heads, d // heads)
         met = torch.einsum("hwd,chw->hdc", values, attended)
-        return Made(self.biases(), looking.flatten(1), met.flatten(0, 1))
+        return Products(self.biases(), looking.flatten(1), met.flatten(0, 1))
 
     def biases(self) -> Tensor:
         """Return the bias of each relative time code, `(H, codes)`."""
@@ -323,13 +325,13 @@ class UserLayers(nn.Module):
         self.pair = pair
         pair.eval()
         for place, block in enumerate(pair.layers()):
-            for name, value in block.made()._asdict().items():
+            for name, value in block.products()._asdict().items():
                 self.register_buffer(f"{name}_{place}", value.detach())
 
-    def layers(self) -> list[tuple[Block, Made]]:
-        """Return the blocks, first to last, with what they made."""
+    def layers(self) -> list[tuple[Block, Products]]:
+        """Return the blocks, first to last, with what they products."""
         return [
-            (block, Made(*(self.get_buffer(f"{name}_{place}") for name in Made._fields)))
+            (block, Products(*(self.get_buffer(f"{name}_{place}") for name in Products._fields)))
             for place, block in enumerate(self.pair.layers())
         ]
 
@@ -354,9 +356,9 @@ class SequenceUserTower(UserLayers):
         x = self.pair.embed(movies, classes, codes, time_gaps)
         *earlier, (final, of_final) = self.layers()
         states = []
-        for block, made in earlier:
+        for block, products in earlier:
             states.append(block.readable(x))
-            x = block(x, relative_times, made.biases)
+            x = block(x, relative_times, products.biases)
         states.append(final.readable(x))
         x = final.last(x, states[-1], relative_times, of_final, last)
         return *self.pair.answers(x, asked), torch.cat(states, dim=2)
@@ -386,9 +388,9 @@ class SequenceContinuation(UserLayers):
         """
         x = self.pair.embed_further(movies, classes, time_gaps, read.shape[1])
         before, states = read.chunk(len(self.pair.blocks), dim=2), []
-        for (block, made), seen in zip(self.layers(), before, strict=True):
+        for (block, products), seen in zip(self.layers(), before, strict=True):
             states.append(block.readable(x))
-            x = block.few(x, torch.cat([seen, states[-1]], dim=1), relative_times, made)
+            x = block.attend(x, torch.cat([seen, states[-1]], dim=1), relative_times, products)
         return *self.pair.answers(x[:, -1], asked), torch.cat(states, dim=2)
 
 

@@ -16,7 +16,7 @@ Vectors = NDArray[np.float32]
 FIRST = 8
 
 
-class Read(NamedTuple):
+class ReadHistory(NamedTuple):
     """E events in the order of time, and what was made of the first E tokens, the start included.
 
     The last token is read anew each time: what it is may depend on when the next question comes.
@@ -27,15 +27,19 @@ class Read(NamedTuple):
     timestamps: NDArray[np.int64]  # (E,)
     states: Vectors  # (E, S)
 
-    def after(self, states: Vectors) -> "Read":
+    def after(self, states: Vectors) -> "ReadHistory":
         """Return the events with the states of all tokens, of which that of the last is not kept.
 
-        What is kept holds nothing but itself: not the histories that these events are a part of.
+        The histories that these events are a part of are not held.
         """
         kept = states[: len(self.movies)]
-        return Read(self.movies.copy(), self.ratings.copy(), self.timestamps.copy(), kept)
+        return ReadHistory(self.movies.copy(), self.ratings.copy(), self.timestamps.copy(), kept)
 
-    def tokens_for(self, other: "Read") -> int:
+    def of_movies_below(self, count: int) -> bool:
+        """Return whether all events are of the first movies of the catalogue, so many."""
+        return bool((self.movies < count).all())
+
+    def tokens_for(self, other: "ReadHistory") -> int:
         """Return how many of the first tokens of another history are as they are in this one."""
         count = min(len(self.movies), len(other.movies))
         same = (
@@ -46,10 +50,10 @@ class Read(NamedTuple):
         return count if same.all() else int(same.argmin())
 
 
-def unread(histories: Histories, start: int, end: int) -> Read:
+def unread(histories: Histories, start: int, end: int) -> ReadHistory:
     """Return the events of a window, of which nothing was made yet."""
     part = slice(start, end)
-    return Read(
+    return ReadHistory(
         histories.movies[part],
         histories.ratings[part],
         histories.timestamps[part],
@@ -57,7 +61,7 @@ def unread(histories: Histories, start: int, end: int) -> Read:
     )
 
 
-def key_of(events: Read, codes: NDArray[np.int64], *, timed: bool) -> bytes | None:
+def key_of(events: ReadHistory, codes: NDArray[np.int64], *, timed: bool) -> bytes | None:
     """Return what a history is found by; None where it is too short to be kept.
 
     Args:

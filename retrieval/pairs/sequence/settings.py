@@ -29,7 +29,7 @@ class SequenceSettings(BaseModel):
         default=256, ge=1, le=65536, description="units of the gated layer in each block"
     )
     history_length: int = Field(
-        default=200, ge=1, le=10_000, description="latest events that are read"
+        default=200, ge=1, le=10_000, description="most events that are read, the latest"
     )
     dropout: float = Field(default=0.2, ge=0, lt=1, description="share of units dropped")
     temperature: float = Field(

@@ -1,6 +1,7 @@
 """The sequence pair at query time: its user tower, run by ONNX Runtime, and what it said before."""
 
 from collections.abc import Callable
+from copy import copy
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -10,8 +11,8 @@ from numpy.typing import NDArray
 
 from retrieval.data.vocabulary import UNKNOWN
 from retrieval.pairs.content import Content
-from retrieval.pairs.kept import Kept
 from retrieval.pairs.lookup import EmbeddingTable, mapped_table
+from retrieval.pairs.lru_cache import LruCache
 from retrieval.pairs.onnx_tower import OnnxTower
 from retrieval.pairs.protocol import Questions, RunFacts, UserVectors, Vectors, history_length
 from retrieval.pairs.sequence.files import (
@@ -21,7 +22,7 @@ from retrieval.pairs.sequence.files import (
     USERS_FILE,
 )
 from retrieval.pairs.sequence.new_movies import new_movie_rows
-from retrieval.pairs.sequence.reading import Read, key_of, recent_windows, unread
+from retrieval.pairs.sequence.reading import ReadHistory, key_of, recent_windows, unread
 from retrieval.pairs.sequence.tokens import CONTINUED, Tokens, tokens, when_codes
 from retrieval.pairs.when import When, last_times
 from retrieval.storage.arrays import mapped_vectors
@@ -65,12 +66,13 @@ class SequenceTower:
         self._layers, self._movies, self._users = layers, movies, users
         self._facts, self._length = facts, history_length(facts.settings)
         self._new_movies = new_movies
-        self._reads: Kept[bytes, Read] = Kept(lambda read: read.states.nbytes)
+        self.forget()
 
     def with_movies(self, content: Content) -> "SequenceTower":
         """Return the tower with movies, after all others, that it knows by their content alone."""
-        movies = self._movies.with_rows(self._new_movies(content))
-        return SequenceTower(self._layers, movies, self._users, self._facts, self._new_movies)
+        tower = copy(self)  # with the same cache, which holds no history with such movies
+        tower._movies = self._movies.with_rows(self._new_movies(content))  # noqa: SLF001 (its own)
+        return tower
 
     def encode(self, questions: Questions) -> UserVectors:
         """Return what the tower says of Q questions."""
@@ -98,7 +100,13 @@ class SequenceTower:
 
         if len(rows) == 1:
             events = unread(histories, int(recent.starts[0]), int(recent.ends[0]))
-            return self._continued(events, key_of(events, codes[0], timed=timed), described)
+            # Users as stored are read for lists that are made ready before they ask; there are so
+            # many that nobody else's history would be kept.
+            usual = questions.stored[rows[0]] == UNKNOWN and events.of_movies_below(
+                self._facts.movies
+            )
+            key = key_of(events, codes[0], timed=timed) if usual else None
+            return self._continued(events, key, described)
         made = described()
         vectors, _ = self._layers.whole.run_in_chunks(
             lambda part: made.part(part).columns(self._movies), len(rows), CHUNK
@@ -106,7 +114,7 @@ class SequenceTower:
         return vectors
 
     def _continued(
-        self, events: Read, key: bytes | None, described: Callable[[int], Tokens]
+        self, events: ReadHistory, key: bytes | None, described: Callable[[int], Tokens]
     ) -> Vectors:
         """Return what the tower says of one question `(1, W)`, after what it has read before.
 
@@ -115,7 +123,8 @@ class SequenceTower:
             key: What it is found by; None where nothing is kept.
             described: Gives its tokens without the first few.
         """
-        before = None if key is None else self._reads.get(key)
+        reads = self._reads
+        before = None if key is None else reads.get(key)
         count = 0 if before is None else before.tokens_for(events)
         if before is None or not count or len(events.movies) - count >= MOST_FURTHER:
             vectors, states = self._layers.whole.run(described(0).columns(self._movies))
@@ -125,13 +134,15 @@ class SequenceTower:
             columns = described(count).columns(self._movies)
             vectors, states = self._layers.further.run({**columns, "read": read[None]})
             states = np.concatenate([read, states[0]])
-        if key is not None:
-            self._reads.put(key, events.after(states))
+        # A question about an earlier moment leaves what was read after it.
+        if key is not None and (before is None or count < len(events.movies)):
+            reads.put(key, events.after(states))
         return vectors
 
     def forget(self) -> None:
         """Keep nothing of what it read of histories."""
-        self._reads.clear()
+        # Another cache, so that whoever is about to fill the one before fills nothing.
+        self._reads: LruCache[bytes, ReadHistory] = LruCache(lambda read: read.states.nbytes)
 
     def movie_variances(self, numbers: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return nothing but zeros: the tower does not say how sure it is."""
