@@ -176,6 +176,25 @@ TABLES: Mapping[tuple[str, str | None], Table] = {
         ),
         having("kind", "open loop"),
     ),
+    ("steadiness", "lists"): Table(
+        (
+            Column("ordered by", ("rank_by",)),
+            Column("way", ("way",)),
+            Column("what was told", ("told",)),
+            Column("of 20 stay", ("stay_20",), ".1%"),
+            Column("of 100 stay", ("stay_100",), ".1%"),
+        ),
+        lambda row: "told" in row,
+    ),
+    ("steadiness", "ratings"): Table(
+        (
+            Column("way", ("way",)),
+            Column("RMSE", ("rmse",), ".4f"),
+            Column("after one to three ratings", ("rmse_few",), ".4f"),
+            Column("after more", ("rmse_more",), ".4f"),
+        ),
+        lambda row: "rmse" in row,
+    ),
     ("scale", None): Table(
         (
             Column("events", ("events",), ","),

@@ -11,7 +11,9 @@ nobody has asked before, and the service has made their lists ready by itself, a
 users who were here last. The same users are asked about again at once, and then as of when they
 come back, which is a list that nobody made ready. A list after an event
 is asked for as soon as the event was acknowledged, which means that it is on the disk. Where the
-user has seen a list before, the event rates a movie of it.
+user has seen a list before, the event rates a movie of it. What says that the service is alive is
+asked for after an event too: it needs no user and no movie, and tells what it costs to come next
+after a write.
 
 Open loop: requests arrive as a Poisson process at shares of the rate that saturates the worker. A
 latency runs from the moment at which a request was due, not from when it could be sent, so that no
@@ -69,6 +71,8 @@ SHARES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 
 PERCENTILES = (50.0, 90.0, 99.0, 99.9)
 
+SIGN_OF_LIFE = request("GET", "/health/live")
+
 # An id that no user has.
 NOBODY = 900_000_000
 
@@ -76,6 +80,7 @@ EMPTY, LIST, AGAIN = "empty route", "list of 20, random users", "list of 20, the
 UNKEPT = "list of 20 that nobody made ready"
 SEEN, UNSEEN = "list after an event, list seen before", "list after an event, never asked before"
 BOTH = "event and list after it, list seen before"
+ALIVE = "a sign of life after an event"
 RATING, NEW, PERSON = "rating of a pair, random users", "list of a new user", "list by a history"
 SEARCH = "search"
 PEER = "libserving, list of 20, random users"
@@ -252,6 +257,8 @@ def closed_loop(
             times.setdefault(BOTH, []).append(seen[1])
             unseen = after_events(ours, questions, share, looks=False)
             times.setdefault(UNSEEN, []).append(unseen[0])
+            alive = after_events(ours, questions, share, looks=False, asking=SIGN_OF_LIFE)
+            times.setdefault(ALIVE, []).append(alive[0])
             if peer is not None:
                 with Client(peer.address) as theirs:
                     measure(PEER, theirs, questions.of_libserving())
@@ -366,7 +373,12 @@ def within(
 
 
 def after_events(
-    client: Client, questions: Questions, seconds: float, *, looks: bool
+    client: Client,
+    questions: Questions,
+    seconds: float,
+    *,
+    looks: bool,
+    asking: bytes | None = None,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return what lists take right after an event, alone and with the event.
 
@@ -375,16 +387,17 @@ def after_events(
         questions: What names users and movies.
         seconds: How long is asked at most.
         looks: Whether users have looked at a list, of which they rate a movie.
+        asking: Request after the event; None asks for a list.
     """
     alone, together = [], []
     total = 0.0
-    for user in questions.fresh(0.15):
+    for user in questions.fresh(0.1):
         question, movie = list_of(user), questions.movie()
         if looks:
             movie = client.ask(question).json()["movies"][0]["movie_id"]
         event = {"user_id": user, "movie_id": movie, "kind": "rating", "rating": 4}
         told = one_by_one(client, [request("POST", "/v1/events", event)])
-        alone.append(one_by_one(client, [question]))
+        alone.append(one_by_one(client, [asking or question]))
         together.append(told + alone[-1])
         total += float(together[-1][0])
         if total > seconds:

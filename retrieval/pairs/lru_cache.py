@@ -8,10 +8,6 @@ from typing import Generic, TypeVar
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
-# Bytes that one tower keeps at most. For the sequence tower of the default preset, this is what it
-# has made of 650 long histories.
-MOST_BYTES = 64 * 2**20
-
 
 class LruCache(Generic[K, V]):
     """Values by key, for any number of threads; the least recently used goes first.
@@ -21,7 +17,7 @@ class LruCache(Generic[K, V]):
         most: Bytes of values that are kept.
     """
 
-    def __init__(self, size: Callable[[V], int], most: int = MOST_BYTES) -> None:
+    def __init__(self, size: Callable[[V], int], most: int) -> None:
         self._size, self._most, self._bytes = size, most, 0
         self._values: OrderedDict[K, V] = OrderedDict()
         self._lock = Lock()

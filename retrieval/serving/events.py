@@ -213,7 +213,8 @@ def _is_event(value: object) -> bool:
 
 
 def _distinct(values: NDArray[np.integer]) -> bool:
-    return len(set(values.tolist())) == len(values)
+    ordered = np.sort(values)
+    return not (ordered[1:] == ordered[:-1]).any()
 
 
 def _trained_at(run: Run) -> int:

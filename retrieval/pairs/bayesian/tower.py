@@ -34,6 +34,9 @@ FILES = (ARRAYS_FILE, EFFECTS_FILE)
 Vectors = NDArray[np.float32]
 Floats = NDArray[np.float64]
 
+# Bytes of what is kept of users whose ratings are not as stored: of 250 users.
+MOST_BYTES = 8 * 2**20
+
 # Movies rated before which ones they are counts for half of what it counts for in the end; until
 # then the rest is as is usual for the attributes. The first few say less of taste than of what is
 # famous.
@@ -290,7 +293,9 @@ class BayesianTower:
     def forget(self) -> None:
         """Keep nothing of what is known of users whose ratings are not as stored."""
         # Another cache, so that whoever is about to fill the one before fills nothing.
-        self._beliefs: LruCache[int, Belief] = LruCache(lambda belief: belief.covariance.nbytes)
+        self._beliefs: LruCache[int, Belief] = LruCache(
+            lambda belief: belief.covariance.nbytes, MOST_BYTES
+        )
 
     def movie_variances(self, numbers: NDArray[np.int64]) -> Floats:
         """Return what uncertainty about movies `(C,)` adds to the variance of scores, `(C,)`."""

@@ -30,6 +30,9 @@ from retrieval.storage.arrays import mapped_vectors
 # Users encoded together, at histories of usual length: few enough to stay in the cache.
 CHUNK = 8
 
+# Bytes of what is kept of histories: those of 320 long ones with the default preset, 50 with best.
+MOST_BYTES = 32 * 2**20
+
 # Tokens that are read after those that were read before; of more, all are read anew.
 MOST_FURTHER = 16
 
@@ -142,7 +145,9 @@ class SequenceTower:
     def forget(self) -> None:
         """Keep nothing of what it read of histories."""
         # Another cache, so that whoever is about to fill the one before fills nothing.
-        self._reads: LruCache[bytes, ReadHistory] = LruCache(lambda read: read.states.nbytes)
+        self._reads: LruCache[bytes, ReadHistory] = LruCache(
+            lambda read: read.states.nbytes, MOST_BYTES
+        )
 
     def movie_variances(self, numbers: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return nothing but zeros: the tower does not say how sure it is."""
