@@ -184,7 +184,8 @@ TABLES: Mapping[tuple[str, str | None], Table] = {
             Column("of 20 stay", ("stay_20",), ".1%"),
             Column("of 100 stay", ("stay_100",), ".1%"),
         ),
-        lambda row: "told" in row,
+        # What is watched next does not depend on how ratings are folded in.
+        lambda row: "told" in row and (row["rank_by"], row["way"]) != ("watch", "folded in anew"),
     ),
     ("steadiness", "ratings"): Table(
         (

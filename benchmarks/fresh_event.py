@@ -50,8 +50,9 @@ ROUNDS = (
     Round("as stored, now", 0, DAY + MINUTE),
     Round("a fresh event, coming back, first read", 1, None),
     Round("a fresh event, coming back", 2, None),
-    Round("a fresh event, now", 3, HOUR),
-    Round("no fresh event since, a minute later", 3, HOUR + MINUTE),
+    Round("a fresh event, now, first read", 3, HOUR),
+    Round("a fresh event, now", 4, HOUR),
+    Round("no fresh event since, a minute later", 4, HOUR + MINUTE),
 )
 
 

@@ -34,8 +34,8 @@ FILES = (ARRAYS_FILE, EFFECTS_FILE)
 Vectors = NDArray[np.float32]
 Floats = NDArray[np.float64]
 
-# Bytes of what is kept of users whose ratings are not as stored: of 250 users.
-MOST_BYTES = 8 * 2**20
+# Bytes of what is kept of users whose ratings are not as stored: of 500 users.
+MOST_BYTES = 16 * 2**20
 
 # Movies rated before which ones they are counts for half of what it counts for in the end; until
 # then the rest is as is usual for the attributes. The first few say less of taste than of what is
