@@ -31,7 +31,7 @@ from retrieval.pairs.bayesian.sampler import Draw, pair_scores
 from retrieval.pairs.bayesian.settings import preset_settings as bayesian_settings
 from retrieval.pairs.content_training import fit_content
 from retrieval.pipeline.settings import preset_settings
-from retrieval.serving.events import Event
+from retrieval.serving.events import Event, events_of
 from retrieval.serving.predictions import predict
 from retrieval.serving.recommender import Recommender
 from retrieval.serving.results import Ratings
@@ -107,16 +107,6 @@ def fold_in(
 ) -> None:
     """Report how folded-in answers compare with stored ones, without a time of asking."""
     run, asked = of.run, np.unique(users)
-    histories = {}
-    for user, row in zip(asked.tolist(), run.users.numbers(asked).tolist(), strict=True):
-        part = slice(*run.histories.offsets[row : row + 2])
-        events = zip(
-            run.catalogue.vocabulary.ids[run.histories.movies[part]].tolist(),
-            run.histories.ratings[part].tolist(),
-            run.histories.timestamps[part].tolist(),
-            strict=True,
-        )
-        histories[user] = [Event(*event) for event in events]
     stored = of.rate_many(users, movies).ratings
     found, rows = many_users(run, users, {})
     nobody, unknown = np.full(len(found.stored), UNKNOWN), np.zeros(len(found.stored), dtype=bool)
@@ -130,9 +120,15 @@ def fold_in(
         rmse_folded_in=error(folded, true),
         difference=error(folded, stored),
     )
-    longest = max(histories.values(), key=len)[:200]
+    numbers = run.users.numbers(asked)
+    longest = numbers[np.argmax(np.diff(run.histories.offsets)[numbers])]
+    events = (column[:200].tolist() for column in events_of(run.histories, int(longest)))
+    told = [
+        Event(run.catalogue.movies[movie].id, rating, moment)
+        for movie, rating, moment in zip(*events, strict=True)
+    ]
     chosen = rng.choice(run.catalogue.vocabulary.ids)
-    person, seconds = Person(history=longest), []
+    person, seconds = Person(history=told), []
     for _ in range(200):
         began = time.perf_counter()
         of.rate(person, int(chosen))

@@ -51,7 +51,7 @@ from web import Served, serving
 from retrieval.data.vocabulary import Id
 from retrieval.pipeline.hiding import hide_movies, show_movies
 from retrieval.pipeline.indexing import changed_version
-from retrieval.run.folder import HIDDEN, open_run, read_movie_ids, write_movie_ids
+from retrieval.run.folder import HIDDEN, open_run, read_ids, write_ids
 from retrieval.run.promotion import promote
 from retrieval.run.versions import current, kept, writing
 from retrieval.service.log import EVENTS, open_log
@@ -257,7 +257,7 @@ class Versions:
 
     def changed(self) -> None:
         """Put new versions in the place of both, as `rec hide` and `rec show` do."""
-        if self._third in read_movie_ids(current(self._run) / HIDDEN):
+        if self._third in read_ids(current(self._run) / HIDDEN):
             show_movies(self._run, [self._third])
         else:
             hide_movies(self._run, [self._third])
@@ -271,11 +271,11 @@ class Versions:
             changed_version(writer, open_run(self._run)) as partial,
             new_file(partial / HIDDEN) as file,
         ):
-            write_movie_ids(file, movies)
+            write_ids(file, movies)
 
     def _remember(self) -> None:
         for name in (current(self._run).name, *kept(self._run).names):
-            self.hidden[name] = frozenset(read_movie_ids(self._run / name / HIDDEN))
+            self.hidden[name] = frozenset(read_ids(self._run / name / HIDDEN))
 
 
 def soak(

@@ -122,9 +122,12 @@ def as_answered(users: QueryUsers) -> QueryUsers:
 
 def anew(users: QueryUsers) -> QueryUsers:
     """Return a user of whom training inferred nothing."""
-    nobody = np.full(len(users.grown), UNKNOWN)
-    unknown = np.zeros(len(nobody), dtype=bool)
-    return users._replace(stored=nobody, grown=nobody, as_known=unknown)
+    count = len(users.stored)
+    return users._replace(
+        stored=np.full(count, UNKNOWN),
+        settled=np.zeros(count, np.int64),
+        as_known=np.zeros(count, dtype=bool),
+    )
 
 
 WAYS: dict[str, Way] = {"as the run answers": as_answered, "folded in anew": anew}

@@ -57,6 +57,18 @@ def without_visits(
     return TrainingData(dataset, content, validation, last, np.zeros_like(last), NO_VISITS)
 
 
+def everybody_watches(users: int, movies: int, each: int) -> MovieData:
+    """Return a world in which everybody has watched as many movies, drawn at random."""
+    rng = np.random.default_rng(0)
+    return small_world(
+        [
+            (user, int(movie))
+            for user in range(1, users + 1)
+            for movie in 1 + rng.permutation(movies)[:each]
+        ]
+    )
+
+
 def everybody_rates(users: int, movies: int) -> list[tuple[int, int]]:
     """Pairs of user and movie ids."""
     return [(user, movie) for user in range(1, users + 1) for movie in range(1, movies + 1)]

@@ -22,7 +22,7 @@ from retrieval.errors import RecError, RequestError
 from retrieval.options import Repeats
 from retrieval.pipeline.hiding import hide_movies, remove_movies
 from retrieval.pipeline.training import train
-from retrieval.run.folder import HIDDEN, REMOVED, open_run, read_movie_ids
+from retrieval.run.folder import HIDDEN, REMOVED, open_run, read_ids
 from retrieval.run.versions import current
 from retrieval.service.export import Exported, export, recorded_source
 from retrieval.service.log import Kind, Log, NewEvent, open_log
@@ -177,8 +177,8 @@ def test_what_is_hidden_at_the_end_of_the_log_is_hidden_in_what_is_trained_on_it
     log.append([event("3", "6", Kind.RATING, 2.0)])
     out = run.parent / "next"
     exported(run, log)
-    assert read_movie_ids(out / HIDDEN) == [2, 3, 5]
-    assert read_movie_ids(out / REMOVED) == [7, 6]
+    assert read_ids(out / HIDDEN) == [2, 3, 5]
+    assert read_ids(out / REMOVED) == [7, 6]
     train(out, tiny_settings(["bayesian"]), run)
     opened = open_run(run)
     assert opened.catalogue.vocabulary.ids[opened.removed].tolist() == [6, 7]

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small_worlds import small_world, tiny_settings
+from small_worlds import everybody_watches, tiny_settings
 
 from retrieval.data.frames import MovieData
 from retrieval.errors import RequestError
 from retrieval.pipeline.hiding import hide_movies, remove_movies, show_movies
 from retrieval.pipeline.training import train
-from retrieval.run.folder import HIDDEN, REMOVED, open_run, open_version, read_movie_ids
+from retrieval.run.folder import HIDDEN, REMOVED, open_run, open_version, read_ids
 from retrieval.run.promotion import rollback
 from retrieval.run.versions import current
 from retrieval.serving.recommender import Recommender
@@ -22,13 +22,7 @@ USERS, MOVIES, EACH, GONE = 30, 40, 12, 5
 
 @pytest.fixture(scope="module")
 def data() -> MovieData:
-    rng = np.random.default_rng(0)
-    pairs = [
-        (user, int(movie))
-        for user in range(1, USERS + 1)
-        for movie in 1 + rng.permutation(MOVIES)[:EACH]
-    ]
-    return small_world(pairs)
+    return everybody_watches(USERS, MOVIES, EACH)
 
 
 @pytest.fixture(scope="module")
@@ -96,11 +90,20 @@ def test_it_stays_removed_when_the_run_is_trained_again_or_goes_back(
         assert len(run.histories.movies) == USERS * EACH  # its events are learned from
 
 
+def test_a_run_whose_lists_of_movies_are_damaged_is_trained_again(
+    folder: Path, data: MovieData
+) -> None:
+    remove_movies(folder, [GONE])
+    (current(folder) / HIDDEN).write_text("[")
+    train(data, tiny_settings(["bayesian"]), folder)
+    assert not open_run(folder).hidden.any()
+
+
 def test_movies_are_hidden_removed_and_shown_again(folder: Path) -> None:
     assert hide_movies(folder, [3, GONE]) == 2
     assert remove_movies(folder, [GONE, 8]) == 2
     version = current(folder)
-    assert (read_movie_ids(version / HIDDEN), read_movie_ids(version / REMOVED)) == ([3], [5, 8])
+    assert (read_ids(version / HIDDEN), read_ids(version / REMOVED)) == ([3], [5, 8])
     assert hide_movies(folder, [GONE]) == 0  # what was removed stays so
     assert remove_movies(folder, [GONE]) == 0
     assert current(folder) == version

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from small_worlds import small_world, tiny_settings
+from small_worlds import everybody_watches, tiny_settings
 
 from index.store import load_index, read_card, save_index
 from retrieval.data.frames import MovieData
@@ -37,13 +37,7 @@ USERS, MOVIES, EACH = 40, 40, 16
 @pytest.fixture(scope="module")
 def data() -> MovieData:
     """A world in which everybody has watched as much."""
-    rng = np.random.default_rng(0)
-    pairs = [
-        (user, int(movie))
-        for user in range(1, USERS + 11)
-        for movie in 1 + rng.permutation(MOVIES)[:EACH]
-    ]
-    return small_world(pairs)
+    return everybody_watches(USERS + 10, MOVIES, EACH)
 
 
 @pytest.fixture(scope="module")

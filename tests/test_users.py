@@ -97,9 +97,7 @@ def test_asked_before_the_stored_events_had_happened_nobody_has_grown(
         found = questions_of(asked, rows, np.array([at]))
         assert found.questions.grown.tolist() == [number if grown else UNKNOWN], at
         assert found.as_known.tolist() == [grown]
-        anew = asked._replace(
-            grown=np.array([UNKNOWN]), settled=rows, as_known=np.zeros(1, dtype=bool)
-        )
+        anew = asked._replace(settled=rows, as_known=np.zeros(1, dtype=bool))
         other = questions_of(anew, rows, np.array([at]))
         one, two = (recommender.encoder.encode(each).vectors for each in (found, other))
         assert np.allclose(one, two, atol=1e-6) is not grown
@@ -116,11 +114,7 @@ def test_one_rating_more_changes_predictions_by_what_it_says_alone(
         more = [Event(recommender.topk(user, 1)[0].movie.id, 4.0)]
         encoder, rows = recommender.encoder, np.zeros(1, np.int64)
         people = [one_user(run, who) for who in (user, Person(user_id=user, added=more))]
-        people.append(
-            people[1]._replace(
-                grown=np.array([UNKNOWN]), settled=rows, as_known=np.zeros(1, dtype=bool)
-            )
-        )
+        people.append(people[1]._replace(settled=rows, as_known=np.zeros(1, dtype=bool)))
         stored, grown, anew = (
             encoder.ratings(said.offsets, said.vectors.astype(np.float64) @ vectors.T)
             for said in (encoder.encode(questions_of(who, rows, None)) for who in people)

@@ -291,13 +291,10 @@ def _users(trial: LaterTrial, rows: NDArray[np.int64]) -> QueryUsers:
     stored_ends = run.histories.offsets[numbers[ending] + 1] - 1
     as_stored[ending] = run.histories.timestamps[stored_ends] == timestamps[offsets[ending + 1] - 1]
     so_far = Histories(offsets, movies.astype(np.int32), histories.ratings[events], timestamps)
-    settled = np.zeros(len(rows), np.int64)
-    for row in np.flatnonzero(trained & (counts > own)).tolist():
-        settled[row] = settled_events(run, int(numbers[row]), so_far, row)
+    settled = settled_events(run, np.where(trained & (counts > own), numbers, UNKNOWN), so_far)
     return QueryUsers(
         trained=np.where(trained, numbers, UNKNOWN),
         stored=np.where(as_stored, numbers, UNKNOWN),
-        grown=np.where(settled > 0, numbers, UNKNOWN),
         settled=settled,
         as_known=trained & (as_stored | (settled > 0)),
         codes=np.where(known[:, None], run.user_codes[numbers], 0),

@@ -7,7 +7,7 @@ import numpy as np
 
 from retrieval.data.vocabulary import Id
 from retrieval.pipeline.indexing import changed_kept_version, changed_version
-from retrieval.run.folder import HIDDEN, REMOVED, Run, open_run, read_movie_ids, write_movie_ids
+from retrieval.run.folder import HIDDEN, REMOVED, Run, open_run, read_shelves, write_ids
 from retrieval.run.promotion import kept_versions
 from retrieval.run.versions import current, writing
 from retrieval.serving.arguments import checked_ids
@@ -73,7 +73,7 @@ def _changed(folder: Path, movies: Sequence[Id], where: Sequence[str], shelf: st
         run = open_run(folder)
         ids = checked_ids(list(movies), "movie", run.catalogue.vocabulary)
         movie_numbers(run, ids)
-        shelves = {name: read_movie_ids(run.folder / name) for name in (HIDDEN, REMOVED)}
+        shelves = read_shelves(run.folder)
         before = {movie: name for name, there in shelves.items() for movie in there}
         given = dict.fromkeys([*ids.tolist(), *_meeting(run, where)])
         # What was removed stays so where it is to be hidden.
@@ -84,9 +84,9 @@ def _changed(folder: Path, movies: Sequence[Id], where: Sequence[str], shelf: st
         ]
         if not moved:
             return 0
+        gone = set(moved)
         shelves = {
-            name: [movie for movie in there if movie not in moved]
-            for name, there in shelves.items()
+            name: [movie for movie in there if movie not in gone] for name, there in shelves.items()
         }
         if shelf is not None:
             shelves[shelf] += moved
@@ -110,4 +110,4 @@ def _write(version: Path, shelves: Mapping[str, Sequence[Id]]) -> None:
     """Write what is hidden and removed anew; other versions may share the files."""
     for name, ids in shelves.items():
         with new_file(version / name) as file:
-            write_movie_ids(file, ids)
+            write_ids(file, ids)

@@ -51,10 +51,9 @@ from retrieval.run.folder import (
     HIDDEN,
     LOG_MARK,
     METRICS,
-    REMOVED,
-    read_movie_ids,
-    write_movie_ids,
+    read_shelves,
     write_run,
+    write_shelves,
 )
 from retrieval.run.manifest import seal
 from retrieval.run.versions import current, writing
@@ -372,14 +371,11 @@ def _shelves(home: Path, exported: Path | None) -> dict[str, list[Id]]:
     They are what the data say, else what they were before.
     """
     if exported is not None and (exported / HIDDEN).is_file():
-        folder = exported
-    else:
-        try:
-            folder = current(home)
-        except RunError:
-            return {HIDDEN: [], REMOVED: []}
-    there = {name: (folder / name).is_file() for name in (HIDDEN, REMOVED)}
-    return {name: read_movie_ids(folder / name) if there[name] else [] for name in there}
+        return read_shelves(exported)
+    try:
+        return read_shelves(current(home))
+    except RunError:
+        return {}
 
 
 def _changes(home: Path, exported: Path | None) -> list[Change]:
@@ -418,8 +414,7 @@ def _write(
         trained_users,
         histories,
     )
-    for name, ids in shelves.items():
-        write_movie_ids(folder / name, ids)
+    write_shelves(folder, shelves)
     write_changes(folder / CHANGED, changes)
     save_content(folder / CONTENT, parts.encoder)
     for pair in parts.pairs:

@@ -27,8 +27,8 @@ from retrieval.run.folder import (
     facts_of,
     mapped_histories,
     open_version,
+    write_ids,
     write_index,
-    write_movie_ids,
 )
 from retrieval.run.manifest import INDEX, checked_sums, model_of, seal
 from retrieval.run.versions import current, writing
@@ -76,7 +76,7 @@ def _write(
         raise RunError(f"{version / CONFIG_FILE}: {error.errors()[0]['msg']}") from error
     for name in sums.keys() - {CONFIG_FILE, TOWER_FILE}:
         link_or_copy(version / name, partial / name)
-    write_movie_ids(partial / REMOVED, [])
+    write_ids(partial / REMOVED, [])
     (partial / CONFIG_FILE).write_text(json.dumps(settled, indent=2) + "\n")
     catalogue = read_catalogue(partial / MOVIES, len(load_array(partial / ADDED)))
     histories, users = mapped_histories(partial), len(load_array(partial / USERS))

@@ -175,18 +175,38 @@ def write_run(
     for name, column in histories._asdict().items():
         np.save(folder / HISTORY.format(name), column)
     np.save(folder / ADDED, np.zeros((0, 0), np.float32))
-    for name in (HIDDEN, REMOVED):
-        write_movie_ids(folder / name, [])
+    write_shelves(folder, {HIDDEN: [], REMOVED: []})
     write_changes(folder / CHANGED, [])
 
 
-def write_movie_ids(path: Path, ids: Iterable[Id]) -> None:
+def write_ids(path: Path, ids: Iterable[Id]) -> None:
     """Write the ids of movies that are hidden or removed, be they in the catalogue or not."""
     path.write_text(json.dumps(list(ids)) + "\n", encoding="utf-8")
 
 
-def read_movie_ids(path: Path) -> list[Id]:
-    """Read what `write_movie_ids` wrote.
+def read_shelves(folder: Path) -> dict[str, list[Id]]:
+    """Read the ids of movies that are hidden and removed, by the names of the files.
+
+    Data that an older version exported have none that are removed.
+
+    Raises:
+        RunError: A file is damaged.
+    """
+    there = (folder / REMOVED).is_file()
+    return {
+        HIDDEN: read_ids(folder / HIDDEN),
+        REMOVED: read_ids(folder / REMOVED) if there else [],
+    }
+
+
+def write_shelves(folder: Path, shelves: Mapping[str, Iterable[Id]]) -> None:
+    """Write what `read_shelves` reads into a folder whose files nobody shares."""
+    for name, ids in shelves.items():
+        write_ids(folder / name, ids)
+
+
+def read_ids(path: Path) -> list[Id]:
+    """Read what `write_ids` wrote.
 
     Raises:
         RunError: The file is damaged.
@@ -238,8 +258,7 @@ def _opened(version: Path, home: Path, config: RunConfig, sums: Mapping[str, str
     catalogue = read_catalogue(version / MOVIES, len(added))
     users = load_array(version / USERS)
     hidden, removed = (
-        np.isin(catalogue.vocabulary.ids, read_movie_ids(version / name))
-        for name in (HIDDEN, REMOVED)
+        np.isin(catalogue.vocabulary.ids, ids) for ids in read_shelves(version).values()
     )
     run = Run(
         home=home,

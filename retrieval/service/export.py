@@ -49,8 +49,8 @@ from retrieval.run.folder import (
     REMOVED,
     Run,
     open_run,
-    read_movie_ids,
-    write_movie_ids,
+    read_shelves,
+    write_shelves,
 )
 from retrieval.service.catalogue import MOVIES, LoggedMovies, Shelf
 from retrieval.service.live import id_of
@@ -160,7 +160,7 @@ def export(
     read = understood(source)
     writer = _Writer(read.data, log, since, until)
     changes = read_changes(run.folder / CHANGED)
-    shelves = {name: read_movie_ids(run.folder / name) for name in (HIDDEN, REMOVED)}
+    shelves = read_shelves(run.folder)
     with new_folder(out) as partial:
         progress.stage("exporting", len(read.data.ratings) + until - since)
         count = writer.write_events(partial / RATINGS_FILE, progress)
@@ -171,8 +171,7 @@ def export(
         gone = writer.is_forgotten(users[columns.USER_ID])
         if not gone.all():
             _write_frame(partial / USERS_FILE, users[~gone], read.data.user_attributes)
-        for name, ids in _shelved(shelves, logged, writer).items():
-            write_movie_ids(partial / name, ids)
+        write_shelves(partial, _shelved(shelves, logged, writer))
         write_changes(partial / CHANGED, changes)
         write_mark(partial, Mark(log.identity, until))
         exported = exported_source(out, read.data, read.source)

@@ -128,7 +128,6 @@ def _in_parts(users: QueryUsers, count: int) -> QueryUsers:
     return QueryUsers(
         trained=np.repeat(users.trained, len(kept)),
         stored=np.full(len(kept), UNKNOWN),
-        grown=np.full(len(kept), UNKNOWN),
         settled=np.zeros(len(kept), np.int64),
         as_known=np.repeat(users.as_known, len(kept)),
         codes=np.repeat(users.codes, len(kept), axis=0),

@@ -90,13 +90,19 @@ class QueryUsers(NamedTuple):
 
     trained: NDArray[np.int64]  # (A,) number of a user whose id was trained, or UNKNOWN
     stored: NDArray[np.int64]  # (A,) number of a user whose history is as stored, or UNKNOWN
-    grown: NDArray[np.int64]  # (A,) as in `Questions`, where all events have happened
-    settled: NDArray[np.int64]  # (A,) first events of a grown history, which are stored; else 0
+    # (A,) first events of a history that are all that is stored of a user whose id was trained and
+    # whose attributes are as stored: such a history has grown, and is not stored itself; else 0
+    settled: NDArray[np.int64]
     as_known: NDArray[np.bool_]  # (A,) whether the pairs are weighed as for a known user
     codes: NDArray[np.int64]  # (A, C) of attributes
     histories: Histories  # of A
     # A times the numbers of movies that were seen and not rated, which say nothing.
     also_seen: tuple[NDArray[np.int64], ...]
+
+    @property
+    def grown(self) -> NDArray[np.int64]:
+        """Numbers of users `(A,)` whose histories have grown, or UNKNOWN."""
+        return np.where(self.settled > 0, self.trained, UNKNOWN)
 
 
 def one_user(
@@ -140,16 +146,13 @@ def one_user(
     if known_facts:
         chosen = run.config.user_attributes.codes(known_facts)
         codes = np.where(chosen > 0, chosen, codes)
-    settled = 0
-    if not as_stored and not known_facts:
-        settled = settled_events(run, trained, histories, 0)
-    known = trained != UNKNOWN and (as_stored or settled > 0)
+    other = not as_stored and not known_facts
+    settled = settled_events(run, np.array([trained if other else UNKNOWN]), histories)
     return QueryUsers(
         trained=np.array([trained]),
         stored=np.array([number if as_stored else UNKNOWN]),
-        grown=np.array([trained if settled else UNKNOWN]),
-        settled=np.array([settled]),
-        as_known=np.array([known]),
+        settled=settled,
+        as_known=(settled > 0) | (as_stored and trained != UNKNOWN),
         codes=codes[None, :],
         histories=histories,
         also_seen=(watched,),
@@ -209,13 +212,10 @@ def many_users(
     trained[known] = run.trained_users[numbers[known]]
     codes = np.zeros((len(ids), run.user_codes.shape[1]), dtype=np.int64)
     codes[known] = run.user_codes[numbers[known]]
-    settled = np.zeros(len(ids), np.int64)
-    for row in np.flatnonzero(trained & ~as_stored).tolist():
-        settled[row] = settled_events(run, int(numbers[row]), histories, row)
+    settled = settled_events(run, np.where(trained & ~as_stored, numbers, UNKNOWN), histories)
     found = QueryUsers(
         trained=np.where(trained, numbers, UNKNOWN),
         stored=np.where(as_stored, numbers, UNKNOWN),
-        grown=np.where(settled > 0, numbers, UNKNOWN),
         settled=settled,
         as_known=trained & (as_stored | (settled > 0)),
         codes=codes,
@@ -241,7 +241,6 @@ def selected(users: QueryUsers, rows: NDArray[np.int64]) -> tuple[QueryUsers, ND
     some = QueryUsers(
         trained=users.trained[kept],
         stored=users.stored[kept],
-        grown=users.grown[kept],
         settled=users.settled[kept],
         as_known=users.as_known[kept],
         codes=users.codes[kept],
@@ -251,30 +250,30 @@ def selected(users: QueryUsers, rows: NDArray[np.int64]) -> tuple[QueryUsers, ND
     return some, which
 
 
-def settled_events(run: Run, user: int, histories: Histories, row: int) -> int:
-    """Return how many events are stored of a user whose history begins with all of them.
+def settled_events(run: Run, users: NDArray[np.int64], histories: Histories) -> NDArray[np.int64]:
+    """Return how many events are stored of users whose histories begin with all of them, `(A,)`.
 
     Args:
         run: The run.
-        user: Number of the user, or UNKNOWN.
-        histories: Histories.
-        row: Which of them it is.
+        users: `(A,)` numbers of users; none for UNKNOWN.
+        histories: Histories of A.
 
     Returns:
-        The number; 0 where the history begins with other events, or nothing is stored.
+        The numbers; 0 where a history begins with other events, or nothing is stored.
     """
-    if user == UNKNOWN:
-        return 0
-    theirs, (start, end) = run.histories, run.histories.offsets[user : user + 2].tolist()
-    first, after = histories.offsets[row : row + 2].tolist()
-    stored, own = slice(start, end), slice(first, first + end - start)
-    begins = (
-        after - first >= end - start
-        and np.array_equal(histories.movies[own], theirs.movies[stored])
-        and np.array_equal(histories.ratings[own], theirs.ratings[stored])
-        and np.array_equal(histories.timestamps[own], theirs.timestamps[stored])
-    )
-    return end - start if begins else 0
+    counts, stored = np.zeros(len(users), np.int64), run.histories
+    for row in np.flatnonzero(users != UNKNOWN).tolist():
+        start, end = stored.offsets[users[row] : users[row] + 2].tolist()
+        first, after = histories.offsets[row : row + 2].tolist()
+        theirs, own = slice(start, end), slice(first, first + end - start)
+        begins = (
+            after - first >= end - start
+            and np.array_equal(histories.movies[own], stored.movies[theirs])
+            and np.array_equal(histories.ratings[own], stored.ratings[theirs])
+            and np.array_equal(histories.timestamps[own], stored.timestamps[theirs])
+        )
+        counts[row] = end - start if begins else 0
+    return counts
 
 
 def known_number(run: Run, user: object) -> int:

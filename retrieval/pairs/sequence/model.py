@@ -329,7 +329,7 @@ class UserLayers(nn.Module):
                 self.register_buffer(f"{name}_{place}", value.detach())
 
     def layers(self) -> list[tuple[Block, Products]]:
-        """Return the blocks, first to last, with what they products."""
+        """Return the blocks, first to last, with their products."""
         return [
             (block, Products(*(self.get_buffer(f"{name}_{place}") for name in Products._fields)))
             for place, block in enumerate(self.pair.layers())

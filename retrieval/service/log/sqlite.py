@@ -173,19 +173,8 @@ class SQLiteDatabase:
 
     def _set_mode(self, connection: sqlite3.Connection) -> None:
         """Have a write-ahead log; who may only read finds that there is one."""
-        until = time.monotonic() + PATIENCE
         for asked in ("PRAGMA journal_mode", "PRAGMA journal_mode = WAL"):
-            while True:
-                try:
-                    mode = connection.execute(asked).fetchone()[0]
-                    break
-                except sqlite3.OperationalError as error:
-                    # Of two who change it at once, SQLite refuses one without waiting.
-                    busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
-                    if not busy or time.monotonic() > until:
-                        raise
-                    time.sleep(ASK_AGAIN)
-            if mode == "wal":
+            if _patiently(connection, asked) == "wal":
                 return
         raise LogError(
             f"{self.place} is on a file system that processes cannot share; "
@@ -252,3 +241,16 @@ class SQLiteDatabase:
             if connection is not None:
                 connection.close()
         self._writer = self._reader = self._asking = None
+
+
+def _patiently(connection: sqlite3.Connection, asked: str) -> object:
+    """Return one answer; of two who change a mode at once, SQLite refuses one without waiting."""
+    until = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return connection.execute(asked).fetchone()[0]
+        except sqlite3.OperationalError as error:
+            busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+            if not busy or time.monotonic() > until:
+                raise
+        time.sleep(ASK_AGAIN)
