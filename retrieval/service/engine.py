@@ -20,6 +20,7 @@ from retrieval.service.catalogue import MOVIES, LoggedMovies, Shelf, moved, over
 from retrieval.service.live import LiveEvents, checked_event_time, id_of
 from retrieval.service.log import EVENTS, Appended, Entry, Kind, Log, LogError, NewEvent, open_log
 from retrieval.service.mark import read_mark
+from retrieval.service.memory import give_back_freed
 from retrieval.service.settings import ServiceSettings
 from retrieval.service.view import Cache, State, View, as_id, latest_users
 from retrieval.serving.new_movies import MovieFolding, check_facts
@@ -43,6 +44,9 @@ AGAIN = 30.0
 # How many times as long as a list takes that is made before anybody asks, no other one is made; and
 # the share of the cache that such lists may take.
 REST, PREPARED_SHARE = 3, 0.8
+
+# Seconds after which memory that was freed is given back, and not only when a version took over.
+FREED = 60.0
 
 # Users whose lists are made before a snapshot answers, so that what is mapped is in memory.
 WARMED = 32
@@ -346,12 +350,12 @@ class Engine:
         Answers go first: while lists are made, this takes a quarter of the time of one core.
         """
         search_alone()
-        pause, base, users, said = self.settings.poll_seconds, None, list[Id](), ""
+        pause, folder, users, said = self.settings.poll_seconds, None, list[Id](), ""
         most = min(self.settings.prepared_users, int(PREPARED_SHARE * self.settings.cached_users))
         while not self._stop.wait(pause):
             state, pause = self._state, AGAIN
-            if state.base is not base:
-                base, users = state.base, latest_users(state.base.run, most)
+            if state.base.run.folder != folder:
+                folder, users = state.base.run.folder, latest_users(state.base.run, most)
             for user in users:
                 began, made = time.monotonic(), True
                 try:
@@ -364,11 +368,16 @@ class Engine:
                 if self._stop.wait(rest) or self._state.cache is not state.cache:
                     pause = self.settings.poll_seconds
                     break
+            del state  # a version that another one follows would be held for as long as the pause
 
     def _follow(self) -> None:
         """Look for another version of the run, until the end."""
-        said = ""
+        said, folder, freed = "", None, time.monotonic()
         while not self._stop.wait(self.settings.poll_seconds):
+            answering, now = self._state.base.run.folder, time.monotonic()
+            if answering != folder or now > freed + FREED:
+                folder, freed = answering, now
+                give_back_freed()
             try:
                 self._reload()
                 said = ""
