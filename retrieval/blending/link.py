@@ -1,6 +1,7 @@
 """The link: from a score to the rating to expect, and how far from it the rating may be."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,11 +21,19 @@ class Link:
     values: tuple[float, ...]  # the rating of each class, ascending
     thresholds: tuple[float, ...]  # between the classes, ascending, in units of the usual noise
 
+    @cached_property
+    def _ends(self) -> Floats:
+        return np.array(self.thresholds)  # (T,)
+
+    @cached_property
+    def _steps(self) -> Floats:
+        return np.diff(self.values)  # (T,) from each class to the next
+
     def ratings(self, scores: Floats) -> Floats:
         """Return expected ratings, of the same shape, under the usual noise."""
         # No matrix product, which may round differently for other numbers of scores.
-        above = normal_distribution(scores[..., None] - np.array(self.thresholds))  # (..., T)
-        return np.asarray(self.values[0] + (np.diff(self.values) * above).sum(axis=-1))
+        above = normal_distribution(scores[..., None] - self._ends)  # (..., T)
+        return np.asarray(self.values[0] + (self._steps * above).sum(axis=-1))
 
     def chances(self, scores: Floats, variances: Floats) -> Floats:
         """Return the probability of each class, `(..., T + 1)`.
@@ -33,7 +42,7 @@ class Link:
             scores: Of any shape.
             variances: Of the noise of each, with 1 the usual.
         """
-        ends = (np.array(self.thresholds) - scores[..., None]) / np.sqrt(variances)[..., None]
+        ends = (self._ends - scores[..., None]) / np.sqrt(variances)[..., None]
         below = np.concatenate(
             [
                 np.zeros_like(scores)[..., None],

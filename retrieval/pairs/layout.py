@@ -7,6 +7,8 @@ offset: it is 0 for rated movies and says how much more, or less, the offset cou
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
+from itertools import accumulate
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,25 +57,30 @@ class VectorLayout:
         """Names of the pairs."""
         return tuple(part.name for part in self.parts)
 
-    @property
+    @cached_property
     def dimension(self) -> int:
         """Components of a joined vector, D."""
         return sum(map(_width, self.parts))
 
-    @property
+    @cached_property
     def rating(self) -> tuple[Part, ...]:
         """Parts of the pairs that rate."""
         return tuple(part for part in self.parts if part.rates)
 
-    @property
+    @cached_property
     def ranking(self) -> tuple[Part, ...]:
         """Parts of the pairs that rank."""
         return tuple(part for part in self.parts if part.ranks)
 
     def columns(self, part: Part) -> slice:
         """Return which components of a joined vector are a pair's own."""
-        start = sum(map(_width, self.parts[: self.parts.index(part)]))
-        return slice(start, start + part.width)
+        return self._columns[part.name]
+
+    @cached_property
+    def _columns(self) -> dict[str, slice]:
+        ends = list(accumulate(map(_width, self.parts), initial=0))
+        starts = zip(self.parts, ends, strict=False)
+        return {part.name: slice(start, start + part.width) for part, start in starts}
 
     def join_movies(self, vectors: Sequence[Vectors]) -> Vectors:
         """Return joined movie vectors `(M, D)` from those `(M, W)` of each pair."""

@@ -11,6 +11,7 @@ from uvicorn.config import STARTUP_FAILURE
 from retrieval.errors import RecError
 from retrieval.service.http.app import create_app, hosts_of
 from retrieval.service.logs import configure_logs
+from retrieval.service.memory import configure_memory
 from retrieval.service.settings import ServiceSettings
 from retrieval.serving.threads import configure_threads
 
@@ -23,6 +24,7 @@ SETTINGS = "REC_SERVICE_SETTINGS"
 def application(settings: ServiceSettings) -> FastAPI:
     """Return the application of this process, which is set up for it."""
     configure_logs(settings.log_level)
+    configure_memory()
     configure_threads()
     app = create_app(settings, hosts=hosts_of(settings))
     # What is loaded stays; looking through it for garbage would only hold up answers.
