@@ -1,7 +1,7 @@
 """What a service does with memory that it freed."""
 
 import os
-import sys
+import platform
 from pathlib import Path
 
 import pytest
@@ -19,7 +19,7 @@ def resident() -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / MEGABYTE
 
 
-@pytest.mark.skipif(memory._glibc() is None or sys.platform != "linux", reason="no glibc here")
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="there is no glibc here")
 def test_what_lies_between_blocks_in_use_is_handed_back() -> None:
     blocks = [bytearray(b"x" * BLOCK) for _ in range(BLOCKS)]
     kept = blocks[::2]
