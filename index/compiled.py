@@ -97,7 +97,10 @@ def put_best(
         The number of excluded candidates above the last result; None for fewer than K results.
     """
     leaves, ids = _leaves(local.vectors.shape[1]), local.rows.all_ids
-    asked, hidden = (np.require(array, requirements="A") for array in (query, excluded))
+    asked, hidden = (
+        array if array.flags.aligned else np.require(array, requirements="A")
+        for array in (query, excluded)
+    )
     above = _compiled()(asked, local.vectors, *candidates, ids, hidden, leaves, *found)
     return None if above == EMPTY else int(above)
 

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from retrieval.data.history import Windows, build_histories
+from retrieval.data.history import Windows, build_histories, last_times
 from retrieval.data.sittings import PAUSE
-from retrieval.pairs.when import When, comes_back, last_times
+from retrieval.pairs.when import When, comes_back
 
 PRESENT, LAST = 10**9, 10**9 - 100
 

@@ -65,8 +65,11 @@ class RatingBlend:
             as_known: `(Q,)` whether each user is weighed as a known user.
             rated: `(Q,)` number of ratings that each user has given.
         """
+        known = np.array(self.weights, np.float64)
+        if as_known.all():
+            return UserWeights(np.tile(known, (len(rated), 1)), np.zeros(len(rated)))
         share = np.where(as_known, 1.0, rated / (rated + self.halfway))
-        known, new = np.array(self.weights), np.array(self.new_user_weights)
+        new = np.array(self.new_user_weights)
         weights = share[:, None] * known + (1 - share)[:, None] * new
         return UserWeights(weights.astype(np.float64), (1 - share) * self.new_user_offset)
 

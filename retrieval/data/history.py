@@ -134,9 +134,18 @@ def windows_until(
 def whole_windows(histories: Histories, users: NDArray[np.int64]) -> Windows:
     """Return the windows of all events of users `(B,)`, asked at the time of the last one."""
     starts, ends = histories.offsets[users], histories.offsets[users + 1]
-    times = np.zeros(len(users), dtype=np.int64)
-    times[ends > starts] = histories.timestamps[ends[ends > starts] - 1]
-    return Windows(starts, ends, times)
+    windows = Windows(starts, ends, starts)
+    return windows._replace(times=last_times(histories, windows))
+
+
+def last_times(histories: Histories, windows: Windows) -> NDArray[np.int64]:
+    """Return the time of the last event in each window, `(B,)`, 0 where there is none."""
+    there = windows.ends > windows.starts
+    if there.all():
+        return histories.timestamps[windows.ends - 1]
+    last = np.zeros(len(there), np.int64)
+    last[there] = histories.timestamps[windows.ends[there] - 1]
+    return last
 
 
 def seen(histories: Histories, users: NDArray[np.int64], movie_count: int) -> NDArray[np.bool_]:

@@ -41,12 +41,13 @@ def user_statistics(running: RunningSums, windows: Windows) -> NDArray[np.float3
     """Return mean, spread and log count of the deviations in each of B windows: `(B, 3)`."""
     sums, squares = running
     counts = windows.counts.astype(np.float64)
-    mean = (sums[windows.ends] - sums[windows.starts]) / (counts + PRIOR_COUNT)
-    square = (squares[windows.ends] - squares[windows.starts] + PRIOR_COUNT) / (
-        counts + PRIOR_COUNT
-    )
+    weights = counts + PRIOR_COUNT
+    mean = (sums[windows.ends] - sums[windows.starts]) / weights
+    square = (squares[windows.ends] - squares[windows.starts] + PRIOR_COUNT) / weights
     spread = np.sqrt(np.maximum(square - mean**2, 0.0))
-    return np.stack([mean, spread, np.log1p(counts)], axis=1).astype(np.float32)
+    statistics = np.empty((len(counts), USER_STATISTICS), np.float32)
+    statistics[:, 0], statistics[:, 1], statistics[:, 2] = mean, spread, np.log1p(counts)
+    return statistics
 
 
 def movie_statistics(

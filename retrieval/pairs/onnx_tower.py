@@ -66,7 +66,9 @@ class OnnxTower:
             rows: Number of all rows.
             size: Number of rows in a chunk.
         """
-        starts = range(0, max(1, rows), size)
+        if rows <= size:
+            return self.run(columns(slice(rows)))
+        starts = range(0, rows, size)
         parts = [self.run(columns(slice(start, start + size))) for start in starts]
         return [np.concatenate(column) for column in zip(*parts, strict=True)]
 

@@ -5,7 +5,7 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.data.history import Histories, Windows
+from retrieval.data.history import Windows
 from retrieval.data.sittings import PAUSE
 
 
@@ -39,11 +39,3 @@ def comes_back(
         case When.AT:
             after = windows.times - last > PAUSE
             return np.asarray((windows.counts > 0) & after & (windows.times >= present))
-
-
-def last_times(histories: Histories, windows: Windows) -> NDArray[np.int64]:
-    """Return the time of the last event in each window, `(B,)`, 0 where there is none."""
-    last = np.zeros(len(windows.ends), np.int64)
-    there = windows.counts > 0
-    last[there] = histories.timestamps[windows.ends[there] - 1]
-    return last

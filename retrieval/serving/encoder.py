@@ -10,14 +10,14 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.data.history import whole_windows, windows_until
+from retrieval.data.history import last_times, whole_windows, windows_until
 from retrieval.data.vocabulary import UNKNOWN
 from retrieval.errors import RequestError, shown
 from retrieval.options import RankBy
 from retrieval.pairs.content import Content
 from retrieval.pairs.protocol import Questions, UserTower
 from retrieval.pairs.towers import PAIRS
-from retrieval.pairs.when import When, comes_back, last_times
+from retrieval.pairs.when import When, comes_back
 from retrieval.run.folder import Run
 from retrieval.serving.stopwatch import StageTimes, lap
 from retrieval.serving.users import QueryUsers

@@ -117,8 +117,10 @@ def checked_events(run: Run, events: Sequence[Event]) -> OtherEvents:
             f"ratings run from {scale.lowest:g} to {scale.highest:g}"
         )
     ratings = checked_numbers(rated, "rating")
-    dated = [NO_TIME if moment is None else moment for moment in given_times]
-    times = checked_times(dated, len(dated))
+    times = None
+    if given_times.count(None) < len(given_times):
+        dated = [NO_TIME if moment is None else moment for moment in given_times]
+        times = checked_times(dated, len(dated))
     movies = movie_numbers(run, ids)
     wrong = ~((ratings >= scale.lowest) & (ratings <= scale.highest))
     if wrong.any():

@@ -191,7 +191,8 @@ def listed(
         if options.rank_by is RankBy.RATING:
             scores = found.scores[there]
         else:
-            scores = inner_products(encoded.vectors[which], index.vectors_of(found.ids[there]))
+            vectors = encoded.vectors if len(there) == 1 else encoded.vectors[which]
+            scores = inner_products(vectors, index.vectors_of(found.ids[there]))
         ratings[there] = encoder.ratings(encoded.offsets[which], scores)
     lap(timer, "ratings")
     return Lists(found.ids, found.scores, ratings)

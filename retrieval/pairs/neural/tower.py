@@ -70,8 +70,8 @@ class HistoryTower:
         kept = (questions.stored != UNKNOWN) & (questions.when is not When.AT)
         said = np.empty((len(kept), self._users.shape[1]), np.float32)
         said[kept] = self._users[questions.stored[kept]]
-        fresh = ~kept
-        if fresh.any():
+        if not kept.all():
+            fresh = ~kept if kept.any() else slice(None)
             trained = questions.trained[fresh]
             inputs = user_inputs(
                 np.where(trained == UNKNOWN, UNKNOWN_USER, trained + 1),

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from retrieval.data.history import last_times
 from retrieval.data.vocabulary import UNKNOWN
 from retrieval.pairs.content import Content
 from retrieval.pairs.lookup import EmbeddingTable, mapped_table
@@ -24,7 +25,7 @@ from retrieval.pairs.sequence.files import (
 from retrieval.pairs.sequence.new_movies import new_movie_rows
 from retrieval.pairs.sequence.reading import ReadHistory, key_of, recent_windows, unread
 from retrieval.pairs.sequence.tokens import CONTINUED, Tokens, tokens, when_codes
-from retrieval.pairs.when import When, last_times
+from retrieval.pairs.when import When
 from retrieval.storage.arrays import mapped_vectors
 
 # Users encoded together, at histories of usual length: few enough to stay in the cache.
