@@ -111,6 +111,31 @@ def folder(previous: Path, tmp_path: Path) -> Path:
     return tmp_path / "run"
 
 
+@pytest.fixture(scope="module")
+def upgraded(previous: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run of all pairs, upgraded; nobody writes it."""
+    folder = tmp_path_factory.mktemp("upgraded") / "run"
+    shutil.copytree(previous, folder)
+    assert upgrade(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def previous_that_rates(data: MovieData, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of the Bayesian pair alone, which is soon upgraded, in the format before."""
+    folder = tmp_path_factory.mktemp("rating") / "run"
+    train(data, tiny_settings(["bayesian"]), folder)
+    turn_back(folder)
+    return folder
+
+
+@pytest.fixture
+def folder_that_rates(previous_that_rates: Path, tmp_path: Path) -> Path:
+    """A copy of it."""
+    shutil.copytree(previous_that_rates, tmp_path / "run")
+    return tmp_path / "run"
+
+
 def answers(folder: Path) -> dict[str, NDArray[Any]]:
     """Ratings and lists of some users of a run, by every ranking, with and without a time."""
     of = Recommender.load(folder)
@@ -172,36 +197,32 @@ def test_a_run_of_the_format_before_is_told_how_to_upgrade(folder: Path) -> None
 
 
 def test_an_upgraded_run_answers_the_same_to_the_last_bit(
-    folder: Path, expected: dict[str, NDArray[Any]]
+    previous: Path, upgraded: Path, expected: dict[str, NDArray[Any]]
 ) -> None:
-    before = current(folder)
-    assert upgrade(folder)
-    assert current(folder) != before
-    assert [path.name for path in folder.glob("v*")] == [current(folder).name]
-    assert_same(answers(folder), expected)
+    assert current(upgraded).name != current(previous).name
+    assert [path.name for path in upgraded.glob("v*")] == [current(upgraded).name]
+    assert_same(answers(upgraded), expected)
 
 
 def test_an_upgraded_run_holds_the_files_and_facts_of_one_that_was_trained(
-    run: Path, folder: Path
+    run: Path, upgraded: Path
 ) -> None:
-    upgrade(folder)
-    old, fresh = current(run), current(folder)
+    old, fresh = current(run), current(upgraded)
     there = [{path.name for path in version.iterdir()} for version in (old, fresh)]
     assert there[0] == there[1]
     assert CONTINUATION_FILE in there[0]
     for name in sorted(there[0] - {INDEX, MANIFEST, "config.json"}):
         assert (fresh / name).read_bytes() == (old / name).read_bytes(), name
-    assert open_run(folder).config == open_run(run).config
+    assert open_run(upgraded).config == open_run(run).config
 
 
 def test_movies_are_added_to_an_upgraded_run_as_to_any(
-    run: Path, folder: Path, data: MovieData, tmp_path: Path
+    run: Path, upgraded: Path, data: MovieData, tmp_path: Path
 ) -> None:
-    shutil.copytree(run, tmp_path / "other")
-    upgrade(folder)
     more = data.movies.head(3).assign(movie_id=[9001, 9002, 9003])
     added = []
-    for each in (folder, tmp_path / "other"):
+    for name, folder in (("trained", run), ("upgraded", upgraded)):
+        each = Path(shutil.copytree(folder, tmp_path / name))
         assert add_movies(each, more) == 3
         added.append(open_run(each).added)
     np.testing.assert_array_equal(added[0], added[1])
@@ -219,7 +240,8 @@ def test_movies_that_were_added_before_stay(run: Path, data: MovieData, tmp_path
     assert_same(embeddings(current(with_more)), tables)  # so that histories may hold it
 
 
-def test_the_index_is_carried_over_and_not_built_again(folder: Path) -> None:
+def test_the_index_is_carried_over_and_not_built_again(folder_that_rates: Path) -> None:
+    folder = folder_that_rates
     version = current(folder)
     source = read_card(version / INDEX).source
     index = load_index(version / INDEX, source, mapped=False)
@@ -251,8 +273,9 @@ def damaged(version: Path) -> None:
 
 @pytest.mark.parametrize("lose", [without_index, of_another_model, damaged])
 def test_without_an_index_of_its_own_a_run_is_upgraded_and_has_none(
-    folder: Path, lose: Callable[[Path], None]
+    folder_that_rates: Path, lose: Callable[[Path], None]
 ) -> None:
+    folder = folder_that_rates
     lose(current(folder))
     reseal(current(folder))
     assert upgrade(folder)
@@ -260,11 +283,10 @@ def test_without_an_index_of_its_own_a_run_is_upgraded_and_has_none(
         open_index(open_run(folder))
 
 
-def test_there_is_nothing_to_do_twice(folder: Path) -> None:
-    assert upgrade(folder)
-    once = whole(folder)
-    assert not upgrade(folder)
-    assert whole(folder) == once
+def test_there_is_nothing_to_do_twice(upgraded: Path) -> None:
+    once = whole(upgraded)
+    assert not upgrade(upgraded)
+    assert whole(upgraded) == once
 
 
 def test_a_run_of_this_format_is_left_as_it_is(run: Path, tmp_path: Path) -> None:
@@ -422,7 +444,8 @@ def test_what_is_no_run_is_left_alone(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_run_that_somebody_writes_is_not_upgraded(folder: Path) -> None:
+def test_a_run_that_somebody_writes_is_not_upgraded(folder_that_rates: Path) -> None:
+    folder = folder_that_rates
     with writing(folder), pytest.raises(RunError, match="being written by another process"):
         upgrade(folder)
     assert upgrade(folder)

@@ -17,12 +17,14 @@ from retrieval.data.catalogue import read_catalogue
 from retrieval.errors import RunError
 from retrieval.pairs.sequence.files import NAME, TOWER_FILE
 from retrieval.pairs.sequence.pair import SavedSequence
-from retrieval.run.checks import check_histories
+from retrieval.run.checks import check_histories, check_users
 from retrieval.run.config import CONFIG_FILE, FORMAT, PREVIOUS_FORMAT, RunConfig
 from retrieval.run.folder import (
     ADDED,
     MOVIES,
     REMOVED,
+    TRAINED_USERS,
+    USER_CODES,
     USERS,
     facts_of,
     mapped_histories,
@@ -81,6 +83,8 @@ def _write(
     catalogue = read_catalogue(partial / MOVIES, len(load_array(partial / ADDED)))
     histories, users = mapped_histories(partial), len(load_array(partial / USERS))
     check_histories(histories, users, len(catalogue) - catalogue.added, config.scale)
+    codes, trained = (load_array(partial / name) for name in (USER_CODES, TRAINED_USERS))
+    check_users(codes, trained, users, config.user_attributes.sizes)
     for part in config.parts:
         if part.name == NAME:
             facts = facts_of(config, part, catalogue, histories)
