@@ -86,6 +86,17 @@ COSTS = (
 )
 
 
+# What lists of the next movie find.
+NEXT = (
+    Column("system", ("system",)),
+    Column("HR@10", ("hr",), ".4f", max),
+    Column("NDCG@10", ("ndcg",), ".4f", max),
+    Column("train, s", ("training_seconds",), ",.0f"),
+    Column("one, ms", ("one_user_milliseconds",), ".2f"),
+    Column("all, s", ("all_users_seconds",), ".2f"),
+)
+
+
 def of_stage(row: Row) -> bool:
     """Return whether a row is what one stage cost."""
     return "stage" in row and "disk" in row
@@ -111,6 +122,52 @@ TABLES: Mapping[tuple[str, str | None], Table] = {
             Column("RMSE", ("rmse",), ".4f", min),
             Column("seconds", ("seconds",), ",.0f"),
         )
+    ),
+    ("plays", None): Table(NEXT),
+    ("bare", None): Table(NEXT, lambda row: row["system"].startswith("rec,")),
+    ("new-movies", "ratings"): Table(
+        (
+            Column("ratings", ("given",)),
+            Column("vector", ("system",)),
+            Column("RMSE", ("rmse",), ".3f", min),
+            Column("liked, by rating", ("share rating",), ".3f", min),
+            Column("liked, by blend", ("share blend",), ".3f", min),
+        ),
+        lambda row: "given" in row,
+    ),
+    ("new-movies", "people"): Table(
+        (
+            Column("five ratings of", ("told",)),
+            Column("people", ("users",), ","),
+            Column("RMSE", ("rmse",), ".3f", min),
+        ),
+        lambda row: "told" in row,
+    ),
+    ("texts", None): Table(
+        (
+            Column("what is read of plots", ("system",)),
+            Column("RMSE", ("rmse",), ".4f", min),
+            Column("where liked movies stand, by rating", ("share rating",), ".3f", min),
+        ),
+        lambda row: "cuts" in row,
+    ),
+    ("one-list", "users"): Table(
+        (
+            Column("who asks", ("who",)),
+            Column("p50, ms", ("p50",), ".3f"),
+            Column("p99, ms", ("p99",), ".3f"),
+            Column("p50, times FAISS alone", ("p50_of_bare",), ".1f"),
+        ),
+        lambda row: "who" in row,
+    ),
+    ("one-list", "stages"): Table(
+        (
+            Column("stage, ms", ("stage",)),
+            Column("as stored", ("stored",), ".3f"),
+            Column("one rating more", ("added",), ".3f"),
+            Column("and another", ("again",), ".3f"),
+        ),
+        lambda row: "stage" in row,
     ),
     ("folds", None): Table(
         (

@@ -146,8 +146,9 @@ def one_user(
     if known_facts:
         chosen = run.config.user_attributes.codes(known_facts)
         codes = np.where(chosen > 0, chosen, codes)
-    other = not as_stored and not known_facts
-    settled = settled_events(run, np.array([trained if other else UNKNOWN]), histories)
+    settled = np.zeros(1, np.int64)
+    if not as_stored and not known_facts:
+        settled = settled_events(run, np.array([trained]), histories)
     return QueryUsers(
         trained=np.array([trained]),
         stored=np.array([number if as_stored else UNKNOWN]),
