@@ -14,6 +14,7 @@ from retrieval.data.frames import MovieData
 from retrieval.data.split import random_rows
 from retrieval.errors import RecError
 from retrieval.pairs.content_training import fit_content
+from retrieval.pairs.epochs import Fit
 from retrieval.pairs.neural import model
 from retrieval.pairs.neural.examples import (
     Examples,
@@ -27,7 +28,7 @@ from retrieval.pairs.neural.inputs import UserInputs
 from retrieval.pairs.neural.model import NeuralPair, NeuralUserTower, pool, tables_of
 from retrieval.pairs.neural.pair import make_module
 from retrieval.pairs.neural.settings import NeuralSettings
-from retrieval.pairs.neural.training import Fit, LoopSettings, Optimizer, fit, predict
+from retrieval.pairs.neural.training import Epoch, LoopSettings, Optimizer, fit, predict
 from retrieval.pairs.time_codes import AGE_BUCKETS, doublings
 from retrieval.pairs.training import TrainingData, movie_vectors
 from retrieval.progress import SILENT, Progress
@@ -221,7 +222,7 @@ def test_interrupted_training_goes_on_to_the_same_pair(
 ) -> None:
     settings = replace(LOOP, optimizer=optimizer, epochs=4, batch_size=math.ceil(len(examples) / 6))
 
-    def trained(folder: Path, progress: Progress) -> tuple[NeuralPair, Fit]:
+    def trained(folder: Path, progress: Progress) -> tuple[NeuralPair, Fit[Epoch]]:
         made = make_module(whole, NeuralSettings(dimension=8, hidden=8), known, 0)
         path = folder / "module.safetensors"
         return made, fit(made, examples, validation, 20, settings, 0, "neural", progress, path=path)

@@ -12,6 +12,7 @@ from retrieval.data.scale import RatingScale
 from retrieval.data.sittings import sittings
 from retrieval.data.visits import Visits
 from retrieval.errors import RecError
+from retrieval.pairs.epochs import Fit
 from retrieval.pairs.sequence import training as module
 from retrieval.pairs.sequence.batches import SequenceBatch, Sequences, shuffled
 from retrieval.pairs.sequence.ensemble import SequenceEnsemble
@@ -21,7 +22,7 @@ from retrieval.pairs.sequence.settings import NegativeSource, SequenceSettings
 from retrieval.pairs.sequence.training import (
     HeldOut,
     LastEvents,
-    SequenceFit,
+    SequenceEpoch,
     TrendedReturns,
     batch_loss,
     fit_sequences,
@@ -93,7 +94,7 @@ def fitted(
     folder: Path,
     seed: int = 0,
     size: int = TOKENS,
-) -> tuple[SequencePair, SequenceFit]:
+) -> tuple[SequencePair, Fit[SequenceEpoch]]:
     pair = untrained(seed)
     return pair, fit_sequences(pair, *walks, settings, seed, folder / "kept", CPU, size)
 

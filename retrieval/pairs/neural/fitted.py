@@ -13,6 +13,7 @@ from retrieval.data.dataset import Dataset
 from retrieval.data.history import Histories, Windows, whole_windows, windows_until
 from retrieval.data.scale import RatingScale
 from retrieval.pairs.device import available
+from retrieval.pairs.epochs import Fit
 from retrieval.pairs.export import Axes, export, longest_histories
 from retrieval.pairs.layout import Part, Role
 from retrieval.pairs.neural.examples import (
@@ -26,7 +27,7 @@ from retrieval.pairs.neural.inputs import UNKNOWN_USER, Tables, UserInputs, user
 from retrieval.pairs.neural.tower import stored_users
 from retrieval.pairs.neural.training import (
     EVALUATION_BATCH,
-    Fit,
+    Epoch,
     LoopSettings,
     RatingModule,
     fit,
@@ -188,7 +189,7 @@ class FittedHistoryPair:
 
     name: str
     reader: HistoryReader
-    fit: Fit
+    fit: Fit[Epoch]
     scores: Floats
     movies: Vectors
     biased: bool
@@ -268,7 +269,7 @@ def train_module(
     loop: LoopSettings,
     name: str,
     options: TrainingOptions,
-) -> tuple[Fit, Floats]:
+) -> tuple[Fit[Epoch], Floats]:
     """Train a module in place; return what training did, and ratings of validation rows `(N,)`.
 
     Args:

@@ -1,6 +1,5 @@
 """The training loop: mean squared error, early stopping on rows held out for validation."""
 
-import copy
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,11 +14,12 @@ from torch import Tensor, nn
 
 from retrieval.data.metrics import root_mean_square
 from retrieval.pairs.checkpoint import EpochCheckpoint, State, restore, state_of
-from retrieval.pairs.device import CPU, ahead, forked, mixed_precision
+from retrieval.pairs.device import CPU, ahead, mixed_precision
 from retrieval.pairs.divergence import check_number, largest_weight
+from retrieval.pairs.epochs import Epochs, Fit, train_epochs
 from retrieval.pairs.neural.examples import Batch, Examples
 from retrieval.pairs.neural.model import MovieBatch, UserBatch
-from retrieval.pairs.training import ALONE, Ranks, generator_of, share_of, torch_seed
+from retrieval.pairs.training import ALONE, Ranks, generator_of, share_of
 from retrieval.progress import SILENT, Progress
 from retrieval.storage.arrays import fingerprint
 
@@ -90,13 +90,6 @@ class Epoch(NamedTuple):
     validation_error: float  # root mean square, in units of the scale
 
 
-class Fit(NamedTuple):
-    """What training did; the module is left with the weights of the best epoch."""
-
-    epochs: list[Epoch]
-    best: int  # which of the epochs, from 0
-
-
 def fit(
     module: RatingModule,
     training: Examples,
@@ -110,7 +103,7 @@ def fit(
     ranks: Ranks = ALONE,
     device: torch.device = CPU,
     path: Path | None = None,
-) -> Fit:
+) -> Fit[Epoch]:
     """Train a module in place, on a CPU the same way for the same seed and number of threads.
 
     Interrupted, the same call goes on from the last epoch that was finished, where one process
@@ -134,37 +127,32 @@ def fit(
         RecError: A loss or a weight is no finite number.
     """
     kept = None
-    if path is not None and ranks.size == 1:  # else nobody knows where the others were
+    if path is not None:
         settled = (settings, seed, length, device.type)
         kept = EpochCheckpoint(path, _key(module, training, validation, settled))
     module.to(device)
     state = _TrainingState(module, training, length, settings, seed, ranks, device)
     progress.stage(f"{name} pair", state.steps * settings.epochs)
-    epochs: list[Epoch] = []
-    best, best_weights = 0, copy.deepcopy(module.state_dict())
-    with forked(device):
-        torch.manual_seed(torch_seed(seed, ranks))
-        left = None if kept is None else kept.load()
-        if left is not None:
-            state.restore(left)
-            epochs = [Epoch(*epoch) for epoch in left.card["epochs"]]
-            best, best_weights = left.card["best"], left.best
-            progress.advance(state.steps * len(epochs))
-        while len(epochs) < settings.epochs and len(epochs) - best <= settings.patience:
-            done = len(epochs) + 1
-            loss = state.epoch(done, name, progress)
-            (error,) = ranks.first(lambda: [root_mean_square_error(module, validation, length)])
-            check_number(error, "validation error", name, done, state.steps)
-            epochs.append(Epoch(loss, error))
-            if error <= epochs[best].validation_error:
-                best, best_weights = done - 1, copy.deepcopy(module.state_dict())
-            if kept is not None:
-                kept.save(state.saved(best_weights, {"epochs": epochs, "best": best}))
-            progress.say(f"epoch {done} of {settings.epochs}, validation RMSE {unit * error:.4f}")
-    module.load_state_dict(best_weights)
+
+    def made(number: int) -> Epoch:
+        loss = state.epoch(number, name, progress)
+        (error,) = ranks.first(lambda: [root_mean_square_error(module, validation, length)])
+        check_number(error, "validation error", name, number, state.steps)
+        return Epoch(loss, error)
+
+    epochs = Epochs(
+        steps=state.steps,
+        most=settings.epochs,
+        patience=settings.patience,
+        made=made,
+        is_better=lambda epoch, best: epoch.validation_error <= best.validation_error,
+        said=lambda epoch: f"validation RMSE {unit * epoch.validation_error:.4f}",
+        read=Epoch,
+    )
+    found = train_epochs(state, epochs, seed, ranks, device, progress, kept)
     module.to(CPU)
     module.eval()
-    return Fit(epochs, best)
+    return found
 
 
 class _TrainingState:
@@ -190,7 +178,7 @@ class _TrainingState:
         ranks: Ranks,
         device: torch.device,
     ) -> None:
-        self._module, self._training, self._length = module, training, length
+        self.module, self._training, self._length = module, training, length
         self._batch_size, self._ranks, self._device = settings.batch_size, ranks, device
         self.steps = math.ceil(len(training) / settings.batch_size)  # of an epoch
         self._rng = np.random.default_rng(seed)
@@ -200,21 +188,21 @@ class _TrainingState:
 
     def epoch(self, number: int, name: str, progress: Progress) -> float:
         """Pass over all rows once, the epoch so numbered; return the mean loss of a row."""
-        self._module.train()
+        self.module.train()
         total, device = 0.0, self._device
         for step, (batch, new_users) in enumerate(ahead(self._batches(), device), start=1):
             count = len(batch.targets)
             with mixed_precision(device):
-                loss = self._module.loss(*batch.to(device), new_users.to(device))
+                loss = self.module.loss(*batch.to(device), new_users.to(device))
             self._optimizer.zero_grad()
             torch.autograd.backward(loss)
-            self._ranks.average(self._module.parameters(), count)
+            self._ranks.average(self.module.parameters(), count)
             self._optimizer.step()
             self._schedule.step()
             check_number(loss.item(), "loss", name, number, step)
             total += loss.item() * count
             progress.advance()
-        largest = largest_weight(self._module.parameters())
+        largest = largest_weight(self.module.parameters())
         check_number(largest, "largest weight", name, number, self.steps)
         (total,) = self._ranks.total([total])
         return total / len(self._training)
@@ -235,11 +223,11 @@ class _TrainingState:
             for group in self._optimizer.param_groups
         ]
         card = card | {"groups": groups, "steps": self._schedule.last_epoch}
-        return state_of(self._module, self._optimizer, self._rng, self._device, best, card)
+        return state_of(self.module, self._optimizer, self._rng, self._device, best, card)
 
     def restore(self, left: State) -> None:
         """Go back to where a state was returned; torch's generators too."""
-        restore(left, self._module, self._optimizer, self._rng, self._device)
+        restore(left, self.module, self._optimizer, self._rng, self._device)
         for group, kept in zip(self._optimizer.param_groups, left.card["groups"], strict=True):
             group.update(kept)
         steps = {"last_epoch": left.card["steps"], "_step_count": left.card["steps"] + 1}

@@ -16,6 +16,7 @@ from retrieval.data.sittings import sittings
 from retrieval.options import Preset
 from retrieval.pairs.content import Content
 from retrieval.pairs.device import available
+from retrieval.pairs.epochs import Fit
 from retrieval.pairs.export import Axes, check, export, longest_histories
 from retrieval.pairs.layout import Part, Role
 from retrieval.pairs.lookup import EmbeddingTable
@@ -47,7 +48,6 @@ from retrieval.pairs.sequence.training import (
     HeldOut,
     LastEvents,
     SequenceEpoch,
-    SequenceFit,
     fit_sequences,
     sequence_logits,
     sequence_vectors,
@@ -197,7 +197,7 @@ class FittedSequence:
     dataset: Dataset
     ensemble: SequenceEnsemble
     sequences: Sequences
-    fits: list[SequenceFit]
+    fits: list[Fit[SequenceEpoch]]
     gains: Gains | None
     device: str
     years: Vectors

@@ -1,6 +1,5 @@
 """The training loop of the sequence pair: softmax, early stopping on what is held out."""
 
-import copy
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,8 +15,9 @@ from retrieval.data.history import seen, whole_windows
 from retrieval.data.metrics import discounted, discounted_many
 from retrieval.data.visits import Visits
 from retrieval.pairs.checkpoint import EpochCheckpoint, State, restore, state_of
-from retrieval.pairs.device import ahead, fast_products, forked, mixed_precision
+from retrieval.pairs.device import ahead, fast_products, mixed_precision
 from retrieval.pairs.divergence import check_number, largest_weight
+from retrieval.pairs.epochs import Epochs, Fit, train_epochs
 from retrieval.pairs.sequence.batches import (
     NOTHING,
     Returns,
@@ -32,7 +32,7 @@ from retrieval.pairs.sequence.reading import recent_windows
 from retrieval.pairs.sequence.settings import NegativeSource, SequenceSettings
 from retrieval.pairs.sequence.softmax import full_softmax, sampled_softmax, trended_softmax
 from retrieval.pairs.sequence.tokens import Tokens, tokens, when_codes
-from retrieval.pairs.training import ALONE, Asked, Ranks, generator_of, torch_seed
+from retrieval.pairs.training import ALONE, Asked, Ranks, generator_of
 from retrieval.pairs.when import When
 from retrieval.progress import SILENT, Progress
 from retrieval.storage.arrays import fingerprint
@@ -78,13 +78,6 @@ class SequenceEpoch(NamedTuple):
     returning: float
 
 
-class SequenceFit(NamedTuple):
-    """What training did; the pair is left with the weights of the best epoch."""
-
-    epochs: list[SequenceEpoch]
-    best: int  # which of the epochs, from 0
-
-
 def fit_sequences(
     pair: SequencePair,
     sequences: Sequences,
@@ -97,7 +90,7 @@ def fit_sequences(
     progress: Progress = SILENT,
     stage: str = "sequence pair",
     ranks: Ranks = ALONE,
-) -> SequenceFit:
+) -> Fit[SequenceEpoch]:
     """Train a pair in place, on a CPU the same way for the same seed and number of threads.
 
     Interrupted, the same call goes on from the last epoch that was finished, where one process
@@ -121,47 +114,39 @@ def fit_sequences(
         RecError: A loss or a weight is no finite number.
     """
     rng = np.random.default_rng(seed)
-    steps = len(shuffled(sequences.counts, batch_tokens, rng)) * settings.epochs
+    steps = len(shuffled(sequences.counts, batch_tokens, rng))  # of an epoch
+    whole = steps * settings.epochs
     kept = EpochCheckpoint(
         path, _key(pair, sequences, validation, (settings, batch_tokens, seed), device)
     )
     pair.to(device)
     state = _TrainingState(
-        pair, sequences, settings, rng, steps, batch_tokens, ranks, generator_of(rng, ranks, seed)
+        pair, sequences, settings, rng, whole, batch_tokens, ranks, generator_of(rng, ranks, seed)
     )
-    progress.stage(stage, steps)
-    epochs: list[SequenceEpoch] = []
-    best, best_weights = 0, pair.state_dict()
-    with forked(device):
-        torch.manual_seed(torch_seed(seed, ranks))
-        left = kept.load() if ranks.size == 1 else None
-        if left is not None:
-            state.restore(left)
-            epochs = [SequenceEpoch(*epoch) for epoch in left.card["epochs"]]
-            best, best_weights = left.card["best"], left.best
-            progress.advance(len(epochs) * steps // settings.epochs)
-        while len(epochs) < settings.epochs and len(epochs) - best <= settings.patience:
-            loss = state.epoch(len(epochs) + 1, progress)
-            gains = Gains(
-                *ranks.first(
-                    lambda: validation_gains(SequenceEnsemble([pair]), sequences, validation)
-                )
-            )
-            done = len(epochs) + 1, steps // settings.epochs
-            check_number(sum(gains), "validation NDCG", NAME, *done)
-            epochs.append(SequenceEpoch(loss, *gains))
-            # Then the last epoch is as good a guess as any.
-            blind = not len(validation.last.users) and not len(validation.visits.users)
-            if blind or len(epochs) == 1 or _merit(epochs[-1]) > _merit(epochs[best]):
-                best, best_weights = len(epochs) - 1, copy.deepcopy(pair.state_dict())
-            if ranks.size == 1:  # else nobody knows where the others were
-                kept.save(state.saved(best_weights, {"epochs": epochs, "best": best}))
-            progress.say(
-                f"epoch {len(epochs)} of {settings.epochs}, validation NDCG@10 {gains.timed:.4f}"
-            )
-    pair.load_state_dict(best_weights)
+    progress.stage(stage, whole)
+    # With nothing to validate on, the last epoch is as good a guess as any.
+    blind = not len(validation.last.users) and not len(validation.visits.users)
+
+    def made(number: int) -> SequenceEpoch:
+        loss = state.epoch(number, progress)
+        gains = ranks.first(
+            lambda: validation_gains(SequenceEnsemble([pair]), sequences, validation)
+        )
+        check_number(sum(gains), "validation NDCG", NAME, number, steps)
+        return SequenceEpoch(loss, *gains)
+
+    epochs = Epochs(
+        steps=steps,
+        most=settings.epochs,
+        patience=settings.patience,
+        made=made,
+        is_better=lambda epoch, best: blind or _merit(epoch) > _merit(best),
+        said=lambda epoch: f"validation NDCG@10 {epoch.timed:.4f}",
+        read=SequenceEpoch,
+    )
+    found = train_epochs(state, epochs, seed, ranks, device, progress, kept)
     pair.to("cpu").eval()
-    return SequenceFit(epochs, best)
+    return found
 
 
 class TrendedReturns(NamedTuple):
@@ -197,7 +182,7 @@ class _TrainingState:
         ranks: Ranks,
         own: np.random.Generator,
     ) -> None:
-        self._pair, self._sequences, self._settings = pair, sequences, settings
+        self.module, self._sequences, self._settings = pair, sequences, settings
         self._rng, self._steps, self._step, self._batch_tokens = rng, steps, 0, batch_tokens
         self._ranks, self._own = ranks, own
         self._device = pair.rated.device
@@ -209,13 +194,13 @@ class _TrainingState:
 
     def epoch(self, number: int, progress: Progress) -> float:
         """Pass over all users once, the epoch so numbered; return the mean loss of an answer."""
-        self._pair.train()
+        self.module.train()
         total, count, settings, step = 0.0, 0.0, self._settings, 0
         for step, (batch, returning) in enumerate(ahead(self._batches(), self._device), start=1):
-            loss, answers = batch_loss(self._pair, batch, self._negatives, returning)
+            loss, answers = batch_loss(self.module, batch, self._negatives, returning)
             self._optimizer.zero_grad()
             torch.autograd.backward(loss)
-            self._ranks.average(self._pair.parameters(), answers)
+            self._ranks.average(self.module.parameters(), answers)
             for group in self._optimizer.param_groups:
                 group["lr"] = settings.learning_rate * self._share()
             self._optimizer.step()
@@ -224,7 +209,7 @@ class _TrainingState:
             total += loss.item() * answers if answers else 0.0  # a share may hold none
             count += answers
             progress.advance()
-        check_number(largest_weight(self._pair.parameters()), "largest weight", NAME, number, step)
+        check_number(largest_weight(self.module.parameters()), "largest weight", NAME, number, step)
         total, count = self._ranks.total([total, count])
         return total / max(1, count)
 
@@ -250,11 +235,11 @@ class _TrainingState:
         """Return what `restore` needs; the best weights and more for the card go along."""
         card = card | {"step": self._step}
         more = None if self._negatives is None else self._negatives.state()
-        return state_of(self._pair, self._optimizer, self._rng, self._device, best, card, more)
+        return state_of(self.module, self._optimizer, self._rng, self._device, best, card, more)
 
     def restore(self, left: State) -> None:
         """Go back to where a state was returned; torch's generators too."""
-        restore(left, self._pair, self._optimizer, self._rng, self._device)
+        restore(left, self.module, self._optimizer, self._rng, self._device)
         if self._negatives is not None:
             self._negatives.restore(left.more)
         self._step = left.card["step"]
