@@ -19,6 +19,7 @@ from retrieval.pipeline.hiding import hide_movies, remove_movies
 from retrieval.pipeline.indexing import changed_version
 from retrieval.run.folder import open_run
 from retrieval.run.versions import writing
+from retrieval.service import engine as service_engine
 from retrieval.service.catalogue import Shelf
 from retrieval.service.engine import Engine
 from retrieval.service.log import Kind, LogError, NewEvent, open_log
@@ -349,6 +350,31 @@ def test_another_version_takes_over_and_what_was_told_stays(run: Path, tmp_path:
         assert begun.version == begun.snapshot.run.folder.name
         assert first in movies(begun, USER, 10)  # which ends from what it began with
         assert after.history(USER)[0].movie.id == second
+    finally:
+        engine.close()
+
+
+def test_memory_is_handed_back_when_another_version_has_taken_over(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    freed: list[None] = []
+    monkeypatch.setattr(service_engine, "give_back_freed", lambda: freed.append(None))
+    folder = tmp_path / "run"
+    shutil.copytree(run, folder)
+    engine = Engine.open(settings_of(folder, tmp_path))
+
+    def wait_for(times: int) -> None:
+        end = time.monotonic() + WAIT
+        while len(freed) < times and time.monotonic() < end:
+            time.sleep(0.02)
+        assert len(freed) == times
+
+    try:
+        wait_for(1)  # of what loading took
+        hide_movies(folder, [movies(engine.view(), USER)[0]])
+        wait_for(2)
+        time.sleep(10 * engine.settings.poll_seconds)
+        assert len(freed) == 2  # nothing has changed since
     finally:
         engine.close()
 

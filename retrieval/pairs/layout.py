@@ -78,9 +78,9 @@ class VectorLayout:
 
     @cached_property
     def _columns(self) -> dict[str, slice]:
-        ends = list(accumulate(map(_width, self.parts), initial=0))
-        starts = zip(self.parts, ends, strict=False)
-        return {part.name: slice(start, start + part.width) for part, start in starts}
+        starts = accumulate(map(_width, self.parts), initial=0)
+        placed = zip(self.parts, starts, strict=False)
+        return {part.name: slice(start, start + part.width) for part, start in placed}
 
     def join_movies(self, vectors: Sequence[Vectors]) -> Vectors:
         """Return joined movie vectors `(M, D)` from those `(M, W)` of each pair."""

@@ -45,7 +45,8 @@ AGAIN = 30.0
 # the share of the cache that such lists may take.
 REST, PREPARED_SHARE = 3, 0.8
 
-# Seconds after which memory that was freed is given back, and not only when a version took over.
+# Seconds between two times at which freed memory is handed back; it also is after a version took
+# over.
 FREED = 60.0
 
 # Users whose lists are made before a snapshot answers, so that what is mapped is in memory.

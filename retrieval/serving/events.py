@@ -118,7 +118,7 @@ def checked_events(run: Run, events: Sequence[Event]) -> OtherEvents:
         )
     ratings = checked_numbers(rated, "rating")
     times = None
-    if given_times.count(None) < len(given_times):
+    if any(moment is not None for moment in given_times):
         dated = [NO_TIME if moment is None else moment for moment in given_times]
         times = checked_times(dated, len(dated))
     movies = movie_numbers(run, ids)
