@@ -33,6 +33,8 @@ class OnnxTower:
         options = runtime.SessionOptions()
         options.intra_op_num_threads = 1  # several questions are asked at once instead
         options.inter_op_num_threads = 1
+        # Its own arena doubles when it grows, and keeps what one long history needed for good.
+        options.enable_cpu_mem_arena = False
         try:
             self._session = runtime.InferenceSession(
                 str(path), options, providers=["CPUExecutionProvider"]
