@@ -2,7 +2,7 @@
 
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -46,6 +46,13 @@ def engine(run: Path, tmp_path: Path) -> Iterator[Engine]:
     engine = Engine.open(settings_of(run, tmp_path))
     yield engine
     engine.close()
+
+
+def wait_until(done: Callable[[], bool]) -> None:
+    end = time.monotonic() + WAIT
+    while not done() and time.monotonic() < end:
+        time.sleep(0.02)
+    assert done()
 
 
 def told(engine: Engine, kind: Kind, user: int, movie: Id, rating: float | None = None) -> None:
@@ -341,9 +348,7 @@ def test_another_version_takes_over_and_what_was_told_stays(run: Path, tmp_path:
         first, second = movies(begun, USER, 2)
         told(engine, Kind.RATING, USER, second, 5.0)
         hide_movies(folder, [first])
-        end = time.monotonic() + WAIT
-        while engine.view().version == begun.version and time.monotonic() < end:
-            time.sleep(0.02)
+        wait_until(lambda: engine.view().version != begun.version)
         after = engine.view()
         assert after.version != begun.version
         assert not {first, second} & set(movies(after, USER, 10))
@@ -363,16 +368,10 @@ def test_memory_is_handed_back_when_another_version_has_taken_over(
     shutil.copytree(run, folder)
     engine = Engine.open(settings_of(folder, tmp_path))
 
-    def wait_for(times: int) -> None:
-        end = time.monotonic() + WAIT
-        while len(freed) < times and time.monotonic() < end:
-            time.sleep(0.02)
-        assert len(freed) == times
-
     try:
-        wait_for(1)  # of what loading took
+        wait_until(lambda: len(freed) == 1)  # of what loading took
         hide_movies(folder, [movies(engine.view(), USER)[0]])
-        wait_for(2)
+        wait_until(lambda: len(freed) == 2)
         time.sleep(10 * engine.settings.poll_seconds)
         assert len(freed) == 2  # nothing has changed since
     finally:

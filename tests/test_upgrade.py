@@ -107,15 +107,13 @@ def previous(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def folder(previous: Path, tmp_path: Path) -> Path:
     """A copy of it."""
-    shutil.copytree(previous, tmp_path / "run")
-    return tmp_path / "run"
+    return Path(shutil.copytree(previous, tmp_path / "run"))
 
 
 @pytest.fixture(scope="module")
 def upgraded(previous: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run of all pairs, upgraded; nobody writes it."""
-    folder = tmp_path_factory.mktemp("upgraded") / "run"
-    shutil.copytree(previous, folder)
+    folder = Path(shutil.copytree(previous, tmp_path_factory.mktemp("upgraded") / "run"))
     assert upgrade(folder)
     return folder
 
@@ -132,8 +130,7 @@ def previous_that_rates(data: MovieData, tmp_path_factory: pytest.TempPathFactor
 @pytest.fixture
 def folder_that_rates(previous_that_rates: Path, tmp_path: Path) -> Path:
     """A copy of it."""
-    shutil.copytree(previous_that_rates, tmp_path / "run")
-    return tmp_path / "run"
+    return Path(shutil.copytree(previous_that_rates, tmp_path / "run"))
 
 
 def answers(folder: Path) -> dict[str, NDArray[Any]]:

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import torch
@@ -48,6 +49,19 @@ class Fit(NamedTuple, Generic[E]):
     best: int  # which of the epochs, from 0
 
 
+def checkpoint_of(
+    path: Path | None, ranks: Ranks, key: Callable[[], str]
+) -> EpochCheckpoint | None:
+    """Return where interrupted training is kept; None where it is not.
+
+    Args:
+        path: File for it, if there is one.
+        ranks: Processes that train together; of several, nobody knows where the others were.
+        key: Gives a hash of all that training follows from.
+    """
+    return EpochCheckpoint(path, key()) if path is not None and ranks.size == 1 else None
+
+
 def train_epochs(
     state: Resumable,
     epochs: Epochs[E],
@@ -59,8 +73,7 @@ def train_epochs(
 ) -> Fit[E]:
     """Train a module in place.
 
-    Interrupted, the same call goes on from the last epoch that was finished, where one process
-    trains alone.
+    Interrupted, the same call goes on from the last epoch that was finished, where it is kept.
 
     Args:
         state: The module in training.
@@ -71,8 +84,6 @@ def train_epochs(
         progress: Who shows how far it is.
         kept: Where interrupted training is kept, if it is.
     """
-    if ranks.size > 1:
-        kept = None  # nobody knows where the others were
     done: list[E] = []
     best, best_weights = 0, state.module.state_dict()
     with forked(device):

@@ -13,10 +13,10 @@ from pydantic import BaseModel
 from torch import Tensor, nn
 
 from retrieval.data.metrics import root_mean_square
-from retrieval.pairs.checkpoint import EpochCheckpoint, State, restore, state_of
+from retrieval.pairs.checkpoint import State, restore, state_of
 from retrieval.pairs.device import CPU, ahead, mixed_precision
 from retrieval.pairs.divergence import check_number, largest_weight
-from retrieval.pairs.epochs import Epochs, Fit, train_epochs
+from retrieval.pairs.epochs import Epochs, Fit, checkpoint_of, train_epochs
 from retrieval.pairs.neural.examples import Batch, Examples
 from retrieval.pairs.neural.model import MovieBatch, UserBatch
 from retrieval.pairs.training import ALONE, Ranks, generator_of, share_of
@@ -126,10 +126,8 @@ def fit(
     Raises:
         RecError: A loss or a weight is no finite number.
     """
-    kept = None
-    if path is not None:
-        settled = (settings, seed, length, device.type)
-        kept = EpochCheckpoint(path, _key(module, training, validation, settled))
+    settled = (settings, seed, length, device.type)
+    kept = checkpoint_of(path, ranks, lambda: _key(module, training, validation, settled))
     module.to(device)
     state = _TrainingState(module, training, length, settings, seed, ranks, device)
     progress.stage(f"{name} pair", state.steps * settings.epochs)

@@ -14,10 +14,10 @@ from torch.nn import functional as F  # noqa: N812 (torch's own name for it)
 from retrieval.data.history import seen, whole_windows
 from retrieval.data.metrics import discounted, discounted_many
 from retrieval.data.visits import Visits
-from retrieval.pairs.checkpoint import EpochCheckpoint, State, restore, state_of
+from retrieval.pairs.checkpoint import State, restore, state_of
 from retrieval.pairs.device import ahead, fast_products, mixed_precision
 from retrieval.pairs.divergence import check_number, largest_weight
-from retrieval.pairs.epochs import Epochs, Fit, train_epochs
+from retrieval.pairs.epochs import Epochs, Fit, checkpoint_of, train_epochs
 from retrieval.pairs.sequence.batches import (
     NOTHING,
     Returns,
@@ -116,9 +116,8 @@ def fit_sequences(
     rng = np.random.default_rng(seed)
     steps = len(shuffled(sequences.counts, batch_tokens, rng))  # of an epoch
     whole = steps * settings.epochs
-    kept = EpochCheckpoint(
-        path, _key(pair, sequences, validation, (settings, batch_tokens, seed), device)
-    )
+    settled = (settings, batch_tokens, seed)
+    kept = checkpoint_of(path, ranks, lambda: _key(pair, sequences, validation, settled, device))
     pair.to(device)
     state = _TrainingState(
         pair, sequences, settings, rng, whole, batch_tokens, ranks, generator_of(rng, ranks, seed)
