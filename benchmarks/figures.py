@@ -262,15 +262,41 @@ TABLES: Mapping[tuple[str, str | None], Table] = {
         of_stage,
     ),
     ("scale10", None): Table(COSTS, of_stage),
-    ("public", None): Table(
+    **{
+        (name, None): Table(
+            (
+                Column("index", ("system",)),
+                Column("setting", ("parameters",)),
+                Column(f"recall@{k}", ("recall",), ".4f"),
+                Column("ms", ("milliseconds",), ".3f", min),
+                Column("seconds to build", ("build_seconds",), ",.1f"),
+            ),
+            lambda row: "turns" in row,
+        )
+        for name, k in (("public", 10), ("search", 20), ("search-small", 20))
+    },
+    **{
+        (name, None): Table(
+            (
+                Column("allowed", ("share",), ".1%"),
+                Column("movies", ("allowed",), ","),
+                Column("recall@20", ("recall",), ".4f"),
+                Column("ms", ("milliseconds",), ".3f"),
+            )
+        )
+        for name in ("filters", "filters10")
+    },
+    ("sizes", None): Table(
         (
-            Column("index", ("system",)),
-            Column("setting", ("parameters",)),
-            Column("recall@10", ("recall",), ".4f"),
-            Column("ms", ("milliseconds",), ".3f", min),
-            Column("seconds to build", ("build_seconds",), ",.1f"),
-        ),
-        lambda row: "turns" in row,
+            Column("movies", ("movies",), ","),
+            Column("kind", ("kind",)),
+            Column("nprobe", ("nprobe",), ","),
+            Column("ef", ("ef",), ","),
+            Column("oversampling", ("oversampling",)),
+            Column("recall@20", ("recall_other_half",), ".4f"),
+            Column("ms", ("milliseconds",), ".2f"),
+            Column("seconds to build", ("build_seconds",), ",.0f"),
+        )
     ),
 }
 

@@ -24,6 +24,9 @@ from index.vectors import Vectors
 _own = local()
 _bitmaps: WeakKeyDictionary[ChosenRows, faiss.IDSelectorBitmap] = WeakKeyDictionary()
 
+# An index of a part of the vectors has as many lists as one of so many times fewer.
+FEWER = 8
+
 # What FAISS raises for a file that it does not understand, or believes.
 FAISS_ERRORS = (
     RuntimeError,
@@ -60,11 +63,15 @@ class FaissBackend:
             emphasis: Emphasis of the queries, `(D, D)`, as `best_emphasis` returns it; None is the
                 same for all directions.
         """
-        transform = Transform.fitted(kind, vectors, emphasis)
-        held, count = transform.of_vectors(vectors), len(vectors)
-        index = empty_index(kind, count, transform.width)
-        if count:
-            index.train(np.resize(held, (max(count, FEWEST_TRAINED), transform.width)))
+        return cls._of(Transform.fitted(kind, vectors, emphasis), vectors, len(vectors))
+
+    @classmethod
+    def _of(cls, transform: Transform, vectors: Vectors, count: int) -> "FaissBackend":
+        """Return an index of vectors, laid out for so many."""
+        held, width = transform.of_vectors(vectors), transform.width
+        index = empty_index(transform.kind, count, width, transform.coded)
+        if len(held):
+            index.train(np.resize(held, (max(len(held), FEWEST_TRAINED), width)))
             index.add(held)
         return cls(transform, index)
 
@@ -158,6 +165,19 @@ class FaissBackend:
         index = faiss.clone_index(self._index)
         index.add(self._transform.of_vectors(vectors))
         return FaissBackend(self._transform, index)
+
+    def of_few(self, vectors: Vectors) -> "FaissBackend":
+        """Return an index of a part of the vectors, `(S, D)`, that is made in little time.
+
+        They are rotated and emphasised as here. There are fewer lists than if it were built from
+        these vectors alone: searches that were tuned for the larger index visit more of them.
+        """
+        return self._of(self._transform, vectors, len(vectors) // FEWER)
+
+    @property
+    def bytes_of_a_row(self) -> int:
+        """Bytes that the index takes for one more row."""
+        return int(self._index.code_size) + np.dtype(np.int64).itemsize
 
     def propose(
         self, queries: Vectors, count: int, parameters: SearchParameters, allowed: ChosenRows | None

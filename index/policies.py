@@ -26,7 +26,8 @@ class Policy:
         remote: Whether it is asked over a connection, even where there are few vectors.
         ordered: Whether candidates come in a reliable order; if not, `oversampling` candidates for
             each result are brought into their order.
-        scans_copies: Whether allowed vectors are scanned directly wherever a copy of them is kept.
+        keeps_choices: Whether something is kept of allowed vectors: a copy, which is scanned
+            directly, or an index of their own.
         scanned_share: Largest share of allowed vectors that is scanned directly, without the index.
         scans_per_candidate: Number of vectors that are scanned directly in the time of one more
             candidate of the index.
@@ -42,7 +43,7 @@ class Policy:
     exact: bool = False
     remote: bool = False
     ordered: bool = True
-    scans_copies: bool = False
+    keeps_choices: bool = False
     scanned_share: float = 0.0
     scans_per_candidate: int = 0
     selected_share: float = 0.0
@@ -64,7 +65,7 @@ POLICIES = {
     Kind.IVF: Policy(
         kind=Kind.IVF,
         structure=Structure.LISTS,
-        scans_copies=True,  # which takes half a millisecond for thirty thousand of 66 components
+        keeps_choices=True,  # to scan a copy takes at most half a millisecond
         scans_per_candidate=10,
         # More lists are visited instead, whatever share is allowed.
         selected_share=1.0,
@@ -88,7 +89,7 @@ POLICIES = {
         kind=Kind.IVFPQ,
         structure=Structure.LISTS,
         ordered=False,  # two bits a component
-        scans_copies=True,  # all as for an ivf
+        keeps_choices=True,  # all as for an ivf
         scans_per_candidate=10,
         selected_share=1.0,
         exclusion_ratio=2.0,

@@ -20,13 +20,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from index.backend import Backend, Proposal
+from index.choices import own_index
 from index.compiled import SPARE, is_compiled, put_best
 from index.kinds import LARGEST_PARAMETER, SearchParameters
 from index.neighbours import Neighbours
 from index.policies import Policy, Structure
 from index.rescoring import FEW, LocalVectors
 from index.rows import NO_ROW, ChosenRows
-from index.scanning import CHUNK, in_order, is_copied, scan, scan_alone, scan_at_once, scores_of
+from index.scanning import (
+    CHUNK,
+    MOST_KEPT,
+    in_order,
+    is_copied,
+    scan,
+    scan_alone,
+    scan_at_once,
+    scores_of,
+)
 from index.vectors import Ids, Vectors
 
 # The place of a candidate that is missing; as an index, it means the last place.
@@ -38,10 +48,6 @@ DEEPER = 4
 # How much further an approximate backend searches where a filter does not allow all: the best of
 # what is left lies deeper, where it finds less.
 FILTERED = 2
-
-# The largest share of the vectors that is scanned because a copy is kept. Where next to all are
-# allowed, as where one was removed, the backend answers.
-MOST_COPIED = 0.5
 
 # The power of the expansion by which oversampling grows.
 OVERSAMPLING_GROWTH = 0.7
@@ -240,26 +246,40 @@ class Search:
             depth: Number of candidates for each; where these come in no reliable order, more.
             expansion: Factor by which to search further.
         """
-        policy, share = self._policy, self._share
-        selected = share <= policy.selected_share
-        parameters, allowed = self._expanded(expansion), None
-        if not policy.ordered:
-            oversampling = parameters.oversampling * (1 if self.chosen is None else FILTERED)
-            depth += self.k * (oversampling - 1)
-        if self.chosen is not None:
-            reach = 1.0 if selected else share  # share of the candidates that will be allowed
-            allowed = self.chosen if selected else None
-            depth = math.ceil(depth / reach)
-            parameters = SearchParameters(
-                nprobe=_capped(FILTERED * parameters.nprobe / reach),
-                ef=_capped(FILTERED * parameters.ef / reach),
-                oversampling=parameters.oversampling,
-            )
-        depth = min(depth, len(self.local))
-        proposal = self.backend.propose(queries, depth, parameters, allowed)
-        if policy.ordered:
+        parameters = self._expanded(expansion)
+        if not self._policy.ordered:
+            depth += self.k * (parameters.oversampling - 1)
+        proposal = self._proposed(queries, depth, parameters)
+        if self._policy.ordered:
             return proposal
         return Proposal(scores_of(self.local, queries, proposal.rows), proposal.rows)
+
+    def _proposed(self, queries: Vectors, depth: int, parameters: SearchParameters) -> Proposal:
+        """Return candidates of the backend, or of the own index of what is chosen.
+
+        Args:
+            queries: Query vectors, `(C, D)`.
+            depth: Number of candidates for each, if all were allowed.
+            parameters: Search parameters, if all were allowed.
+        """
+        chosen, policy, share = self.chosen, self._policy, self._share
+        if chosen is None:
+            return self.backend.propose(queries, min(depth, len(self.local)), parameters, None)
+        if not policy.ordered:
+            depth += (FILTERED - 1) * self.k * parameters.oversampling
+        own = own_index(self.backend, self.local, chosen, len(queries))
+        if own is not None:
+            places = own.propose(queries, min(depth, self._left), parameters, None)
+            return Proposal(places.scores, chosen.at(places.rows))
+        selected = share <= policy.selected_share
+        reach = 1.0 if selected else share  # share of the candidates that will be allowed
+        further = SearchParameters(
+            nprobe=_capped(FILTERED * parameters.nprobe / reach),
+            ef=_capped(FILTERED * parameters.ef / reach),
+            oversampling=parameters.oversampling,
+        )
+        depth = min(math.ceil(depth / reach), len(self.local))
+        return self.backend.propose(queries, depth, further, chosen if selected else None)
 
     def _scans(self, depth: int, expansion: float) -> bool:
         """Return whether a round scans the allowed vectors instead of asking the backend.
@@ -279,7 +299,7 @@ class Search:
         visited = max(depth, self.parameters.ef) if graph else depth
         scanned = self._left * (1.0 if share <= policy.selected_share else share)
         few = share <= policy.scanned_share
-        if policy.scans_copies and share <= MOST_COPIED:
+        if policy.keeps_choices and share <= MOST_KEPT:
             few = few or is_copied(self.local, self.chosen)
         return few or scanned <= policy.scans_per_candidate * visited
 

@@ -26,6 +26,10 @@ class ChosenRows:
     rows: NDArray[np.int64]  # (S,) ascending
     mask: Mask  # (R,)
 
+    def at(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the rows at places among the S, of the same shape; `NO_ROW` where that is one."""
+        return np.where(places == NO_ROW, NO_ROW, self.rows[places])
+
 
 class Rows:
     """The ids of R rows. It never changes, so that any number of threads may read it.

@@ -16,6 +16,11 @@ from index.vectors import Ids, Vectors
 
 # Components of a choice whose vectors are kept beside it, at most; a choice is of one set of rows.
 COPIED = 2**22
+
+# The largest share of the vectors of which anything is kept. Where next to all are allowed, as
+# where one was removed, the index of all answers.
+MOST_KEPT = 0.5
+
 _copies: WeakKeyDictionary[ChosenRows, Vectors] = WeakKeyDictionary()
 
 # Queries searched together: enough to use matrix products, few enough to share one depth.

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from index.backend import Backend
+from index.choices import make_own_index
 from index.kinds import Kind, SearchParameters
 from index.neighbours import Neighbours
 from index.rescoring import LocalVectors
@@ -79,6 +80,10 @@ class Snapshot:
         """
         named, rows = whole_numbers(ids).copy(), self.local.rows
         return Selection(named, rows, rows.choose(rows.of(named)))
+
+    def prepare(self, allowed: Selection) -> None:
+        """Make now what is made of a selection after some searches of it, by a thread."""
+        make_own_index(self.backend, self.local, allowed.within(self.local.rows))
 
     def search(
         self,
