@@ -5,11 +5,14 @@ import re
 import secrets
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
 from postgres_server import PostgresServer, pgvector_server
+from tls_proxy import certificate, tls_proxy
 
 from index.backend import Proposal
 from index.exact import exact_search
@@ -18,7 +21,7 @@ from index.search import Index
 from index.snapshot import Snapshot
 from index.stores.address import collection_name, parse_address
 from index.stores.backend import Connection, StoreBackend
-from index.stores.errors import StaleStoreError, StoreDownError
+from index.stores.errors import StaleStoreError, StoreDownError, StoreError
 from index.stores.loading import connect, find, load, unload
 from index.tuning import recall
 from index.vectors import Vectors
@@ -327,6 +330,10 @@ def test_a_restart_of_the_server_loses_nothing(postgres: PostgresServer, world: 
     [
         ("milvus://me:secret@there:19530/films", "milvus://there:19530/films"),
         ("milvus:///data/movies.db", "milvus:///data/movies.db"),
+        (
+            "milvus://there?secure=true&server_pem_path=ca.pem",
+            "milvus://there?secure=true&server_pem_path=ca.pem",
+        ),
         ("postgres://me:secret@there/films", "postgresql://me@there/films"),
         (
             "postgresql:///films?host=/run&password=secret&options=-csearch_path%3Da",
@@ -376,6 +383,46 @@ def test_a_password_that_breaks_an_address_is_not_repeated(given: str) -> None:
     with pytest.raises(ValueError, match="%2F") as caught:
         parse_address(given)
     assert "cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("milvus://there?tls=true", "no 'tls'; it may have collection, secure, server_pem_path"),
+        ("milvus://there?secure=yes", "must be true or false, got 'yes'"),
+        ("milvus://there?server_name=here", "write secure=true with them"),
+        ("milvus:///movies.db?secure=true", "names a file, which has no secure"),
+    ],
+)
+def test_what_an_address_says_of_tls_has_an_effect(given: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        parse_address(given)
+
+
+def test_a_certificate_that_is_not_there_is_named() -> None:
+    pytest.importorskip("pymilvus")
+    address = parse_address("milvus://127.0.0.1:1?secure=true&server_pem_path=/nowhere/ca.pem")
+    with pytest.raises(StoreError, match=r"server_pem_path .* no file: /nowhere/ca\.pem"):
+        connect(address)
+
+
+@pytest.mark.slow
+def test_milvus_is_asked_over_tls(world: World, milvus_server: str, tmp_path: Path) -> None:
+    server, client = certificate(tmp_path / "server"), certificate(tmp_path / "client")
+    with tls_proxy(urlsplit(milvus_server).port or 0, server, client) as port:
+        plain = f"milvus://127.0.0.1:{port}"
+        alone = f"{plain}?secure=true&server_name=localhost&server_pem_path={server.certificate}"
+        both = (
+            f"{plain}?secure=true&server_name=localhost&ca_pem_path={server.certificate}"
+            f"&client_pem_path={client.certificate}&client_key_path={client.key}"
+        )
+        for refused in (plain, alone):  # no TLS, and no certificate of the client
+            with pytest.raises(StoreDownError):
+                connect(parse_address(refused))
+        index = filled(both, f"t_{secrets.token_hex(4)}", world, Kind.EXACT)
+        wanted = exact_search(world.ids, world.vectors, world.queries, K)
+        np.testing.assert_array_equal(index.search(world.queries, K).ids, wanted.ids)
+        asked_store(index)
 
 
 def test_a_key_belongs_into_the_environment() -> None:

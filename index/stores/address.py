@@ -15,6 +15,17 @@ SECRETS = frozenset(
     {"password", "sslpassword", "scram_client_key", "scram_server_key", "oauth_client_secret"}
 )
 
+# What the address of a Milvus server may say of TLS, in the words of Milvus's client.
+SECURE = "secure"
+TLS = (
+    SECURE,
+    "server_pem_path",
+    "server_name",
+    "ca_pem_path",
+    "client_pem_path",
+    "client_key_path",
+)
+
 # A sign that is no percent-encoding, and what to do about it.
 BROKEN = re.compile(r"%(?![0-9A-Fa-f]{2})")
 QUOTED = "in a name or password write % / ? # @ as %25 %2F %3F %23 %40"
@@ -57,7 +68,8 @@ class StoreAddress:
 def parse_address(text: str) -> StoreAddress:
     """Read `milvus://host:port`, `milvus:///path.db` or `postgresql://...`.
 
-    Any of them may end in `?collection=NAME`.
+    Any of them may end in `?collection=NAME`. That of a Milvus server may say `secure=true`, and
+    which certificates it then needs.
 
     Raises:
         ValueError: It is none.
@@ -78,8 +90,7 @@ def parse_address(text: str) -> StoreAddress:
     named = [value for key, value in query if key == COLLECTION]
     rest = [(key, value) for key, value in query if key != COLLECTION]
     if engine is Engine.MILVUS:
-        if rest:
-            raise ValueError(f"the address of a Milvus store has no {rest[0][0]!r}; {example}")
+        _check_tls(dict(rest), parts.hostname)
         if parts.username and not parts.password:
             raise ValueError("give the key of a Milvus store as MILVUS_TOKEN, or user:password@")
         if not parts.hostname and not parts.path.strip("/"):
@@ -95,6 +106,25 @@ def parse_address(text: str) -> StoreAddress:
     # libpq reads its own words, such as options=-c..., only where blanks are written as %20.
     whole = parts._replace(scheme=engine, path=path, query=urlencode(rest, quote_via=quote))
     return StoreAddress(engine, _unsplit(whole), named[-1] if named else None)
+
+
+def _check_tls(said: dict[str, str], host: str | None) -> None:
+    """Check what an address of Milvus says of TLS.
+
+    Raises:
+        ValueError: It says something else, or what has no effect.
+    """
+    for name in said:
+        if name not in TLS:
+            known = ", ".join((COLLECTION, *TLS))
+            raise ValueError(f"the address of a Milvus store has no {name!r}; it may have {known}")
+    if said and host is None:
+        raise ValueError(f"the address names a file, which has no {next(iter(said))}")
+    secure = said.get(SECURE, "false")
+    if secure not in {"true", "false"}:
+        raise ValueError(f"{SECURE} of the address must be true or false, got {secure!r:.80}")
+    if secure == "false" and len(said) > (SECURE in said):
+        raise ValueError(f"the address names certificates; write {SECURE}=true with them")
 
 
 def collection_name(text: str, where: str) -> str:

@@ -4,15 +4,16 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 import numpy as np
 
 from index.backend import Proposal
 from index.kinds import Kind
 from index.rows import NO_ROW
-from index.stores.address import StoreAddress
+from index.stores.address import SECURE, StoreAddress
 from index.stores.errors import StaleStoreError, StoreDownError, StoreError
 from index.stores.store import EF_CONSTRUCTION, LINKS, Report
 from index.vectors import Vectors
@@ -187,14 +188,24 @@ class MilvusStore:
 
 
 def _server(url: str) -> dict[str, str]:
-    """Return what the client is told of a server."""
+    """Return what the client is told of a server.
+
+    Raises:
+        StoreError: A certificate that the address names is no file.
+    """
     parts = urlsplit(url)
+    certificates = dict(parse_qsl(parts.query))
+    secure = certificates.pop(SECURE, "") == "true"
+    for name, value in certificates.items():
+        if name.endswith("_path") and not Path(value).is_file():
+            raise StoreError(f"{name} of the store's address is no file: {value}")
     host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
     token = os.environ.get("MILVUS_TOKEN", "")
     if parts.password:
         token = f"{unquote(parts.username or '')}:{unquote(parts.password)}"
     return {
-        "uri": f"http://{host}:{parts.port or DEFAULT_PORT}",
+        "uri": f"http{'s' * secure}://{host}:{parts.port or DEFAULT_PORT}",
         "token": token,
         "db_name": parts.path.strip("/"),
+        **certificates,
     }
