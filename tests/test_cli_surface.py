@@ -7,11 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from typer.testing import CliRunner
 
 import retrieval
+from retrieval.cli import app as command_line
 from retrieval.cli.app import assembled, main
 from retrieval.options import Preset
 from retrieval.pipeline.settings import preset_settings
@@ -97,6 +99,38 @@ def test_help_and_the_version_need_nothing_heavy() -> None:
         )
         done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
         assert done.stderr == b""
+
+
+@pytest.mark.parametrize(
+    ("package", "remedy"),
+    [
+        ("fastapi.responses", "pip install -e '.[serve]' in the project's folder"),
+        ("torch", "pip install -e . in the project's folder; an installation that only serves"),
+    ],
+)
+def test_a_package_that_is_not_installed_is_named_with_what_brings_it(
+    package: str,
+    remedy: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(command_line, "app", Mock(side_effect=ModuleNotFoundError(name=package)))
+    with pytest.raises(SystemExit) as stopped:
+        command_line.main()
+    said = capsys.readouterr().err
+    assert stopped.value.code == 1
+    assert f"needs the package {package.partition('.')[0]}," in said
+    assert remedy in said
+    assert said.count("\n") == 1
+
+
+def test_a_module_of_the_project_that_is_missing_is_a_fault(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    missing = ModuleNotFoundError(name="retrieval.nothing")
+    monkeypatch.setattr(command_line, "app", Mock(side_effect=missing))
+    with pytest.raises(ModuleNotFoundError):
+        command_line.main()
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import pytest
 from small_worlds import everybody_rates, small_world, tiny_settings
 
 from retrieval.data import columns
+from retrieval.data.events import PLAYED
 from retrieval.data.frames import MovieData
 from retrieval.data.split import held_out
 from retrieval.errors import RequestError
@@ -90,6 +91,15 @@ def test_ratings_are_not_asked_of_a_pair_that_predicts_none(
     monkeypatch.setattr(module, "train", _never)
     with pytest.raises(RequestError, match="no pair of sequence predicts any"):
         scored(small_world(everybody_rates(40, 30)), split, tmp_path, ("sequence",))
+
+
+def test_plays_are_asked_for_what_they_can_tell(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "train", _never)
+    plays = small_world(everybody_rates(40, 30), (1,), scale=PLAYED)
+    with pytest.raises(RequestError, match="none that differ; choose --protocol temporal"):
+        scored(plays, Split.RATING, tmp_path, ("neural", "sequence"))
 
 
 def _never(*_: object, **__: object) -> NoReturn:

@@ -21,6 +21,9 @@ from retrieval.cli.display import (
 from retrieval.cli.signals import SIGNALLED, orderly_exits
 from retrieval.errors import RecError, shown
 
+# Packages that come with the extra `serve`.
+_SERVING = {"fastapi", "orjson", "prometheus_client", "psycopg", "sqlalchemy", "uvicorn"}
+
 # Panels of commands in the help.
 MAKE, ASK, SERVE, KEEP = "Make a run", "Ask", "Serve", "Look after runs"
 MEASURE = "Measure"
@@ -314,6 +317,11 @@ def main() -> None:
         _fail("interrupted by SIGINT", SIGNALLED + signal.SIGINT)
     except RecError as error:
         _fail(f"error: {error}")
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package in {"", __name__.partition(".")[0], "index"}:  # a fault of ours
+            raise
+        _fail(_missing(package))
     except BrokenPipeError:  # whoever was reading, head for one, has had enough
         discard_output()
         sys.exit(1)
@@ -323,6 +331,16 @@ def main() -> None:
         _fail(f"error: {place}{shown(error.strerror or error)}")
     except MemoryError:
         _fail("error: there is not enough memory; ask about less at once, or use another machine")
+
+
+def _missing(package: str) -> str:
+    """Return what to say of a package that is not installed."""
+    project = "'.[serve]'" if package in _SERVING else "."
+    alone = "; an installation that only serves has no torch" if package == "torch" else ""
+    return (
+        f"error: this command needs the package {package}, which is not installed: "
+        f"pip install -e {project} in the project's folder{alone}"
+    )
 
 
 def _fail(message: str, code: int = 1) -> NoReturn:

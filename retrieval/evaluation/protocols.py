@@ -29,7 +29,7 @@ from retrieval.options import Device, Split
 from retrieval.pairs.table import TOWER_PAIRS
 from retrieval.pairs.when import When
 from retrieval.pipeline.settings import Settings
-from retrieval.pipeline.training import FEWEST_RATINGS, train
+from retrieval.pipeline.training import FEWEST_RATINGS, learnable, train
 from retrieval.progress import SILENT, Progress
 from retrieval.serving.events import Event
 from retrieval.serving.recommender import Recommender
@@ -84,7 +84,13 @@ def evaluate(
         RequestError: The split leaves too little to train on or nothing to ask, or ratings are
             asked for and no pair predicts them.
     """
+    settings = learnable(settings, data)
     if split is not Split.LEAVE_ONE and not any(TOWER_PAIRS[p].rates for p in settings.pairs):
+        if not data.scale.tells_taste:
+            raise RequestError(
+                f"{split} asks for ratings, and the data has none that differ; choose "
+                f"--protocol temporal, or --protocol {Split.LEAVE_ONE}"
+            )
         raise RequestError(
             f"{split} asks for ratings, and no pair of {', '.join(settings.pairs)} predicts any; "
             f"add bayesian or neural to --towers, or choose --protocol {Split.LEAVE_ONE}"
