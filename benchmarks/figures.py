@@ -286,18 +286,6 @@ TABLES: Mapping[tuple[str, str | None], Table] = {
         )
         for name in ("filters", "filters10")
     },
-    ("sizes", None): Table(
-        (
-            Column("movies", ("movies",), ","),
-            Column("kind", ("kind",)),
-            Column("nprobe", ("nprobe",), ","),
-            Column("ef", ("ef",), ","),
-            Column("oversampling", ("oversampling",)),
-            Column("recall@20", ("recall_other_half",), ".4f"),
-            Column("ms", ("milliseconds",), ".2f"),
-            Column("seconds to build", ("build_seconds",), ",.0f"),
-        )
-    ),
 }
 
 

@@ -17,7 +17,7 @@ from index.rows import ChosenRows
 from index.scanning import MOST_KEPT, is_copied
 
 # Bytes of an index, at most.
-INDEXED = 2**24
+INDEXED = 2**25
 
 # Queries after which it is made.
 SEVERAL = 10

@@ -2,16 +2,18 @@
 
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import NoReturn
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 
 from retrieval.data.vocabulary import Id
-from retrieval.errors import RequestError
+from retrieval.errors import RequestError, RunError
 from retrieval.options import RankBy
 from retrieval.pairs.bayesian.tower import BayesianTower
 from retrieval.pairs.sequence.tower import SequenceTower
@@ -20,12 +22,13 @@ from retrieval.pipeline.indexing import changed_version
 from retrieval.run.folder import open_run
 from retrieval.run.versions import writing
 from retrieval.service import engine as service_engine
+from retrieval.service import live as live_events
 from retrieval.service.catalogue import Shelf
 from retrieval.service.engine import Engine
-from retrieval.service.log import Kind, LogError, NewEvent, open_log
+from retrieval.service.log import Kind, Log, LogError, NewEvent, open_log
 from retrieval.service.mark import Mark, write_mark
 from retrieval.service.settings import ServiceSettings
-from retrieval.service.view import CALM, USUAL_MOVIES, Moment, View, latest_users
+from retrieval.service.view import CALM, MOST_QUICK, USUAL_MOVIES, Moment, View, latest_users
 from retrieval.serving.events import Event
 from retrieval.serving.recommender import Recommender
 from retrieval.serving.users import Person
@@ -317,6 +320,9 @@ def test_events_that_no_history_can_hold_are_refused_together(engine: Engine) ->
         (replace(good, rating=None), "has no value"),
         (replace(good, user_id="somebody"), "is no id"),
         (replace(good, timestamp=now + 10**7), "in the future"),
+        # What the tables of the next training could not have.
+        (replace(good, timestamp=0), "before 1990"),
+        (replace(good, rating=3.7), "on no step of the scale: ratings run from 1 to 5 by 1"),
     ):
         with pytest.raises(RequestError, match=said):
             engine.add_events([good, bad])
@@ -337,6 +343,101 @@ def test_answers_go_on_while_the_log_is_away(
         assert movies(engine.view(), USER) == before
     time.sleep(1.1)
     assert not engine.view().stale
+
+
+def test_nothing_is_judged_while_the_log_is_away(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    event = NewEvent(
+        kind=Kind.PLAY,
+        user_id=str(NOBODY),
+        movie_id="99999",
+        rating=None,
+        timestamp=int(time.time()),
+    )
+    away = Mock(spec=Log)
+    away.head.side_effect = LogError("the database is away")
+    monkeypatch.setattr(engine, "_log", away)
+    for ask in (
+        partial(engine.add_events, [event]),  # another worker may know the movie by now
+        partial(engine.forget, NOBODY),  # or the user
+        partial(engine.hide, 99_999),
+        partial(engine.set_movie, 99_999, {"title": "A Brand-New Film"}),
+    ):
+        with pytest.raises(LogError, match="the database is away"):
+            ask()
+
+
+def test_what_was_brought_in_before_the_log_went_away_stays(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    movie = movies(engine.view(), USER)[0]
+    log = open_log(engine.settings.database)
+    log.forget("5")
+    log.append(
+        [NewEvent(kind=Kind.PLAY, user_id="5", movie_id=str(movie), timestamp=int(time.time()))]
+    )
+    log.forget("6")
+    fails = [False, True, False]
+
+    def asked(users: Iterable[str], after: int) -> set[str]:
+        if fails.pop(0):
+            raise LogError("the database is away")
+        return log.is_forgotten(users, after)
+
+    with monkeypatch.context() as patch:
+        own: Log = vars(engine)["_log"]
+        patch.setattr(own, "is_forgotten", Mock(side_effect=asked))
+        assert engine.view().stale
+        view = engine.certain_view()
+    assert not fails
+    assert [row.movie.id for row in view.history(5)] == [movie]
+    assert not view.known(6)
+    log.close()
+
+
+def test_a_request_goes_on_from_a_version_that_took_over_meanwhile(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = engine.view().state
+    moved = replace(state.base.run, folder=state.base.run.folder / "next")
+    other = replace(state, base=replace(state.base, run=moved), sequence=1)
+
+    def gone(*_: object) -> NoReturn:
+        monkeypatch.setattr(engine, "_state", other)
+        raise RunError("the version was removed")
+
+    monkeypatch.setattr(engine, "_towards", gone)
+    monkeypatch.setattr(engine, "_reload", lambda: False)  # the follower was faster
+    log = open_log(engine.settings.database)
+    log.hide("1")
+    log.close()
+    assert engine.view().state is other
+
+
+def test_who_comes_while_nobody_is_asked_about_has_no_part_in_their_list(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = movies(engine.view(), USER)[0]
+    live = engine.view().state.live
+    last = live.last
+
+    def meanwhile(user: Id) -> int:
+        monkeypatch.setattr(live, "last", last)
+        told(engine, Kind.RATING, NOBODY, seen, 1.0)
+        return last(user)
+
+    monkeypatch.setattr(live, "last", meanwhile)
+    engine.view().recommend(NOBODY, 10)
+    assert movies(engine.view(), NOBODY + 1) == movies(engine.view(), Person())
+
+
+def test_long_lists_are_not_kept(engine: Engine) -> None:
+    view = engine.view()
+    for k in (MOST_QUICK, MOST_QUICK + 1):
+        view.recommend(USER, k)
+    kept = view.state.cache.lists_of(USER)
+    assert [lengths for _, _, lengths in kept] == [[MOST_QUICK]]
 
 
 def test_another_version_takes_over_and_what_was_told_stays(run: Path, tmp_path: Path) -> None:
@@ -455,6 +556,28 @@ def test_what_was_only_watched_is_known_after_a_training_that_went_further(
         again.close()
 
 
+def test_what_is_hidden_by_command_after_a_training_stays_hidden(run: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(run, folder)
+    engine = Engine.open(settings_of(folder, tmp_path))
+    movie = movies(engine.view(), USER)[0]
+    engine.hide(movie)
+    engine.show(movie)
+    engine.close()
+    log = open_log(engine.settings.database)
+    with writing(folder) as writer, changed_version(writer, open_run(folder)) as version:
+        write_mark(version, Mark(log.identity, log.head()))  # as a training on the log leaves it
+    log.close()
+    hide_movies(folder, [movie])
+    again = Engine.open(engine.settings)
+    try:
+        assert movie not in movies(again.view(), USER)
+        assert again.show(movie) is Shelf.LISTED
+        assert movie in movies(again.view(), USER)
+    finally:
+        again.close()
+
+
 def test_a_play_is_no_rating_of_a_movie_and_a_like_is_the_best(engine: Engine) -> None:
     movie = movies(engine.view(), USER)[0]
     before = engine.view().movie(movie)
@@ -482,6 +605,25 @@ def test_a_rating_of_a_new_movie_counts_in_the_next_list(engine: Engine) -> None
         scores = [[row.score for row in rows] for rows in lists]
         assert scores[0] != scores[1]
         assert 4321 not in [row.movie.id for rows in lists for row in rows]
+
+
+def test_the_latest_ratings_of_a_new_movie_move_it(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live_events, "MOST_RATERS", 2)
+    other = movies(engine.view(), USER)[0]
+    engine.set_movie(4321, {"title": "A Brand-New Film"})
+    number = engine.view().catalogue.number(4321)
+    for user, stars in ((30, 5.0), (31, 1.0)):
+        told(engine, Kind.RATING, user, 4321, stars)
+    told(engine, Kind.PLAY, 30, other)  # says nothing of the new one
+    told(engine, Kind.RATING, 32, 4321, 3.0)
+    assert engine.view().state.live.raters(number) == {31: 1.0, 32: 3.0}
+    again = Engine.open(engine.settings)  # which reads all of it at once
+    try:
+        assert again.view().state.live.raters(number) == {31: 1.0, 32: 3.0}
+    finally:
+        again.close()
 
 
 def test_what_a_forgotten_user_said_of_a_new_movie_is_forgotten_too(engine: Engine) -> None:

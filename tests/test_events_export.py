@@ -16,6 +16,7 @@ from retrieval.data import columns
 from retrieval.data.attributes import AttributeKind
 from retrieval.data.frames import MovieData
 from retrieval.data.layouts import read_folder
+from retrieval.data.scale import WHOLE_STARS
 from retrieval.data.section import read_section
 from retrieval.data.source import DataSource, read, saved_source, source_of
 from retrieval.errors import RecError, RequestError
@@ -277,6 +278,30 @@ def test_entries_whose_ids_can_be_none_of_the_run_are_skipped_and_counted(
     assert (done.from_log, done.new_movies) == (1, 0)
     (warning,) = caplog.messages
     assert warning.startswith("10 entries of the log were skipped")
+
+
+def test_events_that_no_table_could_have_are_skipped_and_counted(
+    run: Path, log: Log, caplog: pytest.LogCaptureFixture
+) -> None:
+    early = replace(event("7", "4", Kind.RATING, 2.0), timestamp=0)
+    log.append([early, event("7", "4", Kind.RATING, 3.7), event("7", "5", Kind.RATING, 3.0)])
+    done = exported(run, log)
+    assert done.from_log == 1
+    (warning,) = caplog.messages
+    assert warning.startswith("2 events of the log were skipped: they lie before 1990")
+    assert read(done.source).scale == WHOLE_STARS
+
+
+def test_what_was_hidden_by_command_after_a_training_is_not_shown_by_the_next(
+    run: Path, log: Log
+) -> None:
+    log.hide("3")
+    log.show("3")
+    exported(run, log)
+    train(run.parent / "next", tiny_settings(["bayesian"]), run)
+    hide_movies(run, [3])
+    exported(run, log, "after")
+    assert read_ids(run.parent / "after" / HIDDEN) == [3]
 
 
 def test_a_folder_that_is_there_is_not_written_over(run: Path, log: Log) -> None:

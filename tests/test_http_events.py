@@ -77,6 +77,15 @@ def test_sent_again_with_its_key_an_event_counts_once(service: Service) -> None:
     assert other == (409, "idempotency_key_conflict")
 
 
+def test_an_event_that_was_kept_is_not_judged_again(service: Service) -> None:
+    movie = listed(service, NEW)[0]
+    first = service.post("/v1/events", rating(movie), idempotency_key="once")
+    service.ask("DELETE", f"/v1/movies/{movie}")
+    again = service.post("/v1/events", rating(movie), idempotency_key="once")
+    assert again == {**first, "repeated": True}
+    assert service.refused("POST", "/v1/events", json=rating(movie)) == (422, "invalid_request")
+
+
 def test_with_a_key_an_event_needs_its_time(steady: Service) -> None:
     event = {"user_id": NEW, "movie_id": 1, "kind": "play"}
     headers = {"idempotency-key": "again"}
@@ -105,7 +114,9 @@ def test_a_key_has_bounds(steady: Service, key: str) -> None:
         rating(1, kind="play"),
         rating(1, kind="love", rating=None),
         rating(1, kind=1),
+        rating(1, rating=3.7),
         rating(1, timestamp=-1),
+        rating(1, timestamp=0),
         rating(1, timestamp=NOW + 10 * 86_400),
         rating(1, timestamp=1.5),
         rating(1, timestamp="2000"),
@@ -129,6 +140,10 @@ def test_a_user_is_forgotten(service: Service) -> None:
     assert len(service.get("/v1/stats")["recent"]) == 3
     answer = service.ask("DELETE", f"/v1/users/{NEW}")
     assert service.get("/v1/stats")["recent"] == []
+    service.post("/v1/events", rating(movies[4]))  # comes again, with nothing of before
+    recent = service.get("/v1/stats")["recent"]
+    assert [each["movie_id"] for each in recent] == [movies[4]]
+    service.ask("DELETE", f"/v1/users/{NEW}")
     assert answer.json() == {"user_id": NEW, "forgotten_events": 3}
     assert service.get(f"/v1/users/{NEW}/history") == {
         "user_id": NEW,

@@ -171,7 +171,7 @@ def test_a_version_that_knows_nothing_is_worse_whatever_movies_the_data_have(
     noise = replace(data, ratings=shuffled)
     train(noise, tiny_settings(["bayesian"]), run.parent / "noise")
     good, bad = (ServingSnapshot.load(folder) for folder in (run, run.parent / "noise"))
-    later = events_between(data, log, 0, log.head())
+    later = events_between(data, log, 0, log.head(), any_year=False)
     ratings = pd.concat([data.ratings, later], ignore_index=True)
     held_out = np.arange(len(ratings)) >= len(data.ratings)
     whole = replace(data, ratings=ratings)

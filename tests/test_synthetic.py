@@ -3,7 +3,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from retrieval.data import columns
 from retrieval.data.layouts import read_folder
+from retrieval.data.source import source_of, understood
 from retrieval.data.synthetic import World, sample_world, write_world
 from retrieval.errors import RequestError
 
@@ -132,6 +134,18 @@ def test_the_same_seed_writes_the_same_bytes(tmp_path: Path) -> None:
         assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes()
     ratings = [(tmp_path / name / "ratings.dat").read_bytes() for name in ("one", "other")]
     assert ratings[0] != ratings[1]
+
+
+def test_tables_say_the_same_as_the_layout_of_movielens(tmp_path: Path) -> None:
+    for name, tables in (("plain", False), ("tables", True)):
+        write_world(tmp_path / name, users=30, movies=60, ratings=700, seed=0, tables=tables)
+    plain, made = (understood(source_of(tmp_path / name)) for name in ("plain", "tables"))
+    assert made.data.ratings[columns.USER_ID][0] == "v-00001"
+    for column in (columns.RATING, columns.TIMESTAMP):
+        assert made.data.ratings[column].tolist() == plain.data.ratings[column].tolist()
+    for column in (columns.TITLE, columns.YEAR, columns.GENRES):
+        assert made.data.movies[column].tolist() == plain.data.movies[column].tolist()
+    assert made.data.users["age"].notna().all()
 
 
 def test_what_is_written_reads_as_movielens_does(tmp_path: Path) -> None:

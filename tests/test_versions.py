@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from retrieval.errors import RunError
+from retrieval.run.promotion import or_as_before
 from retrieval.run.versions import (
     CHECKPOINT,
     CURRENT,
@@ -350,6 +351,27 @@ def test_a_candidate_does_not_answer_until_it_is_promoted(tmp_path: Path) -> Non
     assert there(tmp_path) == {first, second}
     last = keep(tmp_path, "last", 3)
     assert there(tmp_path) == {first, last}
+
+
+def test_a_promotion_that_fails_leaves_what_was_before(tmp_path: Path) -> None:
+    first, second = (keep(tmp_path, text, 3) for text in ("first", "second"))
+    third = candidate(tmp_path, "third")
+    before = kept(tmp_path)
+
+    def promoted(error: type[Exception] | None = None) -> None:
+        with or_as_before(tmp_path):
+            with writing(tmp_path) as writer:
+                writer.promote(third)
+            if error is not None:
+                raise error
+
+    for _ in range(2):
+        with pytest.raises(MemoryError):
+            promoted(MemoryError)
+        assert current(tmp_path).name == second
+        assert kept(tmp_path) == before == ((first,), (third,))
+    promoted()
+    assert kept(tmp_path) == ((second, first), ())
 
 
 def test_a_version_that_is_kept_is_rewritten_in_its_place(tmp_path: Path) -> None:

@@ -121,12 +121,16 @@ def synth(
     users: Annotated[int, typer.Option(min=1, help="How many users.")] = 1000,
     movies: Annotated[int, typer.Option(min=1, help="How many movies.")] = 1500,
     ratings: Annotated[int, typer.Option(min=1, help="How many ratings.")] = 100_000,
+    tables: Annotated[
+        bool,
+        typer.Option("--csv", help="Write CSV tables with column names that are not MovieLens'."),
+    ] = False,
     seed: SeedOption = 0,
 ) -> None:
-    """Write a synthetic world in the layout of MovieLens-1M."""
+    """Write a synthetic world, in the layout of MovieLens-1M or as tables to try rec init on."""
     from retrieval.data.synthetic import write_world
 
-    write_world(folder, users=users, movies=movies, ratings=ratings, seed=seed)
+    write_world(folder, users=users, movies=movies, ratings=ratings, seed=seed, tables=tables)
     print(folder)
 
 

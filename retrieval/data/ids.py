@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from retrieval.data.report import Report
 from retrieval.data.table import Table
 from retrieval.data.times import whole_numbers
-from retrieval.data.values import MISSING, UNPRINTABLE, Distinct, as_text, complain, distinct
+from retrieval.data.values import UNPRINTABLE, Distinct, as_text, complain, distinct
+from retrieval.data.vocabulary import MISSING
 from retrieval.errors import shown
 
 # Of the distinct values of a column of whole numbers, the share that can be slips.

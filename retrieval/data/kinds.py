@@ -14,7 +14,6 @@ from retrieval.data.report import Report
 from retrieval.data.table import Table
 from retrieval.data.times import EARLIEST, LATEST, NO_TIME, TimeUnit, seconds_of
 from retrieval.data.values import (
-    MISSING,
     as_text,
     complain,
     distinct,
@@ -24,6 +23,7 @@ from retrieval.data.values import (
     short_texts,
     texts,
 )
+from retrieval.data.vocabulary import MISSING
 from retrieval.errors import shown
 
 YES = frozenset(("true", "t", "yes", "y", "1", "1.0"))

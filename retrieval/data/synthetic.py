@@ -1,7 +1,9 @@
-"""A synthetic world with known structure, in the layout of MovieLens-1M."""
+"""A synthetic world with known structure, in the layout of MovieLens-1M or as tables of a shop."""
 
+import csv
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
@@ -40,6 +42,9 @@ SPAN = int(2.5 * YEAR)
 # Before it is cut to 1..5 stars, which brings the mean to about 3.6 as in MovieLens.
 MEAN_VALUE = 3.68
 UNRATED = 0.04  # share of movies that nobody rates
+
+# How tables write times.
+ISO = "%Y-%m-%dT%H:%M:%SZ"
 
 # Events, and pairs of a user and a movie, that are worked on together: what that needs does not
 # grow with the world.
@@ -119,8 +124,18 @@ def sample_world(rng: np.random.Generator, *, users: int, movies: int, ratings: 
     )
 
 
-def write_world(folder: Path, *, users: int, movies: int, ratings: int, seed: int) -> None:
+def write_world(
+    folder: Path, *, users: int, movies: int, ratings: int, seed: int, tables: bool = False
+) -> None:
     """Write a world as ratings.dat, movies.dat and users.dat.
+
+    Args:
+        folder: Folder to write.
+        users: How many users.
+        movies: How many movies.
+        ratings: How many ratings.
+        seed: Seed of the draw.
+        tables: Whether to write CSV instead, with columns of other names and ids that are texts.
 
     Raises:
         RequestError: The folder holds something, or the sizes do not fit together.
@@ -128,39 +143,58 @@ def write_world(folder: Path, *, users: int, movies: int, ratings: int, seed: in
     try:
         if os.path.lexists(folder) and not (folder.is_dir() and not any(folder.iterdir())):
             raise RequestError(f"{folder} is there and not an empty folder; name a new one")
-        _write_world(folder, users=users, movies=movies, ratings=ratings, seed=seed)
+        rng = np.random.default_rng(seed)
+        world = sample_world(rng, users=users, movies=movies, ratings=ratings)
+        titles = _titles(rng, world.genres)
+        with new_folder(folder) as partial:
+            (_write_tables if tables else _write_movielens)(partial, world, titles)
     except MemoryError as error:
         raise RequestError("so large a world does not fit into memory; make it smaller") from error
     except OSError as error:
         raise RequestError(f"{folder} cannot be written: {error}; name another folder") from error
 
 
-def _write_world(folder: Path, *, users: int, movies: int, ratings: int, seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    world = sample_world(rng, users=users, movies=movies, ratings=ratings)
-    titles = _titles(rng, world.genres)
+def _write_movielens(folder: Path, world: World, titles: Sequence[str]) -> None:
+    movies = len(world.years)
     # Every eleventh id is left out, as MovieLens has gaps too.
     ids = np.array([number for number in range(1, 2 * movies + 2) if number % 11][:movies])
-    with new_folder(folder) as partial:
-        _write(partial / "ratings.dat", _events(world, ids))
-        names = np.array(GENRES)
-        _write(
-            partial / "movies.dat",
-            (
-                (movie, f"{title} ({year})", "|".join(names[row]))
-                for movie, title, year, row in zip(
-                    ids, titles, world.years, world.genres, strict=True
-                )
-            ),
-        )
-        people = zip(world.genders, world.ages, world.occupations, strict=True)
-        _write(
-            partial / "users.dat",
-            (
-                (user, "FM"[gender], AGES[age], occupation, "00000")
-                for user, (gender, age, occupation) in enumerate(people, start=1)
-            ),
-        )
+    _write(folder / "ratings.dat", _events(world, ids))
+    described = zip(ids, titles, world.years, _genres(world), strict=True)
+    _write(
+        folder / "movies.dat",
+        ((movie, f"{title} ({year})", genres) for movie, title, year, genres in described),
+    )
+    people = zip(world.genders, world.ages, world.occupations, strict=True)
+    _write(
+        folder / "users.dat",
+        (
+            (user, "FM"[gender], AGES[age], occupation, "00000")
+            for user, (gender, age, occupation) in enumerate(people, start=1)
+        ),
+    )
+
+
+def _write_tables(folder: Path, world: World, titles: Sequence[str]) -> None:
+    events = (
+        (f"v-{user:05}", f"f-{film:05}", stars, f"{datetime.fromtimestamp(seconds, UTC):{ISO}}")
+        for user, film, stars, seconds in _events(world, np.arange(len(world.years)) + 1)
+    )
+    _write_csv(folder / "ratings.csv", ("viewer", "film", "stars", "rated_at"), events)
+    described = zip(titles, world.years.tolist(), _genres(world), strict=True)
+    films = ((f"f-{film:05}", *facts) for film, facts in enumerate(described, start=1))
+    _write_csv(folder / "films.csv", ("film", "title", "year", "genres"), films)
+    people = zip(world.genders.tolist(), AGES[world.ages].tolist(), strict=True)
+    viewers = (
+        (f"v-{viewer:05}", "FM"[gender], age)
+        for viewer, (gender, age) in enumerate(people, start=1)
+    )
+    _write_csv(folder / "viewers.csv", ("viewer", "gender", "age"), viewers)
+
+
+def _genres(world: World) -> list[str]:
+    """Return the genres of each movie, with a bar between two."""
+    names = np.array(GENRES)
+    return ["|".join(names[row]) for row in world.genres]
 
 
 def _counts(rng: np.random.Generator, users: int, movies: int, ratings: int) -> NDArray[np.int64]:
@@ -214,7 +248,7 @@ def _parts(count: int) -> Iterator[slice]:
     return (slice(start, start + TOGETHER) for start in range(0, count, TOGETHER))
 
 
-def _events(world: World, ids: NDArray[np.int64]) -> Iterator[tuple[object, ...]]:
+def _events(world: World, ids: NDArray[np.int64]) -> Iterator[tuple[int, int, int, int]]:
     """Return the rows of the file of ratings.
 
     Args:
@@ -262,6 +296,13 @@ def _titles(rng: np.random.Generator, genres: NDArray[np.bool_]) -> list[str]:
         taken[title] = taken.get(title, 0) + 1
         titles.append(title if taken[title] == 1 else f"{title} {taken[title]}")
     return titles
+
+
+def _write_csv(path: Path, columns: Sequence[str], rows: Iterable[tuple[object, ...]]) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows(rows)
 
 
 def _write(path: Path, rows: Iterable[tuple[object, ...]]) -> None:

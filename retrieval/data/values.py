@@ -16,9 +16,6 @@ LONGEST_TEXT = 1000
 
 NO_GENRES = "(no genres listed)"
 
-# What stands for no value at all where a table was written by a program.
-MISSING = frozenset(("", "nan", "none", "null", "na", "n/a", "<na>"))
-
 # What can move a cursor or turn the direction of what follows; U+2028 stands in some titles.
 UNPRINTABLE = re.compile(f"[{CONTROLS}]+")
 

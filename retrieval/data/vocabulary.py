@@ -9,6 +9,9 @@ from retrieval.errors import shown
 
 UNKNOWN = -1
 
+# What stands for no id, or no value at all, where a table was written by a program.
+MISSING = frozenset(("", "nan", "none", "null", "na", "n/a", "<na>"))
+
 # Whole numbers, or texts such as UUIDs: what the data calls a user or a movie.
 Id = int | str
 Ids = NDArray[Any]  # int64 or texts

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -136,6 +136,23 @@ def rollback(folder: Path) -> str:
         _check(folder, before[0])
         writer.roll_back(before[0])
     return before[0]
+
+
+@contextmanager
+def or_as_before(folder: Path) -> Iterator[None]:
+    """Go back to the version that answers now where the block ends with an error.
+
+    Raises:
+        RunError: The folder holds no run, or somebody else is writing it when it goes back.
+    """
+    name, before = current(folder).name, kept(folder).before
+    try:
+        yield
+    except Exception:
+        if current(folder).name != name:
+            with writing(folder) as writer:
+                writer.go_back(name, before)
+        raise
 
 
 def _check(folder: Path, name: str) -> None:

@@ -19,7 +19,7 @@ import json
 import os
 import re
 import secrets
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -283,6 +283,20 @@ class Writer:
         """Let a version that answered before answer again; the one that answered is kept aside."""
         whole = kept(self.folder)
         self._keep(Kept(whole.before, (current(self.folder).name, *whole.others)))
+        self._answer_with(name)
+
+    def go_back(self, name: str, before: Sequence[str]) -> None:
+        """Let a version answer again, as if none had been promoted or rolled back since.
+
+        Args:
+            name: Version that answered then.
+            before: Those that had answered before it, the last one first.
+        """
+        there = [
+            each for each in (current(self.folder).name, *kept(self.folder).names) if each != name
+        ]
+        answered = tuple(each for each in before if each in there)
+        self._keep(Kept(answered, tuple(each for each in there if each not in answered)))
         self._answer_with(name)
 
     def clean(self) -> None:

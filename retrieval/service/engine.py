@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
 from threading import Event as Signal
@@ -13,9 +13,10 @@ from index.compiled import prepare
 from index.kinds import Kind as IndexKind
 from retrieval.data.vocabulary import UNKNOWN, Id
 from retrieval.errors import RecError, RequestError, RunError, shown
-from retrieval.run.promotion import VersionSummary, promote, rollback, versions
+from retrieval.run.promotion import VersionSummary, or_as_before, promote, rollback, versions
 from retrieval.run.stores import has_store
 from retrieval.run.versions import current
+from retrieval.service.admission import admission_of, check_present, present
 from retrieval.service.catalogue import MOVIES, LoggedMovies, Shelf, moved, overlaid, shelved
 from retrieval.service.live import LiveEvents, checked_event_time, id_of
 from retrieval.service.log import EVENTS, Appended, Entry, Kind, Log, LogError, NewEvent, open_log
@@ -73,7 +74,7 @@ class Engine:
         self.settings = settings
         self._log: Log = open_log(settings.database)
         self._updating, self._loading = Lock(), Lock()
-        self._away_until = 0.0
+        self._away_until, self._away = 0.0, LogError("the log was not asked yet")
         self._stop = Signal()
         try:
             self._state = self._loaded()
@@ -105,6 +106,18 @@ class Engine:
         stale = not self._caught_up()
         return View(self._state, self.settings, stale)
 
+    def certain_view(self) -> View:
+        """Return a view with all that the log has, to judge what is to be written.
+
+        Raises:
+            LogError: The log could not be asked.
+        """
+        self._away_until = 0.0
+        view = self.view()
+        if view.stale:
+            raise LogError(str(self._away)) from self._away
+        return view
+
     def add_events(self, events: Sequence[NewEvent], key: str | None = None) -> Appended:
         """Keep events for good, and let the next answer know them.
 
@@ -116,7 +129,7 @@ class Engine:
             RequestError: An event that no history can hold; nothing is kept then.
             LogError: They could not be kept.
         """
-        view, now = self.view(), int(time.time())
+        view, now = self.certain_view(), present()
         for event in events:
             _check_event(view, event, now)
         appended = self._log.append(events, key)
@@ -126,6 +139,15 @@ class Engine:
         except Exception:  # the events are kept, whatever becomes of this
             logger.exception("lists could not be prepared")
         return appended
+
+    def repeated(self, events: Sequence[NewEvent], key: str) -> Appended | None:
+        """Return where events are that were kept with a key before; None where none were.
+
+        Raises:
+            KeyConflictError: The key was sent with other events.
+            LogError: The log could not be asked.
+        """
+        return self._log.earlier(events, key)
 
     def _prepare(self, users: Collection[str]) -> None:
         """Bring in what users told, should the log go away next, and prepare their next lists."""
@@ -140,7 +162,7 @@ class Engine:
             RequestError: Nothing is known of such a user.
             LogError: It could not be kept.
         """
-        view = self.view()
+        view = self.certain_view()
         known = view.user_id(user)
         if not view.state.live.is_known(known):
             raise RequestError(f"unknown user {shown(user)}: there is nothing to forget")
@@ -157,9 +179,10 @@ class Engine:
             RequestError: Facts that the run cannot read.
             LogError: It could not be kept.
         """
-        view = self.view()
+        view = self.certain_view()
         vocabulary = view.catalogue.vocabulary
         known = as_id(movie, "movie", vocabulary)
+        check_present(str(known), "movie")
         check_facts(view.state.base.run, facts)
         self._log.set_movie(str(known), facts)
         number = vocabulary.number(known)
@@ -189,9 +212,9 @@ class Engine:
         Raises:
             RunError: There is no such version, or it is not whole.
         """
-        before = current(self.settings.run).name
-        promote(self.settings.run, name)
-        self._answer_or_go_back(before)
+        with or_as_before(self.settings.run):
+            promote(self.settings.run, name)
+            self._reload()
         return name
 
     def rollback(self) -> str:
@@ -200,18 +223,10 @@ class Engine:
         Raises:
             RunError: There is none.
         """
-        before = current(self.settings.run).name
-        name = rollback(self.settings.run)
-        self._answer_or_go_back(before)
-        return name
-
-    def _answer_or_go_back(self, before: str) -> None:
-        """Answer from the version that was chosen; where it cannot, choose the one before again."""
-        try:
+        with or_as_before(self.settings.run):
+            name = rollback(self.settings.run)
             self._reload()
-        except RecError:
-            promote(self.settings.run, before)
-            raise
+        return name
 
     def close(self) -> None:
         """Stop following, and let go of the log."""
@@ -221,7 +236,7 @@ class Engine:
         self._log.close()
 
     def _shelve(self, movie: Id, write: Callable[[str], int], shelf: Shelf) -> Shelf:
-        view = self.view()
+        view = self.certain_view()
         known = as_id(movie, "movie", view.catalogue.vocabulary)
         view.catalogue.number(known)
         write(str(known))
@@ -242,26 +257,37 @@ class Engine:
         """Bring in what the log has by now; return whether it could be asked."""
         if time.monotonic() < self._away_until:
             return False
+        answering = self._state.base.run.folder
         try:
             head = self._log.head()
             if head > self._state.sequence:
                 with self._updating:
-                    self._state = self._up_to(self._state, head)
+                    for state in self._towards(self._state, head):
+                        self._state = state
         except LogError as error:
             logger.warning("the log is away, and answers are without its newest events: %s", error)
-            self._away_until = time.monotonic() + AWAY
+            self._away_until, self._away = time.monotonic() + AWAY, error
             return False
         except RunError:  # the version was removed, because another one answers by now
-            if not self._reload():
+            if not self._reload() and self._state.base.run.folder == answering:
                 raise
         return True
 
+    def _towards(self, state: State, head: int) -> Iterator[State]:
+        """Give states that know more and more of the log, up to an entry.
+
+        What is done with a state cannot be done again: each is to be kept, whatever comes next.
+        """
+        for entries in self._log.through(state.sequence, head):
+            for kind, group in groupby(entries, key=_sort):
+                some = list(group)
+                state = replace(self._with(state, kind, some), sequence=some[-1].sequence)
+                yield state
+
     def _up_to(self, state: State, head: int) -> State:
         """Return a state that knows the log up to an entry."""
-        for entries in self._log.through(state.sequence, head):
-            for kind, some in groupby(entries, key=_sort):
-                state = self._with(state, kind, list(some))
-            state = replace(state, sequence=entries[-1].sequence)
+        for further in self._towards(state, head):
+            state = further
         return state
 
     def _with(self, state: State, kind: str, entries: list[Entry]) -> State:
@@ -308,6 +334,8 @@ class Engine:
         logged = LoggedMovies()
         for entries in self._log.through(0, since, MOVIES):
             logged = logged.with_entries(entries)
+        # The version has what was hidden by then, and what `rec hide-movies` changed since.
+        logged = replace(logged, shelves={})
         state = State(
             base,
             overlaid(base, logged),
@@ -412,9 +440,16 @@ def _sort(entry: Entry) -> str:
 def _check_event(view: View, event: NewEvent, now: int) -> None:
     """Raise a `RequestError` for an event that no history of the run can hold."""
     view.user_id(event.user_id)
+    check_present(event.user_id, "user")
     number = view.movie_number(event.movie_id)
-    scale = view.snapshot.run.config.scale
+    admission = admission_of(view.snapshot.run.config)
+    scale = admission.scale
     checked_event_time(event.timestamp, now, AHEAD)
+    if not admission.fits_time(event.timestamp):
+        raise RequestError(
+            f"the event happens at {event.timestamp}, before 1990; give seconds since 1970, or "
+            "leave the timestamp out"
+        )
     if event.kind is not Kind.RATING or not scale.tells_taste:
         return
     title = shown(view.catalogue.movies[number])
@@ -427,4 +462,9 @@ def _check_event(view: View, event: NewEvent, now: int) -> None:
         raise RequestError(
             f"rating {event.rating:g} of {title} is outside the scale: ratings run from "
             f"{scale.lowest:g} to {scale.highest:g}"
+        )
+    if not admission.fits_rating(event.rating):
+        raise RequestError(
+            f"rating {event.rating:g} of {title} is on no step of the scale: ratings run from "
+            f"{scale}"
         )

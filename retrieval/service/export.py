@@ -18,6 +18,7 @@ import json
 import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -52,6 +53,7 @@ from retrieval.run.folder import (
     read_shelves,
     write_shelves,
 )
+from retrieval.service.admission import Admission, is_missing
 from retrieval.service.catalogue import MOVIES, LoggedMovies, Shelf
 from retrieval.service.live import id_of
 from retrieval.service.log import EVENTS, Entry, Kind, Log, open_log, sqlite_path
@@ -158,13 +160,13 @@ def export(
     until = log.head() if until is None else until
     progress.stage(f"reading {source}")
     read = understood(source)
-    writer = _Writer(read.data, log, since, until)
+    writer = _Writer(read.data, log, since, until, any_year=read.source.any_year)
     changes = read_changes(run.folder / CHANGED)
     shelves = read_shelves(run.folder)
     with new_folder(out) as partial:
         progress.stage("exporting", len(read.data.ratings) + until - since)
         count = writer.write_events(partial / RATINGS_FILE, progress)
-        logged = _logged_movies(log, until, writer)
+        logged = _logged_movies(log, until, writer, _shelves_known(run, log))
         movies = _movies_with(read.data, logged, writer)
         _write_frame(partial / MOVIES_FILE, movies, read.data.movie_attributes)
         users = read.data.users
@@ -205,7 +207,9 @@ def exported_source(folder: Path, data: MovieData, source: DataSource) -> DataSo
     )
 
 
-def events_between(data: MovieData, log: Log, after: int, until: int) -> pd.DataFrame:
+def events_between(
+    data: MovieData, log: Log, after: int, until: int, *, any_year: bool
+) -> pd.DataFrame:
     """Return events of a log as rows of data, with the columns `columns.RATINGS`.
 
     Args:
@@ -213,8 +217,9 @@ def events_between(data: MovieData, log: Log, after: int, until: int) -> pd.Data
         log: The log.
         after: Entry after which they come.
         until: The last entry.
+        any_year: Whether events may lie before 1990.
     """
-    writer = _Writer(data, log, after, until)
+    writer = _Writer(data, log, after, until, any_year=any_year)
     parts = [writer.frame_of(entries) for entries in log.through(after, until, EVENTS)]
     writer.warn()
     return pd.concat([data.ratings.iloc[:0], *parts], ignore_index=True)
@@ -228,13 +233,18 @@ class _Writer:
         log: The log.
         since: Entry of the log up to which its events are in the data.
         until: Last entry whose events are written.
+        any_year: Whether events may lie before 1990.
     """
 
-    def __init__(self, data: MovieData, log: Log, since: int, until: int) -> None:
+    def __init__(
+        self, data: MovieData, log: Log, since: int, until: int, *, any_year: bool
+    ) -> None:
         self._data, self._log, self._since, self._until = data, log, since, until
         self.rates = data.scale.tells_taste
         self.from_log = 0
         self._foreign = 0  # entries of the log that are about nobody and nothing of these data
+        self._refused = 0  # events of the log that no table of these data could have
+        self._admission = Admission(data.scale, any_year)
         users = pd.unique(
             pd.concat([data.ratings[columns.USER_ID], data.users[columns.USER_ID]])
         ).tolist()
@@ -273,6 +283,12 @@ class _Writer:
                 "are none; is it the log of this run?",
                 self._foreign,
             )
+        if self._refused:
+            _log.warning(
+                "%d events of the log were skipped: they lie before 1990, their rating is on no "
+                "step of the scale, or an id is what tables have where one is missing",
+                self._refused,
+            )
 
     def write_events(self, path: Path, progress: Progress) -> int:
         """Write the events of the data and then those of the log; return how many there are."""
@@ -300,9 +316,18 @@ class _Writer:
                 self._foreign += 1
             elif rating is not None:
                 moment = entry.received if entry.timestamp is None else entry.timestamp
-                rows.append((user, movie, rating, moment))
+                if self._may_have(str(user), str(movie), rating, moment):
+                    rows.append((user, movie, rating, moment))
+                else:
+                    self._refused += 1
         frame = pd.DataFrame(rows, columns=columns.RATINGS)
         return frame.astype(self._data.ratings.dtypes.to_dict())
+
+    def _may_have(self, user: str, movie: str, rating: float, moment: int) -> bool:
+        """Return whether the data may have an event; a service of an earlier version took any."""
+        admission = self._admission
+        there = not is_missing(user) and not is_missing(movie)
+        return there and admission.fits_time(moment) and admission.fits_rating(rating)
 
     @property
     def _columns(self) -> list[str]:
@@ -333,10 +358,19 @@ class _Writer:
             progress.advance(len(entries))
 
 
-def _logged_movies(log: Log, until: int, writer: _Writer) -> LoggedMovies:
-    """Return what a log says of movies up to an entry."""
-    logged = LoggedMovies()
-    for entries in log.through(0, until, MOVIES):
+def _shelves_known(run: Run, log: Log) -> int:
+    """Return up to which entry of a log a version has what was hidden and removed."""
+    mark = read_mark(run.folder)
+    return 0 if mark is None or mark.log != log.identity else mark.until
+
+
+def _logged_movies(log: Log, until: int, writer: _Writer, known: int) -> LoggedMovies:
+    """Return what a log says of movies up to an entry, and of what is hidden after another."""
+    logged, since = LoggedMovies(), min(known, until)
+    for entries in log.through(0, since, MOVIES):
+        logged = logged.with_entries(writer.about_movies(entries))
+    logged = replace(logged, shelves={})  # what `rec hide-movies` changed since stays
+    for entries in log.through(since, until, MOVIES):
         logged = logged.with_entries(writer.about_movies(entries))
     return logged
 

@@ -165,23 +165,26 @@ class LiveEvents:
         users = _numbers([entry.user_id for entry in listed], run.users)
         logged: dict[Id, list[LiveEvent]] = {}
         numbers: dict[Id, int] = {}
+        order: list[tuple[Id, int]] = []  # users, and movies by number, in the order of the log
         for entry, number, movie in zip(listed, users.tolist(), movies.tolist(), strict=True):
             user = id_of(entry.user_id, run.users)
             if user is not None and movie != UNKNOWN:
                 logged.setdefault(user, []).append(_event(entry, movie))
                 numbers[user] = number
+                order.append((user, movie))
         with self._writing:
             self._run = run
             for user, events in logged.items():
                 number = UNKNOWN if numbers[user] in self._forgotten else numbers[user]
                 before = self._new.get(user) if number == UNKNOWN else self._known.get(number)
                 deeds = _with(NO_DEEDS if before is None else before, events, run)
-                self._note_raters(user, deeds, run)
                 if number == UNKNOWN:
                     self._new[user] = deeds
                 else:
                     self._known[number] = deeds
                 self._count(events, 1)
+            for user, movie in order:
+                self._note_rater(user, movie)
             if listed:
                 self._sequence = listed[-1].sequence
         return {event.movie for events in logged.values() for event in events}
@@ -210,12 +213,15 @@ class LiveEvents:
         """
         return self._raters.get(movie, {})
 
-    def _note_raters(self, user: Id, deeds: Deeds, run: Run) -> None:
-        learned = len(run.catalogue) - run.catalogue.added
-        for place in np.flatnonzero(deeds.events.movies >= learned).tolist():
-            movie, rating = int(deeds.events.movies[place]), float(deeds.events.ratings[place])
-            raters = {who: said for who, said in self.raters(movie).items() if who != user}
-            self._raters[movie] = dict([*raters.items(), (user, rating)][-MOST_RATERS:])
+    def _note_rater(self, user: Id, movie: int) -> None:
+        """Let the last rating of a user of a movie be the newest of this movie."""
+        if movie < len(self._run.catalogue) - self._run.catalogue.added:
+            return
+        events = self.deeds(user).events
+        said = events.ratings[events.movies == movie]
+        if len(said):
+            others = {who: rating for who, rating in self.raters(movie).items() if who != user}
+            self._raters[movie] = dict([*others.items(), (user, float(said[-1]))][-MOST_RATERS:])
 
     def forget(self, users: Sequence[Id]) -> set[int]:
         """Know nothing more of users, until they come again.

@@ -305,7 +305,8 @@ def _trained(
 def _compared(work: _Work, folder: Path, log: Log, candidate: str) -> tuple[int, list[Comparison]]:
     """Ask the version that answers and the candidate about what neither was trained on."""
     data = read(work.source)
-    later = events_between(data, log, work.after, log.head())
+    any_year = work.source.any_year
+    later = events_between(data, log, work.after, log.head(), any_year=any_year)
     later = later[later[columns.MOVIE_ID].isin(data.movies[columns.MOVIE_ID])]
     if later.empty:
         return 0, []

@@ -51,6 +51,9 @@ USUAL_MOVIES = 20
 # as long it may then be as of one moment.
 DAY, CALM = 24 * 3600, 12
 
+# Movies of a list that takes no longer than others and is kept: more take seconds, and megabytes.
+MOST_QUICK = 100
+
 # Lists of different length that are kept of one user.
 MOST_LISTS = 3
 
@@ -299,7 +302,7 @@ class View:
         )
         encoded_user, known = self._encoded_user(user, at, when, options.rank_by, timer)
         given = isinstance(user, Person) or at is not None or filters is not None
-        plain = not (given or diversity or include_seen or reasons)
+        plain = not (given or diversity or include_seen or reasons or k > MOST_QUICK)
         if plain:  # whoever asks twice gets the same list, until something happens
             kept = encoded_user.list_of(k, overlay)
             if kept is not None:
@@ -421,6 +424,18 @@ class View:
         ]
         return sorted(rows, key=lambda row: row.timestamp)[::-1]
 
+    def has_event(self, user: Id, movie: Id, timestamp: int) -> bool:
+        """Return whether a user has an event of a movie of the catalogue at a time, in seconds."""
+        live, number = self.state.live, self.catalogue.vocabulary.number(movie)
+        stored = live.stored(user)
+        return bool(
+            any(
+                event.movie == number and event.timestamp == timestamp
+                for event in live.deeds(user).logged
+            )
+            or ((stored.movies == number) & (stored.timestamps == timestamp)).any()
+        )
+
     def similar(self, movie: Id, k: int) -> Similars:
         """Return the movies whose vectors point most nearly the same way.
 
@@ -511,7 +526,8 @@ class View:
             lap(timer, "history")
             queries = self._encode(users, asked, when, rank_by, timer)
             kept = EncodedUser(deeds, asked, moment.until, queries, {})
-            self.state.cache.put(key, kept)
+            if live.known(user)[1] is deeds:  # else it may be of events that came meanwhile
+                self.state.cache.put(key, kept)
         else:
             lap(timer, "history")
         return kept, known

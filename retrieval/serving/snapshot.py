@@ -21,7 +21,7 @@ from retrieval.serving.filters import Filter
 from retrieval.serving.history import HistoryStore, StoredHistories
 from retrieval.serving.masks import Masks
 
-# Selections by conditions that are kept, each with up to 16 MB of vectors or an index beside it.
+# Selections by conditions that are kept, each with up to 16 MB of vectors, or an index of 32 MB.
 SELECTIONS = 8
 
 # Movies that a message names.

@@ -52,16 +52,18 @@ class SequenceSettings(BaseModel):
         default=0.3, ge=0, le=1, description="share of users whose time of asking is hidden"
     )
     earlier_share: float = Field(
-        default=0.5, ge=0, le=1, description="share of long histories that end anywhere"
+        default=0.5, ge=0, le=1, description="share of long histories cut at a random place"
     )
     full_softmax_movies: int = Field(
-        default=20_000, ge=1, description="largest catalogue that auto compares with whole"
+        default=20_000,
+        ge=1,
+        description="largest catalogue for which auto compares with all movies",
     )
     negatives: NegativeSource = Field(
         default=NegativeSource.AUTO, description="movies that the next one is compared with"
     )
     sampled_negatives: int = Field(
-        default=2048, ge=1, description="movies in a sample, and as many from all alike"
+        default=2048, ge=1, description="movies sampled by popularity, and as many drawn evenly"
     )
 
     @model_validator(mode="after")

@@ -1,6 +1,5 @@
 """Events: what users did is kept, and counts in the next answer."""
 
-import time
 from functools import partial
 from http import HTTPStatus
 
@@ -8,6 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from retrieval.errors import RequestError, shown
+from retrieval.service.admission import present
 from retrieval.service.grading import foresee
 from retrieval.service.http.answers import done
 from retrieval.service.http.context import RECENT, Context, RecentEvent, context_of
@@ -16,7 +16,7 @@ from retrieval.service.http.reading import body_of
 from retrieval.service.http.record import record_of
 from retrieval.service.http.schemas import EventsBody, SentEvent
 from retrieval.service.http.shapes import AcceptedShape
-from retrieval.service.log import Kind, NewEvent
+from retrieval.service.log import Appended, Kind, NewEvent
 from retrieval.service.view import View, as_id
 from retrieval.serving.stopwatch import StageTimes
 
@@ -69,8 +69,24 @@ def _key(request: Request) -> str | None:
 def _take_in(
     context: Context, sent: tuple[SentEvent, ...], key: str | None, timer: StageTimes
 ) -> Response:
-    view, now = context.engine.view(), int(time.time())
+    view, now = context.engine.certain_view(), present()
     new = [_new_event(view, event, now) for event in sent]
+    # What was kept once is not judged again: its movies may have been removed since.
+    earlier = None if key is None else context.engine.repeated(new, key)
+    kept = earlier or _kept(context, view, new, key, now, timer)
+    accepted = {
+        "accepted": len(new),
+        "first": kept.first,
+        "last": kept.last,
+        "repeated": kept.repeated,
+    }
+    return done(accepted, HTTPStatus.CREATED)
+
+
+def _kept(
+    context: Context, view: View, new: list[NewEvent], key: str | None, now: int, timer: StageTimes
+) -> Appended:
+    """Keep events, and grade by them what was foreseen."""
     foreseen = foresee(view, new, now)
     timer.lap("grading")
     recent = [_recent(view, event) for event in new[-RECENT:]]
@@ -81,13 +97,7 @@ def _take_in(
             context.grading.add(each)
         context.metrics.took_in(event.kind for event in new)
         context.recent.extendleft(recent)
-    accepted = {
-        "accepted": len(new),
-        "first": kept.first,
-        "last": kept.last,
-        "repeated": kept.repeated,
-    }
-    return done(accepted, HTTPStatus.CREATED)
+    return kept
 
 
 def _new_event(view: View, event: SentEvent, now: int) -> NewEvent:

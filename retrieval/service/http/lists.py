@@ -16,7 +16,7 @@ from retrieval.service.http.reading import body_of, parameters_of
 from retrieval.service.http.record import record_of
 from retrieval.service.http.schemas import ListOptions, Question
 from retrieval.service.http.shapes import ListShape, ListsShape
-from retrieval.service.view import USUAL_MOVIES, Listed, View, as_id
+from retrieval.service.view import MOST_QUICK, USUAL_MOVIES, Listed, View, as_id
 from retrieval.serving.events import Event
 from retrieval.serving.filters import Filter, parse_years
 from retrieval.serving.stopwatch import StageTimes
@@ -24,9 +24,6 @@ from retrieval.serving.users import Person
 
 # Events that a movie is in a list because of.
 REASONS = 3
-
-# Movies of a list that is made at once, rather than in a thread.
-MOST_QUICK = 100
 
 # Movies of all lists of one question, and users where each list takes many times as long.
 MOST_LISTED = 20_000

@@ -115,5 +115,9 @@ def _stats(context: Context) -> Response:
     view = context.engine.view()
     uptime = {"uptime": time.monotonic() - context.began}
     # Events come meanwhile, and those of a user who was forgotten are gone.
-    recent = [each._asdict() for each in list(context.recent) if view.known(each.user_id)]
+    recent = [
+        each._asdict()
+        for each in list(context.recent)
+        if view.has_event(each.user_id, each.movie_id, each.at)
+    ]
     return done(uptime | context.metrics.stats() | {"recent": recent})

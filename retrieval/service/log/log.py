@@ -117,6 +117,18 @@ class Log:
             lambda connection: _append_once(connection, rows, hashed, content, now)
         )
 
+    def earlier(self, events: Sequence[NewEvent], key: str) -> Appended | None:
+        """Return where events are that were added with a key before; None where none were.
+
+        Raises:
+            RequestError: The key cannot have been stored.
+            KeyConflictError: The key was sent with other events.
+            LogError: The database cannot be read.
+        """
+        check_text("idempotency key", key)
+        hashed, content = self._hash(key), self._hash(_content(events))
+        return self._database.read(lambda connection: _earlier(connection, hashed, content))
+
     def entries(
         self, after: int, limit: int = TOGETHER, kinds: Iterable[Kind] | None = None
     ) -> list[Entry]:
@@ -314,14 +326,9 @@ def _append_once(
 ) -> Appended:
     """Add rows within a transaction, if they were not added with this key before."""
     connection.execute(select(HEAD.c.sequence).with_for_update()).all()  # one at a time
-    before = connection.execute(select(KEYS).where(KEYS.c.key == key)).one_or_none()
-    if before is not None:
-        if before.content != content:
-            raise KeyConflictError(
-                "this idempotency key was sent before, with other events; make a new key for "
-                "each request, and send it again only with the same events"
-            )
-        return Appended(before.first, before.last, repeated=True)
+    earlier = _earlier(connection, key, content)
+    if earlier is not None:
+        return earlier
     appended = _append(connection, rows)
     connection.execute(delete(KEYS).where(KEYS.c.received < now - KEEP_KEYS))
     connection.execute(
@@ -330,6 +337,19 @@ def _append_once(
         )
     )
     return appended
+
+
+def _earlier(connection: Connection, key: bytes, content: bytes) -> Appended | None:
+    """Return where rows are that were added with a key before; None where none were."""
+    found = connection.execute(select(KEYS).where(KEYS.c.key == key)).one_or_none()
+    if found is None:
+        return None
+    if found.content != content:
+        raise KeyConflictError(
+            "this idempotency key was sent before, with other events; make a new key for each "
+            "request, and send it again only with the same events"
+        )
+    return Appended(found.first, found.last, repeated=True)
 
 
 def _content(events: Sequence[NewEvent]) -> str:

@@ -1,0 +1,56 @@
+"""Which events a log takes in: those that the data of the next training can have."""
+
+import time
+from typing import NamedTuple
+
+import numpy as np
+
+from retrieval.data.scale import RatingScale, fits
+from retrieval.data.times import EARLIEST
+from retrieval.data.vocabulary import MISSING
+from retrieval.errors import RequestError, shown
+from retrieval.run.config import RunConfig
+
+
+def present() -> int:
+    """Return what the clock says, in seconds; one that lies before 1990 is wrong."""
+    return max(int(time.time()), EARLIEST)
+
+
+class Admission(NamedTuple):
+    """What the tables of a training would be refused for."""
+
+    scale: RatingScale
+    any_year: bool  # whether events may lie before 1990
+
+    def fits_time(self, timestamp: int) -> bool:
+        """Return whether it may be the time of an event, in seconds."""
+        return self.any_year or timestamp >= EARLIEST
+
+    def fits_rating(self, rating: float | None) -> bool:
+        """Return whether it may be the rating of an event; where nothing is rated, any may."""
+        if rating is None or not self.scale.tells_taste:
+            return True
+        return bool(fits(np.array([rating]), self.scale)[0])
+
+
+def admission_of(config: RunConfig) -> Admission:
+    """Return what counts for the events of a run."""
+    source = config.source or {}
+    return Admission(config.scale, bool(source.get("any_year", False)))
+
+
+def is_missing(text: str) -> bool:
+    """Return whether a table that has this for an id is taken to have none."""
+    return text.strip().casefold() in MISSING
+
+
+def check_present(text: str, what: str) -> None:
+    """Raise a `RequestError` for an id that tables have where there is none.
+
+    Args:
+        text: The id.
+        what: Word for what has such ids.
+    """
+    if is_missing(text):
+        raise RequestError(f"{what} '{shown(text)}' is what tables have where an id is missing")
