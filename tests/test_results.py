@@ -87,6 +87,8 @@ def test_the_best_reasons_are_what_raises_an_answer_most() -> None:
     rows = [Influence(ALIEN, 5.0, place, effect, 0.2) for place, effect in enumerate(effects)]
     found = Explanation(BARE, RankBy.WATCH, 1.5, 1.0, rows)
     assert [row.effect for row in found.because] == [0.75, 0.5, 0.25]
+    disliked = found._replace(influences=[rows[3]._replace(rating=1.0), *rows[:3]])
+    assert [row.effect for row in disliked.because] == [0.5, 0.25]
 
 
 def test_arrays_of_ratings_become_a_frame_of_pairs() -> None:

@@ -145,12 +145,15 @@ class Explanation(NamedTuple):
 
     @property
     def because(self) -> list[Influence]:
-        """The events that raise the answer most, at most three of them."""
-        return sorted(
-            (row for row in self.influences if row.effect > 0),
-            key=lambda row: row.effect,
-            reverse=True,
-        )[:3]
+        """The events that raise the answer most, at most three of them.
+
+        Nobody wants to watch a movie because of one that disappointed: those rated below the
+        user's mean are left out.
+        """
+        rows = self.influences
+        mean = sum(row.rating for row in rows) / max(1, len(rows))
+        raising = (row for row in rows if row.effect > 0 and row.rating >= mean)
+        return sorted(raising, key=lambda row: row.effect, reverse=True)[:3]
 
     def to_frame(self) -> "pd.DataFrame":
         """Return a table of one row an event; the column of ratings holds what the user gave."""
