@@ -233,6 +233,9 @@ TABLES: Mapping[tuple[str, str | None], Table] = {
         ),
         having("kind", "open loop"),
     ),
+    ("soak", None): Table(
+        (Column("what", ("what",)), Column("count", ("count",), ",")), lambda row: "count" in row
+    ),
     ("steadiness", "lists"): Table(
         (
             Column("ordered by", ("rank_by",)),
