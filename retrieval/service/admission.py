@@ -4,6 +4,7 @@ import time
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from retrieval.data.scale import RatingScale, fits
 from retrieval.data.times import EARLIEST
@@ -23,15 +24,13 @@ class Admission(NamedTuple):
     scale: RatingScale
     any_year: bool  # whether events may lie before 1990
 
-    def fits_time(self, timestamp: int) -> bool:
-        """Return whether it may be the time of an event, in seconds."""
-        return self.any_year or timestamp >= EARLIEST
+    def fits_times(self, timestamps: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Return which may be times of events, `(N,)` in seconds."""
+        return (timestamps >= EARLIEST) | self.any_year
 
-    def fits_rating(self, rating: float | None) -> bool:
-        """Return whether it may be the rating of an event; where nothing is rated, any may."""
-        if rating is None or not self.scale.tells_taste:
-            return True
-        return bool(fits(np.array([rating]), self.scale)[0])
+    def fits_ratings(self, ratings: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Return which may be ratings of events, `(N,)`; where nothing is rated, any may."""
+        return fits(ratings, self.scale) if self.scale.tells_taste else np.ones(len(ratings), bool)
 
 
 def admission_of(config: RunConfig) -> Admission:

@@ -9,6 +9,8 @@ from threading import Event as Signal
 from threading import Lock, Thread
 from typing import Any
 
+import numpy as np
+
 from index.compiled import prepare
 from index.kinds import Kind as IndexKind
 from retrieval.data.vocabulary import UNKNOWN, Id
@@ -20,7 +22,7 @@ from retrieval.service.admission import admission_of, check_present, present
 from retrieval.service.catalogue import MOVIES, LoggedMovies, Shelf, moved, overlaid, shelved
 from retrieval.service.live import LiveEvents, checked_event_time, id_of
 from retrieval.service.log import EVENTS, Appended, Entry, Kind, Log, LogError, NewEvent, open_log
-from retrieval.service.mark import read_mark
+from retrieval.service.mark import learned_until
 from retrieval.service.memory import give_back_freed
 from retrieval.service.settings import ServiceSettings
 from retrieval.service.view import Cache, State, View, as_id, latest_users
@@ -329,8 +331,7 @@ class Engine:
         live = base.histories
         if not isinstance(live, LiveEvents):  # which the line above opened
             raise TypeError(f"the histories are {type(live).__name__}, not live")
-        mark = read_mark(base.run.folder)
-        since = 0 if mark is None or mark.log != self._log.identity else mark.until
+        since = learned_until(base.run.folder, self._log.identity)
         logged = LoggedMovies()
         for entries in self._log.through(0, since, MOVIES):
             logged = logged.with_entries(entries)
@@ -445,7 +446,7 @@ def _check_event(view: View, event: NewEvent, now: int) -> None:
     admission = admission_of(view.snapshot.run.config)
     scale = admission.scale
     checked_event_time(event.timestamp, now, AHEAD)
-    if not admission.fits_time(event.timestamp):
+    if not admission.fits_times(np.array([event.timestamp])).all():
         raise RequestError(
             f"the event happens at {event.timestamp}, before 1990; give seconds since 1970, or "
             "leave the timestamp out"
@@ -463,7 +464,7 @@ def _check_event(view: View, event: NewEvent, now: int) -> None:
             f"rating {event.rating:g} of {title} is outside the scale: ratings run from "
             f"{scale.lowest:g} to {scale.highest:g}"
         )
-    if not admission.fits_rating(event.rating):
+    if not admission.fits_ratings(np.array([event.rating])).all():
         raise RequestError(
             f"rating {event.rating:g} of {title} is on no step of the scale: ratings run from "
             f"{scale}"

@@ -57,7 +57,7 @@ from retrieval.service.admission import Admission, is_missing
 from retrieval.service.catalogue import MOVIES, LoggedMovies, Shelf
 from retrieval.service.live import id_of
 from retrieval.service.log import EVENTS, Entry, Kind, Log, open_log, sqlite_path
-from retrieval.service.mark import Mark, read_mark, write_mark
+from retrieval.service.mark import Mark, learned_until, read_mark, write_mark
 from retrieval.storage.files import new_folder
 
 _log = logging.getLogger(__name__)
@@ -166,7 +166,7 @@ def export(
     with new_folder(out) as partial:
         progress.stage("exporting", len(read.data.ratings) + until - since)
         count = writer.write_events(partial / RATINGS_FILE, progress)
-        logged = _logged_movies(log, until, writer, _shelves_known(run, log))
+        logged = _logged_movies(log, until, writer, learned_until(run.folder, log.identity))
         movies = _movies_with(read.data, logged, writer)
         _write_frame(partial / MOVIES_FILE, movies, read.data.movie_attributes)
         users = read.data.users
@@ -316,18 +316,16 @@ class _Writer:
                 self._foreign += 1
             elif rating is not None:
                 moment = entry.received if entry.timestamp is None else entry.timestamp
-                if self._may_have(str(user), str(movie), rating, moment):
-                    rows.append((user, movie, rating, moment))
-                else:
+                if is_missing(str(user)) or is_missing(str(movie)):
                     self._refused += 1
+                else:
+                    rows.append((user, movie, rating, moment))
         frame = pd.DataFrame(rows, columns=columns.RATINGS)
-        return frame.astype(self._data.ratings.dtypes.to_dict())
-
-    def _may_have(self, user: str, movie: str, rating: float, moment: int) -> bool:
-        """Return whether the data may have an event; a service of an earlier version took any."""
-        admission = self._admission
-        there = not is_missing(user) and not is_missing(movie)
-        return there and admission.fits_time(moment) and admission.fits_rating(rating)
+        # A service of an earlier version took in any.
+        fits = self._admission.fits_ratings(frame[columns.RATING].to_numpy(np.float64))
+        fits &= self._admission.fits_times(frame[columns.TIMESTAMP].to_numpy(np.int64))
+        self._refused += int((~fits).sum())
+        return frame[fits].astype(self._data.ratings.dtypes.to_dict())
 
     @property
     def _columns(self) -> list[str]:
@@ -358,14 +356,15 @@ class _Writer:
             progress.advance(len(entries))
 
 
-def _shelves_known(run: Run, log: Log) -> int:
-    """Return up to which entry of a log a version has what was hidden and removed."""
-    mark = read_mark(run.folder)
-    return 0 if mark is None or mark.log != log.identity else mark.until
-
-
 def _logged_movies(log: Log, until: int, writer: _Writer, known: int) -> LoggedMovies:
-    """Return what a log says of movies up to an entry, and of what is hidden after another."""
+    """Return what a log says of movies up to an entry.
+
+    Args:
+        log: The log.
+        until: The entry.
+        writer: Knows the ids of the data.
+        known: Entry up to which the version that answers has what is hidden and removed.
+    """
     logged, since = LoggedMovies(), min(known, until)
     for entries in log.through(0, since, MOVIES):
         logged = logged.with_entries(writer.about_movies(entries))

@@ -30,6 +30,20 @@ def read_mark(folder: Path) -> Mark | None:
         return TypeAdapter(Mark).validate_json(path.read_bytes())
 
 
+def learned_until(version: Path, log: str) -> int:
+    """Return how far into a log the training of a version went; 0 for another log, or none.
+
+    Args:
+        version: Folder of the version.
+        log: Identity of the log.
+
+    Raises:
+        RunError: The mark is damaged.
+    """
+    mark = read_mark(version)
+    return 0 if mark is None or mark.log != log else mark.until
+
+
 def write_mark(folder: Path, mark: Mark) -> None:
     """Write a mark into an existing folder."""
     (folder / LOG_MARK).write_text(json.dumps(mark._asdict()) + "\n", encoding="utf-8")

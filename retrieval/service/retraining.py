@@ -42,7 +42,7 @@ from retrieval.run.stores import store_of
 from retrieval.run.versions import RETRAINING, current, kept, writing
 from retrieval.service.export import RATINGS_FILE, events_between, export, recorded_source
 from retrieval.service.log import EVENTS, Kind, Log
-from retrieval.service.mark import read_mark
+from retrieval.service.mark import learned_until
 from retrieval.serving.encoder import Encoder
 from retrieval.serving.history import StoredHistories
 from retrieval.serving.snapshot import ServingSnapshot
@@ -147,7 +147,7 @@ def retrain(
     run = open_run(folder)
     origin = data or recorded_source(run)
     chosen = settings or settings_of_run(run.config)
-    since = _mark(run, log)
+    since = learned_until(run.folder, log.identity)
     if data is None and settings is None and not log.entries(since, 1):
         why = "the log was told nothing since the last training"
         return Retrained(current=run.folder.name, candidate=None, promoted=False, why=why)
@@ -207,12 +207,6 @@ def settings_of_run(config: RunConfig) -> Settings:
         ) from error
 
 
-def _mark(run: Run, log: Log) -> int:
-    """Return how far into a log the training of a version went."""
-    mark = read_mark(run.folder)
-    return 0 if mark is None or mark.log != log.identity else mark.until
-
-
 def _request(run: Run, log: Log, origin: DataSource, settings: Settings) -> dict[str, Any]:
     """Return what tells one retraining from another, as JSON reads it again."""
     asked = {
@@ -256,7 +250,9 @@ def _exported(
     folder = run.home / RETRAINING
     with writing(run.home):
         remove(folder)
-        until = _last_learned(log, _mark(run, log), rates=run.config.scale.tells_taste)
+        until = _last_learned(
+            log, learned_until(run.folder, log.identity), rates=run.config.scale.tells_taste
+        )
         done = export(run.home, log, folder / DATA, origin, until, progress)
         work = _Work(folder=folder, source=done.source, after=until)
         work.note(asked)
@@ -363,7 +359,7 @@ def _forget(folder: Path, log: Log) -> int:
 
     def gone(run: Run) -> list[Id]:
         users = run.users.ids.tolist()
-        forgotten = log.is_forgotten(map(str, users), after=_mark(run, log))
+        forgotten = log.is_forgotten(map(str, users), after=learned_until(run.folder, log.identity))
         return [user for user in users if str(user) in forgotten]
 
     found = {user for run in (open_run(folder), *kept_versions(folder)) for user in gone(run)}
