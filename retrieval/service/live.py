@@ -1,5 +1,6 @@
 """What users did after a run was trained, as the log tells it: a source of histories."""
 
+import math
 import re
 from collections.abc import Iterable, Sequence
 from threading import Lock
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from retrieval.data.catalogue import IDS
 from retrieval.data.history import Histories
+from retrieval.data.scale import RatingScale
 from retrieval.data.vocabulary import UNKNOWN, Id, Vocabulary
 from retrieval.errors import RequestError
 from retrieval.run.folder import Run
@@ -33,26 +35,55 @@ class LiveEvent(NamedTuple):
     timestamp: int
 
 
-class Deeds(NamedTuple):
-    """What one user did since the run was trained, in the order of the log."""
+# What one user did since the run was trained, `(E,)` in the order of the log, with as few bytes an
+# event as will do: a service holds those of everybody.
+Deeds = NDArray[np.void]
+_DEED = np.dtype([("movie", "i4"), ("kind", "i1"), ("rating", "f8"), ("timestamp", "i8")])
+_KINDS = (Kind.RATING, Kind.PLAY, Kind.LIKE)
+_CODES = {kind: code for code, kind in enumerate(_KINDS)}
 
-    logged: tuple[LiveEvent, ...]
+NO_DEEDS: Deeds = np.zeros(0, _DEED)
+
+
+class Counted(NamedTuple):
+    """What deeds say of a user's taste, and what they only say was seen."""
+
     events: UserEvents  # those that count in a history
     watched: NDArray[np.int64]  # numbers of movies that were only seen
 
-    def before(self, count: int) -> "Deeds":
-        """Return what is about the first movies of a catalogue, which may have grown since."""
-        events, kept = self.events, self.events.movies < count
-        if kept.all() and all(event.movie < count for event in self.logged):
-            return self
-        return Deeds(
-            tuple(event for event in self.logged if event.movie < count),
-            UserEvents(events.movies[kept], events.ratings[kept], events.timestamps[kept]),
-            self.watched[self.watched < count],
-        )
+
+def counted(deeds: Deeds, scale: RatingScale) -> Counted:
+    """Return the events of deeds that count in a history, and the movies that were only seen.
+
+    Args:
+        deeds: What a user did.
+        scale: Of the run's ratings.
+    """
+    if not len(deeds):
+        return Counted(NO_EVENTS, NO_MOVIES)
+    told = deeds["rating"]
+    ratings = np.full(len(deeds), scale.highest, np.float32)
+    counts = np.ones(len(deeds), bool)
+    if scale.tells_taste:
+        rated = (deeds["kind"] == _CODES[Kind.RATING]) & ~np.isnan(told)
+        ratings[rated] = np.clip(told[rated], scale.lowest, scale.highest)
+        counts = rated | (deeds["kind"] == _CODES[Kind.LIKE])
+    events = UserEvents(deeds["movie"][counts], ratings[counts], deeds["timestamp"][counts])
+    return Counted(events, deeds["movie"][~counts].astype(np.int64))
 
 
-NO_DEEDS = Deeds((), NO_EVENTS, NO_MOVIES)
+def before(deeds: Deeds, count: int) -> Deeds:
+    """Return the deeds about the first movies of a catalogue, which may have grown since."""
+    found: Deeds = deeds[deeds["movie"] < count]
+    return found
+
+
+def events_of(deeds: Deeds) -> list[LiveEvent]:
+    """Return deeds as events, one by one."""
+    return [
+        LiveEvent(movie, _KINDS[code], None if math.isnan(rating) else rating, timestamp)
+        for movie, code, rating, timestamp in deeds.tolist()
+    ]
 
 
 class LiveEvents:
@@ -104,18 +135,19 @@ class LiveEvents:
         """
         if self.number(user) != UNKNOWN:
             return user
-        deeds, ids = self.deeds(user).before(len(run.catalogue)), run.catalogue.vocabulary.ids
+        ids = run.catalogue.vocabulary.ids
+        events, watched = counted(before(self.deeds(user), len(ids)), run.config.scale)
         return Person(
             history=[
                 Event(movie, rating, timestamp)
                 for movie, rating, timestamp in zip(
-                    ids[deeds.events.movies].tolist(),
-                    deeds.events.ratings.tolist(),
-                    deeds.events.timestamps.tolist(),
+                    ids[events.movies].tolist(),
+                    events.ratings.tolist(),
+                    events.timestamps.tolist(),
                     strict=True,
                 )
             ],
-            seen=ids[deeds.watched].tolist(),
+            seen=ids[watched].tolist(),
         )
 
     def read(self, users: NDArray[np.int64]) -> KnownHistories:
@@ -124,24 +156,25 @@ class LiveEvents:
         deeds = [self._known.get(user, NO_DEEDS) for user in users.tolist()]
         if all(each is NO_DEEDS for each in deeds):
             return stored
-        watched = tuple(each.watched for each in deeds)
-        if not any(len(each.events.movies) for each in deeds):
+        told = [counted(each, self._run.config.scale) for each in deeds]
+        more, watched = [each.events for each in told], tuple(each.watched for each in told)
+        if not any(len(each.movies) for each in more):
             return stored._replace(watched=watched)
-        parts = [_joined(stored.histories, row, each.events) for row, each in enumerate(deeds)]
+        parts = [_joined(stored.histories, row, each) for row, each in enumerate(more)]
         movies, ratings, timestamps = (
             np.concatenate(column) for column in zip(*parts, strict=True)
         )
         counts = [len(part.movies) for part in parts]
         return KnownHistories(
             Histories(np.append(0, np.cumsum(counts)), movies, ratings, timestamps),
-            stored.as_stored & np.array([not len(each.events.movies) for each in deeds]),
+            stored.as_stored & np.array([not len(each.movies) for each in more]),
             watched,
         )
 
     def last(self, user: Id) -> int:
         """Return when a user did something last, in seconds; 0 for who never did anything."""
         stored = int(self.stored(user).timestamps[-1:].max(initial=0))
-        return max(stored, *(event.timestamp for event in self.deeds(user).logged), 0)
+        return max(stored, int(self.deeds(user)["timestamp"].max(initial=0)))
 
     def stored(self, user: Id) -> UserEvents:
         """Return the events of a user that the run stores, oldest first."""
@@ -163,31 +196,28 @@ class LiveEvents:
         listed = [entry for entry in entries if entry.sequence > self._sequence]
         movies = _numbers([entry.movie_id for entry in listed], run.catalogue.vocabulary)
         users = _numbers([entry.user_id for entry in listed], run.users)
-        logged: dict[Id, list[LiveEvent]] = {}
-        numbers: dict[Id, int] = {}
+        told = _deeds(listed, movies)
+        places: dict[Id, list[int]] = {}
         order: list[tuple[Id, int]] = []  # users, and movies by number, in the order of the log
-        for entry, number, movie in zip(listed, users.tolist(), movies.tolist(), strict=True):
+        for place, (entry, movie) in enumerate(zip(listed, movies.tolist(), strict=True)):
             user = id_of(entry.user_id, run.users)
             if user is not None and movie != UNKNOWN:
-                logged.setdefault(user, []).append(_event(entry, movie))
-                numbers[user] = number
+                places.setdefault(user, []).append(place)
                 order.append((user, movie))
         with self._writing:
             self._run = run
-            for user, events in logged.items():
-                number = UNKNOWN if numbers[user] in self._forgotten else numbers[user]
-                before = self._new.get(user) if number == UNKNOWN else self._known.get(number)
-                deeds = _with(NO_DEEDS if before is None else before, events, run)
-                if number == UNKNOWN:
-                    self._new[user] = deeds
+            for user, their in places.items():
+                more, number = told[their], int(users[their[0]])
+                if number == UNKNOWN or number in self._forgotten:
+                    self._new[user] = np.concatenate([self._new.get(user, NO_DEEDS), more])
                 else:
-                    self._known[number] = deeds
-                self._count(events, 1)
+                    self._known[number] = np.concatenate([self._known.get(number, NO_DEEDS), more])
+                self._count(more, 1)
             for user, movie in order:
                 self._note_rater(user, movie)
             if listed:
                 self._sequence = listed[-1].sequence
-        return {event.movie for events in logged.values() for event in events}
+        return {movie for _, movie in order}
 
     def rated(self, movie: int) -> tuple[int, float]:
         """Return how many ratings of a movie the log has, and their sum.
@@ -196,10 +226,10 @@ class LiveEvents:
         """
         return self._rated.get(movie, (0, 0.0))
 
-    def _count(self, events: Sequence[LiveEvent], sign: int) -> None:
-        """Count events among the ratings of their movies, or no longer."""
+    def _count(self, deeds: Deeds, sign: int) -> None:
+        """Count deeds among the ratings of their movies, or no longer."""
         scale = self._run.config.scale
-        for event in events:
+        for event in events_of(deeds):
             rating = scale.highest if event.kind is Kind.LIKE else event.rating
             if rating is not None or not scale.tells_taste:
                 count, total = self.rated(event.movie)
@@ -217,8 +247,8 @@ class LiveEvents:
         """Let the last rating of a user of a movie be the newest of this movie."""
         if movie < len(self._run.catalogue) - self._run.catalogue.added:
             return
-        events = self.deeds(user).events
-        said = events.ratings[events.movies == movie]
+        deeds = self.deeds(user)
+        said = counted(deeds[deeds["movie"] == movie], self._run.config.scale).events.ratings
         if len(said):
             others = {who: rating for who, rating in self.raters(movie).items() if who != user}
             self._raters[movie] = dict([*others.items(), (user, float(said[-1]))][-MOST_RATERS:])
@@ -232,7 +262,7 @@ class LiveEvents:
         left = set()
         with self._writing:
             for user in users:
-                self._count(self.deeds(user).logged, -1)
+                self._count(self.deeds(user), -1)
                 number = self.number(user)
                 for movie, raters in self._raters.items():
                     if raters.pop(user, None) is not None:
@@ -280,49 +310,24 @@ def _numbers(texts: Sequence[str | None], vocabulary: Vocabulary) -> NDArray[np.
     return numbers
 
 
-def _event(entry: Entry, movie: int) -> LiveEvent:
-    """Return an entry as an event about a movie, given by number."""
-    moment = entry.received if entry.timestamp is None else entry.timestamp
-    return LiveEvent(movie, entry.kind, entry.rating, moment)
-
-
-def _with(deeds: Deeds, events: Sequence[LiveEvent], run: Run) -> Deeds:
-    """Return what a user did, with some more."""
-    scale = run.config.scale
-    counting: list[tuple[int, float, int]] = []
-    watched: list[int] = []
-    for event in events:
-        rating = scale.highest
-        if scale.tells_taste and event.kind is Kind.RATING and event.rating is not None:
-            rating = min(max(event.rating, scale.lowest), scale.highest)
-        elif scale.tells_taste and event.kind is not Kind.LIKE:
-            watched.append(event.movie)
-            continue
-        counting.append((event.movie, rating, event.timestamp))
-    movies, ratings, timestamps = zip(*counting, strict=True) if counting else ((), (), ())
-    more = UserEvents(
-        np.array(movies, np.int32), np.array(ratings, np.float32), np.array(timestamps, np.int64)
-    )
-    return Deeds(
-        (*deeds.logged, *events),
-        _after(deeds.events, more),
-        np.concatenate([deeds.watched, np.array(watched, np.int64)]),
-    )
+def _deeds(entries: Sequence[Entry], movies: NDArray[np.int64]) -> Deeds:
+    """Return events of the log as deeds, about movies `(E,)`, given by number."""
+    rows = [
+        (
+            movie,
+            _CODES[entry.kind],
+            math.nan if entry.rating is None else entry.rating,
+            entry.received if entry.timestamp is None else entry.timestamp,
+        )
+        for entry, movie in zip(entries, movies.tolist(), strict=True)
+    ]
+    return np.array(rows, _DEED)
 
 
 def _joined(stored: Histories, row: int, live: UserEvents) -> UserEvents:
     """Return the stored events of one of some users with those of the log, oldest first."""
     part = slice(*stored.offsets[row : row + 2].tolist())
-    own = UserEvents(stored.movies[part], stored.ratings[part], stored.timestamps[part])
-    both = _after(own, live)
-    order = np.argsort(both.timestamps, kind="stable")
-    return UserEvents(both.movies[order], both.ratings[order], both.timestamps[order])
-
-
-def _after(events: UserEvents, more: UserEvents) -> UserEvents:
-    """Return events, and then more of them."""
-    return UserEvents(
-        np.concatenate([events.movies, more.movies]),
-        np.concatenate([events.ratings, more.ratings]),
-        np.concatenate([events.timestamps, more.timestamps]),
-    )
+    parts = [UserEvents(stored.movies[part], stored.ratings[part], stored.timestamps[part]), live]
+    movies, ratings, timestamps = (np.concatenate(column) for column in zip(*parts, strict=True))
+    order = np.argsort(timestamps, kind="stable")
+    return UserEvents(movies[order], ratings[order], timestamps[order])

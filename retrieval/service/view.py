@@ -20,7 +20,7 @@ from retrieval.options import RankBy
 from retrieval.run.folder import Run
 from retrieval.run.stores import is_away
 from retrieval.service.catalogue import LoggedMovies, Overlay, Shelf, unlisted
-from retrieval.service.live import NO_DEEDS, Deeds, LiveEvents, id_of
+from retrieval.service.live import NO_DEEDS, Deeds, LiveEvents, before, events_of, id_of
 from retrieval.service.log import Kind
 from retrieval.service.settings import ServiceSettings
 from retrieval.serving.arguments import checked_id, checked_time
@@ -420,19 +420,16 @@ class View:
         ]
         rows += [
             HistoryRow(movies[event.movie], event.kind, event.rating, event.timestamp)
-            for event in live.deeds(user).before(len(movies)).logged
+            for event in events_of(before(live.deeds(user), len(movies)))
         ]
         return sorted(rows, key=lambda row: row.timestamp)[::-1]
 
     def has_event(self, user: Id, movie: Id, timestamp: int) -> bool:
         """Return whether a user has an event of a movie of the catalogue at a time, in seconds."""
         live, number = self.state.live, self.catalogue.vocabulary.number(movie)
-        stored = live.stored(user)
+        stored, deeds = live.stored(user), live.deeds(user)
         return bool(
-            any(
-                event.movie == number and event.timestamp == timestamp
-                for event in live.deeds(user).logged
-            )
+            ((deeds["movie"] == number) & (deeds["timestamp"] == timestamp)).any()
             or ((stored.movies == number) & (stored.timestamps == timestamp)).any()
         )
 
