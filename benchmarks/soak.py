@@ -51,8 +51,9 @@ from web import Served, serving
 from retrieval.data.vocabulary import Id
 from retrieval.pipeline.hiding import hide_movies, show_movies
 from retrieval.pipeline.indexing import changed_version
-from retrieval.run.folder import HIDDEN, open_run, read_ids, write_ids
+from retrieval.run.folder import open_run
 from retrieval.run.promotion import promote
+from retrieval.run.shelves import HIDDEN, read_ids, write_ids
 from retrieval.run.versions import current, kept, writing
 from retrieval.service.log import EVENTS, open_log
 from retrieval.serving.recommender import Recommender

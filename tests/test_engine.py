@@ -17,14 +17,16 @@ from retrieval.errors import RequestError, RunError
 from retrieval.options import RankBy
 from retrieval.pairs.bayesian.tower import BayesianTower
 from retrieval.pairs.sequence.tower import SequenceTower
-from retrieval.pipeline.hiding import hide_movies, remove_movies
+from retrieval.pipeline.hiding import hide_movies, remove_movies, show_movies
 from retrieval.pipeline.indexing import changed_version
 from retrieval.run.folder import open_run
+from retrieval.run.shelves import HIDDEN, REMOVED, read_ids
 from retrieval.run.versions import writing
 from retrieval.service import engine as service_engine
 from retrieval.service import live as live_events
 from retrieval.service.catalogue import Shelf
 from retrieval.service.engine import Engine
+from retrieval.service.export import export
 from retrieval.service.log import Kind, Log, LogError, NewEvent, open_log
 from retrieval.service.mark import Mark, write_mark
 from retrieval.service.settings import ServiceSettings
@@ -576,6 +578,36 @@ def test_what_is_hidden_by_command_after_a_training_stays_hidden(run: Path, tmp_
         assert movie in movies(again.view(), USER)
     finally:
         again.close()
+
+
+def test_of_a_command_and_what_a_service_was_told_the_later_one_counts(
+    run: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(run, folder)
+    engine = Engine.open(settings_of(folder, tmp_path))
+    hidden, shown = movies(engine.view(), USER, 2)
+    engine.hide(hidden)
+    engine.hide(shown)
+    engine.show(shown)
+    engine.close()
+    second = int(time.time())  # times in the log are whole seconds
+    wait_until(lambda: int(time.time()) > second)
+    show_movies(folder, [hidden])  # which the run itself does not hide
+    hide_movies(folder, [shown])
+    again = Engine.open(engine.settings)
+    try:
+        assert hidden in movies(again.view(), USER)
+        assert shown not in movies(again.view(), USER)
+        assert again.hide(hidden) is Shelf.HIDDEN
+        assert hidden not in movies(again.view(), USER)
+    finally:
+        again.close()
+    data = tmp_path / "data"
+    log = open_log(engine.settings.database)
+    export(folder, log, data)
+    log.close()
+    assert (read_ids(data / HIDDEN), read_ids(data / REMOVED)) == ([shown, hidden], [])
 
 
 def test_a_play_is_no_rating_of_a_movie_and_a_like_is_the_best(engine: Engine) -> None:

@@ -21,9 +21,10 @@ from retrieval.data.section import read_section
 from retrieval.data.source import DataSource, read, saved_source, source_of
 from retrieval.errors import RecError, RequestError
 from retrieval.options import Repeats
-from retrieval.pipeline.hiding import hide_movies, remove_movies
+from retrieval.pipeline.hiding import hide_movies, remove_movies, show_movies
 from retrieval.pipeline.training import train
-from retrieval.run.folder import HIDDEN, REMOVED, open_run, read_ids
+from retrieval.run.folder import open_run
+from retrieval.run.shelves import HIDDEN, REMOVED, read_ids, read_moves
 from retrieval.run.versions import current
 from retrieval.service.export import Exported, export, recorded_source
 from retrieval.service.log import Kind, Log, NewEvent, open_log
@@ -302,6 +303,19 @@ def test_what_was_hidden_by_command_after_a_training_is_not_shown_by_the_next(
     hide_movies(run, [3])
     exported(run, log, "after")
     assert read_ids(run.parent / "after" / HIDDEN) == [3]
+
+
+def test_what_was_said_by_command_after_an_export_counts_in_what_is_trained_on_it(
+    run: Path, log: Log
+) -> None:
+    hide_movies(run, [1, 2])
+    log.hide("3")
+    exported(run, log)
+    show_movies(run, [1])
+    hide_movies(run, [9])
+    train(run.parent / "next", tiny_settings(["bayesian"]), run)
+    assert read_ids(current(run) / HIDDEN) == [2, 3, 9]
+    assert set(read_moves(current(run))) == {"1", "2", "9"}
 
 
 def test_a_folder_that_is_there_is_not_written_over(run: Path, log: Log) -> None:

@@ -12,8 +12,9 @@ from retrieval.data.frames import MovieData
 from retrieval.errors import RequestError
 from retrieval.pipeline.hiding import hide_movies, remove_movies, show_movies
 from retrieval.pipeline.training import train
-from retrieval.run.folder import HIDDEN, REMOVED, open_run, open_version, read_ids
+from retrieval.run.folder import open_run, open_version
 from retrieval.run.promotion import rollback
+from retrieval.run.shelves import HIDDEN, REMOVED, read_ids
 from retrieval.run.versions import current
 from retrieval.serving.recommender import Recommender
 

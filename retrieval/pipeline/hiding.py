@@ -1,5 +1,6 @@
 """Movies that are hidden, removed, and shown again, in new versions of a run."""
 
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -7,21 +8,31 @@ import numpy as np
 
 from retrieval.data.vocabulary import Id
 from retrieval.pipeline.indexing import changed_kept_version, changed_version
-from retrieval.run.folder import HIDDEN, REMOVED, Run, open_run, read_shelves, write_ids
+from retrieval.run.folder import Run, open_run
 from retrieval.run.promotion import kept_versions
+from retrieval.run.shelves import (
+    HIDDEN,
+    MOVED,
+    REMOVED,
+    moved,
+    read_moves,
+    read_shelves,
+    write_moves,
+    write_shelves,
+)
 from retrieval.run.versions import current, writing
 from retrieval.serving.arguments import checked_ids
 from retrieval.serving.conditions import parse_condition
 from retrieval.serving.events import movie_numbers
 from retrieval.serving.masks import Masks
-from retrieval.storage.files import new_file
 
 
 def hide_movies(folder: Path, movies: Sequence[Id] = (), where: Sequence[str] = ()) -> int:
     """Keep movies out of all lists; their ratings can be asked for, and histories may hold them.
 
     What is hidden stays so when the run is trained again, and when it goes back to a version that
-    it keeps.
+    it keeps. A service that was told something else before goes by this, and by what it is told
+    later.
 
     Args:
         folder: Folder of the run.
@@ -77,25 +88,23 @@ def _changed(folder: Path, movies: Sequence[Id], where: Sequence[str], shelf: st
         before = {movie: name for name, there in shelves.items() for movie in there}
         given = dict.fromkeys([*ids.tolist(), *_meeting(run, where)])
         # What was removed stays so where it is to be hidden.
-        moved = [
+        changed = [
             movie
             for movie in given
             if before.get(movie) != shelf and not (shelf == HIDDEN and movie in before)
         ]
-        if not moved:
+        # Of those named, a service may have been told something else, which a run does not know.
+        said = dict.fromkeys([*changed, *ids.tolist()])
+        if not said:
             return 0
-        gone = set(moved)
-        shelves = {
-            name: [movie for movie in there if movie not in gone] for name, there in shelves.items()
-        }
-        if shelf is not None:
-            shelves[shelf] += moved
+        shelves, now = moved(shelves, changed, shelf), time.time()
+        moves = read_moves(run.folder) | {str(movie): now for movie in said}
         for version in kept_versions(folder):
             with changed_kept_version(writer, version) as partial:
-                _write(partial, shelves)
+                _write(partial, shelves, moves)
         with changed_version(writer, run) as partial:
-            _write(partial, shelves)
-    return len(moved)
+            _write(partial, shelves, moves)
+    return len(changed)
 
 
 def _meeting(run: Run, where: Sequence[str]) -> list[Id]:
@@ -106,8 +115,9 @@ def _meeting(run: Run, where: Sequence[str]) -> list[Id]:
     return [run.catalogue.movies[number].id for number in np.flatnonzero(met).tolist()]
 
 
-def _write(version: Path, shelves: Mapping[str, Sequence[Id]]) -> None:
-    """Write what is hidden and removed anew; other versions may share the files."""
-    for name, ids in shelves.items():
-        with new_file(version / name) as file:
-            write_ids(file, ids)
+def _write(version: Path, shelves: Mapping[str, Sequence[Id]], moves: Mapping[str, float]) -> None:
+    """Write what is hidden and removed anew, and when that was said."""
+    for name in (HIDDEN, REMOVED, MOVED):
+        (version / name).unlink(missing_ok=True)  # which other versions may share
+    write_shelves(version, shelves)
+    write_moves(version, moves)

@@ -48,14 +48,12 @@ from retrieval.run.folder import (
     CARD,
     CHANGED,
     CONTENT,
-    HIDDEN,
     LOG_MARK,
     METRICS,
-    read_shelves,
     write_run,
-    write_shelves,
 )
 from retrieval.run.manifest import seal
+from retrieval.run.shelves import HIDDEN, read_moves, read_shelves, write_moves, write_shelves
 from retrieval.run.versions import current, writing
 from retrieval.storage.files import remove
 
@@ -146,7 +144,7 @@ def train(
         raise DataError([_too_few(named, len(frames.ratings))])
     exported = None if read_from is None else read_from.folder
     with writing(home) as writer:
-        shelves, added = _shelves(home, exported), added_before(home)
+        (shelves, moves), added = _shelves(home, exported), added_before(home)
         others = () if added is None else added[columns.MOVIE_ID].tolist()
         frames, changes = with_changes(frames, _changes(home, exported), others)
         writer.note(request(named, chosen, seed))
@@ -158,6 +156,7 @@ def train(
         with writer.new_version(keep) if answers else writer.new_candidate() as partial:
             _copy_mark(exported, partial)
             _write(partial, config, parts, shelves, changes)
+            write_moves(partial, moves)
             if added is not None:
                 _keep(added, partial, home)
             if index:
@@ -365,17 +364,25 @@ def _keep(added: pd.DataFrame, version: Path, home: Path) -> None:
         _log.warning("%s movies that were added are left out: %s", len(added), error)
 
 
-def _shelves(home: Path, exported: Path | None) -> dict[str, list[Id]]:
-    """Return the movies that are hidden and those that are removed, by the names of the files.
+def _shelves(home: Path, exported: Path | None) -> tuple[dict[str, list[Id]], dict[str, float]]:
+    """Return which movies are hidden and removed, by the names of the files, and `read_moves`.
 
-    They are what the data say, else what they were before.
+    They are what the data say, and what commands have said since the data were exported; without
+    data that say anything, what they were before.
     """
-    if exported is not None and (exported / HIDDEN).is_file():
-        return read_shelves(exported)
     try:
-        return read_shelves(current(home))
+        version = current(home)
+        before, moves = read_shelves(version), read_moves(version)
     except RunError:
-        return {}
+        before, moves = {}, {}
+    if exported is None or not (exported / HIDDEN).is_file():
+        return before, moves
+    shelves, then = read_shelves(exported), read_moves(exported)
+    since = {movie for movie, moment in moves.items() if then.get(movie) != moment}
+    for name, ids in before.items():
+        left = [movie for movie in shelves[name] if str(movie) not in since]
+        shelves[name] = left + [movie for movie in ids if str(movie) in since]
+    return shelves, then | moves
 
 
 def _changes(home: Path, exported: Path | None) -> list[Change]:

@@ -22,17 +22,16 @@ from retrieval.run.config import CONFIG_FILE, FORMAT, PREVIOUS_FORMAT, RunConfig
 from retrieval.run.folder import (
     ADDED,
     MOVIES,
-    REMOVED,
     TRAINED_USERS,
     USER_CODES,
     USERS,
     facts_of,
     mapped_histories,
     open_version,
-    write_ids,
     write_index,
 )
 from retrieval.run.manifest import INDEX, checked_sums, model_of, seal
+from retrieval.run.shelves import REMOVED, write_ids
 from retrieval.run.versions import current, writing
 from retrieval.storage.damage import readable
 from retrieval.storage.files import link_or_copy

@@ -1,14 +1,13 @@
 """A run: one folder that holds everything a trained model needs to answer; see `versions`."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import TypeAdapter
 
 from index.arrays import load_array
 from index.search import Index
@@ -41,6 +40,7 @@ from retrieval.run.checks import (
 )
 from retrieval.run.config import CONFIG_FILE, RunConfig, read_config
 from retrieval.run.manifest import INDEX, INDEX_CARD, checked_sums, model_of, write_sums
+from retrieval.run.shelves import HIDDEN, REMOVED, read_shelves, write_shelves
 from retrieval.run.versions import CURRENT, MANIFEST, newest, read
 from retrieval.storage.arrays import mapped_array
 from retrieval.storage.damage import AGAIN, readable
@@ -52,8 +52,6 @@ ATTRIBUTES = "movie_attributes"  # stem of the files of what else is known of mo
 USERS = "users.npy"
 USER_CODES = "user_codes.npy"
 TRAINED_USERS = "trained_users.npy"
-HIDDEN = "hidden.json"  # ids of movies that no list shows, and that can be asked about
-REMOVED = "removed.json"  # ids of movies that nothing shows but histories
 CHANGED = "changed_movies.json"  # what was changed of movies, and what data said of them
 HISTORY = "history_{}.npy"
 CONTENT = "content.safetensors"
@@ -177,42 +175,6 @@ def write_run(
     np.save(folder / ADDED, np.zeros((0, 0), np.float32))
     write_shelves(folder, {HIDDEN: [], REMOVED: []})
     write_changes(folder / CHANGED, [])
-
-
-def write_ids(path: Path, ids: Iterable[Id]) -> None:
-    """Write the ids of movies that are hidden or removed, be they in the catalogue or not."""
-    path.write_text(json.dumps(list(ids)) + "\n", encoding="utf-8")
-
-
-def read_shelves(folder: Path) -> dict[str, list[Id]]:
-    """Read the ids of movies that are hidden and removed, by the names of the files.
-
-    Data that an older version exported have none that are removed.
-
-    Raises:
-        RunError: A file is damaged.
-    """
-    there = (folder / REMOVED).is_file()
-    return {
-        HIDDEN: read_ids(folder / HIDDEN),
-        REMOVED: read_ids(folder / REMOVED) if there else [],
-    }
-
-
-def write_shelves(folder: Path, shelves: Mapping[str, Iterable[Id]]) -> None:
-    """Write what `read_shelves` reads into a folder whose files nobody shares."""
-    for name, ids in shelves.items():
-        write_ids(folder / name, ids)
-
-
-def read_ids(path: Path) -> list[Id]:
-    """Read what `write_ids` wrote.
-
-    Raises:
-        RunError: The file is damaged.
-    """
-    with readable(path):
-        return TypeAdapter(list[Id]).validate_json(path.read_bytes())
 
 
 def open_run(folder: Path) -> Run:

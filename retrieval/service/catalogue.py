@@ -49,15 +49,20 @@ class LoggedMovies:
 
     facts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     shelves: Mapping[str, Shelf] = field(default_factory=dict)
+    # When commands last moved movies in the run, in seconds: what the log says before is void.
+    moves: Mapping[str, float] = field(default_factory=dict)
 
     def with_entries(self, entries: Iterable[Entry]) -> "LoggedMovies":
         """Return what the log says after more of its entries, all of them about movies."""
         facts, shelves = dict(self.facts), dict(self.shelves)
         for entry in entries:
             movie = entry.movie_id or ""
+            if entry.kind is Kind.MOVIE:
+                facts[movie] = dict(entry.body or {})
+            if entry.received < int(self.moves.get(movie, 0)):  # the log has whole seconds
+                continue
             match entry.kind:
                 case Kind.MOVIE:
-                    facts[movie] = dict(entry.body or {})
                     if shelves.get(movie) is Shelf.REMOVED:
                         shelves[movie] = Shelf.LISTED
                 case Kind.HIDE:
@@ -66,7 +71,7 @@ class LoggedMovies:
                     shelves[movie] = Shelf.REMOVED
                 case _:
                     shelves[movie] = Shelf.LISTED
-        return LoggedMovies(facts, shelves)
+        return replace(self, facts=facts, shelves=shelves)
 
 
 @dataclass(frozen=True)

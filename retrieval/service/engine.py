@@ -16,6 +16,7 @@ from index.kinds import Kind as IndexKind
 from retrieval.data.vocabulary import UNKNOWN, Id
 from retrieval.errors import RecError, RequestError, RunError, shown
 from retrieval.run.promotion import VersionSummary, or_as_before, promote, rollback, versions
+from retrieval.run.shelves import read_moves
 from retrieval.run.stores import has_store
 from retrieval.run.versions import current
 from retrieval.service.admission import admission_of, check_present, present
@@ -332,7 +333,7 @@ class Engine:
         if not isinstance(live, LiveEvents):  # which the line above opened
             raise TypeError(f"the histories are {type(live).__name__}, not live")
         since = learned_until(base.run.folder, self._log.identity)
-        logged = LoggedMovies()
+        logged = LoggedMovies(moves=read_moves(base.run.folder))
         for entries in self._log.through(0, since, MOVIES):
             logged = logged.with_entries(entries)
         # The version has what was hidden by then, and what `rec hide-movies` changed since.

@@ -5,6 +5,7 @@
     FOLDER/users.parquet     the users with their attributes, where any are known
     FOLDER/hidden.json       ids of movies that no list shows
     FOLDER/removed.json      ids of movies that were removed
+    FOLDER/moved_movies.json when commands last hid, removed or showed movies
     FOLDER/changed_movies.json  what `rec change-movies` changed
     FOLDER/log_mark.json     how far into the log the events go
     FOLDER/rec.toml          what the columns are, for `rec train --config`
@@ -44,13 +45,13 @@ from retrieval.data.vocabulary import Id, Vocabulary
 from retrieval.errors import RequestError, shown
 from retrieval.options import Repeats
 from retrieval.progress import SILENT, Progress
-from retrieval.run.folder import (
-    CHANGED,
+from retrieval.run.folder import CHANGED, Run, open_run
+from retrieval.run.shelves import (
     HIDDEN,
     REMOVED,
-    Run,
-    open_run,
+    read_moves,
     read_shelves,
+    write_moves,
     write_shelves,
 )
 from retrieval.service.admission import Admission, is_missing
@@ -162,11 +163,12 @@ def export(
     read = understood(source)
     writer = _Writer(read.data, log, since, until, any_year=read.source.any_year)
     changes = read_changes(run.folder / CHANGED)
-    shelves = read_shelves(run.folder)
+    shelves, moves = read_shelves(run.folder), read_moves(run.folder)
     with new_folder(out) as partial:
         progress.stage("exporting", len(read.data.ratings) + until - since)
         count = writer.write_events(partial / RATINGS_FILE, progress)
-        logged = _logged_movies(log, until, writer, learned_until(run.folder, log.identity))
+        known = learned_until(run.folder, log.identity)
+        logged = _logged_movies(log, until, writer, known, moves)
         movies = _movies_with(read.data, logged, writer)
         _write_frame(partial / MOVIES_FILE, movies, read.data.movie_attributes)
         users = read.data.users
@@ -174,6 +176,7 @@ def export(
         if not gone.all():
             _write_frame(partial / USERS_FILE, users[~gone], read.data.user_attributes)
         write_shelves(partial, _shelved(shelves, logged, writer))
+        write_moves(partial, moves)
         write_changes(partial / CHANGED, changes)
         write_mark(partial, Mark(log.identity, until))
         exported = exported_source(out, read.data, read.source)
@@ -356,7 +359,9 @@ class _Writer:
             progress.advance(len(entries))
 
 
-def _logged_movies(log: Log, until: int, writer: _Writer, known: int) -> LoggedMovies:
+def _logged_movies(
+    log: Log, until: int, writer: _Writer, known: int, moves: Mapping[str, float]
+) -> LoggedMovies:
     """Return what a log says of movies up to an entry.
 
     Args:
@@ -364,8 +369,9 @@ def _logged_movies(log: Log, until: int, writer: _Writer, known: int) -> LoggedM
         until: The entry.
         writer: Knows the ids of the data.
         known: Entry up to which the version that answers has what is hidden and removed.
+        moves: When commands last moved movies in it.
     """
-    logged, since = LoggedMovies(), min(known, until)
+    logged, since = LoggedMovies(moves=moves), min(known, until)
     for entries in log.through(0, since, MOVIES):
         logged = logged.with_entries(writer.about_movies(entries))
     logged = replace(logged, shelves={})  # what `rec hide-movies` changed since stays
