@@ -5,6 +5,7 @@ from typing import NoReturn
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from small_worlds import everybody_rates, small_world, tiny_settings
 
 from retrieval.data import columns
@@ -13,7 +14,12 @@ from retrieval.data.frames import MovieData
 from retrieval.data.split import held_out
 from retrieval.errors import RequestError
 from retrieval.evaluation import protocols as module
-from retrieval.evaluation.metrics import mean_absolute_error, root_mean_square_error
+from retrieval.evaluation.metrics import (
+    Metric,
+    mean,
+    root_mean_square_error,
+    root_mean_square_of_groups,
+)
 from retrieval.evaluation.protocols import evaluate
 from retrieval.evaluation.result import Result
 from retrieval.options import Split
@@ -147,7 +153,33 @@ def test_no_rating_that_is_asked_is_trained_on_nor_a_later_one_of_the_same_user(
 
 def test_errors_of_no_questions_are_not_numbers() -> None:
     nothing = np.zeros(0)
-    for error in (root_mean_square_error, mean_absolute_error):
-        value, half = error(nothing, nothing)
+    for value, half in (root_mean_square_error(nothing, nothing), mean(nothing)):
         assert np.isnan(value)
         assert half == np.inf
+
+
+@pytest.mark.parametrize(
+    ("split", "sample"),
+    [
+        (Split.RATING, None),
+        (Split.NEW_MOVIES, columns.MOVIE_ID),
+        (Split.NEW_USERS, columns.USER_ID),
+    ],
+)
+def test_the_interval_is_of_what_is_drawn_at_random(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, split: Split, sample: str | None
+) -> None:
+    asked: list[NDArray[np.int64]] = []
+
+    def noted(errors: NDArray[np.float64], groups: NDArray[np.int64]) -> Metric:
+        asked.append(groups)
+        return root_mean_square_of_groups(errors, groups)
+
+    monkeypatch.setattr(module, "root_mean_square_of_groups", noted)
+    data = small_world(everybody_rates(40, 60))
+    scored(data, split, tmp_path)
+    drawn = len(np.unique(asked[0]))
+    if sample is None:
+        assert drawn == len(asked[0])
+    else:
+        assert drawn < len(asked[0]) / 5

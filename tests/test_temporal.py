@@ -121,6 +121,30 @@ def test_the_run_answers_and_its_ratings_are_held_against_likes(
     assert 0 <= own["within ±"] <= 1
 
 
+def test_what_is_watched_again_is_neither_right_nor_asked_for_its_rating(
+    asked: Asked, world: MovieData, tmp_path: Path
+) -> None:
+    again = world.ratings[world.ratings[columns.MOVIE_ID] == HIT].tail(10).copy()
+    again[columns.MOVIE_ID], again[columns.RATING] = 1, 1.0
+    again[columns.TIMESTAMP] += 50
+    more = replace(world, ratings=pd.concat([world.ratings, again], ignore_index=True))
+    results = evaluate_later(
+        more,
+        "world",
+        LaterProtocol(CUT, Target.VISIT),
+        tiny_settings(["bayesian"]),
+        0,
+        tmp_path / "run",
+    )
+    (found,) = (
+        result for result in results if result.system == "two towers by rating, time not known"
+    )
+    for name in ("rmse", "auc", "recall@100"):
+        assert found.metrics[name].value == pytest.approx(
+            asked["two towers by rating, time not known"][name]
+        )
+
+
 def test_a_run_that_knows_what_came_after_is_refused(world: MovieData, tmp_path: Path) -> None:
     settings, folder = tiny_settings(["bayesian"]), tmp_path / "run"
     evaluate_later(world, "world", LaterProtocol(CUT, Target.FIRST), settings, 0, folder)

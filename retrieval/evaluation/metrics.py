@@ -58,11 +58,6 @@ def root_mean_square_of_groups(errors: NDArray[np.float64], groups: NDArray[np.i
     return Metric(value, squares.half_width / (2 * value) if value > 0 else squares.half_width)
 
 
-def mean_absolute_error(predicted: NDArray[np.float64], true: NDArray[np.float64]) -> Metric:
-    """Mean absolute error over all questions `(Q,)`."""
-    return mean(np.abs(predicted - true))
-
-
 def ranks(lists: NDArray[np.int64], targets: NDArray[np.int64]) -> NDArray[np.float64]:
     """Return each target's place `(Q,)`, from 0, in its list `(Q, K)`; infinity where missing."""
     hits = lists == targets[:, None]
@@ -110,6 +105,20 @@ def novelty(lists: NDArray[np.integer], shares: NDArray[np.float64], users: int)
     PNAS 2010.
     """
     return _mean_of_lists(lists, -np.log2(np.maximum(shares, 1 / users)))
+
+
+def users_by_movie(
+    users: NDArray[np.integer], movies: NDArray[np.integer], count: int
+) -> NDArray[np.int64]:
+    """Return of how many users there is an event of each of M movies, `(M,)`.
+
+    Args:
+        users: `(N,)` of events.
+        movies: `(N,)` of events, numbers below M.
+        count: M.
+    """
+    pairs = np.unique(users.astype(np.int64) * count + movies)
+    return np.bincount(pairs % count, minlength=count)
 
 
 def _mean_of_lists(lists: NDArray[np.integer], values: NDArray[np.float64]) -> Metric:

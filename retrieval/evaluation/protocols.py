@@ -18,11 +18,12 @@ from retrieval.evaluation.metrics import (
     discounted_gain,
     hit_rate,
     mean,
-    mean_absolute_error,
+    mean_of_groups,
     novelty,
     popularity,
     ranks,
-    root_mean_square_error,
+    root_mean_square_of_groups,
+    users_by_movie,
 )
 from retrieval.evaluation.result import WAYS, Result
 from retrieval.options import Device, Split
@@ -45,6 +46,7 @@ DEPTHS = (TOP, 50, 200)
 class Trial:
     """A data set split in two, and the recommender trained on the one part."""
 
+    split: Split
     dataset: Dataset
     trained: NDArray[np.bool_]  # (N,)
     asked: NDArray[np.bool_]  # (N,)
@@ -104,6 +106,7 @@ def evaluate(
     rows = replace(data, ratings=data.ratings[trained])
     train(rows, settings, folder, source=source, seed=seed, device=device, progress=progress)
     trial = Trial(
+        split=split,
         dataset=whole,
         trained=trained,
         asked=asked,
@@ -173,7 +176,8 @@ def _ratings(trial: Trial) -> list[Result]:
             f"{np.isin(users, unseen).sum():,} of {len(rows):,} ratings are by users with held-out "
             "ratings alone, who were asked as new users"
         )
-    return _compare(trial, "held-out ratings", answers, rows, note)
+    groups = movies if trial.split is Split.NEW_MOVIES else None
+    return _compare(trial, "held-out ratings", answers, rows, groups, note)
 
 
 def _place(data: Dataset, rows: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -215,7 +219,7 @@ def _new_users(trial: Trial, given: int) -> list[Result]:
         "user mean + movie bias": biases.centre + biases.movies[movies] + new_users[users],
         "movie mean": biases.movie_means[movies],
     }
-    return _compare(trial, f"new users after {given} ratings", answers, rows)
+    return _compare(trial, f"new users after {given} ratings", answers, rows, users)
 
 
 def _lists(trial: Trial) -> list[Result]:
@@ -250,7 +254,8 @@ def _lists(trial: Trial) -> list[Result]:
     }
     results = []
     users = len(np.unique(owners))
-    shares = biases.counts / users  # a user rates a movie once
+    count = len(data.movie_vocabulary)
+    shares = users_by_movie(data.users[known], data.movies[known], count) / users
     for system, ranked in lists.items():
         places, top = ranks(ranked, targets), ranked[:, :TOP]
         metrics = {f"hr@{k}": hit_rate(places, k) for k in DEPTHS}
@@ -274,19 +279,28 @@ def _compare(
     questions: str,
     answers: dict[str, NDArray[np.float64]],
     rows: NDArray[np.int64],
+    groups: NDArray[np.int64] | None = None,
     note: str = "",
 ) -> list[Result]:
-    true = trial.dataset.ratings[rows].astype(np.float64)
-    return [
-        Result(
-            system=system,
-            questions=questions,
-            count=len(rows),
-            metrics={
-                "rmse": root_mean_square_error(trial.dataset.scale.clip(predicted), true),
-                "mae": mean_absolute_error(trial.dataset.scale.clip(predicted), true),
-            },
-            note=note,
+    """Return what predicted ratings are worth, by system.
+
+    Args:
+        trial: What was asked.
+        questions: What is asked, in words.
+        answers: Predicted ratings `(Q,)` by the name of who predicts them.
+        rows: `(Q,)` of the true ones.
+        groups: `(Q,)` what was drawn at random, as users or movies; None is the ratings themselves.
+        note: What is to be said of it.
+    """
+    true, sample = trial.dataset.ratings[rows], np.arange(len(rows)) if groups is None else groups
+    results = []
+    for system, predicted in answers.items():
+        errors = trial.dataset.scale.clip(predicted) - true.astype(np.float64)
+        metrics = {
+            "rmse": root_mean_square_of_groups(errors, sample),
+            "mae": mean_of_groups(np.abs(errors), sample),
+        }
+        results.append(
+            Result(system=system, questions=questions, count=len(rows), metrics=metrics, note=note)
         )
-        for system, predicted in answers.items()
-    ]
+    return results

@@ -44,6 +44,7 @@ from retrieval.evaluation.metrics import (
     mean_of_groups,
     novelty,
     root_mean_square_of_groups,
+    users_by_movie,
 )
 from retrieval.evaluation.questions import LaterProtocol, LaterQuestions, questions_after
 from retrieval.evaluation.result import WAYS, Result
@@ -121,7 +122,9 @@ class LaterTrial:
     @cached_property
     def right(self) -> "_Right":
         """What is right, sorted once for all lists that are held against it."""
-        owners, events = _answers(self.questions)
+        sizes = self.questions.stops - self.questions.ends
+        owners = np.repeat(np.arange(len(sizes)), sizes)
+        events = spans(self.questions.ends, sizes)
         fresh = self.first_times[events]
         owners, events = owners[fresh], events[fresh]
         asked = len(self.questions.users)
@@ -130,6 +133,7 @@ class LaterTrial:
         likes = self.dataset.likes(self.histories.ratings[events])
         return _Right(
             keys[order],
+            owners[order],
             events[order],
             np.bincount(owners, minlength=asked),
             np.bincount(owners[likes], minlength=asked),
@@ -311,13 +315,11 @@ class PredictedRatings(NamedTuple):
 
 
 def predicted_ratings(trial: LaterTrial) -> PredictedRatings:
-    """Return the rating that the run predicts of each answer, at no time."""
-    questions = trial.questions
-    movies = trial.movies[trial.histories.movies[_answers(questions).events]]
-    sizes = questions.stops - questions.ends
+    """Return the rating that the run predicts of each event that is right, at no time."""
+    movies, sizes = trial.movies[trial.histories.movies[trial.right.events]], trial.right.counts
     starts = np.cumsum(sizes) - sizes
     ratings, deviations = np.full((2, len(movies)), np.nan)
-    for rows in _parts(questions):
+    for rows in _parts(trial.questions):
         which = np.repeat(np.arange(len(rows)), sizes[rows])
         mine = spans(starts[rows], sizes[rows])
         there = movies[mine] != UNKNOWN
@@ -332,10 +334,9 @@ def predicted_ratings(trial: LaterTrial) -> PredictedRatings:
 
 def _rating_metrics(trial: LaterTrial, predicted: PredictedRatings) -> dict[str, Metric]:
     """Return what predicted ratings are worth."""
-    owners, events = _answers(trial.questions)
-    there = np.isfinite(predicted.ratings)
-    users = trial.questions.users[owners[there]]
-    true = trial.histories.ratings[events[there]]
+    right, there = trial.right, np.isfinite(predicted.ratings)
+    users = trial.questions.users[right.owners[there]]
+    true = trial.histories.ratings[right.events[there]]
     ratings, deviations = predicted.ratings[there], predicted.deviations[there]
     told, error = np.isfinite(deviations), np.abs(ratings - true.astype(np.float64))
     return {
@@ -367,19 +368,6 @@ def _auc(
     return mean_of_groups(np.array(found), np.array(whose))
 
 
-class _Answers(NamedTuple):
-    """What is right, E events."""
-
-    owners: NDArray[np.int64]  # (E,) places of questions
-    events: NDArray[np.int64]  # (E,) positions in the histories
-
-
-def _answers(questions: LaterQuestions) -> _Answers:
-    sizes = questions.stops - questions.ends
-    owners = np.repeat(np.arange(len(sizes)), sizes)
-    return _Answers(owners, spans(questions.ends, sizes))
-
-
 def scored(
     trial: LaterTrial,
     system: str,
@@ -401,9 +389,9 @@ def scored(
     liked = np.isfinite(gains.liked)
     first = np.where(hit.any(axis=1), hit.argmax(axis=1), np.inf)
     top = hit[:, :TOP]
-    histories = trial.histories
-    watched = np.bincount(histories.movies[histories.timestamps <= trial.cut], minlength=count)
-    known = len(dataset.user_vocabulary)
+    histories, early = trial.histories, dataset.timestamps <= trial.cut
+    watched = users_by_movie(dataset.users[early], dataset.movies[early], count)
+    known = len(np.unique(dataset.users[early]))
     metrics = {
         f"hr@{TOP}": mean_of_groups(np.asarray(top.any(axis=1)), users),
         f"ndcg@{TOP}": mean_of_groups(gains.all, users),
@@ -428,6 +416,7 @@ class _Right(NamedTuple):
     """What is right of Q questions, E events of movies that their users had not watched."""
 
     keys: NDArray[np.int64]  # (E,) of a question and a movie, ascending
+    owners: NDArray[np.int64]  # (E,) places of questions
     events: NDArray[np.int64]  # (E,) positions in the histories
     counts: NDArray[np.int64]  # (Q,) how many movies are right
     liked: NDArray[np.int64]  # (Q,) how many of them were liked
