@@ -78,6 +78,27 @@ def test_the_number_that_is_explained_is_the_one_that_is_shown(
         assert recommender.explain(person, 20, by=RankBy.RATING, at=at).answer == rated
 
 
+def test_who_has_rated_more_is_explained_as_a_new_user_before_all_that_is_stored(
+    recommender: Recommender,
+) -> None:
+    run = recommender.run
+    start, end = run.histories.offsets[run.users.numbers(5) :][:2].tolist()
+    movies = run.catalogue.vocabulary.ids[run.histories.movies[start:end]].tolist()
+    times = run.histories.timestamps[start:end].tolist()
+    events = list(map(Event, movies, run.histories.ratings[start:end].tolist(), times))
+    more = next(movie.id for movie in run.catalogue.movies if movie.id not in movies)
+    grown, then = Person(user_id=5, added=[Event(more, 4.0, times[-1] + 9)]), times[3]
+    found = recommender.explain(grown, 20, by=RankBy.RATING, at=then)
+    alike = recommender.explain(
+        Person(user_id=5, history=[event for event in events if event.timestamp <= then]),
+        20,
+        by=RankBy.RATING,
+        at=then,
+    )
+    assert found.answer == pytest.approx(alike.answer, abs=1e-6)
+    assert found.baseline == pytest.approx(alike.baseline, abs=1e-6)
+
+
 def test_a_user_without_a_history_has_nothing_to_be_explained_by(recommender: Recommender) -> None:
     found = recommender.explain(Person(gender="F", history=[]), 20)
     assert found.influences == []

@@ -115,8 +115,8 @@ def test_directions_hold_taste_as_much_as_pairs_that_rate_count() -> None:
     movies = rows([1, 2, 3, 9, 4, 9, 5, 6, 9, 7, 8], [0] * 11)
     found = LAYOUT.directions(movies, (2, 10, -1))
     assert found.dtype == np.float64
-    # What only ranks counts for nothing beside what rates.
-    assert found.tolist() == [[2, 4, 40, -5, 0, 0], [0] * 6]
+    # What only ranks is left out beside what rates.
+    assert found.tolist() == [[2, 4, 40, -5], [0] * 4]
 
 
 def test_trends_say_nothing_of_taste() -> None:

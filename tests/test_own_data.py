@@ -261,6 +261,34 @@ def described(data: MovieData) -> MovieData:
     )
 
 
+def test_blanks_around_an_id_are_no_part_of_it(called: Recommender, tmp_path: Path) -> None:
+    user = user_text(1)
+    first, second = (row.movie.id for row in called.topk(user, 2))
+    assert isinstance(first, str)
+    blank = f" {first} "
+
+    def listed(person: Person | str, filters: Filter | None = None) -> list[object]:
+        return [row.movie.id for row in called.topk(person, 5, filters=filters)]
+
+    assert listed(user, filters=Filter(deny=[blank])) == listed(user, filters=Filter(deny=[first]))
+    for person in (
+        Person(user_id=user, added=[Event(blank, 5.0)]),
+        Person(user_id=user, seen=[blank]),
+    ):
+        assert first not in listed(person)
+    assert listed(Person(history=[Event(blank, 5.0)])) == listed(
+        Person(history=[Event(first, 5.0)])
+    )
+    assert (
+        called.rate_many([f"{user} "], [blank]).ratings == called.rate_many([user], [first]).ratings
+    )
+    assert called.topk_many([f" {user}"], 2).movie_ids.tolist() == [[first, second]]
+    folder = tmp_path / "run"
+    shutil.copytree(called.run.home, folder)
+    assert hide_movies(folder, [blank]) == 1
+    assert first not in [row.movie.id for row in Recommender.load(folder).topk(user, 20)]
+
+
 @pytest.fixture(scope="module")
 def known(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of all pairs, of movies and users with attributes."""
@@ -268,6 +296,13 @@ def known(tmp_path_factory: pytest.TempPathFactory) -> Path:
     users = [*range(1, USERS + 1)]
     train(described(small_world(watched(), users=users)), tiny_settings(), folder)
     return folder
+
+
+def test_of_many_conditions_in_turn_each_is_selected_once(known: Path) -> None:
+    snapshot = Recommender.load(known).snapshot
+    asked = [Filter(where=[f"minutes<{minutes}"]) for minutes in range(70, 110)]
+    once = [snapshot.allowed(each) for each in asked]
+    assert all(snapshot.allowed(each) is found for each, found in zip(asked, once, strict=True))
 
 
 def test_lists_are_filtered_by_what_is_known_of_movies(known: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from index.exact import exact_search
+from index.exact import exact_search, inner_products
 from index.neighbours import NO_ID
 from index.search import Index
 from retrieval.data.history import whole_windows
@@ -20,6 +20,7 @@ from retrieval.pairs.sequence.pair import load
 from retrieval.pairs.sequence.settings import SequenceSettings
 from retrieval.pairs.sequence.tokens import NOT_KNOWN, return_codes, tokens
 from retrieval.pairs.sequence.tower import SequenceTower
+from retrieval.serving import predictions
 from retrieval.serving.encoder import questions_of
 from retrieval.serving.events import Event
 from retrieval.serving.filters import Filter
@@ -366,6 +367,73 @@ def test_similar_movies_are_nearest_first_and_never_the_movie_itself(
     assert max(cosines) <= 1 + 1e-9
 
 
+def test_similar_movies_are_those_of_all_that_are_nearest(recommender: Recommender) -> None:
+    numbers, vectors = recommender.index.ids, recommender.index.vectors
+    directions = recommender.encoder.directions(vectors)
+    directions /= np.linalg.norm(directions, axis=1)[:, None]
+    movies = recommender.run.catalogue.movies
+    for number in range(0, len(movies), 40):
+        cosines = directions @ directions[int(np.flatnonzero(numbers == number)[0])]
+        order = [int(each) for each in numbers[np.argsort(-cosines)] if each != number]
+        for k in (1, 7, len(movies)):
+            found = recommender.similar(movies[number].id, k)
+            assert [row.movie for row in found] == [movies[each] for each in order[:k]]
+
+
+def test_long_lists_are_rated_in_parts(
+    recommender: Recommender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    users, k = recommender.run.users.ids[:5], 30
+    whole = recommender.topk_many(users, k)
+    sizes = []
+
+    def noted(queries: np.ndarray, vectors: np.ndarray) -> NDArray[np.float64]:
+        sizes.append(len(vectors))
+        return inner_products(queries, vectors)
+
+    monkeypatch.setattr(predictions, "SCORED", 40)
+    monkeypatch.setattr(predictions, "inner_products", noted)
+    assert np.array_equal(recommender.topk_many(users, k).ratings, whole.ratings)
+    assert sizes == [40, 40, 40, 30]
+
+
+def test_an_event_without_a_time_is_the_last_one_wherever_it_is_given(
+    recommender: Recommender,
+) -> None:
+    dated, undated = Event(3, 5.0, 978_000_000), Event(8, 1.0)
+    orders = ([dated, undated], [undated, dated])
+    for people in (
+        [Person(history=events) for events in orders],
+        [Person(user_id=5, added=events) for events in orders],
+    ):
+        one, other = (recommender.topk(person, 20, in_sitting=True) for person in people)
+        assert one == other
+
+
+def test_what_a_run_knows_of_a_user_changes_nothing_when_it_is_said_again(
+    recommender: Recommender,
+) -> None:
+    run = recommender.run
+    own = run.user_codes[run.users.number(5)]
+    genders = ("F", "M")
+    known = [
+        run.config.user_attributes.codes({"gender": gender})[0] == own[0] for gender in genders
+    ]
+    (gender,) = (each for each, is_own in zip(genders, known, strict=True) if is_own)
+    again = Person(user_id=5, gender=gender)
+    assert recommender.topk(again, 20) == recommender.topk(5, 20)
+    assert recommender.rate(again, 20) == recommender.rate(5, 20)
+    more = [Event(199, 4.0, 2_000_000_000)]
+    grown = recommender.topk(Person(user_id=5, gender=gender, added=more), 20)
+    assert grown == recommender.topk(Person(user_id=5, added=more), 20)
+
+
+def test_times_of_both_kinds_go_together_with_none(recommender: Recommender) -> None:
+    whole = [Event(10, 5.0, 978_220_800), Event(20, 3.0)]
+    dated = [Event(10, 5.0, cast("int", np.datetime64("2000-12-31"))), Event(20, 3.0)]
+    assert recommender.topk(Person(history=dated), 5) == recommender.topk(Person(history=whole), 5)
+
+
 @pytest.mark.parametrize(
     ("question", "message"),
     [
@@ -403,6 +471,14 @@ def test_similar_movies_are_nearest_first_and_never_the_movie_itself(
         (lambda r: r.topk_many([1], histories=[5]), "give a dict"),
         (lambda r: r.topk_many([1], histories={1: 5}), "give a list of events"),
         (lambda r: r.topk_many(1), "must be one list"),
+        (lambda r: r.topk_many([1], histories={1: None}), "history of user 1 is None"),
+        (lambda r: r.topk(Person(user_id=1, seen=cast("list[int]", None))), "seen is 'None'"),
+        (lambda r: r.topk(Person(user_id=1, seen="12")), "seen is '12'"),
+        (
+            lambda r: r.topk(Person(user_id=1, attributes=cast("dict[str, object]", ["plan"]))),
+            "give a dict of names",
+        ),
+        (lambda r: r.topk(1, diversity=np.array([0.1, 0.2])), "is no number"),
     ],
 )
 def test_impossible_questions_name_the_value(

@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -33,3 +35,15 @@ def test_later_ids_keep_the_numbers_of_the_others() -> None:
     assert vocabulary.described() == "ids run from 5 to 40 with gaps"
     with pytest.raises(ValueError, match="already"):
         Vocabulary([30, 10], later=[10])
+
+
+def test_an_id_longer_than_any_is_looked_for_in_no_more_memory() -> None:
+    vocabulary = Vocabulary([f"tt{number:08d}" for number in range(20_000)])
+    tracemalloc.start()
+    try:
+        found = vocabulary.numbers(["x" * 1_000, "tt00000007", "tt00000007x"])
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert found.tolist() == [UNKNOWN, 7, UNKNOWN]
+    assert peak < 1_000_000  # it took 80 MB

@@ -93,11 +93,15 @@ class Catalogue:
         """
         number = self._find(movie_id)
         if number == UNKNOWN:
-            raise RequestError(
-                f"unknown movie {shown(movie_id)}: {self.vocabulary.described()}; "
-                'try rec movies "toy story"'
-            )
+            raise self.unknown(movie_id)
         return number
+
+    def unknown(self, movie_id: Id) -> RequestError:
+        """Return the error of an id that is no movie's."""
+        return RequestError(
+            f"unknown movie {shown(movie_id)}: {self.vocabulary.described()}; "
+            'try rec movies "toy story"'
+        )
 
     def _find(self, movie_id: Id) -> int:
         """Return the number of a movie, or `UNKNOWN`."""

@@ -63,8 +63,20 @@ class Vocabulary:
             return np.full(wanted.shape, UNKNOWN, dtype=np.int64)
         if self.texts:
             wanted = np.asarray(wanted, dtype=str)
+            if wanted.itemsize > self._sorted.itemsize:
+                return self._numbers_of_short(wanted)
         places = np.minimum(np.searchsorted(self._sorted, wanted), len(self.ids) - 1)
         return np.where(self._sorted[places] == wanted, self._order[places], UNKNOWN)
+
+    def _numbers_of_short(self, wanted: Ids) -> NDArray[np.int64]:
+        """Return the numbers of texts, some of which are longer than every id.
+
+        To search for these, all ids would have to be made as long.
+        """
+        numbers = np.full(wanted.shape, UNKNOWN, dtype=np.int64)
+        short = np.char.str_len(wanted) <= self._sorted.itemsize // CHARACTER
+        numbers[short] = self.numbers(wanted[short].astype(self._sorted.dtype))
+        return numbers
 
     def number(self, one: Id) -> int:
         """Return the number of one id of its kind, `UNKNOWN` where it does not have it."""

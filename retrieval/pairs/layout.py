@@ -136,15 +136,24 @@ class VectorLayout:
             vectors: Joined vectors `(C, D)`.
             weights: Weight of each pair that rates; where none does, those that rank count alike.
         """
+        taste = self.taste(weights)
+        there = taste != 0
+        return np.asarray(vectors[:, there].astype(np.float64) * taste[there])
+
+    def taste(self, weights: Sequence[float]) -> Floats:
+        """Return what each component of movie vectors counts for taste, `(D,)`; biases are at 0.
+
+        Args:
+            weights: As `directions` takes them.
+        """
         of_rating = dict(zip((part.name for part in self.rating), weights, strict=True))
         others = 0.0 if of_rating else 1.0
-        parts = []
+        taste = np.zeros(self.dimension)
         for part in self.parts:
             columns = self.columns(part)
-            taste = slice(columns.start, columns.stop - part.biased - part.trends)
-            weight = of_rating.get(part.name, others)
-            parts.append(weight * vectors[:, taste].astype(np.float64))
-        return np.hstack(parts)
+            end = columns.stop - part.biased - part.trends
+            taste[columns.start : end] = of_rating.get(part.name, others)
+        return taste
 
     def _last_biased(self) -> Part | None:
         return next((part for part in reversed(self.rating) if part.biased), None)

@@ -1,4 +1,4 @@
-"""A cache in memory for what a tower has worked out of users and may need again."""
+"""A cache in memory for what was worked out and may be needed again."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable

@@ -11,7 +11,6 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from index.exact import inner_products
 from index.neighbours import NO_ID
 from retrieval.data.catalogue import Catalogue, Movie
 from retrieval.data.vocabulary import Id, Vocabulary
@@ -28,7 +27,7 @@ from retrieval.serving.explanation import effects_of, explain
 from retrieval.serving.filters import Filter
 from retrieval.serving.lists import ListQueries, best_of, encode_lists, list_options
 from retrieval.serving.new_movies import MovieFolding
-from retrieval.serving.predictions import Predictions, check_rates, judged
+from retrieval.serving.predictions import Predictions, check_rates, judged, scores_of
 from retrieval.serving.recommender import Recommender
 from retrieval.serving.results import Explanation, Rating, Similars
 from retrieval.serving.snapshot import ServingSnapshot
@@ -481,7 +480,7 @@ class View:
     def _predicted(self, user: EncodedUser, movies: NDArray[np.int64]) -> Predictions:
         """Return how a user would rate movies, given by number, `(M,)`."""
         encoded, which = user.queries.encoded, np.zeros(len(movies), np.int64)
-        scores = inner_products(encoded.vectors[which], self.snapshot.vectors_of(movies))
+        scores = scores_of(self.snapshot, encoded, which, movies)
         return judged(self.snapshot.encoder, encoded, which, movies, scores)
 
     def _person(self, user: Id | Person) -> Id | Person:

@@ -51,8 +51,8 @@ def checked_ids(values: ArrayLike, what: str, vocabulary: Vocabulary) -> Ids:
     given = _list(values, f"{what} ids")
     if not vocabulary.texts:
         return checked_whole(given, what)
-    if given.dtype.kind in "USiu":
-        return given.astype(str)
+    if given.dtype.kind in "Uiu":
+        return np.char.strip(given.astype(str))
     return np.array([checked_id(value, what, vocabulary) for value in given.tolist()], dtype=str)
 
 

@@ -243,6 +243,11 @@ class Encoder:
         variances[~trained] += self.further[movies[~trained] - count]
         return variances / usual
 
+    @property
+    def taste(self) -> NDArray[np.float64]:
+        """What each component of movie vectors counts for taste, `(D,)`; see `directions`."""
+        return self.layout.taste(self.run.config.blend.weights)
+
     def directions(self, vectors: NDArray[np.float32]) -> NDArray[np.float64]:
         """Return movie vectors `(C, T)` without biases, each pair's part as long as it counts.
 

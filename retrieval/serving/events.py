@@ -117,10 +117,13 @@ def checked_events(run: Run, events: Sequence[Event]) -> OtherEvents:
             f"ratings run from {scale.lowest:g} to {scale.highest:g}"
         )
     ratings = checked_numbers(rated, "rating")
-    times = None
-    if any(moment is not None for moment in given_times):
-        dated = [NO_TIME if moment is None else moment for moment in given_times]
-        times = checked_times(dated, len(dated))
+    times = np.full(len(ids), NO_TIME)
+    dated = np.array([moment is not None for moment in given_times], dtype=bool)
+    if dated.any():
+        there = [moment for moment in given_times if moment is not None]
+        seconds = checked_times(there, len(there))
+        if seconds is not None:
+            times[dated] = seconds
     movies = movie_numbers(run, ids)
     wrong = ~((ratings >= scale.lowest) & (ratings <= scale.highest))
     if wrong.any():
@@ -133,7 +136,7 @@ def checked_events(run: Run, events: Sequence[Event]) -> OtherEvents:
         UserEvents(
             movies.astype(np.int32),
             ratings.astype(np.float32),
-            np.full(len(ids), NO_TIME) if times is None else times,
+            times,
         ),
     )
 
@@ -166,8 +169,15 @@ def movie_numbers(run: Run, ids: Ids) -> NDArray[np.int64]:
     numbers = run.catalogue.vocabulary.numbers(ids)
     unknown = numbers == UNKNOWN
     if unknown.any():
-        run.catalogue.number(ids[unknown][0].item())
+        raise run.catalogue.unknown(ids[unknown][0].item())
     return numbers
+
+
+def _untimed_last(events: UserEvents) -> UserEvents:
+    """Return events with those without a time, the latest ones, at the end."""
+    movies, ratings, timestamps = events
+    order = np.argsort(timestamps == NO_TIME, kind="stable")
+    return UserEvents(movies[order], ratings[order], timestamps[order])
 
 
 def merged(run: Run, stored: UserEvents, given: UserEvents, at: int | None) -> UserEvents:
@@ -182,6 +192,7 @@ def merged(run: Run, stored: UserEvents, given: UserEvents, at: int | None) -> U
         given: Events with or without a time, in any order.
         at: Time of asking, in seconds; None where there is none.
     """
+    given = _untimed_last(given)
     untimed = given.timestamps == NO_TIME
     timed = np.concatenate([stored.timestamps, given.timestamps[~untimed]])
     if at is not None:

@@ -101,7 +101,8 @@ def _until(users: QueryUsers, at: int) -> QueryUsers:
     cut = Histories(
         np.array([0, end]), events.movies[:end], events.ratings[:end], events.timestamps[:end]
     )
-    return users._replace(histories=cut)
+    # Asked before all that is stored had happened, a user who has rated more is as a new one.
+    return users._replace(histories=cut, as_known=users.as_known & (end >= users.settled))
 
 
 def _in_parts(users: QueryUsers, count: int) -> QueryUsers:

@@ -6,7 +6,6 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from index.exact import inner_products
 from index.neighbours import NO_ID, Neighbours
 from index.rows import Selection
 from retrieval.errors import RequestError, shown
@@ -15,6 +14,7 @@ from retrieval.serving.arguments import checked_count, checked_numbers
 from retrieval.serving.diversity import diversify
 from retrieval.serving.encoder import Encoded, questions_of
 from retrieval.serving.filters import Filter
+from retrieval.serving.predictions import scores_of
 from retrieval.serving.snapshot import ServingSnapshot
 from retrieval.serving.stopwatch import StageTimes, lap
 from retrieval.serving.users import QueryUsers
@@ -75,7 +75,7 @@ def list_options(
         RequestError: One of them is impossible, or the run's pairs cannot rank so.
     """
     k = checked_k(snapshot, k)
-    if diversity != 0 and not 0 <= checked_numbers([diversity], "diversity")[0] <= 1:
+    if not 0 <= checked_numbers([diversity], "diversity")[0] <= 1:
         raise RequestError(f"diversity is {diversity:g}; it must be from 0 to 1")
     for name, value in (("include_seen", include_seen), ("in_sitting", in_sitting)):
         if not isinstance(value, (bool, int, np.bool_)):
@@ -180,8 +180,7 @@ def listed(
         options: What the lists are to be.
         timer: Stage times of the request, if anybody measures.
     """
-    encoder, index = snapshot.encoder, snapshot.index
-    encoded = questions.encoded
+    encoder, encoded = snapshot.encoder, questions.encoded
     found = best_of(snapshot, questions, options)
     lap(timer, "search")
     ratings = np.full(found.ids.shape, np.nan)
@@ -191,8 +190,7 @@ def listed(
         if options.rank_by is RankBy.RATING:
             scores = found.scores[there]
         else:
-            vectors = encoded.vectors if len(there) == 1 else encoded.vectors[which]
-            scores = inner_products(vectors, index.vectors_of(found.ids[there]))
+            scores = scores_of(snapshot, encoded, which, found.ids[there])
         ratings[there] = encoder.ratings(encoded.offsets[which], scores)
     lap(timer, "ratings")
     return Lists(found.ids, found.scores, ratings)

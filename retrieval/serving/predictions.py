@@ -54,12 +54,32 @@ def predict(
             return Predictions(none, None, None)
         return Predictions(none, none, link.chances(none, np.ones(0)))
     encoded, which = encode_once(encoder, users, rows, times, threads)
-    scores = np.empty(len(movies))
+    return judged(encoder, encoded, which, movies, scores_of(snapshot, encoded, which, movies))
+
+
+def scores_of(
+    snapshot: ServingSnapshot,
+    encoded: Encoded,
+    which: NDArray[np.int64],
+    movies: NDArray[np.int64],
+) -> NDArray[np.float64]:
+    """Return the inner products of the vectors that rate of Q pairs, `(Q,)`.
+
+    Args:
+        snapshot: What answers.
+        encoded: Users.
+        which: `(Q,)` which of them each pair is about.
+        movies: `(Q,)` numbers.
+
+    Raises:
+        RequestError: A movie is not in the index.
+    """
+    scores, users = np.empty(len(movies)), encoded.vectors
     for start in range(0, len(movies), SCORED):
         part = slice(start, start + SCORED)
-        vectors = encoded.vectors[which[part]]  # (C, D)
+        vectors = users if len(users) == 1 else users[which[part]]  # (C, D)
         scores[part] = inner_products(vectors, snapshot.vectors_of(movies[part]))
-    return judged(encoder, encoded, which, movies, scores)
+    return scores
 
 
 def check_rates(encoder: Encoder) -> None:

@@ -50,6 +50,10 @@ USERS = 64
 
 NOTHING_LEFT = "nothing is left to list: every movie is seen, or kept out by a filter"
 
+# Movies beside those that are wanted among which the nearest ones are found exactly, and the length
+# of a vector that points nowhere.
+CLOSE, SHORTEST = 32, 1e-12
+
 # More would only wait for each other.
 MOST_THREADS = 1024
 
@@ -248,18 +252,24 @@ class Recommender:
         catalogue, index = snapshot.run.catalogue, snapshot.index
         _, number = snapshot.run.asked_movie(movie)
         k = checked_k(snapshot, k)
-        snapshot.vectors_of(np.array([number]))
-        numbers, directions = index.ids, snapshot.encoder.directions(index.vectors)
-        norms = np.linalg.norm(directions, axis=1)
-        row = int(np.flatnonzero(numbers == number)[0])
-        cosines = directions @ directions[row] / np.maximum(norms * norms[row], 1e-12)
-        out = snapshot.run.hidden[numbers]
-        out[row] = True
-        nearest = [place for place in np.lexsort((numbers, -cosines)).tolist() if not out[place]]
+        own = snapshot.vectors_of(np.array([number]))  # (1, D)
+        numbers, taste = index.ids, snapshot.encoder.taste
+        products = index.vectors @ (own[0] * taste**2).astype(np.float32)  # (N,)
+        near = products / np.maximum(snapshot.taste_norms, SHORTEST)
+        near[snapshot.run.hidden[numbers] | (numbers == number)] = -np.inf
+        # In float32: some more than are wanted, and these exactly.
+        count = min(k + CLOSE, len(near))
+        places = np.argpartition(-near, count - 1)[:count]
+        places = places[np.isfinite(near[places])]
+        directions = snapshot.encoder.directions(index.vectors[places])
+        direction = snapshot.encoder.directions(own)[0]
+        norms = np.linalg.norm(directions, axis=1) * np.linalg.norm(direction)
+        cosines = directions @ direction / np.maximum(norms, SHORTEST)
+        order = np.lexsort((numbers[places], -cosines))[:k]
         return Similars(
             tuple(
-                Similar(rank, catalogue.movies[numbers[place]], float(cosines[place]))
-                for rank, place in enumerate(nearest[:k], start=1)
+                Similar(rank, catalogue.movies[numbers[places[row]]], float(cosines[row]))
+                for rank, row in enumerate(order.tolist(), start=1)
             )
         )
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,7 @@ from index.rows import Selection
 from index.snapshot import Snapshot
 from index.vectors import Vectors
 from retrieval.errors import RequestError, shown
+from retrieval.pairs.lru_cache import LruCache
 from retrieval.run.folder import Run, open_index, open_version
 from retrieval.run.stores import behind_store
 from retrieval.run.versions import current, read
@@ -21,8 +22,12 @@ from retrieval.serving.filters import Filter
 from retrieval.serving.history import HistoryStore, StoredHistories
 from retrieval.serving.masks import Masks
 
-# Selections by conditions that are kept, each with up to 16 MB of vectors, or an index of 32 MB.
-SELECTIONS = 8
+# Bytes of the selections by conditions that are kept, and of the vectors or the index that a search
+# may keep for one of them, at most.
+SELECTED, OWN = 2**29, 2**25
+
+# Rows whose lengths are worked out together.
+TOGETHER = 2**16
 
 # Movies that a message names.
 NAMED = 5
@@ -62,7 +67,12 @@ class ServingSnapshot:
         if filters.names_movies:
             kept = filters.keeps(self.run.catalogue, self.masks)
             return _selection(self.index, kept & ~self.run.hidden)
-        return self._selected(filters.conditions(self.masks))
+        asked = filters.conditions(self.masks)
+        found = self._selections.get(asked)
+        if found is None:
+            found = _selection(self.index, self.masks.kept(asked) & ~self.run.hidden)
+            self._selections.put(asked, found)
+        return found
 
     @cached_property
     def _shown(self) -> Selection | None:
@@ -70,9 +80,24 @@ class ServingSnapshot:
         return _selection(self.index, ~hidden) if hidden.any() else None
 
     @cached_property
-    def _selected(self) -> Callable[[tuple[Condition, ...]], Selection]:
-        masks, index, hidden = self.masks, self.index, self.run.hidden
-        return lru_cache(SELECTIONS)(lambda asked: _selection(index, masks.kept(asked) & ~hidden))
+    def _selections(self) -> LruCache[tuple[Condition, ...], Selection]:
+        rows, width = len(self.index), self.index.vectors.itemsize * self.index.dimension
+
+        def size(selection: Selection) -> int:
+            count = len(selection.ids)  # each with its row; and which of all rows it is, a byte
+            return rows + 16 * count + min(OWN, width * count)
+
+        return LruCache(size, SELECTED)
+
+    @cached_property
+    def taste_norms(self) -> NDArray[np.float32]:
+        """Lengths of what the vectors of the index say of taste, `(N,)`."""
+        vectors = self.index.vectors
+        parts = [
+            np.linalg.norm(self.encoder.directions(vectors[start : start + TOGETHER]), axis=1)
+            for start in range(0, len(vectors), TOGETHER)
+        ]
+        return np.concatenate(parts or [np.zeros(0)]).astype(np.float32)
 
     @classmethod
     def load(

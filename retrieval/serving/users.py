@@ -1,7 +1,7 @@
 """The users of a question, known or new, with the events that count as their history."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -75,6 +75,10 @@ class Person:
             columns.AGE: self.age,
             columns.OCCUPATION: self.occupation,
         }
+        if not isinstance(self.attributes, Mapping):
+            raise RequestError(
+                f"attributes are '{shown(self.attributes)}'; give a dict of names to values"
+            )
         return {
             name: value
             for name, value in (usual | dict(self.attributes)).items()
@@ -132,8 +136,12 @@ def one_user(
             stored, also, as_stored = _read_one(run, number, store)
             watched = np.concatenate([also, watched])
     given = checked_events(run, [*listed(person.history), *listed(person.added)])
-    known_facts = person.known
-    as_stored = as_stored and not known_facts and not len(given.events.movies)
+    told = person.known
+    if told:
+        chosen = run.config.user_attributes.codes(told)
+        codes = np.where(chosen > 0, chosen, codes)
+    as_trained = number != UNKNOWN and np.array_equal(codes, run.user_codes[number])
+    as_stored = as_stored and as_trained and not len(given.events.movies)
     if as_stored:
         histories = Histories(np.array([0, len(stored.movies)]), *stored)
     else:
@@ -143,11 +151,8 @@ def one_user(
     if at is not None and first and at < first[0]:
         _log.warning("the time of asking lies before all events of the history: none counts")
     _note_given(run, [given])
-    if known_facts:
-        chosen = run.config.user_attributes.codes(known_facts)
-        codes = np.where(chosen > 0, chosen, codes)
     settled = np.zeros(1, np.int64)
-    if not as_stored and not known_facts:
+    if not as_stored and as_trained:
         settled = settled_events(run, np.array([trained]), histories)
     return QueryUsers(
         trained=np.array([trained]),
@@ -333,6 +338,8 @@ def _watched(run: Run, movies: Sequence[Id]) -> NDArray[np.int64]:
     Raises:
         RequestError: An id is no movie's.
     """
+    if not isinstance(movies, Sized) or isinstance(movies, str):
+        raise RequestError(f"seen is '{shown(movies)}'; give a list of movie ids")
     if not len(movies):
         return NO_MOVIES
     return movie_numbers(run, checked_ids(movies, "movie", run.catalogue.vocabulary))
@@ -347,6 +354,12 @@ def _checked_histories(run: Run, users: Ids, given: GivenHistories) -> dict[Id, 
     if not isinstance(given, Mapping):
         raise RequestError(f"histories are '{shown(given)}'; give a dict of user ids to events")
     named = {checked_id(user, "user", run.users): events for user, events in given.items()}
+    for user, events in named.items():
+        if events is None:
+            raise RequestError(
+                f"the history of user {shown(user)} is None; give a list of events, or leave the "
+                "user out for the stored one"
+            )
     checked = {user: checked_events(run, named[user]) for user in users.tolist() if user in named}
     if len(checked) < len(named):
         _log.warning(
