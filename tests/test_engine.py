@@ -17,6 +17,7 @@ from retrieval.errors import RequestError, RunError
 from retrieval.options import RankBy
 from retrieval.pairs.bayesian.tower import BayesianTower
 from retrieval.pairs.sequence.tower import SequenceTower
+from retrieval.pipeline.changing import change_movies
 from retrieval.pipeline.hiding import hide_movies, remove_movies, show_movies
 from retrieval.pipeline.indexing import changed_version
 from retrieval.run.folder import open_run
@@ -32,6 +33,7 @@ from retrieval.service.mark import Mark, write_mark
 from retrieval.service.settings import ServiceSettings
 from retrieval.service.view import CALM, MOST_QUICK, USUAL_MOVIES, Moment, View, latest_users
 from retrieval.serving.events import Event
+from retrieval.serving.filters import Filter
 from retrieval.serving.recommender import Recommender
 from retrieval.serving.users import Person
 
@@ -240,8 +242,9 @@ def test_a_service_that_starts_again_knows_what_it_was_told(engine: Engine) -> N
 def test_a_forgotten_user_is_nobody_and_may_come_again(engine: Engine) -> None:
     movie = movies(engine.view(), USER)[0]
     told(engine, Kind.RATING, USER, movie, 5.0)
-    events = len(engine.view().history(USER))
-    assert engine.forget(USER) == events
+    events, stored = len(engine.view().history(USER)), engine.view().state.live.stored(USER)
+    assert engine.forget(USER) == (events, len(stored.movies))
+    assert 0 < len(stored.movies) < events
     for service in (engine, again := Engine.open(engine.settings)):
         assert not service.view().known(USER)
         assert service.view().history(USER) == []
@@ -531,8 +534,34 @@ def test_what_is_known_of_a_movie_can_be_changed(engine: Engine) -> None:
     movie = engine.view().recommend(USER, 1).rows[0].movie
     engine.set_movie(movie.id, {"title": "Another Title", "year": 1999, "genres": ["Drama"]})
     view = engine.view()
-    assert str(view.movie(movie.id).movie) == "Another Title (1999)"
+    found = view.movie(movie.id)
+    assert str(found.movie) == "Another Title (1999)"
+    assert (found.attributes["year"], found.attributes["genres"]) == (1999, ("Drama",))
+    for where, there in (("year=1999", True), (f"year={movie.year}", False)):
+        rows = view.recommend(USER, 50, filters=Filter(where=[where])).rows
+        assert (movie.id in [row.movie.id for row in rows]) is there
     assert view.recommend(USER, 1).rows[0].movie.title == "Another Title"
+
+
+def test_what_a_command_changes_of_a_movie_after_a_training_stays(
+    run: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(run, folder)
+    engine = Engine.open(settings_of(folder, tmp_path))
+    movie = movies(engine.view(), USER)[0]
+    engine.set_movie(movie, {"title": "Told the service", "genres": ["Drama"]})
+    engine.close()
+    log = open_log(engine.settings.database)
+    with writing(folder) as writer, changed_version(writer, open_run(folder)) as version:
+        write_mark(version, Mark(log.identity, log.head()))  # as a training on the log leaves it
+    log.close()
+    change_movies(folder, {movie: {"title": "Told the run"}})
+    again = Engine.open(engine.settings)
+    try:
+        assert again.view().movie(movie).movie.title == "Told the run"
+    finally:
+        again.close()
 
 
 def test_what_was_only_watched_is_known_after_a_training_that_went_further(

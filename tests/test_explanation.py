@@ -51,6 +51,17 @@ def test_the_baseline_of_a_new_user_is_the_answer_without_a_history(
     found = recommender.explain(Person(history=EVENTS), 20, by=RankBy.RATING, at=9100)
     nothing = recommender.rate(Person(history=[]), 20, at=9100).rating
     assert found.baseline == pytest.approx(nothing, abs=1e-4)
+    assert found.unknown_user == pytest.approx(nothing, abs=1e-6)
+
+
+@pytest.mark.parametrize("by", RankBy)
+def test_beside_the_baseline_stands_what_somebody_unknown_would_get(
+    recommender: Recommender, by: RankBy
+) -> None:
+    nothing = recommender.explain(Person(history=[]), 20, by=by, at=2_000_000_000)
+    for person in (5, Person(user_id=5, added=EVENTS), Person(gender="F", history=EVENTS)):
+        found = recommender.explain(person, 20, by=by, at=2_000_000_000)
+        assert found.unknown_user == pytest.approx(nothing.answer, abs=1e-5)
 
 
 def test_a_known_user_is_explained_by_the_stored_history(recommender: Recommender) -> None:

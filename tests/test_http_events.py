@@ -144,7 +144,11 @@ def test_a_user_is_forgotten(service: Service) -> None:
     recent = service.get("/v1/stats")["recent"]
     assert [each["movie_id"] for each in recent] == [movies[4]]
     service.ask("DELETE", f"/v1/users/{NEW}")
-    assert answer.json() == {"user_id": NEW, "forgotten_events": 3}
+    assert answer.json() == {
+        "user_id": NEW,
+        "forgotten_events": 3,
+        "events_in_run": 0,
+    }
     assert service.get(f"/v1/users/{NEW}/history") == {
         "user_id": NEW,
         "known": False,

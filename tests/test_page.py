@@ -196,6 +196,7 @@ def test_a_rating_can_be_changed_where_it_stands(page: Page, address: str) -> No
     title = event.locator(".event a").inner_text()
     event.get_by_role("button", name=f"change {title}").click()
     event.get_by_role("button", name=f"Rate {title} 3 of 5").click()
+    expect(page.locator(".timeline > li").first.locator("a")).to_be_focused()
     expect(status(page)).to_contain_text(f"You rated {title} 3.")
     newest = told(address, f"v1/users/{user}/history")["events"][0]
     assert (newest["title"], newest["rating"]) == (title, 3)
@@ -218,10 +219,107 @@ def test_a_refused_rating_is_taken_back_and_explained(page: Page, address: str) 
     events = page.locator(".timeline > li").count()
     rate(page, before[0], 4)
     expect(page.locator(".toast")).to_have_text(
-        "The database of events does not answer. Nothing was lost; try again in a moment."
+        "Not saved. The database of events does not answer. Try again in a moment."
     )
     expect(page.locator(".timeline > li")).to_have_count(events)
     assert titles(page) == before
+
+
+def test_somebody_new_who_rates_quickly_is_one_user(page: Page, address: str) -> None:
+    page.goto(f"{address}#/new?liked={','.join(map(str, LOVED))}")
+    expect(cards(page)).to_have_count(20)
+    first, second = titles(page)[:2]
+    sent: list[str] = []
+
+    def late(route: Route) -> None:
+        sent.append(json.loads(route.request.post_data or "")["events"][-1]["user_id"])
+        time.sleep(0.3)
+        route.continue_()
+
+    page.route("**/v1/events", late)
+    rate(page, first, 5)
+    rate(page, second, 4)
+    expect(status(page)).to_contain_text(f"You rated {second} 4.")
+    expect(page).to_have_url(re.compile("#/user/"))
+    (user,) = set(sent)
+    events = told(address, f"v1/users/{user}/history")["events"]
+    assert {event["title"] for event in events[:2]} == {first, second}
+    assert len(events) == 2 + len(LOVED)
+
+
+def test_who_leaves_while_a_rating_is_sent_stays_where_they_went(page: Page, address: str) -> None:
+    page.goto(f"{address}#/new?liked={','.join(map(str, LOVED))}")
+    expect(cards(page)).to_have_count(20)
+    title = titles(page)[0]
+
+    def late(route: Route) -> None:
+        time.sleep(0.5)
+        route.continue_()
+
+    page.route("**/v1/events", late)
+    rate(page, title, 5)
+    page.get_by_role("link", name="Quality").click()
+    expect(page).to_have_url(re.compile(r"#/quality\?user=\d+$"))
+    expect(page.get_by_role("heading", name="Quality", level=1)).to_be_visible()
+    assert page.title().startswith("Quality")
+    page.get_by_role("link", name="For you").click()  # who is the user that has rated
+    expect(page.locator(".timeline > li").first).to_contain_text(title)
+
+
+def test_back_from_a_movie_the_list_is_where_it_was(page: Page, address: str) -> None:
+    open_list(page, address, READER)
+    page.get_by_role("button", name="Show 20 more").click()
+    expect(cards(page)).to_have_count(40)
+    card = cards(page).nth(25)
+    expect(card).to_contain_text("you rated")
+    card.scroll_into_view_if_needed()
+    page.wait_for_timeout(400)
+    card.get_by_role("link").first.click()
+    expect(page.get_by_role("button", name="Show 20 more")).to_have_count(0)
+    page.go_back()
+    expect(cards(page)).to_have_count(40)
+    expect(card).to_be_in_viewport()
+
+
+def test_a_rating_further_down_is_confirmed_where_it_is_seen(page: Page, address: str) -> None:
+    page.set_viewport_size({"width": PHONE, "height": 800})
+    title = open_list(page, address, 53)[8]
+    rate(page, title, 2)
+    toast = page.locator(".toast")
+    expect(toast).to_contain_text(f"You rated {title} 2.")
+    toast.get_by_role("link", name="Change it").click()
+    expect(page.locator(".movie-own")).to_contain_text("This user gave it 2")
+
+
+def test_filters_are_named_where_they_are_closed(page: Page, address: str) -> None:
+    page.goto(f"{address}#/user/{READER}?genre=Western&from=1950&to=1960")
+    summary = page.locator(".controls-panel summary")
+    expect(summary).to_have_text("Switches and filters · Western · 1950\u20131960")
+
+
+def test_who_was_looked_at_last_can_be_gone_on_as(page: Page, address: str) -> None:
+    open_list(page, address, READER)
+    page.goto(f"{address}#/")
+    page.get_by_role("link", name=f"Go on as user {READER}").click()
+    expect(page.get_by_role("heading", name=f"For user {READER}")).to_be_visible()
+
+
+def test_a_user_who_is_forgotten_is_told_what_is_kept_until_the_next_training(
+    page: Page, address: str
+) -> None:
+    user = 54
+    open_list(page, address, user)
+    title = titles(page)[0]
+    rate(page, title, 5)
+    expect(status(page)).to_contain_text("You rated")
+    events = len(told(address, f"v1/users/{user}/history", limit=1000)["events"])
+    page.get_by_role("button", name="Forget this user").click()
+    page.get_by_role("dialog").get_by_role("button", name="Forget").click()
+    expect(page.locator(".toast")).to_have_text(
+        f"User {user} is forgotten. 1 event deleted; the files of the run hold {events - 1} events "
+        "until the next training."
+    )
+    expect(page.get_by_role("link", name="Go on as")).to_have_count(0)
 
 
 def test_an_event_that_did_not_arrive_is_sent_again_under_its_key(page: Page, address: str) -> None:
@@ -411,6 +509,23 @@ def test_promoting_says_what_will_happen_and_asks(page: Page, address: str) -> N
     assert asked == [f"{better}/promote", "rollback"]
 
 
+def test_runs_are_called_better_where_both_were_asked_the_same(page: Page, address: str) -> None:
+    give_runs(page)
+    page.goto(f"{address}#/quality")
+    newest, oldest = page.locator(".run").first, page.locator(".run").last
+    verdict = page.locator(".good-text, .bad-text")
+    expect(oldest.locator(verdict)).to_have_text(["+0.0089 worse"])
+    expect(newest.locator(verdict)).to_have_count(0)  # it was asked about visits, the others not
+    newest.get_by_role("button", name="Promote").click()
+    expect(page.get_by_role("dialog")).to_contain_text("do not say which is better")
+
+
+def test_without_a_run_that_answered_before_there_is_no_way_back(page: Page, address: str) -> None:
+    page.goto(f"{address}#/quality")
+    expect(page.locator(".run.answering")).to_be_visible()
+    expect(page.get_by_role("button", name="Roll back")).to_be_disabled()
+
+
 def give_runs(page: Page) -> list[str]:
     """Let the service have three runs; return what is asked of them."""
     measures = {
@@ -431,6 +546,7 @@ def give_runs(page: Page) -> list[str]:
                 "created": "2026-11-20T04:00:00+00:00",
                 "preset": "quick",
                 "answering": name == answering[0],
+                "answered": name < answering[0],
                 "promotable": name != answering[0],
                 "validation_rmse": rmse,
                 "validation_ndcg": ndcg,
@@ -500,6 +616,37 @@ def test_movies_are_added_hidden_and_removed(page: Page, address: str) -> None:
     dialog.get_by_role("button", name="Remove").click()
     expect(row).to_have_count(0)
     assert httpx.get(f"{address}v1/movies/900001").status_code == 404
+
+
+def test_a_movie_that_is_there_is_not_added_over(page: Page, address: str) -> None:
+    before = told(address, f"v1/movies/{MOVIE}")
+    page.goto(f"{address}#/catalogue")
+    page.get_by_role("button", name="Add a movie").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Id, which no other movie has").fill(str(MOVIE))
+    dialog.get_by_label("Title").fill("My own film")
+    dialog.get_by_role("button", name="Add").click()
+    expect(dialog.get_by_role("alert")).to_contain_text(f"Id {MOVIE} is {before['title']}")
+    expect(dialog.get_by_label("Title")).to_have_value("My own film")
+    assert told(address, f"v1/movies/{MOVIE}") == before
+    page.keyboard.press("Escape")
+    expect(dialog).to_have_count(0)
+
+
+def test_an_outage_is_said_once(page: Page, address: str) -> None:
+    page.goto(f"{address}#/live")
+    expect(page.locator(".tile")).not_to_have_count(0)
+    detail = "the database of events does not answer"
+    page.route("**/v1/stats", lambda route: refuse(route, 503, "log_unavailable", detail))
+    alert = page.get_by_role("alert")
+    expect(alert).to_be_visible()
+    alert.evaluate("each => { each.dataset.first = 'yes'; }")
+    page.wait_for_timeout(4500)
+    expect(alert).to_have_count(1)
+    assert alert.get_attribute("data-first") == "yes"
+    expect(page.locator(".live-page.stale")).to_have_count(1)
+    page.unroute("**/v1/stats")
+    expect(alert).to_have_count(0)
 
 
 def test_the_map_is_read_by_keyboard_and_in_words(page: Page, address: str) -> None:

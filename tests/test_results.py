@@ -70,7 +70,7 @@ def explanation() -> Explanation:
         Influence(ALIEN, 5.0, 978_300_760, 0.5, 0.75),
         Influence(BARE, 1.0, 978_300_761, -0.125, 0.25),
     ]
-    return Explanation(BARE, RankBy.WATCH, 1.5, 1.125, influences)
+    return Explanation(BARE, RankBy.WATCH, 1.5, 1.125, 1.0, influences)
 
 
 def test_an_explanation_becomes_a_frame_of_events() -> None:
@@ -85,7 +85,7 @@ def test_an_explanation_becomes_a_frame_of_events() -> None:
 def test_the_best_reasons_are_what_raises_an_answer_most() -> None:
     effects = [0.5, -2.0, 0.25, 0.75, 0.125]
     rows = [Influence(ALIEN, 5.0, place, effect, 0.2) for place, effect in enumerate(effects)]
-    found = Explanation(BARE, RankBy.WATCH, 1.5, 1.0, rows)
+    found = Explanation(BARE, RankBy.WATCH, 1.5, 1.0, 1.0, rows)
     assert [row.effect for row in found.because] == [0.75, 0.5, 0.25]
     disliked = found._replace(influences=[rows[3]._replace(rating=1.0), *rows[:3]])
     assert [row.effect for row in disliked.because] == [0.5, 0.25]

@@ -5,8 +5,9 @@ given) and
 
     topk       movies: each with rank, score and rating
     rate       a movie, rating, deviation
-    explain    a movie, by, answer, baseline, events: each a movie with rating, timestamp, effect
-               and share; the baseline and the effects of all events add up to the answer
+    explain    a movie, by, answer, baseline, unknown_user (the answer for somebody of whom nothing
+               is known), events: each a movie with rating, timestamp, effect and share; the
+               baseline and the effects of all events add up to the answer
 
 where a movie is movie_id, title, year and genres.
 """
@@ -229,7 +230,7 @@ def explain(
             {"run": str(folder), columns.USER_ID: user_id_of(user, recommender.run), "at": seconds}
             | movie_facts(found.movie)
             | {"by": found.by, "answer": found.answer, "baseline": found.baseline}
-            | {"events": events}
+            | {"unknown_user": found.unknown_user, "events": events}
         )
         return
     rated = recommender.run.config.scale.tells_taste
@@ -250,6 +251,7 @@ def explain(
     more = sum(row.effect for row in others)
     also = f"; {len(others):,} others change it by {more:+.2f}" if others else ""
     print(f"it would be {found.baseline:.2f} without any of these events{also}")
+    print(f"somebody of whom nothing is known would get {found.unknown_user:.2f}")
     if because := found.because:
         named = "; ".join(f"{row.movie}{f' {row.rating:g}' * rated}" for row in because)
         print(printable(f"because {name} {'rated' if rated else 'watched'} {named}"))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from index.search import Index
 from retrieval.data import columns
-from retrieval.data.attributes import cell_of
+from retrieval.data.attributes import AttributeColumns, cell_of
 from retrieval.data.catalogue import Catalogue, Movie
 from retrieval.data.history import kept_events
 from retrieval.data.vocabulary import UNKNOWN, Id
@@ -31,6 +31,9 @@ from retrieval.serving.new_movies import (
 )
 from retrieval.serving.snapshot import ServingSnapshot
 from retrieval.serving.users import one_user
+
+# Facts of which a movie that is put has those that are given, and no others.
+WHOLE = (columns.TITLE, columns.YEAR, columns.GENRES)
 
 MOVIES = frozenset({Kind.MOVIE, Kind.HIDE, Kind.SHOW, Kind.REMOVE})
 
@@ -107,7 +110,7 @@ def overlaid(base: ServingSnapshot, logged: LoggedMovies) -> Overlay:
     run = base.run
     vocabulary = run.catalogue.vocabulary
     by_id = {id_of(movie, vocabulary): facts for movie, facts in logged.facts.items()}
-    new = {}
+    new, changed = {}, {}
     movies = list(run.catalogue.movies)
     for movie, facts in by_id.items():
         if movie is None:
@@ -117,7 +120,12 @@ def overlaid(base: ServingSnapshot, logged: LoggedMovies) -> Overlay:
             new[movie] = facts
         else:
             movies[number] = movie_of(movie, facts)
-    snapshot = _extended(base, movies, new) if by_id else base
+            fitting = _fitting(run, facts)
+            changed[number] = {
+                name: fact for name, fact in fitting.items() if name in facts or name in WHOLE
+            }
+    attributes = run.attributes.changed(changed)
+    snapshot = _extended(base, movies, attributes, new) if by_id else base
     new_movies = dict(enumerate(new.values(), start=len(run.catalogue)))
     return shelved(base, Overlay(snapshot, new_movies), logged)
 
@@ -184,16 +192,19 @@ def movie_of(movie: Id, facts: Mapping[str, Any]) -> Movie:
 
 
 def _extended(
-    base: ServingSnapshot, movies: list[Movie], new: Mapping[Id, Mapping[str, Any]]
+    base: ServingSnapshot,
+    movies: list[Movie],
+    attributes: AttributeColumns,
+    new: Mapping[Id, Mapping[str, Any]],
 ) -> ServingSnapshot:
-    """Return a snapshot with other words for its movies, and with new ones at the end."""
+    """Return a snapshot with other facts of its movies, and with new ones at the end."""
     run = base.run
     described = [_fitting(run, facts) for facts in new.values()]
     count = len(movies)
     movies += [movie_of(movie, facts) for movie, facts in new.items()]
     catalogue = Catalogue(movies, run.catalogue.added + len(new))
     if not new:
-        return replace(base, run=replace(run, catalogue=catalogue, opened=run.attributes))
+        return replace(base, run=replace(run, catalogue=catalogue, opened=attributes))
     content = content_of(run, list(new.values()))
     vectors = new_movie_vectors(run, content)
     # An approximate index that is mapped from its file takes no more vectors.
@@ -206,7 +217,7 @@ def _extended(
         added=np.vstack([run.added, vectors]) if len(run.added) else vectors,
         hidden=np.append(run.hidden, np.zeros(len(new), bool)),
         removed=np.append(run.removed, np.zeros(len(new), bool)),
-        opened=run.attributes.extended(described),
+        opened=attributes.extended(described),
     )
     variances = np.full(len(new), new_movie_variance(run))
     encoder = base.encoder.with_movies(grown, content, variances)

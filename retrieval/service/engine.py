@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import groupby
 from threading import Event as Signal
 from threading import Lock, Thread
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -55,6 +55,13 @@ FREED = 60.0
 
 # Users whose lists are made before a snapshot answers, so that what is mapped is in memory.
 WARMED = 32
+
+
+class ForgottenUser(NamedTuple):
+    """What there was of a user who was forgotten."""
+
+    events: int
+    in_run: int  # of these, those that the files of the run hold until the next training
 
 
 class Engine:
@@ -158,8 +165,8 @@ class Engine:
         for user in users if len(users) <= PREPARED else ():
             view.prepare(view.user_id(user))
 
-    def forget(self, user: Id) -> int:
-        """Forget a user, now and in every training to come; return how many events there were.
+    def forget(self, user: Id) -> "ForgottenUser":
+        """Forget a user, now and in every training to come; return what there was of them.
 
         Raises:
             RequestError: Nothing is known of such a user.
@@ -169,11 +176,11 @@ class Engine:
         known = view.user_id(user)
         if not view.state.live.is_known(known):
             raise RequestError(f"unknown user {shown(user)}: there is nothing to forget")
-        stored = len(view.state.live.stored(known).movies)
-        events = stored + self._log.forget(str(known)).events
+        in_run = len(view.state.live.stored(known).movies)
+        events = in_run + self._log.forget(str(known)).events
         self._away_until = 0.0
         self.view()
-        return events
+        return ForgottenUser(events, in_run)
 
     def set_movie(self, movie: Id, facts: Mapping[str, Any]) -> Shelf:
         """Add a movie, or change what is known of one; return where it is.
@@ -336,8 +343,15 @@ class Engine:
         logged = LoggedMovies(moves=read_moves(base.run.folder))
         for entries in self._log.through(0, since, MOVIES):
             logged = logged.with_entries(entries)
-        # The version has what was hidden by then, and what `rec hide-movies` changed since.
-        logged = replace(logged, shelves={})
+        # The version has what was said of its movies by then, and what commands changed since.
+        vocabulary = base.run.catalogue.vocabulary
+        others = {
+            movie: facts
+            for movie, facts in logged.facts.items()
+            if (known := id_of(movie, vocabulary)) is not None
+            and vocabulary.number(known) == UNKNOWN
+        }
+        logged = replace(logged, facts=others, shelves={})
         state = State(
             base,
             overlaid(base, logged),

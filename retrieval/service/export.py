@@ -55,7 +55,7 @@ from retrieval.run.shelves import (
     write_shelves,
 )
 from retrieval.service.admission import Admission, is_missing
-from retrieval.service.catalogue import MOVIES, LoggedMovies, Shelf
+from retrieval.service.catalogue import MOVIES, WHOLE, LoggedMovies, Shelf
 from retrieval.service.live import id_of
 from retrieval.service.log import EVENTS, Entry, Kind, Log, open_log, sqlite_path
 from retrieval.service.mark import Mark, learned_until, read_mark, write_mark
@@ -71,9 +71,6 @@ ROWS = 1_000_000
 
 # What MovieLens calls the ids: with these names, ratings can only be stars.
 STARS = {columns.USER_ID: "userId", columns.MOVIE_ID: "movieId"}
-
-# What the log may say of any movie beside its attributes; a fact that is not named is none.
-WHOLE = (columns.TITLE, columns.YEAR, columns.GENRES)
 
 Said = TypeVar("Said")
 

@@ -140,7 +140,8 @@ class Explanation(NamedTuple):
     by: RankBy
     # The rating, or the score that ranks the movie, as `rate` and `topk` give it.
     answer: float
-    baseline: float  # the answer but for the events
+    baseline: float  # the answer but for the events, with what else is known of the user
+    unknown_user: float  # the answer for somebody of whom nothing is known
     influences: list[Influence]  # strongest first
 
     @property

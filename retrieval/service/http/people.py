@@ -95,6 +95,7 @@ def _rating(
             "by": why.by,
             "answer": why.answer,
             "baseline": why.baseline,
+            "unknown_user": why.unknown_user,
             "influences": [
                 {
                     "movie_id": row.movie.id,
@@ -134,7 +135,8 @@ def _history(request: Request, context: Context, user_id: str, options: HistoryO
 def _forget(context: Context, user_id: str) -> Response:
     user = context.engine.view().user_id(user_id)
     try:
-        count = context.engine.forget(user)
+        forgotten = context.engine.forget(user)
     except RequestError as error:
         raise ProblemError(Code.UNKNOWN_USER, str(error)) from error
-    return done({"user_id": user, "forgotten_events": count})
+    of_both = {"forgotten_events": forgotten.events, "events_in_run": forgotten.in_run}
+    return done({"user_id": user, **of_both})

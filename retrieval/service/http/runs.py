@@ -64,6 +64,7 @@ def _runs(context: Context) -> Response:
             "created": version.created,
             "preset": version.preset,
             "answering": version.answering,
+            "answered": version.answered,
             "promotable": version.promotable,
             "state": version.state,
             "validation_rmse": version.validation_rmse,

@@ -125,6 +125,7 @@ class ExplanationShape(BaseModel):
     by: RankBy
     answer: float
     baseline: float
+    unknown_user: float
     influences: list[InfluenceShape]
 
 
@@ -170,10 +171,11 @@ class HistoryShape(BaseModel):
 class ForgottenShape(BaseModel):
     """That a user is forgotten."""
 
-    model_config = _like(user_id=42, forgotten_events=120)
+    model_config = _like(user_id=42, forgotten_events=120, events_in_run=118)
 
     user_id: Id
     forgotten_events: int
+    events_in_run: int  # of these, those that the files of the run hold until the next training
 
 
 class MoviesShape(BaseModel):
@@ -257,6 +259,7 @@ class RunShape(BaseModel):
     created: str | None
     preset: str | None
     answering: bool
+    answered: bool = Field(description="whether it answered before, and rollback may come back")
     promotable: bool
     validation_rmse: float | None
     validation_ndcg: float | None = Field(

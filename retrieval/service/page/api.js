@@ -10,7 +10,8 @@ export class ApiError extends Error {
   }
 }
 
-// Set by the frame: asks the person for the key and gives it, or null if there will be none.
+// Set by the frame: asks the person for the key, told whether one was sent that is not the right
+// one, and gives it, or null if there will be none.
 let askForKey = async () => null;
 
 export function onKeyNeeded(ask) {
@@ -82,7 +83,7 @@ async function sendWithKey(method, path, options) {
     return await send(method, path, options);
   } catch (error) {
     if (error.status !== 401) throw error;
-    asking ??= askForKey(error).finally(() => {
+    asking ??= askForKey(sessionStorage.getItem(KEY) !== null).finally(() => {
       asking = null;
     });
     const key = await asking;

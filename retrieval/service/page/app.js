@@ -28,6 +28,9 @@ const VIEWS = {
 const SHOWN_FOR = 6000;
 const TYPING_PAUSE = 250;
 
+// Under which the tab keeps who was looked at last.
+const LAST_USER = "last-user";
+
 const main = document.getElementById("main");
 const toast = document.getElementById("toast");
 const searchText = document.getElementById("search-text");
@@ -37,10 +40,31 @@ let viewer = { user: null, liked: [] };
 
 const context = {
   service: null,
-  /** Say what happened, to the eye and to a screen reader. */
-  say: (text) => say(text),
-  /** Say what went wrong. */
-  fail: (error) => say(sentenceOf(error), true),
+  /** The user who was looked at last in this tab, if there was one. */
+  lastUser: () => sessionStorage.getItem(LAST_USER),
+  forgetLast: () => sessionStorage.removeItem(LAST_USER),
+  /** Say what happened, to the eye and to a screen reader; `more` is what can be done about it. */
+  say: (text, more = null) => say(text, more),
+  /** Say what went wrong, and what did not happen for it. */
+  fail: (error, undone = "") => say([undone, sentenceOf(error)].filter(Boolean).join(" "), null, true),
+  /** Ask the service anew what it is: another run may answer, or it has other movies. */
+  async refresh() {
+    try {
+      context.service = await api.get("v1/service");
+      drawService();
+    } catch {
+      // What it was is still told; whoever asks for more hears of it.
+    }
+  },
+  /** Let somebody new be a user from here on, wherever they have gone in the meantime. */
+  become(somebody, user) {
+    const { view, rest, query } = parseRoute(location.hash);
+    const here = viewerOf({ view, rest, query });
+    if (here.user || String(here.liked) !== String(somebody.liked)) return;
+    const params = { ...Object.fromEntries(query), liked: null };
+    if (view === "new") replaceRoute(listRoute({ user, liked: [] }, params));
+    else replaceRoute(routeTo([view, ...rest], { ...params, user }));
+  },
   /** Name the page in the browser's title. */
   name(text) {
     document.title = `${text} · ${context.service?.name ?? "rec"}`;
@@ -49,18 +73,19 @@ const context = {
 
 let hiding = 0;
 
-function say(text, bad = false) {
+function say(text, more = null, bad = false) {
   clearTimeout(hiding);
-  toast.textContent = text;
+  toast.replaceChildren(...[text, more].filter(Boolean));
   toast.classList.toggle("bad", bad);
   toast.classList.add("shown");
   hiding = setTimeout(() => toast.classList.remove("shown"), SHOWN_FOR);
 }
 
-async function askForKey() {
+async function askForKey(wasSent) {
   const answer = await ask({
     title: "This service needs its API key",
     body: [
+      wasSent ? h("p", { class: "bad-text", role: "alert" }, "That is not the key of this service.") : null,
       h("p", {}, "The person who runs the service has it. It is kept until this tab is closed."),
       h("label", { for: "key" }, "API key"),
       h("input", { id: "key", name: "key", type: "password", required: true, autocomplete: "off" }),
@@ -95,13 +120,9 @@ function drawPlaces(route) {
 /** Show the view of a route, or let the view that is there follow it. */
 function follow() {
   if (location.hash && !location.hash.startsWith("#/")) return;
-  let route;
-  try {
-    route = parseRoute(location.hash);
-  } catch {
-    route = { view: "unreadable", rest: [], query: new URLSearchParams() };
-  }
+  const route = parseRoute(location.hash);
   viewer = viewerOf(route);
+  if (viewer.user) sessionStorage.setItem(LAST_USER, viewer.user);
   const view = VIEWS[route.view];
   drawPlaces(route);
   if (document.activeElement !== searchText) searchText.value = route.query.get("q") ?? "";

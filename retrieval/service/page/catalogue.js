@@ -11,6 +11,7 @@ import * as words from "./words.js";
 
 const SHOWN = 12;
 const TYPING_PAUSE = 200;
+const HINT = "Find a movie to hide, show or remove it.";
 
 export function catalogueView(main, route, context) {
   const { service } = context;
@@ -19,8 +20,8 @@ export function catalogueView(main, route, context) {
   let asking = new AbortController();
   let typing = 0;
   const map = movieMap({ service, linkOf: (movie) => movieRoute(movie.movie_id, viewer) });
-  const search = h("input", { id: "catalogue-search", type: "search", autocomplete: "off", spellcheck: "false", placeholder: "A title, or a part of it" });
-  const note = h("p", { class: "muted", role: "status" }, "Find a movie to hide, show or remove it.");
+  const search = h("input", { id: "catalogue-search", type: "search", autocomplete: "off", spellcheck: "false", maxlength: "200", placeholder: "A title, or a part of it" });
+  const note = h("p", { class: "muted", role: "status" }, HINT);
   const rows = h("ul", { class: "catalogue-rows", "aria-label": "Movies found" });
   const trouble = h("div");
   main.append(
@@ -63,6 +64,7 @@ export function catalogueView(main, route, context) {
     asking.abort();
     asking = new AbortController();
     if (!text) {
+      note.textContent = HINT;
       rows.replaceChildren();
       return;
     }
@@ -125,6 +127,7 @@ export function catalogueView(main, route, context) {
         row.remove();
         search.focus();
         context.say(`${movie.title} is removed.`);
+        await changed();
       } catch (error) {
         context.fail(error);
       }
@@ -132,23 +135,34 @@ export function catalogueView(main, route, context) {
   }
 
   async function add() {
-    const answer = await ask({ title: "Add a movie", body: addFields(service), confirm: "Add" });
+    const answer = await ask({ title: "Add a movie", body: addFields(service), confirm: "Add", send: put });
     if (!answer) return;
-    const facts = { title: answer.get("title").trim(), genres: answer.getAll("genres") };
-    if (answer.get("year")) facts.year = Number(answer.get("year"));
+    const title = answer.get("title").trim();
+    context.say(`${title} can be listed.`);
+    search.value = title;
+    await changed();
+    await look();
+  }
+
+  /** Add what was filled in; a movie that is there stays as it is. */
+  async function put(filled) {
+    const id = filled.get("id").trim();
+    const known = await api.get(`v1/movies/${part(id)}`).catch((error) => {
+      if (error.status === 404) return null;
+      throw error;
+    });
+    if (known) throw new Error(`Id ${id} is ${words.titled(known)}; choose one that no movie has.`);
+    const facts = { title: filled.get("title").trim(), genres: filled.getAll("genres") };
+    if (filled.get("year")) facts.year = Number(filled.get("year"));
     for (const { name, kind } of furtherOf(service)) {
-      const value = answer.get(`attribute-${name}`);
+      const value = filled.get(`attribute-${name}`);
       if (value) facts[name] = kind === "number" ? Number(value) : value;
     }
-    try {
-      await api.put(`v1/movies/${part(answer.get("id").trim())}`, facts);
-      context.say(`${facts.title} can be listed.`);
-      search.value = facts.title;
-      await look();
-    } catch (error) {
-      context.fail(error);
-    }
+    await api.put(`v1/movies/${part(id)}`, facts);
   }
+
+  /** Draw anew what says how many movies there are. */
+  const changed = () => Promise.all([context.refresh(), loadMap()]);
 
   async function loadMap() {
     try {

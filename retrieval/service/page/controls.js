@@ -117,8 +117,16 @@ export function listControls({ service, onChange }) {
       showAmount();
       check(form, "when", query.get("when") ?? "now");
       check(form, "rank", query.get("rank") ?? ranking);
+      summary.textContent = ["Switches and filters", ...filtersOf(query)].join(" · ");
     },
   };
+}
+
+/** Say what a list leaves out, for who has the filters closed. */
+function filtersOf(query) {
+  const [from, to] = [query.get("from"), query.get("to")];
+  const years = from && to ? `${from}–${to}` : (from && `from ${from}`) || (to && `until ${to}`);
+  return [query.get("genre"), years, query.get("where")].filter(Boolean);
 }
 
 const isWide = () => matchMedia("(min-width: 900px)").matches;

@@ -89,9 +89,9 @@ export function historyPanel({ context, onEvent, onForgotten }) {
         title: event.title,
         chosen: event.rating,
         onEvent: (next) => {
+          onEvent(event, next); // which takes the focus along to the new row
           control.hidden = true;
           change.setAttribute("aria-expanded", "false");
-          onEvent(event, next);
         },
       }),
     );
@@ -151,15 +151,17 @@ export function historyPanel({ context, onEvent, onForgotten }) {
     const answer = await ask({
       title: `Forget user ${viewer.user}?`,
       body: [
-        h("p", {}, "All events of this user are deleted from the database, and the next training does not have them. This cannot be undone."),
+        h("p", {}, "Nobody finds anything of this user here any more, and the next training does without. What came in since the last training is deleted from the database; the files of the run hold the rest until that training, or until ", h("code", {}, "rec forget"), ". This cannot be undone."),
       ],
       confirm: "Forget",
       danger: true,
     });
     if (!answer) return;
     try {
-      const { forgotten_events: number } = await api.delete(`v1/users/${part(viewer.user)}`);
-      context.say(`User ${viewer.user} is forgotten; ${words.plural(number, "event")} deleted.`);
+      const { forgotten_events: number, events_in_run: kept } = await api.delete(`v1/users/${part(viewer.user)}`);
+      const left = kept ? `; the files of the run hold ${words.plural(kept, "event")} until the next training` : "";
+      context.say(`User ${viewer.user} is forgotten. ${words.plural(number - kept, "event")} deleted${left}.`);
+      context.forgetLast();
       onForgotten();
     } catch (error) {
       context.fail(error);
@@ -171,9 +173,11 @@ export function historyPanel({ context, onEvent, onForgotten }) {
     load,
     /** Show an event before the service has it. */
     add(event) {
+      const hadFocus = list.contains(document.activeElement);
       event.pending = true;
       events = [event, ...events];
       draw();
+      if (hadFocus) rowOf(event).querySelector("a").focus({ preventScroll: true });
     },
     /** Take back an event that the service refused. */
     remove(event) {

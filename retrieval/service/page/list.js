@@ -8,15 +8,21 @@ import { arrange, changeOf } from "./flip.js";
 import { historyPanel } from "./history.js";
 import { problemPanel } from "./problem.js";
 import { listRoute, movieRoute, replaceRoute, viewerOf } from "./routes.js";
-import { newUserId, sendEvents, startingHistory } from "./viewer.js";
+import { NOT_SAVED, newUserId, sendEvents, startingHistory } from "./viewer.js";
 import * as words from "./words.js";
 
 const STEP = 20;
 
+// Milliseconds without scrolling after which the place is kept.
+const SCROLLING_PAUSE = 150;
+
 export function listView(main, route, context) {
   const { service } = context;
+  const kept = window.history.state ?? {}; // of this step of the browser's history, if it was left
   let viewer = viewerOf(route);
-  let length = STEP;
+  let length = kept.length ?? STEP;
+  let left = false;
+  let sending = Promise.resolve(); // events are sent one after another
   let shown = []; // what the list holds, best first
   let asking = new AbortController();
   const cards = new Map();
@@ -87,6 +93,7 @@ export function listView(main, route, context) {
     try {
       const answer = await ask({}, signal);
       trouble.replaceChildren();
+      if (left) return;
       const before = shown;
       if (!before.length) list.replaceChildren();
       draw(answer.movies);
@@ -94,9 +101,10 @@ export function listView(main, route, context) {
       controls.show(route, answer.rank_by);
       status.textContent = before.length || what ? sentence(what, before, answer.movies) : "";
       list.classList.remove("waiting");
+      if (answer.run !== context.service.run) context.refresh();
       explain(signal);
     } catch (error) {
-      if (error.name === "AbortError") return;
+      if (left || error.name === "AbortError") return;
       if (!shown.length) list.replaceChildren();
       list.classList.remove("waiting");
       trouble.replaceChildren(problemPanel(error, () => load()));
@@ -130,7 +138,7 @@ export function listView(main, route, context) {
       parts.push(`A list from the ${words.plural(viewer.liked.length, "movie")} you chose. Rate one, and the next list knows.`);
     } else if (!answer.known) {
       parts.push("Nothing is known of this user yet, so this is the list for somebody new.");
-    } else parts.push("Every rating counts in the very next list.");
+    } else if (!answer.stale) parts.push("Every rating counts in the very next list.");
     if (answer.stale) parts.push("The database of events is away: what came in last may be missing.");
     about.textContent = parts.join(" ");
   }
@@ -139,6 +147,7 @@ export function listView(main, route, context) {
     length += STEP;
     const last = shown.length;
     await load();
+    keep();
     list.children[last]?.focus();
   }
 
@@ -151,34 +160,67 @@ export function listView(main, route, context) {
     const row = { movie_id: movie.movie_id, title: movie.title, timestamp, ...event };
     card?.busy(true);
     history.add(row);
-    try {
-      const told = viewer.user ?? newUserId();
-      await sendEvents(told, viewer.user ? [] : startingHistory(viewer, service), row);
-      if (!viewer.user) {
-        viewer = { user: String(told), liked: [] };
-        replaceRoute(listRoute(viewer, { ...Object.fromEntries(route.query), liked: null }));
-      }
-      await Promise.all([load(sentenceOfEvent(movie, event)), history.load(viewer)]);
-      if (hadFocus && place >= 0) list.children[place]?.focus({ preventScroll: true });
-    } catch (error) {
+    const somebody = viewer;
+    sending = sending.then(() => send(somebody, row));
+    const error = await sending;
+    if (error) {
       card?.busy(false);
       history.remove(row);
-      context.fail(error);
+      context.fail(error, NOT_SAVED);
+      return;
     }
+    if (left) return;
+    const said = sentenceOfEvent(movie, event);
+    await Promise.all([load(said), history.load(viewer)]);
+    if (hadFocus && place >= 0) list.children[place]?.focus({ preventScroll: true });
+    if (!isInSight(status)) context.say(said, h("a", { href: movieRoute(movie.movie_id, viewer) }, "Change it"));
   }
 
+  /** Send an event as somebody, who is a user of their own from the first one on; return what failed. */
+  async function send(somebody, row) {
+    somebody.id ??= somebody.user ?? String(newUserId());
+    const earlier = somebody.user || somebody.told ? [] : startingHistory(somebody, service);
+    try {
+      await sendEvents(somebody.id, earlier, row);
+    } catch (error) {
+      return error;
+    }
+    somebody.told = true;
+    if (!somebody.user) {
+      if (viewer === somebody) viewer = { user: somebody.id, liked: [] };
+      context.become(somebody, somebody.id);
+    }
+    return null;
+  }
+
+  /** Follow a route; return whether it is still of the same viewer. */
   function follow(next) {
-    const from = viewer;
+    const here = viewerOf(next);
+    const isSame = here.user === viewer.user && String(here.liked) === String(viewer.liked);
+    if (!isSame) viewer = here;
     route = next;
-    viewer = viewerOf(next);
     controls.show(route);
-    return from.user === viewer.user && String(from.liked) === String(viewer.liked);
+    return isSame;
   }
 
+  /** Keep how far the list was looked through, for whoever comes back to it. */
+  function keep() {
+    clearTimeout(keeping);
+    keeping = setTimeout(() => {
+      if (!left) window.history.replaceState({ length, ...firstInSight(list) }, "");
+    }, SCROLLING_PAUSE);
+  }
+
+  let keeping = 0;
   follow(route);
   heading.textContent = viewer.user ? `For user ${viewer.user}` : "For you";
-  load();
   history.load(viewer);
+  load().then(() => {
+    if (left) return;
+    const first = list.children[kept.place];
+    if (first) scrollBy(0, first.getBoundingClientRect().top - kept.top);
+    addEventListener("scroll", keep, { passive: true });
+  });
   return {
     update(next) {
       const before = String(route.query);
@@ -190,8 +232,26 @@ export function listView(main, route, context) {
       if (!isSame || before !== String(route.query)) load();
       return true;
     },
-    leave: () => asking.abort(),
+    leave() {
+      left = true;
+      asking.abort();
+      clearTimeout(keeping);
+      removeEventListener("scroll", keep);
+    },
   };
+}
+
+/** Return which card is the first that can be seen, and where: cards grow as reasons come in. */
+function firstInSight(list) {
+  const tops = [...list.children].map((card) => card.getBoundingClientRect().top);
+  const place = tops.findIndex((top) => top >= 0);
+  return place > 0 ? { place, top: tops[place] } : {};
+}
+
+/** Return whether an element can be seen without scrolling. */
+function isInSight(element) {
+  const { top, bottom } = element.getBoundingClientRect();
+  return top >= 0 && bottom <= innerHeight;
 }
 
 const skeletons = () =>

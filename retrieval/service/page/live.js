@@ -40,17 +40,16 @@ export function liveView(main, route, context) {
   const people = h("section", { class: "panel", "aria-labelledby": "people-title" });
   const grading = h("div", { class: "grading-place" });
   const recent = h("section", { class: "panel", "aria-labelledby": "recent-title" });
-  main.append(
-    h(
-      "div",
-      { class: "page live-page" },
-      h("header", { class: "page-head" }, h("div", {}, h("h1", {}, "Live"), since), pause),
-      trouble,
-      tiles,
-      h("div", { class: "live-grid" }, routes, stages, people, recent),
-      grading,
-    ),
+  const page = h(
+    "div",
+    { class: "page live-page" },
+    h("header", { class: "page-head" }, h("div", {}, h("h1", {}, "Live"), since), pause),
+    trouble,
+    tiles,
+    h("div", { class: "live-grid" }, routes, stages, people, recent),
+    grading,
   );
+  main.append(page);
 
   function draw(stats) {
     since.textContent = `Running for ${words.duration(stats.uptime)}.`;
@@ -85,11 +84,21 @@ export function liveView(main, route, context) {
       const stats = await api.get("v1/stats");
       if (left) return;
       trouble.replaceChildren();
+      page.classList.remove("stale");
       draw(stats);
     } catch (error) {
-      if (!left) trouble.replaceChildren(problemPanel(error, null));
+      if (!left) drawTrouble(error);
     }
     wait();
+  }
+
+  /** Say once what is wrong, however often it is asked: a screen reader reads it each time. */
+  function drawTrouble(error) {
+    page.classList.add("stale");
+    if (trouble.firstChild?.dataset.problem === error.message) return;
+    const panel = problemPanel(error, null);
+    panel.dataset.problem = error.message;
+    trouble.replaceChildren(panel);
   }
 
   function wait() {

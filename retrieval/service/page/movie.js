@@ -4,9 +4,9 @@ import { api, part } from "./api.js";
 import { genreChips, hueOf, smallCard } from "./card.js";
 import { h, setVars } from "./dom.js";
 import { problemPanel } from "./problem.js";
-import { listRoute, movieRoute, replaceRoute, viewerOf, viewerParams, routeTo } from "./routes.js";
+import { listRoute, movieRoute, viewerOf } from "./routes.js";
 import { band, prediction, ratingControl } from "./scale.js";
-import { newUserId, sendEvents, startingHistory } from "./viewer.js";
+import { NOT_SAVED, newUserId, sendEvents, startingHistory } from "./viewer.js";
 import * as words from "./words.js";
 
 const NEIGHBOURS = 12;
@@ -19,6 +19,7 @@ export function movieView(main, route, context) {
   const { service } = context;
   const id = route.rest[0] ?? "";
   let viewer = viewerOf(route);
+  let left = false;
   const heading = h("h1", {}, "…");
   const facts = h("div", { class: "movie-facts" });
   const own = h("section", { class: "panel movie-own", "aria-labelledby": "own-title" });
@@ -29,9 +30,11 @@ export function movieView(main, route, context) {
   async function load() {
     try {
       const movie = await api.get(`v1/movies/${part(id)}`);
+      if (left) return;
       drawFacts(movie);
       await Promise.all([loadOwn(movie), loadNear()]);
     } catch (error) {
+      if (left) return;
       heading.textContent = error.code === "unknown_movie" ? "No such movie" : "This movie cannot be shown";
       facts.replaceChildren(problemPanel(error, error.status === 404 ? null : load));
     }
@@ -103,7 +106,7 @@ export function movieView(main, route, context) {
   }
 
   function explanationOf(explanation) {
-    const { answer, baseline, influences } = explanation;
+    const { answer, baseline, unknown_user: unknown, influences } = explanation;
     if (!influences.length) {
       return h("p", {}, "Nothing is known of this user yet: this is what somebody new would give.");
     }
@@ -119,7 +122,8 @@ export function movieView(main, route, context) {
       h(
         "p",
         {},
-        `Without any event it would be ${words.decimal(baseline, digits)}; `,
+        `Somebody unknown would get ${words.decimal(unknown, digits)}. `,
+        Math.abs(baseline - unknown) < 0.5 * 10 ** -digits ? "" : `What else is known of this user makes it ${words.decimal(baseline, digits)}. `,
         `${words.plural(influences.length, "event")} ${answer >= baseline ? "raise" : "lower"}${influences.length === 1 ? "s" : ""} it to `,
         h("strong", {}, words.decimal(answer, digits)),
         ".",
@@ -183,21 +187,22 @@ export function movieView(main, route, context) {
     const row = { movie_id: movie.movie_id, timestamp: Math.floor(Date.now() / 1000), ...event };
     for (const button of own.querySelectorAll("button")) button.disabled = true;
     try {
-      const user = viewer.user ?? newUserId();
-      await sendEvents(user, viewer.user ? [] : startingHistory(viewer, service), row);
-      if (!viewer.user) {
-        viewer = { user: String(user), liked: [] };
-        replaceRoute(routeTo(["movie", id], viewerParams(viewer)));
+      const somebody = viewer;
+      const user = somebody.user ?? String(newUserId());
+      await sendEvents(user, somebody.user ? [] : startingHistory(somebody, service), row);
+      if (!somebody.user) {
+        viewer = { user, liked: [] };
+        context.become(somebody, user);
       }
       context.say(
         event.kind === "rating"
           ? `You rated ${movie.title} ${words.level(event.rating)}.`
           : `${movie.title} is in your history.`,
       );
-      await load();
+      if (!left) await load();
     } catch (error) {
       for (const button of own.querySelectorAll("button")) button.disabled = false;
-      context.fail(error);
+      context.fail(error, NOT_SAVED);
     }
   }
 
@@ -206,6 +211,9 @@ export function movieView(main, route, context) {
     update(next) {
       const same = next.rest[0] === id && viewerOf(next).user === viewer.user;
       return same;
+    },
+    leave() {
+      left = true;
     },
   };
 }

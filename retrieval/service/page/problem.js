@@ -7,7 +7,7 @@ const REMEDIES = {
   403: "The service does not allow this here.",
   413: "Send less at once.",
   429: "Wait a moment, then try again.",
-  503: "Nothing was lost; try again in a moment.",
+  503: "Try again in a moment.",
 };
 
 /** Return a sentence about an error, for a line of status. */

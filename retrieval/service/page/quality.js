@@ -37,7 +37,7 @@ export function qualityView(main, route, context) {
     try {
       const [versions, stats] = await Promise.all([api.get("v1/runs"), api.get("v1/stats")]);
       ({ runs, answering } = versions);
-      back.disabled = runs.length < 2;
+      back.disabled = !runs.some((run) => run.answered);
       body.replaceChildren(
         h("ul", { class: "runs", "aria-label": "Runs" }, runs.map((run) => runCard(run)), runs.length > 1 ? null : nextCard()),
         gradingPanel(stats),
@@ -80,7 +80,7 @@ export function qualityView(main, route, context) {
   function measureOf({ field, name, help, digits, better }, run, now) {
     const value = run[field];
     const values = runs.map((each) => each[field]).filter((each) => each !== null && each !== undefined);
-    const difference = now && now !== run && (value ?? null) !== null && (now[field] ?? null) !== null ? value - now[field] : null;
+    const difference = isComparable(run, now) && (value ?? null) !== null && (now[field] ?? null) !== null ? value - now[field] : null;
     return h(
       "div",
       { class: "measure" },
@@ -90,7 +90,7 @@ export function qualityView(main, route, context) {
         {},
         h("strong", {}, words.decimal(value, digits)),
         difference === null ? null : differenceOf(difference, digits, better),
-        stripOf(value, values, better),
+        isComparable(run, now) || run === now ? stripOf(value, values, better) : null,
       ),
     );
   }
@@ -126,7 +126,7 @@ export function qualityView(main, route, context) {
     try {
       const { answering: name } = await api.post(path);
       context.say(`${name} answers from here on.`);
-      await load();
+      await Promise.all([load(), context.refresh()]);
     } catch (error) {
       context.fail(error);
     }
@@ -144,9 +144,20 @@ const nextCard = () =>
     h("p", {}, "The next run stands here, beside this one, as soon as ", h("code", {}, "rec retrain"), " has made it."),
   );
 
+/** Return whether two runs were asked about the same events, so that one can be called better. */
+const isComparable = (run, now) =>
+  Boolean(now) && now !== run && ["events", "users", "movies", "validation_visits"].every((name) => run[name] === now[name]);
+
 /** Say what changes in numbers between two runs. */
 function comparison(next, now) {
   if (!now) return null;
+  const note = isComparable(next, now)
+    ? null
+    : h("p", { class: "muted" }, "Each was asked about events of its own data, so that these numbers do not say which is better. ", h("code", {}, "rec retrain"), " asks both the same before it promotes.");
+  return [compareTable(next, now), note];
+}
+
+function compareTable(next, now) {
   return h(
     "table",
     { class: "compare" },

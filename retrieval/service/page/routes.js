@@ -3,8 +3,12 @@
 /** Read a route such as `#/user/42?rank=watch`. */
 export function parseRoute(hash) {
   const [path, query = ""] = hash.replace(/^#\/?/, "").split("?", 2);
-  const [view = "", ...rest] = path.split("/").map(decodeURIComponent);
-  return { view, rest, query: new URLSearchParams(query) };
+  try {
+    const [view = "", ...rest] = path.split("/").map(decodeURIComponent);
+    return { view, rest, query: new URLSearchParams(query) };
+  } catch {
+    return { view: "unreadable", rest: [], query: new URLSearchParams() };
+  }
 }
 
 /** Write a route; parameters that say nothing are left out. */

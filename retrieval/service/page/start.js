@@ -29,14 +29,14 @@ export function startView(main, route, context) {
             "Each list says how much you will like a movie, how sure that is, and why. What you rate counts in the very next list.",
         ),
       ),
-      knownUser(),
+      knownUser(context.lastUser()),
       newUser(service),
     ),
   );
   return {};
 }
 
-function knownUser() {
+function knownUser(last) {
   const field = h("input", {
     id: "user-id",
     name: "user",
@@ -52,7 +52,9 @@ function knownUser() {
       on: {
         submit: (event) => {
           event.preventDefault();
-          location.hash = routeTo(["user", field.value.trim()]);
+          const user = field.value.trim();
+          if (user) location.hash = routeTo(["user", user]);
+          else field.value = "";
         },
       },
     },
@@ -60,6 +62,7 @@ function knownUser() {
     h("p", { class: "muted" }, "Your list is made from all that you have rated and watched."),
     h("label", { for: "user-id" }, "User id"),
     h("div", { class: "row" }, field, h("button", { class: "primary" }, "Show my list")),
+    last ? h("p", {}, h("a", { href: routeTo(["user", last]) }, `Go on as user ${last}`)) : null,
   );
 }
 
@@ -69,7 +72,7 @@ function newUser(service) {
   let asking = new AbortController();
   const slots = h("ol", { class: "slots", "aria-label": "Chosen movies" });
   const go = h("button", { type: "button", class: "primary", on: { click: () => start() } });
-  const search = h("input", { id: "choose", type: "search", autocomplete: "off", spellcheck: "false", placeholder: "A title, or a part of it" });
+  const search = h("input", { id: "choose", type: "search", autocomplete: "off", spellcheck: "false", maxlength: "200", placeholder: "A title, or a part of it" });
   const note = h("p", { class: "muted", role: "status" });
   const found = h("ul", { class: "grid", "aria-label": "Movies to choose from" });
   let movies = [];

@@ -5,6 +5,9 @@ import { api, idempotencyKey } from "./api.js";
 // Milliseconds before an event is sent again.
 const PAUSE = 1000;
 
+/** What is said of an event that the service does not have. */
+export const NOT_SAVED = "Not saved.";
+
 /** Return the movies that a new user chose as events, which count as loved. */
 export function startingHistory({ liked }, { scale }) {
   const now = Math.floor(Date.now() / 1000);
