@@ -24,6 +24,9 @@ TABLE = re.compile(
 
 Row = Mapping[str, Any]
 
+# Ratings that users have given when they are asked about by `new-users`.
+GIVEN = (0, 1, 5, 10, 20)
+
 
 class Column(NamedTuple):
     """A column of a table."""
@@ -122,6 +125,36 @@ TABLES: Mapping[tuple[str, str | None], Table] = {
             Column("RMSE", ("rmse",), ".4f", min),
             Column("seconds", ("seconds",), ",.0f"),
         )
+    ),
+    ("protocols", "ratings"): Table(
+        (
+            Column("protocol", ("protocol",)),
+            Column("seed", ("trial_seed",)),
+            Column("preset", ("preset",)),
+            Column("pairs", ("system",)),
+            metric("RMSE", "rmse", best=None, half_width=True),
+            Column("seconds", ("seconds",), ",.0f"),
+        ),
+        lambda row: "rmse" in row["metrics"],
+    ),
+    ("protocols", "new-users"): Table(
+        (
+            Column("RMSE after N", ("system",)),
+            *(metric(str(n), f"rmse new users after {n} ratings", best=min) for n in GIVEN),
+        ),
+        having("protocol", "new-users"),
+    ),
+    ("protocols", "leave-one"): Table(
+        (
+            Column("preset", ("preset",)),
+            Column("system", ("system",)),
+            metric("HR@10", "hr@10"),
+            metric("NDCG@10", "ndcg@10"),
+            metric("HR@50", "hr@50"),
+            metric("HR@200", "hr@200"),
+            Column("seconds", ("seconds",), ",.0f"),
+        ),
+        having("protocol", "leave-one"),
     ),
     ("plays", None): Table(NEXT),
     ("bare", None): Table(NEXT, lambda row: row["system"].startswith("rec,")),

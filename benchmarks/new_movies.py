@@ -52,8 +52,8 @@ LIKED = 0.75
 
 TOP = 10
 
-# Ratings that somebody new tells, and is asked about.
-TOLD = 5
+# Ratings that somebody new tells, and is asked about; and how many people are new at most.
+TOLD, PEOPLE = 5, 200
 
 Numbers = NDArray[np.int64]
 Vectors = NDArray[np.float32]
@@ -140,26 +140,48 @@ def known_users(cut: Cut, lists: Lists) -> Numbers:
     return cut.dataset.user_vocabulary.numbers(lists.snapshot.run.users.ids)
 
 
-def histories(report: Report, cut: Cut, old: Lists, facts: list[dict[str, object]]) -> None:
-    """Report what ratings of new movies say of somebody new, beside those of other movies.
+class Stranger(NamedTuple):
+    """The ratings of somebody who rated enough of new and of other movies, in random order."""
 
-    Of every user who rated enough of both, five ratings are told, drawn at random, and as many of
-    other movies are asked about.
-    """
+    user: int
+    late: Numbers  # rows of new movies
+    other: Numbers
+
+
+def strangers(cut: Cut) -> list[Stranger]:
+    """Return people whom a run is not to know, drawn at random."""
     data, rng = cut.dataset, np.random.default_rng(0)
-    ids, new = data.movie_vocabulary.ids, np.isin(data.movies, cut.new)
-    rows = []
-    for own in rows_of_users(data.users, rng):
+    new, found = np.isin(data.movies, cut.new), []
+    for user, own in enumerate(rows_of_users(data.users, rng)):
         late, other = own[new[own]], own[~new[own]]
         if len(late) >= TOLD and len(other) >= 2 * TOLD:
-            rows.append((late[:TOLD], other))
+            found.append(Stranger(user, late[:TOLD], other))
+    chosen = rng.permutation(len(found))[:PEOPLE]
+    return [found[place] for place in chosen.tolist()]
+
+
+def histories(
+    report: Report, cut: Cut, old: Lists, facts: list[dict[str, object]], people: list[Stranger]
+) -> None:
+    """Report what ratings of new movies say of somebody new, beside those of other movies.
+
+    Five ratings are told, and as many of other movies are asked about.
+
+    Args:
+        report: Who is told.
+        cut: The data.
+        old: What answers, which knows nothing of these people.
+        facts: Of the new movies.
+        people: The people.
+    """
+    data, ids = cut.dataset, cut.dataset.movie_vocabulary.ids
     named = {str(movie): each for movie, each in zip(ids[cut.new].tolist(), facts, strict=True)}
     snapshot = overlaid(old.snapshot, LoggedMovies(named)).snapshot
-    asked = np.array([other[:TOLD] for _, other in rows])
+    asked = np.array([person.other[:TOLD] for person in people])
     told = {
-        "nothing": np.zeros((len(rows), 0), np.int64),
-        "new movies": np.array([late for late, _ in rows]),
-        "other movies": np.array([other[TOLD : 2 * TOLD] for _, other in rows]),
+        "nothing": np.zeros((len(people), 0), np.int64),
+        "new movies": np.array([person.late for person in people]),
+        "other movies": np.array([person.other[TOLD : 2 * TOLD] for person in people]),
     }
     for name, events in told.items():
         given = {
@@ -168,8 +190,7 @@ def histories(report: Report, cut: Cut, old: Lists, facts: list[dict[str, object
             ]
             for place, own in enumerate(events.tolist())
         }
-        people = -1 - np.arange(len(rows))
-        users, which = many_users(snapshot.run, people, given)
+        users, which = many_users(snapshot.run, -1 - np.arange(len(people)), given)
         encoded = snapshot.encoder.encode(questions_of(users, which, None))
         numbers = snapshot.run.catalogue.vocabulary.numbers(ids[data.movies[asked]].ravel())
         vectors = snapshot.vectors_of(numbers).reshape(*asked.shape, -1)
@@ -179,7 +200,7 @@ def histories(report: Report, cut: Cut, old: Lists, facts: list[dict[str, object
         line = (
             f"told {events.shape[1]} ratings of {name:12}: RMSE {error:.4f} of {asked.size} others"
         )
-        report.add(line, told=name, ratings=asked.size, users=len(rows), rmse=error)
+        report.add(line, told=name, ratings=asked.size, users=len(people), rmse=error)
 
 
 def rows_of_users(users: NDArray[np.integer], rng: np.random.Generator) -> list[Numbers]:
@@ -290,7 +311,11 @@ def main() -> None:
         old = retrained(report, parts, settings, 0, Path(scratch) / "run-0")
         run = old.snapshot.run
         still = new_movie_vectors(run, content_of(run, facts))
-        histories(report, parts, old, facts)
+        people = strangers(parts)
+        known = ~np.isin(parts.dataset.users, [person.user for person in people])
+        folder = Path(scratch) / "without-people"
+        train_on(without_new(parts), parts.trained(0) & known, folder, settings, 0)
+        histories(report, parts, lists_of(parts, folder), facts, people)
         for given in GIVEN:
             baselines(report, parts, given)
             if not given:
