@@ -163,6 +163,26 @@ def test_a_year_is_no_second_and_a_time_before_all_events_is_said(
     assert answers["1990"] != answers["2030"]
 
 
+def test_answers_say_for_which_of_several_times_they_are(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    users, pairs, out = (tmp_path / name for name in ("users.csv", "pairs.csv", "out.csv"))
+    users.write_text("user_id,timestamp\n42,\n42,1000000000\n")
+    rec(
+        monkeypatch, "batch", "topk", "--run", str(run), "--users", str(users),
+        "--k", "2", "--out", str(out),
+    )  # fmt: skip
+    header, *rows = [line.split(",") for line in out.read_text().splitlines()]
+    assert header == ["user_id", "rank", "movie_id", "score", "rating", "timestamp"]
+    assert [row[-1] for row in rows] == ["", "", "1000000000", "1000000000"]
+    pairs.write_text("user_id,movie_id,timestamp\n42,5,1000000000\n42,5,\n")
+    rec(monkeypatch, "batch", "rate", "--run", str(run), "--pairs", str(pairs), "--out", str(out))
+    header, *rows = [line.split(",") for line in out.read_text().splitlines()]
+    assert header == ["user_id", "movie_id", "rating", "deviation", "timestamp"]
+    assert [row[-1] for row in rows] == ["1000000000", ""]
+    assert rows[0][2] != rows[1][2]
+
+
 @pytest.mark.parametrize("unknown", ["error", "skip", "new"])
 def test_what_becomes_of_unknown_users_in_a_file_is_a_choice(
     run: Path,

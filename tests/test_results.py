@@ -6,6 +6,7 @@ import pytest
 
 from index.neighbours import NO_ID
 from retrieval.data.catalogue import Movie
+from retrieval.data.times import NO_TIME
 from retrieval.options import RankBy
 from retrieval.serving.results import (
     Explanation,
@@ -116,6 +117,23 @@ def test_lists_of_many_users_become_a_frame_without_what_is_not_there() -> None:
     assert frame["rank"].tolist() == [1, 2, 1]
     assert frame["movie_id"].tolist() == [3, 8, 8]
     assert frame["score"].tolist() == [2.0, 1.0, 4.0]
+
+
+def test_answers_to_one_user_at_two_times_are_told_apart() -> None:
+    ids, ones = np.array([5, 5]), np.ones(2)
+    times = np.array([978_300_760, NO_TIME])
+    pairs = Ratings(
+        user_ids=ids, movie_ids=ids, ratings=ones, deviations=None, chances=None, times=times
+    )
+    lists = TopK(
+        user_ids=ids,
+        movie_ids=np.array([[3, 8], [8, 3]]),
+        scores=np.ones((2, 2)),
+        ratings=np.ones((2, 2)),
+        times=times,
+    )
+    assert pairs.to_frame()["timestamp"].tolist() == [978_300_760, pd.NA]
+    assert lists.to_frame()["timestamp"].tolist() == [978_300_760] * 2 + [pd.NA] * 2
 
 
 def test_a_frame_without_rows_has_the_columns_and_types_of_others() -> None:

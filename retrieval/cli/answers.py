@@ -21,7 +21,7 @@ from retrieval.storage.files import new_file
 STANDARD_OUTPUT = Path("-")
 PARQUET = ".parquet"
 
-WHOLE = (columns.USER_ID, columns.RANK, columns.MOVIE_ID)
+WHOLE = (columns.USER_ID, columns.RANK, columns.MOVIE_ID, columns.TIMESTAMP)
 FRACTIONAL = (columns.SCORE, columns.RATING, columns.DEVIATION)
 
 

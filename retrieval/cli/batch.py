@@ -81,7 +81,7 @@ def topk(
     workers: WorkersOption = None,
     ray_address: RayAddressOption = None,
 ) -> None:
-    """Write the lists of many users: user_id, rank, movie_id, score, rating."""
+    """Write the lists of many users: user_id, rank, movie_id, score, rating[, timestamp]."""
     from retrieval.cli.answers import check_out, write_answers
     from retrieval.cli.requests import read_users, text_ids
     from retrieval.distributed.cluster import connected
@@ -117,7 +117,9 @@ def topk(
                 found = _noted(lists_on(cluster, recommender.run, job, blocks, workers), shows)
         # What is wrong with the options is said before the file is begun.
         begun = itertools.chain(list(itertools.islice(found, 1)), found)
-        write_answers(out, LISTED, itertools.chain.from_iterable(map(_rows, begun)))
+        header = (*LISTED, *[columns.TIMESTAMP] * (times is not None))
+        rows = (_rows(lists, dated=times is not None) for lists in begun)
+        write_answers(out, header, itertools.chain.from_iterable(rows))
     note(f"wrote the lists of {len(kept):,} users to {shown(out)}")
 
 
@@ -131,9 +133,10 @@ def rate(
     histories: HistoriesOption = None,
     unknown: UnknownOption = Unknown.SKIP,
 ) -> None:
-    """Write the ratings of many pairs: user_id, movie_id, rating and, if known, deviation."""
+    """Write the ratings of many pairs: user_id, movie_id, rating[, deviation][, timestamp]."""
     from retrieval.cli.answers import check_out, write_answers
     from retrieval.cli.requests import read_pairs, text_ids
+    from retrieval.serving.results import times_told
 
     check_out(out, [path for path in (pairs, histories) if path is not None])
     recommender = recommender_of(run_or_newest(run), threads=os.cpu_count() or 1)
@@ -142,13 +145,16 @@ def rate(
     users, movies = questions.users[sifted.kept], questions.movies[sifted.kept]
     times = None if questions.times is None else questions.times[sifted.kept]
     answers = recommender.rate_many(users, movies, times=times, histories=sifted.histories)
-    header = [columns.USER_ID, columns.MOVIE_ID, columns.RATING]
-    numbers = [answers.ratings]
+    answered: dict[str, list[object]] = {
+        columns.USER_ID: users.tolist(),
+        columns.MOVIE_ID: movies.tolist(),
+        columns.RATING: answers.ratings.tolist(),
+    }
     if answers.deviations is not None:
-        header.append(columns.DEVIATION)
-        numbers.append(answers.deviations)
-    answered = (users, movies, *numbers)
-    write_answers(out, header, zip(*(column.tolist() for column in answered), strict=True))
+        answered[columns.DEVIATION] = answers.deviations.tolist()
+    if times is not None:
+        answered[columns.TIMESTAMP] = list(times_told(times))
+    write_answers(out, [*answered], zip(*answered.values(), strict=True))
     note(f"wrote the ratings of {len(users):,} pairs to {shown(out)}")
 
 
@@ -200,12 +206,22 @@ def _noted(answers: "Iterator[Answer]", shows: Progress) -> "Iterator[TopK]":
         remark(f"{heard - SHOWN:,} more of the kind")
 
 
-def _rows(lists: "TopK") -> "Iterator[tuple[object, ...]]":
-    """Give the rows of the lists of many users."""
+def _rows(lists: "TopK", *, dated: bool) -> "Iterator[tuple[object, ...]]":
+    """Give the rows of the lists of many users.
+
+    Args:
+        lists: The lists.
+        dated: Whether each row says for when its list is, if that was asked.
+    """
+    from retrieval.serving.results import times_told
+
     columns_of = (lists.user_ids, lists.movie_ids, lists.scores, lists.ratings)
-    for user, *of_user in zip(*(column.tolist() for column in columns_of), strict=True):
+    times = [None] * len(lists.user_ids) if lists.times is None else times_told(lists.times)
+    for moment, user, *of_user in zip(
+        times, *(column.tolist() for column in columns_of), strict=True
+    ):
         for row in _listed(*of_user):
-            yield user, *row
+            yield user, *row, *[moment] * dated
 
 
 def _listed(

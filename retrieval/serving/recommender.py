@@ -335,7 +335,7 @@ class Recommender:
             run, user_ids, {} if histories is None else histories, at, snapshot.histories
         )
         made = predict(snapshot, found, rows, numbers, at, self._threads)
-        return Ratings(user_ids=user_ids, movie_ids=movie_ids, **made._asdict())
+        return Ratings(user_ids=user_ids, movie_ids=movie_ids, times=at, **made._asdict())
 
     def topk_many(
         self,
@@ -405,6 +405,7 @@ class Recommender:
             movie_ids=_ids(snapshot.run, lists.movies),
             scores=lists.scores,
             ratings=lists.ratings,
+            times=at,
         )
 
 

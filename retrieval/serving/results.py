@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from retrieval.data import columns
 from retrieval.data.catalogue import Movie
+from retrieval.data.times import NO_TIME
 from retrieval.data.vocabulary import Ids
 from retrieval.options import RankBy
 
@@ -181,10 +182,13 @@ class Ratings:
     movie_ids: Ids  # (Q,)
     ratings: NDArray[np.float64]  # (Q,)
     deviations: NDArray[np.float64] | None  # (Q,) standard deviations of true ratings around them
-    chances: NDArray[np.float64] | None  # (Q, L) of each of the link's rating values
+    # (Q, L) of each of the link's rating values, as sure as each pair is; ratings are the means
+    # under the usual uncertainty, so that one dot product orders them
+    chances: NDArray[np.float64] | None
+    times: NDArray[np.int64] | None = None  # (Q,) of asking, in seconds, `NO_TIME` without one
 
     def to_frame(self) -> "pd.DataFrame":
-        """Return a table of one row a pair; deviations are a column where they are known."""
+        """Return a table of one row a pair, with deviations and times where there are any."""
         found: dict[str, Column] = {
             columns.USER_ID: self.user_ids,
             columns.MOVIE_ID: self.movie_ids,
@@ -192,6 +196,8 @@ class Ratings:
         }
         if self.deviations is not None:
             found[columns.DEVIATION] = self.deviations
+        if self.times is not None:
+            found[columns.TIMESTAMP] = times_told(self.times)
         return _frame(found)
 
 
@@ -203,19 +209,29 @@ class TopK:
     movie_ids: Ids  # (Q, K)
     scores: NDArray[np.float64]  # (Q, K), minus infinity where there is no movie
     ratings: NDArray[np.float64]  # (Q, K), NaN where no pair predicts ratings
+    times: NDArray[np.int64] | None = None  # (Q,) of asking, in seconds, `NO_TIME` without one
 
     def to_frame(self) -> "pd.DataFrame":
-        """Return a table of one row a movie in a list; a user without a list has no row."""
+        """Return a table of one row a movie in a list; a user without a list has no row.
+
+        Times are a column where there are any.
+        """
         questions, places = np.nonzero(np.isfinite(self.scores))
-        return _frame(
-            {
-                columns.USER_ID: self.user_ids[questions],
-                columns.RANK: places + 1,
-                columns.MOVIE_ID: self.movie_ids[questions, places],
-                columns.SCORE: self.scores[questions, places],
-                columns.RATING: self.ratings[questions, places],
-            }
-        )
+        found: dict[str, Column] = {
+            columns.USER_ID: self.user_ids[questions],
+            columns.RANK: places + 1,
+            columns.MOVIE_ID: self.movie_ids[questions, places],
+            columns.SCORE: self.scores[questions, places],
+            columns.RATING: self.ratings[questions, places],
+        }
+        if self.times is not None:
+            found[columns.TIMESTAMP] = times_told(self.times[questions])
+        return _frame(found)
+
+
+def times_told(times: NDArray[np.int64]) -> list[int | None]:
+    """Return times of asking `(Q,)` as a column; None where a question had none."""
+    return [None if moment == NO_TIME else moment for moment in times.tolist()]
 
 
 def _movie_columns(movies: Sequence[Movie]) -> dict[str, Column]:
@@ -245,6 +261,8 @@ def _frame(found: Mapping[str, Column]) -> "pd.DataFrame":
     import pandas as pd  # noqa: PLC0415 (answers need no pandas until somebody wants a frame)
 
     types = {name: _TYPES.get(name, "str") for name in found}
+    if any(moment is None for moment in found.get(columns.TIMESTAMP, ())):
+        types[columns.TIMESTAMP] = "Int64"  # which has gaps
     for name in {columns.USER_ID, columns.MOVIE_ID} & found.keys():
         types[name] = "str" if np.asarray(found[name]).dtype.kind == "U" else "int64"
     return pd.DataFrame(
