@@ -120,6 +120,8 @@ def test_a_key_has_bounds(steady: Service, key: str) -> None:
         rating(1, timestamp=NOW + 10 * 86_400),
         rating(1, timestamp=1.5),
         rating(1, timestamp="2000"),
+        rating(1, timestamp="yesterday"),
+        rating(1, timestamp="1931-11-28T20:15:00Z"),
         rating(1, more=1),
         rating(1) | {"user_id": "a\x00b"},
         rating(1) | {"user_id": ""},
@@ -132,6 +134,15 @@ def test_a_key_has_bounds(steady: Service, key: str) -> None:
 )
 def test_an_event_that_cannot_be_is_refused(steady: Service, event: object) -> None:
     assert steady.refused("POST", "/v1/events", json=event) == (422, "invalid_request")
+
+
+def test_an_event_may_say_its_time_in_words(service: Service) -> None:
+    user = 2_000_123
+    movie = listed(service, user)[0]
+    told = rating(movie, timestamp="2025-11-28T20:15:00Z") | {"user_id": user}
+    service.post("/v1/events", told)
+    (event,) = service.get(f"/v1/users/{user}/history")["events"]
+    assert event["timestamp"] == 1_764_360_900
 
 
 def test_a_user_is_forgotten(service: Service) -> None:

@@ -46,6 +46,13 @@ def test_a_list_at_a_time_is_that_of_the_recommender(
     assert [row["score"] for row in found["movies"]] == pytest.approx([w.score for w in wanted])
 
 
+@pytest.mark.parametrize(
+    "at", ["2033-05-18T03:33:20Z", "2033-05-18T05:33:20+02:00", "2033-05-18 03:33:20"]
+)
+def test_a_time_may_be_written_out(service: Service, at: str) -> None:
+    assert service.get(LIST, params={"at": at})["at"] == 2_000_000_000
+
+
 def test_conditions_keep_movies_out(service: Service, recommender: Recommender) -> None:
     at, genre = 2_000_000_000, recommender.run.catalogue.movies[0].genres[0]
     denied = ids(service.get(LIST, params={"at": at, "genre": genre}))[:2]
@@ -175,6 +182,8 @@ def test_a_name_that_could_break_a_log_is_not_taken(service: Service, name: str)
         ("rank_by=fame", "rank_by 'fame'"),
         ("at=-1", "at '-1'"),
         ("at=99999999999", "at '99999999999'"),
+        ("at=yesterday", "give whole seconds since 1970, or a time such as 2026-"),
+        ("at=0001-01-01T00:00%2B14:00", "at '0001-01-01T00:00+14:00'"),
         ("when=later", "when 'later'"),
         ("diversity=nan", "diversity 'nan'"),
         ("diversity=2", "diversity '2'"),

@@ -1,10 +1,12 @@
 """What may be sent: parameters and bodies, with what each may be."""
 
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Any, Self
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Discriminator,
     Field,
@@ -34,7 +36,29 @@ MOST_FOUND = 1000
 # A text that hides nothing.
 Text = Annotated[str, StringConstraints(max_length=500, pattern=rf"^[^{CONTROLS}]*$")]
 Name = Annotated[Text, Field(min_length=1)]
-Seconds = Annotated[int, Field(ge=0, lt=LATEST, description="seconds since 1970")]
+
+
+def _seconds(value: object) -> object:
+    """Return a date or time as ISO 8601 writes it in seconds, of UTC where it names no zone."""
+    if not isinstance(value, str) or value.lstrip("-").isdecimal():
+        return value
+    try:
+        moment = datetime.fromisoformat(value)
+        seconds = int(moment.replace(tzinfo=moment.tzinfo or UTC).timestamp())
+    except (ValueError, OverflowError) as error:
+        raise ValueError(
+            "give whole seconds since 1970, or a time such as 2026-11-28T20:15:00Z"
+        ) from error
+    if not 0 <= seconds < LATEST:
+        raise ValueError("give a time from 1970 on, before 2100")
+    return seconds
+
+
+Seconds = Annotated[
+    int,
+    Field(ge=0, lt=LATEST),
+    BeforeValidator(_seconds, json_schema_input_type=int | datetime),
+]
 
 
 class EventKind(StrEnum):
@@ -62,7 +86,7 @@ class ListOptions(Sent):
         None, ge=1, description=f"length of the list; {USUAL_MOVIES}, or all there are"
     )
     rank_by: RankBy | None = Field(None, description="what ranks; by default what validation chose")
-    at: Seconds | None = Field(None, description="time of asking, in seconds since 1970")
+    at: Seconds | None = Field(None, description="time of asking: seconds since 1970, or ISO 8601")
     when: Moment = Field(Moment.NOW, description="when a list without a time is asked")
     where: tuple[Text, ...] = Field(
         (), max_length=MOST_CONDITIONS, fail_fast=True, description="conditions, such as year>=1990"
@@ -111,7 +135,7 @@ class Question(ListOptions):
 class RatingOptions(Sent):
     """What is told of a user and a movie."""
 
-    at: Seconds | None = Field(None, description="time of asking, in seconds since 1970")
+    at: Seconds | None = Field(None, description="time of asking: seconds since 1970, or ISO 8601")
     explain: bool = Field(
         default=False, description="whether to tell which events carry the answer"
     )
