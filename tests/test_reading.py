@@ -80,3 +80,13 @@ def test_what_was_not_asked_about_for_longest_goes_first() -> None:
     kept.put("f", "1")
     assert kept.get("f") == "1"
     assert len(kept) == 1
+
+
+def test_some_values_are_kept_however_large_they_are() -> None:
+    kept: LruCache[str, str] = LruCache(len, most=10, fewest=2)
+    for name in "abc":
+        kept.put(name, name * 20)
+    assert [kept.get(name) is None for name in "abc"] == [True, False, False]
+    kept.put("c", "c")
+    kept.put("d", "d")
+    assert [kept.get(name) for name in "bcd"] == [None, "c", "d"]

@@ -15,10 +15,11 @@ class LruCache(Generic[K, V]):
     Args:
         size: Gives the bytes of a value.
         most: Bytes of values that are kept.
+        fewest: Values that are kept however large they are.
     """
 
-    def __init__(self, size: Callable[[V], int], most: int) -> None:
-        self._size, self._most, self._bytes = size, most, 0
+    def __init__(self, size: Callable[[V], int], most: int, fewest: int = 0) -> None:
+        self._size, self._most, self._fewest, self._bytes = size, most, fewest, 0
         self._values: OrderedDict[K, V] = OrderedDict()
         self._lock = Lock()
 
@@ -36,7 +37,7 @@ class LruCache(Generic[K, V]):
             before = self._values.pop(key, None)
             self._bytes += self._size(value) - (0 if before is None else self._size(before))
             self._values[key] = value
-            while self._bytes > self._most:
+            while self._bytes > self._most and len(self._values) > self._fewest:
                 _, oldest = self._values.popitem(last=False)
                 self._bytes -= self._size(oldest)
 

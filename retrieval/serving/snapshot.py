@@ -22,9 +22,9 @@ from retrieval.serving.filters import Filter
 from retrieval.serving.history import HistoryStore, StoredHistories
 from retrieval.serving.masks import Masks
 
-# Bytes of the selections by conditions that are kept, and of the vectors or the index that a search
-# may keep for one of them, at most.
-SELECTED, OWN = 2**29, 2**25
+# Selections by conditions are kept: so many bytes, but never fewer selections; and a search may keep
+# vectors or an index of so many bytes for one of them.
+SELECTED, FEWEST, OWN = 2**28, 8, 2**25
 
 # Rows whose lengths are worked out together.
 TOGETHER = 2**16
@@ -87,7 +87,7 @@ class ServingSnapshot:
             count = len(selection.ids)  # each with its row; and which of all rows it is, a byte
             return rows + 16 * count + min(OWN, width * count)
 
-        return LruCache(size, SELECTED)
+        return LruCache(size, SELECTED, FEWEST)
 
     @cached_property
     def taste_norms(self) -> NDArray[np.float32]:
