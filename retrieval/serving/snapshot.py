@@ -22,8 +22,8 @@ from retrieval.serving.filters import Filter
 from retrieval.serving.history import HistoryStore, StoredHistories
 from retrieval.serving.masks import Masks
 
-# Selections by conditions are kept: so many bytes, but never fewer selections; and a search may keep
-# vectors or an index of so many bytes for one of them.
+# Bytes of selections by conditions that are kept, and how few are kept whatever they take. A search
+# keeps vectors, or an index, of so many bytes at most for one of them.
 SELECTED, FEWEST, OWN = 2**28, 8, 2**25
 
 # Rows whose lengths are worked out together.
