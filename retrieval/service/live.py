@@ -78,7 +78,7 @@ def before(deeds: Deeds, count: int) -> Deeds:
     return found
 
 
-def events_of(deeds: Deeds) -> list[LiveEvent]:
+def one_by_one(deeds: Deeds) -> list[LiveEvent]:
     """Return deeds as events, one by one."""
     return [
         LiveEvent(movie, _KINDS[code], None if math.isnan(rating) else rating, timestamp)
@@ -229,7 +229,7 @@ class LiveEvents:
     def _count(self, deeds: Deeds, sign: int) -> None:
         """Count deeds among the ratings of their movies, or no longer."""
         scale = self._run.config.scale
-        for event in events_of(deeds):
+        for event in one_by_one(deeds):
             rating = scale.highest if event.kind is Kind.LIKE else event.rating
             if rating is not None or not scale.tells_taste:
                 count, total = self.rated(event.movie)

@@ -19,7 +19,7 @@ from retrieval.options import RankBy
 from retrieval.run.folder import Run
 from retrieval.run.stores import is_away
 from retrieval.service.catalogue import LoggedMovies, Overlay, Shelf, unlisted
-from retrieval.service.live import NO_DEEDS, Deeds, LiveEvents, before, events_of, id_of
+from retrieval.service.live import NO_DEEDS, Deeds, LiveEvents, before, id_of, one_by_one
 from retrieval.service.log import Kind
 from retrieval.service.settings import ServiceSettings
 from retrieval.serving.arguments import checked_id, checked_time
@@ -419,7 +419,7 @@ class View:
         ]
         rows += [
             HistoryRow(movies[event.movie], event.kind, event.rating, event.timestamp)
-            for event in events_of(before(live.deeds(user), len(movies)))
+            for event in one_by_one(before(live.deeds(user), len(movies)))
         ]
         return sorted(rows, key=lambda row: row.timestamp)[::-1]
 
