@@ -83,6 +83,9 @@ SETTLED, COMPARED = 0.5, 0.2
 # in which all of it happens once.
 DISTURBED, SWAPPED, ROUND = (0.08, 0.42), (0.6, 0.85), 1200.0
 
+# In how many parts of the time memory is told.
+PARTS = 20
+
 # By how much memory may differ.
 FLAT = 0.05
 
@@ -142,18 +145,33 @@ class PostgreSQL:
         self._server.start()
 
 
+class Sample(NamedTuple):
+    """Memory of the largest process of a service at a moment, in MB."""
+
+    passed: float  # share of the time
+    resident: float
+    own: float  # of this, what no file and no other process shares
+
+
 class Verdict(NamedTuple):
     """What a soak found."""
 
     counts: Counter[str]
-    before: float  # megabytes, in the middle
-    after: float  # megabytes, at the end
+    samples: list[Sample]  # of memory
     wrong: list[str]
+
+    @property
+    def compared(self) -> tuple[float, float]:
+        """Memory in the middle and at the end, in MB."""
+        settled = [each.resident for each in self.samples if each.passed >= SETTLED]
+        count = max(1, round(COMPARED * len(settled)))
+        return float(np.median(settled[:count])), float(np.median(settled[-count:]))
 
     @property
     def grown(self) -> float:
         """Share by which memory grew."""
-        return self.after / self.before - 1
+        before, after = self.compared
+        return after / before - 1
 
     def fine(self) -> bool:
         """Return whether nothing was wrong."""
@@ -214,14 +232,22 @@ def say(report: Report, verdict: Verdict) -> None:
         count = verdict.counts[name]
         report.add(f"{name:14} {count:12,}  {'WRONG' if count else 'fine'}", what=name, count=count)
     flat = "fine" if abs(verdict.grown) <= FLAT else "WRONG"
+    before, after = verdict.compared
     report.add(
-        f"{'memory, MB':14} {verdict.before:12,.0f}  {flat}: then {verdict.after:,.0f}, "
-        f"{verdict.grown:+.1%}",
+        f"{'memory, MB':14} {before:12,.0f}  {flat}: then {after:,.0f}, {verdict.grown:+.1%}",
         what="memory",
-        before=verdict.before,
-        after=verdict.after,
+        before=before,
+        after=after,
         grown=verdict.grown,
     )
+    for part in np.array_split(np.array(verdict.samples), min(PARTS, len(verdict.samples))):
+        passed, resident, own = np.median(part, axis=0).tolist()
+        report.add(
+            f"  after {passed:4.0%} {resident:8,.0f} MB, {own:,.0f} of it shared with nobody",
+            passed=passed,
+            resident=resident,
+            own=own,
+        )
     for line in verdict.wrong:
         report.say(line)
 
@@ -311,7 +337,7 @@ def soak(
         for each in clients:
             each.start()
         try:
-            memory = disturbed(served, versions, there, seconds, workers, tell)
+            samples = disturbed(served, versions, there, seconds, workers, tell)
         except Exception:
             tell("".join(served.log.read_text().splitlines(keepends=True)[-LOGGED:]))
             for each in clients:
@@ -322,7 +348,7 @@ def soak(
         findings = [_finding(found) for _ in clients]
         for each in clients:
             each.join()
-        verdict = judged(findings, versions, memory)
+        verdict = judged(findings, versions, samples)
         check_events(verdict, findings, there.url, served.address, workers)
     return verdict
 
@@ -375,8 +401,8 @@ def disturbed(
     seconds: float,
     workers: int,
     tell: Callable[[str], None],
-) -> tuple[float, float]:
-    """Disturb a service for a while; return its memory in the middle and at the end, in MB."""
+) -> list[Sample]:
+    """Disturb a service for a while; return how much memory it had."""
 
     def kill() -> None:
         if workers > 1:
@@ -395,17 +421,15 @@ def disturbed(
     moments = [*np.linspace(*DISTURBED, len(first)), *np.linspace(*SWAPPED, len(second))]
     plan = list(zip(moments, first + second, strict=True))
     began = time.monotonic()
-    samples: list[tuple[float, float]] = []
+    samples: list[Sample] = []
     while (passed := (time.monotonic() - began) / seconds) < 1:
         if plan and passed >= plan[0][0]:
             _, (what, act) = plan.pop(0)
             tell(f"{passed:4.0%} {what}")
             act()
-        samples.append((passed, memory_of(served)))
+        samples.append(Sample(passed, *memory_of(served)))
         time.sleep(LOOK)
-    settled = [used for moment, used in samples if moment >= SETTLED]
-    count = max(1, round(COMPARED * len(settled)))
-    return float(np.median(settled[:count])), float(np.median(settled[-count:]))
+    return samples
 
 
 def workers_of(served: Served) -> list[int]:
@@ -419,22 +443,21 @@ def workers_of(served: Served) -> list[int]:
     ]
 
 
-def memory_of(served: Served) -> float:
-    """Return the resident memory of the largest process of a service, in MB.
+def memory_of(served: Served) -> tuple[float, float]:
+    """Return the resident memory of the largest process of a service, and its own part, in MB.
 
     That of all together would tell how many workers there are at the moment.
     """
-    largest = 0
+    largest, own = 0, 0
     for process in (served.process.pid, *workers_of(served)):
         with suppress(FileNotFoundError, ProcessLookupError):  # it was killed just now
-            pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
-            largest = max(largest, pages * os.sysconf("SC_PAGE_SIZE"))
-    return largest / MEGABYTE
+            _, resident, shared, *_ = Path(f"/proc/{process}/statm").read_text().split()
+            largest, own = max((largest, own), (int(resident), int(resident) - int(shared)))
+    page = os.sysconf("SC_PAGE_SIZE") / MEGABYTE
+    return largest * page, own * page
 
 
-def judged(
-    findings: Sequence[Findings], versions: Versions, memory: tuple[float, float]
-) -> Verdict:
+def judged(findings: Sequence[Findings], versions: Versions, samples: list[Sample]) -> Verdict:
     """Return what clients found, all together."""
     counts: Counter[str] = Counter(swaps=versions.swaps)
     wrong = []
@@ -447,7 +470,7 @@ def judged(
                 wrong.append(f"mixed: {version} lists movie {movie}, {times} times")
         counts["watched"] += sum(each.seen.values())
     counts["acknowledged"] = sum(len(each.acknowledged) for each in findings)
-    return Verdict(counts, *memory, wrong)
+    return Verdict(counts, samples, wrong)
 
 
 def check_events(
