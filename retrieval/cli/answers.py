@@ -115,6 +115,9 @@ def _write_parquet(file: BinaryIO, header: Sequence[str], rows: Iterable[Sequenc
 
     types = dict.fromkeys(WHOLE, pa.int64()) | dict.fromkeys(FRACTIONAL, pa.float64())
     values = list(zip(*rows, strict=True)) or [()] * len(header)
+    for name, column in zip(header, values, strict=True):
+        if any(isinstance(value, str) for value in column):
+            types[name] = pa.string()
     table = pa.table(
         {
             name: pa.array(column, types.get(name))

@@ -124,6 +124,12 @@ def evaluate(
     as_json: JsonOption = False,
 ) -> None:
     """Hold ratings out, train on the rest, and score the answers beside baselines."""
+    given = {"preset": preset, "towers": towers, "set": changes, "seed": seed or None}
+    for option, value in given.items() if trained is not None else ():
+        if value is not None:
+            raise RequestError(
+                f"--{option} has no effect on --trained {shown(trained)}, which is asked as it is"
+            )
     settings = chosen_settings(preset, towers, config, changes)
     source = chosen_source(data, config, columns, repeats, any_years=any_years)
     if source is None:
@@ -138,10 +144,15 @@ def evaluate(
     from retrieval.evaluation.protocols import evaluate as evaluate_run
     from retrieval.evaluation.temporal import evaluate_later
     from retrieval.run.folder import open_run
-    from retrieval.run.versions import check_target
+    from retrieval.run.versions import CURRENT, check_target
 
     if run is not None:
         check_target(run)
+        if (run / CURRENT).exists():
+            raise RequestError(
+                f"{shown(run)} is a run already, and would answer from what is trained here; name "
+                f"a new folder with --run, or ask the run as it is: --trained {shown(run)}"
+            )
     asked = None
     with TemporaryDirectory() as scratch, progress(quiet=quiet) as shows:
         shows.stage(f"reading {source}")
@@ -173,16 +184,17 @@ def evaluate(
                 device=device,
                 progress=shows,
             )
-        seconds = open_run(folder).config.training_seconds
+        facts = open_run(folder).config
+    kept, seconds = trained or run, facts.training_seconds
     if as_json:
         print_json(
             {
-                "run": None if run is None else str(run),
+                "run": None if kept is None else str(kept),
                 "data": str(source),
                 "protocol": protocol,
                 **({} if asked is None else later.said(asked.protocol)),
-                "preset": settings.preset,
-                "seed": seed,
+                "preset": facts.preset,
+                "seed": facts.seed,
                 "training_seconds": seconds,
                 "results": [_facts(result) for result in results],
             }
@@ -193,7 +205,7 @@ def evaluate(
     names = list(results[0].metrics)
     of = protocol if asked is None else f"{protocol}, {later.words(asked.protocol)},"
     print_table(
-        f"{of} of {source}, preset {settings.preset}, seed {seed}",
+        f"{of} of {source}, preset {facts.preset}, seed {facts.seed}",
         ("questions", "system", "count", *names),
         [
             (
@@ -252,10 +264,13 @@ class _Later(NamedTuple):
         if self.test is not None and not self.test.exists():
             raise RequestError(f"--test {shown(self.test)} is no file; check its name")
         self._pause()
+        if self.cut is not None and _share(self.cut) is None:
+            _cut_time(self.cut)
 
     def asked(self, data: "MovieData", source: "DataSource") -> _Asked:
         """Return what is asked about data, which was read from a source."""
         from retrieval.data.source import events_like, read
+        from retrieval.data.times import COUNTERS
         from retrieval.evaluation.questions import LaterProtocol
         from retrieval.evaluation.selection import core_of, last_moment, with_later
 
@@ -265,6 +280,11 @@ class _Later(NamedTuple):
             remark(*later.notes)
             whole = with_later(data, later, str(self.test))
             return _Asked(whole, data, LaterProtocol(last_moment(data), target, pause))
+        if last_moment(data) < COUNTERS:
+            raise RequestError(
+                f"these events have no times, and {Protocol.TEMPORAL} asks for what comes after a "
+                f"moment; choose --protocol {Protocol.LEAVE_ONE}"
+            )
         if self.core is not None:
             data = core_of(data, self.core)
         return _Asked(data, None, LaterProtocol(_moment(self.cut, data), target, pause))
@@ -302,17 +322,38 @@ def _moment(cut: str | None, data: "MovieData") -> int:
 
     from retrieval.data import columns
     from retrieval.evaluation.temporal import cut_at
-    from retrieval.serving.arguments import parse_time
 
-    times = data.ratings[columns.TIMESTAMP].to_numpy(dtype=np.int64)
     text = DEFAULT_CUT if cut is None else cut
+    share = _share(text)
+    if share is None:
+        return _cut_time(text)
+    return cut_at(data.ratings[columns.TIMESTAMP].to_numpy(dtype=np.int64), share)
+
+
+def _share(text: str) -> float | None:
+    """Return the share of all events that a text is; None for other texts."""
     try:
         share = float(text)
     except ValueError:
-        share = math.inf
-    if 0 < share < 1:
-        return cut_at(times, share)
-    return parse_time(text)
+        return None
+    return share if 0 < share < 1 else None
+
+
+def _cut_time(text: str) -> int:
+    """Read a cut as a time.
+
+    Raises:
+        RequestError: It is none.
+    """
+    from retrieval.serving.arguments import parse_time
+
+    try:
+        return parse_time(text)
+    except RequestError as error:
+        raise RequestError(
+            f"the cut '{shown(text)}' is no share of all events between 0 and 1, as 0.8, and no "
+            f"time: {error}"
+        ) from error
 
 
 def _facts(result: "Result") -> dict[str, object]:

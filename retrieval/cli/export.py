@@ -110,5 +110,5 @@ def _users_of(users: str, run: "Run") -> "Users | None":
     path = Path(users)
     questions = read_users(path, text_ids(run))
     remark(*early_times(run, questions, None))
-    sift(run, path, questions, None, Unknown.ERROR)
+    sift(run, path, questions, None, Unknown.ERROR, "leave the user out of the file")
     return questions

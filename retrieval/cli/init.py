@@ -34,6 +34,8 @@ def init(
     as_json: JsonOption = False,
 ) -> None:
     """Look at tables, say what is what, and write the settings that rec train --config takes."""
+    if out.is_dir():
+        raise RequestError(f"{shown(out)} is a folder; name a file in it with -o")
     if out.exists() and not force:
         raise RequestError(f"{shown(out)} is there already; give --force to write over it")
     from retrieval.data.fates import fate_lines

@@ -93,6 +93,11 @@ def seconds_of(at: str | None, run: "Run") -> int | None:
     if at is None:
         return None
     counts = counts_events(run)
+    if counts and not at.strip().isdecimal():
+        raise RequestError(
+            f"the events of this run have no times, so that {shown(at)} is before none and after "
+            "none; leave --at out, or give a place in their order, from 0"
+        )
     return parse_time(at, order=counts, years=not counts)
 
 

@@ -156,8 +156,17 @@ def read_history_file(path: Path, run: Run) -> HistoryFile:
     return found
 
 
+# What can be done about a user whom a run does not know.
+ANSWER_ANEW = "give a history with --histories, or answer as a new user by --unknown new"
+
+
 def sift(
-    run: Run, path: Path, questions: Users | Pairs, given: HistoryFile | None, unknown: Unknown
+    run: Run,
+    path: Path,
+    questions: Users | Pairs,
+    given: HistoryFile | None,
+    unknown: Unknown,
+    remedy: str = ANSWER_ANEW,
 ) -> Sifted:
     """Return which questions of a file can be answered, and what is wrong with the others.
 
@@ -167,6 +176,7 @@ def sift(
         questions: Questions in the file.
         given: Histories that replace those of users, known or not.
         unknown: What becomes of questions about what the run does not know.
+        remedy: What can be done about a user whom it does not know.
 
     Raises:
         DataError: Something is wrong, and that is an error.
@@ -184,7 +194,6 @@ def sift(
         elif unknown is Unknown.NEW and not there:
             histories[user] = []
         elif not there:
-            remedy = "give a history with --histories, or answer as a new user by --unknown new"
             problem = _problem(path, line, user, "unknown user", remedy)
         if problem is not None:
             problems.append(problem)

@@ -64,7 +64,8 @@ def retrain(
 
     folder, settings = run_or_newest(run), None
     if preset is not None:
-        settings = chosen_settings(preset, None, None, changes)
+        pairs = ",".join(open_run(folder).config.settings)
+        settings = chosen_settings(preset, pairs, None, changes)
     elif changes:
         settings = settings_of_run(open_run(folder).config).changed(settings_changes(changes))
     log = chosen_log(database, folder)

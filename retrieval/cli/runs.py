@@ -49,6 +49,16 @@ def info(run: RunOption = None, as_json: JsonOption = False) -> None:
 def runs(context: typer.Context, folder: FolderOption = RUNS, as_json: JsonOption = False) -> None:
     """List runs: when they were trained, on what, how good they are, and whether they are whole."""
     if context.invoked_subcommand is not None:
+        given = [
+            option
+            for name, option in (("folder", "--in"), ("as_json", "--json"))
+            if (source := context.get_parameter_source(name)) and source.name == "COMMANDLINE"
+        ]
+        if given:
+            raise RequestError(
+                f"{' and '.join(given)} before {context.invoked_subcommand} would have no effect; "
+                f"write rec runs {context.invoked_subcommand} {given[0]} ..."
+            )
         return
     from retrieval.run.listing import list_runs
     from retrieval.run.pruning import megabytes
@@ -97,6 +107,10 @@ def prune(
     from retrieval.run.listing import list_runs
     from retrieval.run.pruning import megabytes, removable, remove_run
 
+    if not folder.is_dir() and folder != RUNS:
+        raise RequestError(
+            f"there is no folder {shown(folder)}; name one that holds runs with --in"
+        )
     found = removable(list_runs(folder), keep)
     for removal in found:
         note(f"{'would remove' if dry_run else 'to remove'}: {removal}")
@@ -213,8 +227,10 @@ def _answering(folder: Path, version: str, *, as_json: bool) -> None:
 
 def _standing(version: "VersionSummary") -> str:
     """Return what a version is to its run, or what is the matter with it."""
-    if not version.answering and not version.promotable:
-        return version.state
+    from retrieval.run.listing import WHOLE
+
+    if version.state != WHOLE:
+        return f"answers, {version.state}" if version.answering else version.state
     if version.answering:
         return "answers"
     return "answered before" if version.answered else "candidate"

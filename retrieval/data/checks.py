@@ -124,7 +124,10 @@ def _complete(table: Table, needed: Sequence[str], report: Report) -> bool:
     for name in needed:
         if name not in table.frame:
             header = table.header or ",".join(map(str, table.frame.columns))
-            remedy = f"name it {name}, or say which column it is: --columns {name}=NAME"
+            remedy = (
+                f"name it {name}, or tell rec init, rec data check or rec train which column it "
+                f"is: --columns {name}=NAME"
+            )
             report.add(table.file, 1, header, f"column {name} is missing", remedy)
     if not len(table.frame):
         report.add(table.file, None, "", "no rows", "give at least one")

@@ -54,7 +54,10 @@ def read_movies(
         DataError: Everything that is wrong with it, in one report.
     """
     report = report or Report()
-    movies, _ = _movies(path, report, attributes, said)
+    movies, others = _movies(path, report, attributes, said)
+    if others:
+        names = ", ".join(map(shown, others))
+        report.note(f"{path.name}: columns that the run does not know are left out: {names}")
     return _checked(movies, report, attributes)
 
 

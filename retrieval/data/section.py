@@ -10,13 +10,13 @@ from retrieval.data import columns
 from retrieval.data.attributes import AttributeKind
 from retrieval.data.fates import Fate
 from retrieval.data.roles import NONE, OURS, Role
-from retrieval.data.source import DataSource
+from retrieval.data.source import PEOPLE, DataSource
 from retrieval.errors import RequestError, shown, unknown
 from retrieval.options import Repeats
 
 SECTION = "data"
 FOLDER, REPEATS, YEARS, COLUMNS, ATTRIBUTES = "folder", "repeats", "years", "columns", "attributes"
-KEYS = (FOLDER, *Role, REPEATS, YEARS, COLUMNS, ATTRIBUTES)
+KEYS = (FOLDER, PEOPLE, *Role, REPEATS, YEARS, COLUMNS, ATTRIBUTES)
 
 # The value of years that lets them lie anywhere.
 ANY = "any"
@@ -52,7 +52,7 @@ def read_section(path: Path) -> DataSource | None:
             raise unknown(f"setting of [data] in {path}", key, KEYS)
     files = {
         str(key): path.parent / _text(path, key, found[key])
-        for key in (FOLDER, *Role)
+        for key in (FOLDER, PEOPLE, *Role)
         if key in found
     }
     repeats, years = (_text(path, key, found.get(key, "")) for key in (REPEATS, YEARS))
@@ -67,6 +67,7 @@ def read_section(path: Path) -> DataSource | None:
         events=files.get(Role.EVENTS),
         movies=files.get(Role.MOVIES),
         users=files.get(Role.USERS),
+        people=files.get(PEOPLE),
         columns=_flat(path, COLUMNS, found.get(COLUMNS, {})),
         attributes=_flat(path, ATTRIBUTES, found.get(ATTRIBUTES, {})),
         repeats=Repeats(repeats) if repeats else None,
@@ -96,6 +97,8 @@ def written(source: DataSource, fates: Iterable[Fate], path: Path) -> str:
     lines += [
         _line(role, _relative(file, path), MEANINGS[role]) for role, file in source.files.items()
     ]
+    if source.people is not None:
+        lines.append(_line(PEOPLE, _relative(source.people, path), "directors and casts"))
     if source.repeats is not None:
         others = " or ".join(each for each in Repeats if each is not source.repeats)
         lines.append(_line(REPEATS, source.repeats, f"{OF_REPEATS[source.repeats]}; else {others}"))
@@ -154,7 +157,8 @@ def _quoted(text: str) -> str:
 
 
 def _relative(file: Path, path: Path) -> str:
-    return Path(os.path.relpath(file, path.parent)).as_posix()
+    # A folder that is a link is another place to what is named from it.
+    return Path(os.path.relpath(file.resolve(), path.parent.resolve())).as_posix()
 
 
 def _text(path: Path, key: str, value: object) -> str:

@@ -22,6 +22,9 @@ from retrieval.data.tables import read_table
 from retrieval.errors import LONGEST_LINE, RequestError, shown
 from retrieval.options import Repeats
 
+# Name of the table of a folder that has directors and casts.
+PEOPLE = "people"
+
 
 @dataclass(frozen=True, kw_only=True)
 class DataSource:
@@ -34,6 +37,7 @@ class DataSource:
         events: Table of ratings, plays or clicks: a file, or a folder of its parts.
         movies: Table of movies.
         users: Table of users.
+        people: Table of the directors and casts of movies.
         columns: By our name of a column: its name in the files, or - for none. A name such as
             users.user_id is of one table alone.
         attributes: By table and column, as in movies.country: its kind, or - to leave it out.
@@ -47,6 +51,7 @@ class DataSource:
     events: Path | None = None
     movies: Path | None = None
     users: Path | None = None
+    people: Path | None = None
     columns: Mapping[str, str] = field(default_factory=dict)
     attributes: Mapping[str, str] = field(default_factory=dict)
     repeats: Repeats | None = None
@@ -65,8 +70,8 @@ class DataSource:
     def saved(self) -> dict[str, Any]:
         """Return it as JSON holds it, files named from the root: `saved_source` reads it again."""
         paths = {str(role): path for role, path in self.files.items()}
-        if self.folder is not None:
-            paths["folder"] = self.folder
+        others = {"folder": self.folder, PEOPLE: self.people}
+        paths |= {name: path for name, path in others.items() if path is not None}
         return {
             **{name: str(path.absolute()) for name, path in paths.items()},
             "tables": [str(path.absolute()) for path in self.tables],
@@ -150,7 +155,7 @@ def _understood(source: DataSource, report: Report) -> Understood:
     if folder is not None:
         check_folder(folder)
         layout = layout_of(folder)
-    people = None if folder is None else named_table(folder, "people", report)
+    people = _people(source, report)
     if folder is not None and layout is not None:
         if source.columns or source.attributes:
             raise RequestError(f"{shown(folder)} is MovieLens {layout}: its columns are known")
@@ -195,8 +200,15 @@ def _understood(source: DataSource, report: Report) -> Understood:
         user_attributes=kinds.get(Role.USERS, {}),
     )
     data = checked(events, catalogue, renamed.get(Role.USERS), report, wanted)
-    resolved = _resolved(source, files, found, fates)
+    resolved = _resolved(source, files, people, found, fates)
     return Understood(data, resolved, tuple(fates), report.facts)
+
+
+def _people(source: DataSource, report: Report) -> Path | None:
+    """Return the table of directors and casts, if there is one."""
+    if source.people is not None or source.folder is None:
+        return source.people
+    return named_table(source.folder, PEOPLE, report)
 
 
 def _as_ours(table: Table) -> Table:
@@ -207,6 +219,7 @@ def _as_ours(table: Table) -> Table:
 def _resolved(
     source: DataSource,
     files: Mapping[Role, Path],
+    people: Path | None,
     found: Mapping[Role, Found],
     fates: Iterable[Fate],
 ) -> DataSource:
@@ -229,6 +242,7 @@ def _resolved(
         events=files[Role.EVENTS],
         movies=files.get(Role.MOVIES),
         users=files.get(Role.USERS),
+        people=people,
         columns=said,
         attributes=attributes,
         repeats=source.repeats or (Repeats.ALL if plays else Repeats.LAST),

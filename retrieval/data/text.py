@@ -47,6 +47,10 @@ def read_csv(path: Path, report: Report, expected: frozenset[str] = frozenset())
         DataError: It cannot be read at all, no column is known, or one comes twice.
     """
     first, empty = _first_line(path)
+    if empty:
+        what, remedy = "the file is empty", "begin it with the names of the columns"
+        report.add(path.name, None, "", what, remedy)
+        report.raise_any()
     headers = {separator: _header(first, separator) for separator in SEPARATORS}
 
     def known(separator: str) -> int:
@@ -58,7 +62,7 @@ def read_csv(path: Path, report: Report, expected: frozenset[str] = frozenset())
     if separator != "," and path.suffix.lower() != ".tsv":
         report.note(f"{path.name}: fields are read as separated by {SEPARATORS[separator]}")
     table = Table(path.name, pd.DataFrame(), range(0), first)
-    if not empty and not known(separator):
+    if not known(separator):
         what = "the first line names no column that is known"
         remedy = (
             "begin with user_id,movie_id,rating,timestamp or movie_id,title,genres, or say which "

@@ -1,5 +1,6 @@
 """Ids and numbers: the one place where what the data calls a thing becomes its row, and back."""
 
+import re
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,9 @@ Id = int | str
 Ids = NDArray[Any]  # int64 or texts
 
 WHOLE = np.dtype(np.int64)
+
+# A whole number of 64 bits as a text: an id has one way of being written.
+WHOLE_NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,18})", re.ASCII)
 
 # Bytes of one in an array of texts.
 CHARACTER = np.dtype("U1").itemsize

@@ -99,9 +99,14 @@ def _with_more(run: Run, user: int, count: int) -> Person:
     return Person(user_id=run.users.ids[user].item(), added=added)
 
 
+def _length(recommender: Recommender) -> int:
+    """Return how long lists are."""
+    return min(K, len(recommender.run.catalogue))
+
+
 def _ask(recommender: Recommender, users: Sequence[Id | Person]) -> None:
     for user in users:
-        recommender.topk(user, K)
+        recommender.topk(user, _length(recommender))
 
 
 def _latency(
@@ -115,18 +120,19 @@ def _latency(
         before: Makes what is kept of some of the users what it has to be when they are asked about.
     """
     _ask(recommender, users[:WARM_UP])
+    k = _length(recommender)
     times, stages = list[float](), dict[str, float]()
     for start in range(0, len(users), TOGETHER):
         part = slice(start, start + TOGETHER)
         before(part)
         for user in users[part]:
             began = time.perf_counter()
-            recommender.topk(user, K)
+            recommender.topk(user, k)
             times.append(1000 * (time.perf_counter() - began))
         before(part)
         for user in users[part]:
             timer = StageTimes()
-            recommender.topk(user, K, timer=timer)
+            recommender.topk(user, k, timer=timer)
             for stage, seconds in timer.seconds.items():
                 stages[stage] = stages.get(stage, 0.0) + 1000 * seconds / len(users)
     p50, p95, p99 = np.percentile(times, [50, 95, 99]).tolist()
@@ -154,7 +160,7 @@ def all_at_once(recommender: Recommender) -> float:
     """Return the seconds that the lists of all users of a run take, made together."""
     with threadpool_limits(1):  # each thread that shares the work has a core of its own
         began = time.perf_counter()
-        recommender.topk_many(recommender.run.users.ids, K)
+        recommender.topk_many(recommender.run.users.ids, _length(recommender))
         return time.perf_counter() - began
 
 

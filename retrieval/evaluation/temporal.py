@@ -53,6 +53,7 @@ from retrieval.pairs.when import When
 from retrieval.pipeline.settings import Settings
 from retrieval.pipeline.training import FEWEST_RATINGS, train
 from retrieval.progress import SILENT, Progress
+from retrieval.run.folder import Run
 from retrieval.serving.lists import best_of, encode_rankings, list_options
 from retrieval.serving.predictions import predict
 from retrieval.serving.snapshot import ServingSnapshot
@@ -197,6 +198,7 @@ def evaluate_later(
         rows = learned or replace(data, ratings=data.ratings[early])
         train(rows, settings, folder, source=source, seed=seed, device=device, progress=progress)
     snapshot = ServingSnapshot.load(folder)
+    _check_ids(dataset, snapshot.run, folder)
     present = snapshot.run.config.present
     if present > cut + 1:
         raise RequestError(
@@ -208,6 +210,20 @@ def evaluate_later(
             dataset=dataset, cut=cut, histories=histories, questions=questions, snapshot=snapshot
         )
     )
+
+
+def _check_ids(dataset: Dataset, run: Run, folder: Path) -> None:
+    """Raise a `RequestError` where a run has ids of another kind than the data."""
+    for what, ours, theirs in (
+        ("users", dataset.user_vocabulary, run.users),
+        ("movies", dataset.movie_vocabulary, run.catalogue.vocabulary),
+    ):
+        if ours.texts != theirs.texts:
+            raise RequestError(
+                f"{folder} was trained on other data: its {what} have ids that are "
+                f"{'texts' if theirs.texts else 'whole numbers'}, and those of the data are "
+                f"{'texts' if ours.texts else 'whole numbers'}"
+            )
 
 
 def cut_at(timestamps: NDArray[np.int64], share: float) -> int:

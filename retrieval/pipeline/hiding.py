@@ -14,6 +14,7 @@ from retrieval.run.shelves import (
     HIDDEN,
     MOVED,
     REMOVED,
+    ids_like,
     moved,
     read_moves,
     read_shelves,
@@ -84,7 +85,10 @@ def _changed(folder: Path, movies: Sequence[Id], where: Sequence[str], shelf: st
         run = open_run(folder)
         ids = checked_ids(list(movies), "movie", run.catalogue.vocabulary)
         movie_numbers(run, ids)
-        shelves = read_shelves(run.folder)
+        vocabulary = run.catalogue.vocabulary
+        shelves = {
+            name: ids_like(there, vocabulary) for name, there in read_shelves(run.folder).items()
+        }
         before = {movie: name for name, there in shelves.items() for movie in there}
         given = dict.fromkeys([*ids.tolist(), *_meeting(run, where)])
         # What was removed stays so where it is to be hidden.

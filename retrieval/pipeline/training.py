@@ -54,7 +54,7 @@ from retrieval.run.folder import (
 )
 from retrieval.run.manifest import seal
 from retrieval.run.shelves import HIDDEN, read_moves, read_shelves, write_moves, write_shelves
-from retrieval.run.versions import current, writing
+from retrieval.run.versions import current, kept, writing
 from retrieval.storage.files import remove
 
 _log = logging.getLogger(__name__)
@@ -144,6 +144,7 @@ def train(
         raise DataError([_too_few(named, len(frames.ratings))])
     exported = None if read_from is None else read_from.folder
     with writing(home) as writer:
+        kept(home)  # which may be damaged, and is changed when all is done
         (shelves, moves), added = _shelves(home, exported), added_before(home)
         others = () if added is None else added[columns.MOVIE_ID].tolist()
         frames, changes = with_changes(frames, _changes(home, exported), others)

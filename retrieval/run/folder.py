@@ -40,7 +40,7 @@ from retrieval.run.checks import (
 )
 from retrieval.run.config import CONFIG_FILE, RunConfig, read_config
 from retrieval.run.manifest import INDEX, INDEX_CARD, checked_sums, model_of, write_sums
-from retrieval.run.shelves import HIDDEN, REMOVED, read_shelves, write_shelves
+from retrieval.run.shelves import HIDDEN, REMOVED, ids_like, read_shelves, write_shelves
 from retrieval.run.versions import CURRENT, MANIFEST, newest, read
 from retrieval.storage.arrays import mapped_array
 from retrieval.storage.damage import AGAIN, readable
@@ -220,7 +220,8 @@ def _opened(version: Path, home: Path, config: RunConfig, sums: Mapping[str, str
     catalogue = read_catalogue(version / MOVIES, len(added))
     users = load_array(version / USERS)
     hidden, removed = (
-        np.isin(catalogue.vocabulary.ids, ids) for ids in read_shelves(version).values()
+        np.isin(catalogue.vocabulary.ids, ids_like(ids, catalogue.vocabulary))
+        for ids in read_shelves(version).values()
     )
     run = Run(
         home=home,

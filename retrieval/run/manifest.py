@@ -98,11 +98,12 @@ def checked_sums(version: Path, *, index: bool = True, whole: bool = False) -> d
             raise RunError(f"{path} is missing; {again}")
         with readable(path):
             size, written = path.stat().st_size, stamps[name]
-            if written.size is not None and size != written.size:
-                raise RunError(
-                    f"{path} is not what was written: it has {size:,} bytes instead of "
-                    f"{written.size:,}; {again}"
-                )
+        if written.size is not None and size != written.size:
+            raise RunError(
+                f"{path} is not what was written: it has {size:,} bytes instead of "
+                f"{written.size:,}; {again}"
+            )
+        with readable(path):
             large = written.size is not None and size > SMALL
             if not whole and (large or _stamp(path) == written):
                 continue

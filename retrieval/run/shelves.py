@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from retrieval.data.vocabulary import Id
+from retrieval.data.vocabulary import WHOLE_NUMBER, Id, Vocabulary
 from retrieval.storage.damage import readable
 
 HIDDEN = "hidden.json"  # ids of movies that no list shows, and that can be asked about
@@ -30,6 +30,24 @@ def read_ids(path: Path) -> list[Id]:
     """
     with readable(path):
         return TypeAdapter(list[Id]).validate_json(path.read_bytes())
+
+
+def ids_like(ids: Iterable[Id], vocabulary: Vocabulary) -> list[Id]:
+    """Return ids as a catalogue has them, which may have had numbers when they were written.
+
+    Args:
+        ids: Numbers or texts.
+        vocabulary: The ids of the catalogue; a text that is no whole number is none of its numbers.
+    """
+    if vocabulary.texts:
+        return [str(movie) for movie in ids]
+    found = []
+    for movie in ids:
+        if isinstance(movie, int):
+            found.append(movie)
+        elif WHOLE_NUMBER.fullmatch(movie):
+            found.append(int(movie))
+    return list(found)
 
 
 def read_shelves(folder: Path) -> dict[str, list[Id]]:

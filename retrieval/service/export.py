@@ -381,7 +381,10 @@ def _shelved(
     before: Mapping[str, Sequence[Id]], logged: LoggedMovies, writer: _Writer
 ) -> dict[str, list[Id]]:
     """Return which movies are hidden and removed: as before, and as the log says since."""
-    shelves = {movie: name for name, there in before.items() for movie in there}
+    shelves: dict[Id, str] = {}
+    for name, there in before.items():
+        known = ((movie, writer.movie_id(str(movie))) for movie in there)
+        shelves |= {movie if own is None else own: name for movie, own in known}
     for movie, shelf in writer.by_id(logged.shelves).items():
         shelves.pop(movie, None)
         if shelf is not Shelf.LISTED:

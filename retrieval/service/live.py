@@ -1,7 +1,6 @@
 """What users did after a run was trained, as the log tells it: a source of histories."""
 
 import math
-import re
 from collections.abc import Iterable, Sequence
 from threading import Lock
 from typing import NamedTuple
@@ -12,15 +11,13 @@ from numpy.typing import NDArray
 from retrieval.data.catalogue import IDS
 from retrieval.data.history import Histories
 from retrieval.data.scale import RatingScale
-from retrieval.data.vocabulary import UNKNOWN, Id, Vocabulary
+from retrieval.data.vocabulary import UNKNOWN, WHOLE_NUMBER, Id, Vocabulary
 from retrieval.errors import RequestError
 from retrieval.run.folder import Run
 from retrieval.service.log import Entry, Kind
 from retrieval.serving.events import NO_EVENTS, NO_MOVIES, Event, UserEvents
 from retrieval.serving.history import KnownHistories, StoredHistories, histories_of
 from retrieval.serving.users import Person
-
-WHOLE_NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,18})", re.ASCII)
 
 # Ratings of a new movie that move it, the latest ones: by the time there are more, training does.
 MOST_RATERS = 200
