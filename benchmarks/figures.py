@@ -144,18 +144,6 @@ TABLES: Mapping[tuple[str, str | None], Table] = {
         ),
         having("protocol", "new-users"),
     ),
-    ("protocols", "leave-one"): Table(
-        (
-            Column("preset", ("preset",)),
-            Column("system", ("system",)),
-            metric("HR@10", "hr@10"),
-            metric("NDCG@10", "ndcg@10"),
-            metric("HR@50", "hr@50"),
-            metric("HR@200", "hr@200"),
-            Column("seconds", ("seconds",), ",.0f"),
-        ),
-        having("protocol", "leave-one"),
-    ),
     ("plays", None): Table(NEXT),
     ("bare", None): Table(NEXT, lambda row: row["system"].startswith("rec,")),
     ("new-movies", "ratings"): Table(

@@ -385,10 +385,18 @@ def test_a_field_beyond_what_the_parser_takes_is_a_problem(tmp_path: Path) -> No
     assert first == ("movies.csv", 3, "a quote is opened and not closed")
 
 
-@pytest.mark.parametrize("text", ["", "\n", "user_id,movie_id,rating,timestamp\n", "\ufeff"])
-def test_a_file_without_rows_is_a_problem(tmp_path: Path, text: str) -> None:
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "the file is empty"),
+        ("\n", "the file is empty"),
+        ("\ufeff", "the file is empty"),
+        ("user_id,movie_id,rating,timestamp\n", "no rows"),
+    ],
+)
+def test_a_file_without_rows_is_a_problem(tmp_path: Path, text: str, said: str) -> None:
     whats = [what for _, _, what in problems_of(general(tmp_path, ratings_csv=text))]
-    assert "no rows" in whats
+    assert said in whats
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from retrieval.pipeline.hiding import hide_movies, remove_movies, show_movies
 from retrieval.pipeline.training import train
 from retrieval.run.folder import open_run, open_version
 from retrieval.run.promotion import rollback
-from retrieval.run.shelves import HIDDEN, REMOVED, read_ids
+from retrieval.run.shelves import HIDDEN, REMOVED, read_ids, read_moves
 from retrieval.run.versions import current
 from retrieval.serving.recommender import Recommender
 
@@ -105,8 +105,13 @@ def test_movies_are_hidden_removed_and_shown_again(folder: Path) -> None:
     assert remove_movies(folder, [GONE, 8]) == 2
     version = current(folder)
     assert (read_ids(version / HIDDEN), read_ids(version / REMOVED)) == ([3], [5, 8])
+    said = read_moves(version)
     assert hide_movies(folder, [GONE]) == 0  # what was removed stays so
     assert remove_movies(folder, [GONE]) == 0
+    assert read_moves(current(folder))["5"] > said["5"]  # and was said anew
+    version = current(folder)
+    assert (read_ids(version / HIDDEN), read_ids(version / REMOVED)) == ([3], [5, 8])
+    assert remove_movies(folder, where=["year<1800"]) == 0
     assert current(folder) == version
     assert remove_movies(folder, where=["genres=Drama"]) > 0
     run = open_run(folder)
