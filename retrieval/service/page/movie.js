@@ -122,10 +122,10 @@ export function movieView(main, route, context) {
       h(
         "p",
         {},
-        `Somebody unknown would get ${words.decimal(unknown, digits)}. `,
-        Math.abs(baseline - unknown) < 0.5 * 10 ** -digits ? "" : `What else is known of this user makes it ${words.decimal(baseline, digits)}. `,
+        `Somebody unknown would get ${words.decimal(unknown, 2)}. `,
+        Math.abs(baseline - unknown) < 0.005 ? "" : `What else is known of this user makes it ${words.decimal(baseline, 2)}. `,
         `${words.plural(influences.length, "event")} ${answer >= baseline ? "raise" : "lower"}${influences.length === 1 ? "s" : ""} it to `,
-        h("strong", {}, words.decimal(answer, digits)),
+        h("strong", {}, words.decimal(answer, 2)),
         ".",
       ),
       h(

@@ -79,7 +79,10 @@ export function qualityView(main, route, context) {
 
   function measureOf({ field, name, help, digits, better }, run, now) {
     const value = run[field];
-    const values = runs.map((each) => each[field]).filter((each) => each !== null && each !== undefined);
+    const values = runs
+      .filter((each) => each === now || isComparable(each, now))
+      .map((each) => each[field])
+      .filter((each) => each !== null && each !== undefined);
     const difference = isComparable(run, now) && (value ?? null) !== null && (now[field] ?? null) !== null ? value - now[field] : null;
     return h(
       "div",
