@@ -62,6 +62,14 @@ def wait_until(done: Callable[[], bool]) -> None:
     assert done()
 
 
+def learn_the_log(engine: Engine) -> None:
+    """Leave the run of a service as a training on all of its log leaves it."""
+    folder, log = engine.settings.run, open_log(engine.settings.database)
+    with writing(folder) as writer, changed_version(writer, open_run(folder)) as version:
+        write_mark(version, Mark(log.identity, log.head()))
+    log.close()
+
+
 def told(engine: Engine, kind: Kind, user: int, movie: Id, rating: float | None = None) -> None:
     event = NewEvent(
         kind=kind,
@@ -552,10 +560,7 @@ def test_what_a_command_changes_of_a_movie_after_a_training_stays(
     movie = movies(engine.view(), USER)[0]
     engine.set_movie(movie, {"title": "Told the service", "genres": ["Drama"]})
     engine.close()
-    log = open_log(engine.settings.database)
-    with writing(folder) as writer, changed_version(writer, open_run(folder)) as version:
-        write_mark(version, Mark(log.identity, log.head()))  # as a training on the log leaves it
-    log.close()
+    learn_the_log(engine)
     change_movies(folder, {movie: {"title": "Told the run"}})
     again = Engine.open(engine.settings)
     try:
@@ -574,10 +579,7 @@ def test_what_was_only_watched_is_known_after_a_training_that_went_further(
     told(engine, Kind.PLAY, USER, watched)
     told(engine, Kind.RATING, USER, rated, 5.0)
     engine.close()
-    log = open_log(engine.settings.database)
-    with writing(folder) as writer, changed_version(writer, open_run(folder)) as version:
-        write_mark(version, Mark(log.identity, log.head()))  # as a training on the log leaves it
-    log.close()
+    learn_the_log(engine)
     again = Engine.open(engine.settings)
     try:
         assert watched not in movies(again.view(), USER)
@@ -595,10 +597,7 @@ def test_what_is_hidden_by_command_after_a_training_stays_hidden(run: Path, tmp_
     engine.hide(movie)
     engine.show(movie)
     engine.close()
-    log = open_log(engine.settings.database)
-    with writing(folder) as writer, changed_version(writer, open_run(folder)) as version:
-        write_mark(version, Mark(log.identity, log.head()))  # as a training on the log leaves it
-    log.close()
+    learn_the_log(engine)
     hide_movies(folder, [movie])
     again = Engine.open(engine.settings)
     try:
