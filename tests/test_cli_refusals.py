@@ -217,6 +217,10 @@ def test_people_are_in_what_is_written_of_a_folder(tmp_path: Path) -> None:
         again = understood(source).data.movies
         pd.testing.assert_frame_equal(again, found.data.movies)
         assert again["directors"].tolist()[:2] == ["Ann", "Bo"]
+    (folder / "movies.csv").rename(folder / "films.csv")
+    found = understood(DataSource(folder=folder))
+    assert found.data.movies["directors"].tolist()[:2] == ["Ann", "Bo"]
+    assert not any("people.csv is left out" in note for note in found.data.notes)
 
 
 def test_columns_of_new_movies_that_nobody_knows_are_named(tmp_path: Path) -> None:

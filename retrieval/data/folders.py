@@ -30,8 +30,16 @@ def check_folder(folder: Path) -> None:
         raise refused(folder, what, "give the folder that holds the ratings and the movies")
 
 
-def folder_tables(folder: Path, said: Columns, report: Report) -> dict[Role, tuple[Path, Table]]:
+def folder_tables(
+    folder: Path, said: Columns, report: Report, read: Path | None = None
+) -> dict[Role, tuple[Path, Table]]:
     """Return the tables of a folder, and where they are.
+
+    Args:
+        folder: The folder.
+        said: What is said of columns.
+        report: Takes the notes.
+        read: A table of it that is read for something else, whatever it is here.
 
     Raises:
         DataError: There are none, or several may be the one that is wanted.
@@ -58,7 +66,7 @@ def folder_tables(folder: Path, said: Columns, report: Report) -> dict[Role, tup
     ]
     if not paths:
         raise refused(folder, "no data set in the folder", f"it should hold {LOOKED_FOR}")
-    return sorted_out(paths, said, report)
+    return sorted_out(paths, said, report, read)
 
 
 def _may_be_read(path: Path) -> bool:
@@ -86,9 +94,15 @@ def _place(ending: str) -> int:
 
 
 def sorted_out(
-    paths: Iterable[Path], said: Columns, report: Report
+    paths: Iterable[Path], said: Columns, report: Report, read: Path | None = None
 ) -> dict[Role, tuple[Path, Table]]:
     """Return which of several files has the events, which the movies, which the users.
+
+    Args:
+        paths: The files.
+        said: What is said of columns.
+        report: Takes the notes.
+        read: One of them that is read for something else, whatever it is here.
 
     Raises:
         DataError: None has the events, or several may.
@@ -131,7 +145,7 @@ def sorted_out(
         first = next(iter(others), (Path(), ""))[0]
         what, remedy = "no table of events", "one table has to have a user and a movie in each row"
         raise refused(first, what, f"{remedy}; say which columns: --columns user_id=A,movie_id=B")
-    for path, why in others:
+    for path, why in [other for other in others if other[0] != read]:
         report.note(f"{path.name} is left out: {why}")
     return chosen
 

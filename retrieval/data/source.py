@@ -171,7 +171,7 @@ def _understood(source: DataSource, report: Report) -> Understood:
         tables = (
             sorted_out(source.tables, said, report)
             if folder is None
-            else folder_tables(folder, said, report)
+            else folder_tables(folder, said, report, people)
         )
         files = {role: path for role, (path, _) in tables.items()}
         found = found_columns({role: table for role, (_, table) in tables.items()}, said, report)
