@@ -116,7 +116,7 @@ def _write_parquet(file: BinaryIO, header: Sequence[str], rows: Iterable[Sequenc
     types = dict.fromkeys(WHOLE, pa.int64()) | dict.fromkeys(FRACTIONAL, pa.float64())
     values = list(zip(*rows, strict=True)) or [()] * len(header)
     for name, column in zip(header, values, strict=True):
-        if any(isinstance(value, str) for value in column):
+        if isinstance(next((value for value in column if value is not None), None), str):
             types[name] = pa.string()
     table = pa.table(
         {

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
-from retrieval.data.vocabulary import UNKNOWN, Id, Vocabulary
+from retrieval.data.vocabulary import IDS, UNKNOWN, Id, Vocabulary
 from retrieval.errors import RequestError, RunError, shown
 
 # Of 100: below this a title is too far from what was typed to be offered.
@@ -31,8 +31,6 @@ OFFERED = 5
 
 # Of a text, what is compared with titles: no title is as long.
 COMPARED = 200
-
-IDS = 2**63  # whole numbers that are ids are smaller in size
 
 
 class Movie(NamedTuple):

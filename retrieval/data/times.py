@@ -71,7 +71,7 @@ def seconds_of(
         return _of_datetimes(seconds, weights, any_year=any_year)
     numbers, wrong = whole_numbers(values, 2**63)
     if values.dtype.kind not in "iuf" and 2 * weights[wrong].sum() > weights.sum():
-        seconds, no_dates = _parsed(values, _iso_seconds)
+        seconds, no_dates = _parsed(values, iso_seconds)
         if weights[no_dates].sum() < weights[wrong].sum():
             seconds = np.where(no_dates, NO_TIME, seconds)
             return _of_datetimes(seconds, weights, any_year=any_year)
@@ -194,13 +194,14 @@ def _whole_number(text: str, exact: int) -> int | None:
     return None
 
 
-def _iso_seconds(text: str) -> int | None:
+def iso_seconds(text: str) -> int | None:
+    """Return the seconds of a time as ISO 8601 has it, in UTC unless it names a zone; else None."""
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
         # Databases write a blank before the zone, or its name.
         tight = re.sub(r"\s+(?=[+-]\d|Z$)", "", re.sub(r"\s*(UTC|GMT)$", "Z", text))
-        return None if tight == text else _iso_seconds(tight)
+        return None if tight == text else iso_seconds(tight)
     try:
         return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() // 1)
     except (ValueError, OverflowError):

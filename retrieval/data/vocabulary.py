@@ -19,7 +19,9 @@ Ids = NDArray[Any]  # int64 or texts
 
 WHOLE = np.dtype(np.int64)
 
-# A whole number of 64 bits as a text: an id has one way of being written.
+IDS = 2**63  # whole numbers that are ids are smaller in size
+
+# A whole number as a text: an id has one way of being written.
 WHOLE_NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,18})", re.ASCII)
 
 # Bytes of one in an array of texts.
@@ -98,6 +100,15 @@ class Vocabulary:
         if self.texts:
             return f"ids are texts such as '{shown(low)}'"
         return f"ids run from {low} to {high} with gaps"
+
+
+def id_of(text: str | None, vocabulary: Vocabulary) -> Id | None:
+    """Return an id that was written as a text as a vocabulary has ids; None where it is no such."""
+    if text is None or vocabulary.texts:
+        return text
+    # Nothing else that `int` reads.
+    number = int(text) if WHOLE_NUMBER.fullmatch(text) else IDS
+    return number if abs(number) < IDS else None
 
 
 def _ids(ids: ArrayLike) -> Ids:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from retrieval.data.vocabulary import WHOLE_NUMBER, Id, Vocabulary
+from retrieval.data.vocabulary import Id, Vocabulary, id_of
 from retrieval.storage.damage import readable
 
 HIDDEN = "hidden.json"  # ids of movies that no list shows, and that can be asked about
@@ -39,15 +39,8 @@ def ids_like(ids: Iterable[Id], vocabulary: Vocabulary) -> list[Id]:
         ids: Numbers or texts.
         vocabulary: The ids of the catalogue; a text that is no whole number is none of its numbers.
     """
-    if vocabulary.texts:
-        return [str(movie) for movie in ids]
-    found = []
-    for movie in ids:
-        if isinstance(movie, int):
-            found.append(movie)
-        elif WHOLE_NUMBER.fullmatch(movie):
-            found.append(int(movie))
-    return list(found)
+    found = (id_of(str(movie), vocabulary) for movie in ids)
+    return [movie for movie in found if movie is not None]
 
 
 def read_shelves(folder: Path) -> dict[str, list[Id]]:

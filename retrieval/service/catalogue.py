@@ -14,12 +14,12 @@ from retrieval.data import columns
 from retrieval.data.attributes import AttributeColumns, cell_of
 from retrieval.data.catalogue import Catalogue, Movie
 from retrieval.data.history import kept_events
-from retrieval.data.vocabulary import UNKNOWN, Id
+from retrieval.data.vocabulary import UNKNOWN, Id, id_of
 from retrieval.errors import RequestError, shown
 from retrieval.pairs.bayesian.tower import NAME
 from retrieval.pairs.protocol import UserVectors
 from retrieval.run.folder import Run, open_index
-from retrieval.service.live import LiveEvents, id_of
+from retrieval.service.live import LiveEvents
 from retrieval.service.log import Entry, Kind
 from retrieval.serving.encoder import questions_of
 from retrieval.serving.new_movies import (

@@ -13,7 +13,7 @@ import numpy as np
 
 from index.compiled import prepare
 from index.kinds import Kind as IndexKind
-from retrieval.data.vocabulary import UNKNOWN, Id
+from retrieval.data.vocabulary import UNKNOWN, Id, id_of
 from retrieval.errors import RecError, RequestError, RunError, shown
 from retrieval.run.promotion import VersionSummary, or_as_before, promote, rollback, versions
 from retrieval.run.shelves import read_moves
@@ -21,7 +21,7 @@ from retrieval.run.stores import has_store
 from retrieval.run.versions import current
 from retrieval.service.admission import admission_of, check_present, present
 from retrieval.service.catalogue import MOVIES, LoggedMovies, Shelf, moved, overlaid, shelved
-from retrieval.service.live import LiveEvents, checked_event_time, id_of
+from retrieval.service.live import LiveEvents, checked_event_time
 from retrieval.service.log import EVENTS, Appended, Entry, Kind, Log, LogError, NewEvent, open_log
 from retrieval.service.mark import learned_until
 from retrieval.service.memory import give_back_freed

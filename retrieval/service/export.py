@@ -41,7 +41,7 @@ from retrieval.data.source import DataSource, saved_source, source_of, understoo
 from retrieval.data.table import Table
 from retrieval.data.times import COUNTERS, NO_TIME
 from retrieval.data.values import lists, numbers, plain_texts
-from retrieval.data.vocabulary import Id, Vocabulary
+from retrieval.data.vocabulary import Id, Vocabulary, id_of
 from retrieval.errors import RequestError, shown
 from retrieval.options import Repeats
 from retrieval.progress import SILENT, Progress
@@ -56,7 +56,6 @@ from retrieval.run.shelves import (
 )
 from retrieval.service.admission import Admission, is_missing
 from retrieval.service.catalogue import MOVIES, WHOLE, LoggedMovies, Shelf
-from retrieval.service.live import id_of
 from retrieval.service.log import EVENTS, Entry, Kind, Log, open_log, sqlite_path
 from retrieval.service.mark import Mark, learned_until, read_mark, write_mark
 from retrieval.storage.files import new_folder

@@ -8,10 +8,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.data.catalogue import IDS
 from retrieval.data.history import Histories
 from retrieval.data.scale import RatingScale
-from retrieval.data.vocabulary import UNKNOWN, WHOLE_NUMBER, Id, Vocabulary
+from retrieval.data.vocabulary import UNKNOWN, Id, Vocabulary, id_of
 from retrieval.errors import RequestError
 from retrieval.run.folder import Run
 from retrieval.service.log import Entry, Kind
@@ -274,15 +273,6 @@ class LiveEvents:
     def new_users(self) -> list[Id]:
         """The users whom only the log knows."""
         return list(self._new)
-
-
-def id_of(text: str | None, vocabulary: Vocabulary) -> Id | None:
-    """Return an id of the log as a run has ids; None where it can be none of their kind."""
-    if text is None or vocabulary.texts:
-        return text
-    # Nothing else that `int` reads: an id has one way of being written.
-    number = int(text) if WHOLE_NUMBER.fullmatch(text) else IDS
-    return number if abs(number) < IDS else None
 
 
 def checked_event_time(timestamp: int, now: int, ahead: int) -> None:

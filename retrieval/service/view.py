@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 
 from index.neighbours import NO_ID
 from retrieval.data.catalogue import Catalogue, Movie
-from retrieval.data.vocabulary import Id, Vocabulary
+from retrieval.data.vocabulary import Id, Vocabulary, id_of
 from retrieval.errors import RequestError, shown
 from retrieval.options import RankBy
 from retrieval.run.folder import Run
 from retrieval.run.stores import is_away
 from retrieval.service.catalogue import LoggedMovies, Overlay, Shelf, unlisted
-from retrieval.service.live import NO_DEEDS, Deeds, LiveEvents, before, id_of, one_by_one
+from retrieval.service.live import NO_DEEDS, Deeds, LiveEvents, before, one_by_one
 from retrieval.service.log import Kind
 from retrieval.service.settings import ServiceSettings
 from retrieval.serving.arguments import checked_id, checked_time

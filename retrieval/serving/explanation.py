@@ -58,7 +58,8 @@ def explain(
         )
         for row in np.argsort(-np.abs(effects), kind="stable").tolist()
     ]
-    unknown = _answers(snapshot, _unknown_user(users), np.array([number]), by, at, at)[0, 0]
+    nobody = one_user(run, Person(history=()), at, snapshot.histories)
+    unknown = _answers(snapshot, nobody, np.array([number]), by, at, at)[0, 0]
     baseline = float(answer - effects.sum())
     return Explanation(wanted, by, float(answer), baseline, float(unknown), influences)
 
@@ -105,21 +106,6 @@ def _until(users: QueryUsers, at: int) -> QueryUsers:
     )
     # Asked before all that is stored had happened, a user who has rated more is as a new one.
     return users._replace(histories=cut, as_known=users.as_known & (end >= users.settled))
-
-
-def _unknown_user(users: QueryUsers) -> QueryUsers:
-    """Return a user of whom nothing is known, asked as the one user is."""
-    none = np.zeros(1, np.int64)
-    _, movies, ratings, timestamps = users.histories
-    return QueryUsers(
-        trained=np.array([UNKNOWN]),
-        stored=np.array([UNKNOWN]),
-        settled=none,
-        as_known=np.zeros(1, bool),
-        codes=np.zeros_like(users.codes),
-        histories=Histories(np.zeros(2, np.int64), movies[:0], ratings[:0], timestamps[:0]),
-        also_seen=(none[:0],),
-    )
 
 
 def _in_parts(users: QueryUsers, count: int) -> QueryUsers:

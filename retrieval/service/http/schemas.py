@@ -1,6 +1,6 @@
 """What may be sent: parameters and bodies, with what each may be."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, Self
 
@@ -16,7 +16,7 @@ from pydantic import (
     model_validator,
 )
 
-from retrieval.data.times import LATEST
+from retrieval.data.times import LATEST, iso_seconds
 from retrieval.errors import CONTROLS
 from retrieval.options import RankBy
 from retrieval.service.http.ids import GivenId
@@ -42,13 +42,9 @@ def _seconds(value: object) -> object:
     """Return a date or time as ISO 8601 writes it in seconds, of UTC where it names no zone."""
     if not isinstance(value, str) or value.lstrip("-").isdecimal():
         return value
-    try:
-        moment = datetime.fromisoformat(value)
-        seconds = int(moment.replace(tzinfo=moment.tzinfo or UTC).timestamp())
-    except (ValueError, OverflowError) as error:
-        raise ValueError(
-            "give whole seconds since 1970, or a time such as 2026-11-28T20:15:00Z"
-        ) from error
+    seconds = iso_seconds(value)
+    if seconds is None:
+        raise ValueError("give whole seconds since 1970, or a time such as 2026-11-28T20:15:00Z")
     if not 0 <= seconds < LATEST:
         raise ValueError("give a time from 1970 on, before 2100")
     return seconds

@@ -8,7 +8,7 @@ import { arrange, changeOf } from "./flip.js";
 import { historyPanel } from "./history.js";
 import { problemPanel } from "./problem.js";
 import { listRoute, movieRoute, replaceRoute, viewerOf } from "./routes.js";
-import { NOT_SAVED, newUserId, sendEvents, startingHistory } from "./viewer.js";
+import { NOT_SAVED, sendAs, startingHistory } from "./viewer.js";
 import * as words from "./words.js";
 
 const STEP = 20;
@@ -176,16 +176,13 @@ export function listView(main, route, context) {
     if (!isInSight(status)) context.say(said, h("a", { href: movieRoute(movie.movie_id, viewer) }, "Change it"));
   }
 
-  /** Send an event as somebody, who is a user of their own from the first one on; return what failed. */
+  /** Send an event; return what failed. */
   async function send(somebody, row) {
-    somebody.id ??= somebody.user ?? String(newUserId());
-    const earlier = somebody.user || somebody.told ? [] : startingHistory(somebody, service);
     try {
-      await sendEvents(somebody.id, earlier, row);
+      await sendAs(somebody, service, row);
     } catch (error) {
       return error;
     }
-    somebody.told = true;
     if (!somebody.user) {
       if (viewer === somebody) viewer = { user: somebody.id, liked: [] };
       context.become(somebody, somebody.id);

@@ -6,7 +6,7 @@ import { h, setVars } from "./dom.js";
 import { problemPanel } from "./problem.js";
 import { listRoute, movieRoute, viewerOf } from "./routes.js";
 import { band, prediction, ratingControl } from "./scale.js";
-import { NOT_SAVED, newUserId, sendEvents, startingHistory } from "./viewer.js";
+import { NOT_SAVED, sendAs } from "./viewer.js";
 import * as words from "./words.js";
 
 const NEIGHBOURS = 12;
@@ -188,8 +188,7 @@ export function movieView(main, route, context) {
     for (const button of own.querySelectorAll("button")) button.disabled = true;
     try {
       const somebody = viewer;
-      const user = somebody.user ?? String(newUserId());
-      await sendEvents(user, somebody.user ? [] : startingHistory(somebody, service), row);
+      const user = await sendAs(somebody, service, row);
       if (!somebody.user) {
         viewer = { user, liked: [] };
         context.become(somebody, user);

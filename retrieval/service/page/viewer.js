@@ -19,13 +19,13 @@ export function startingHistory({ liked }, { scale }) {
 }
 
 /** Return an id that nobody has: of digits only, since it has to fit ids that are numbers. */
-export function newUserId() {
+function newUserId() {
   const [high, low] = crypto.getRandomValues(new Uint32Array(2));
   return 100_000_000_000 + ((high * 2 ** 20 + (low >>> 12)) % 900_000_000_000);
 }
 
 /** Send an event, after those that the service does not have yet; all of them or none count. */
-export function sendEvents(user, earlier, { movie_id, kind, rating, timestamp }) {
+function sendEvents(user, earlier, { movie_id, kind, rating, timestamp }) {
   const events = [
     ...earlier.map((event) => ({ ...event, kind: event.rating === null ? "like" : "rating" })),
     { movie_id, kind, rating, timestamp },
@@ -38,4 +38,13 @@ export function sendEvents(user, earlier, { movie_id, kind, rating, timestamp })
     // Whether the first try arrived or not: under the same key it counts once.
     return new Promise((resolve) => setTimeout(resolve, PAUSE)).then(send);
   });
+}
+
+/** Send an event as somebody, who is a user of their own from the first one on; return their id. */
+export async function sendAs(somebody, service, event) {
+  somebody.id ??= somebody.user ?? String(newUserId());
+  const earlier = somebody.user || somebody.told ? [] : startingHistory(somebody, service);
+  await sendEvents(somebody.id, earlier, event);
+  somebody.told = true;
+  return somebody.id;
 }
